@@ -1,0 +1,58 @@
+"""Every string that scgenot writes to AnnData, derived from `key_added`; the only place."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Names of the slots of one fit.
+
+    Parameters
+    ----------
+    key
+        The `key_added` of the fit: its `uns` slot and the prefix of everything else.
+    """
+
+    key: str = "genot"
+
+    @property
+    def sample(self) -> str:
+        """`obsm`: one sampled target state per source cell."""
+        return f"X_{self.key}"
+
+    @property
+    def mean(self) -> str:
+        """`obsm`: the conditional mean per source cell."""
+        return f"X_{self.key}_mean"
+
+    @property
+    def uncertainty(self) -> str:
+        """`obs`: spread of the conditional law."""
+        return f"{self.key}_uncertainty"
+
+    @property
+    def growth(self) -> str:
+        """`obs`: eta, the mass a source cell sends over the mass it has."""
+        return f"{self.key}_growth"
+
+    @property
+    def coupling(self) -> str:
+        """`obsm` (two AnnData) or `obsp` (one): sparse joint mass, rows source, columns target."""
+        return f"{self.key}_coupling"
+
+
+# entries of uns[key]
+PARAMS = "params"
+MODEL = "model"
+HISTORY = "history"
+PAIRS = "pairs"
+DUAL = "dual"  # what gives the coupling of any source cell again: cost, target cells, target potential
+CONFIDENCE = "confidence"
+COUPLING_KEY = "coupling_key"
+COUPLING_NAMES = "coupling_names"  # obs names of the target cells: the coupling's columns
+
+# representations looked for when none is named, in this order
+USUAL_REPS = ("X_pca", "X_lsi", "X_clr")
+
+# entries of uns[embedding key]
+EMBEDDING = "embedding"

@@ -1,0 +1,86 @@
+"""A pair: a source population, a target population, and the condition that links them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two populations of cells as plain arrays; what every task is a list of.
+
+    Parameters
+    ----------
+    source
+        Source cells, shape `(n, p)`.
+    target
+        Target cells, shape `(m, q)`; `p` and `q` may differ.
+    source_shared, target_shared
+        Features of both populations in one common space, shapes `(n, r)` and `(m, r)`; None when there are none.
+    source_weights, target_weights
+        Non-negative weights, shapes `(n,)` and `(m,)`, scaled to sum 1; None for uniform.
+    condition
+        Vector shared by all cells of the pair, shape `(c,)`; None when there is one condition only.
+    name
+        What to call this pair in tables and messages.
+
+    Raises
+    ------
+    ValueError
+        When an array is empty, not finite or of the wrong shape, or a weight is negative; the message names it.
+    """
+
+    source: np.ndarray
+    target: np.ndarray
+    source_shared: np.ndarray | None = None
+    target_shared: np.ndarray | None = None
+    source_weights: np.ndarray | None = None
+    target_weights: np.ndarray | None = None
+    condition: np.ndarray | None = None
+    name: str = "source to target"
+
+    def __post_init__(self):
+        for side in ("source", "target"):
+            cells = _matrix(getattr(self, side), side)
+            object.__setattr__(self, side, cells)
+            object.__setattr__(self, f"{side}_weights", _weights(getattr(self, f"{side}_weights"), len(cells), side))
+            shared = getattr(self, f"{side}_shared")
+            if shared is not None:
+                shared = _matrix(shared, f"{side}_shared")
+                if len(shared) != len(cells):
+                    raise ValueError(f"`{side}_shared` has {len(shared)} rows, `{side}` {len(cells)}: one row a cell.")
+                object.__setattr__(self, f"{side}_shared", shared)
+        self._check_shared()
+
+    def _check_shared(self):
+        shared = self.source_shared, self.target_shared
+        if (shared[0] is None) != (shared[1] is None):
+            raise ValueError("`source_shared` and `target_shared` go together: one of them is missing.")
+        if shared[0] is not None and shared[0].shape[1] != shared[1].shape[1]:
+            raise ValueError(
+                f"`source_shared` has {shared[0].shape[1]} columns, `target_shared` {shared[1].shape[1]}: "
+                "the same features in the same order are needed on both sides."
+            )
+
+
+def _matrix(values, name: str) -> np.ndarray:
+    values = np.asarray(values)
+    if values.ndim != 2 or not np.issubdtype(values.dtype, np.number):
+        raise ValueError(f"`{name}` must be numbers, cells x features; found {values.dtype} of shape {values.shape}.")
+    if len(values) < 2:
+        raise ValueError(f"`{name}` has {len(values)} cell(s): a population needs at least 2.")
+    if not np.isfinite(values).all():
+        bad = int((~np.isfinite(values)).any(1).sum())
+        raise ValueError(f"`{name}` has NaN or infinite values in {bad} of {len(values)} cells: drop or impute them.")
+    return values
+
+
+def _weights(values, n: int, side: str) -> np.ndarray:
+    if values is None:
+        return np.full(n, 1 / n)
+    values = np.asarray(values, dtype=float)
+    if values.shape != (n,):
+        raise ValueError(f"`{side}_weights` has shape {values.shape}, expected ({n},): one weight a cell.")
+    if not np.isfinite(values).all() or (values < 0).any() or values.sum() == 0:
+        raise ValueError(f"`{side}_weights` must be finite, non-negative and not all zero.")
+    return values / values.sum()
