@@ -1,0 +1,40 @@
+"""Generative entropic neural optimal transport for single-cell data.
+
+Every task is a list of pairs: a source population, a target population and the condition that links them.
+A solver (:mod:`scgenot.ot`) turns a pair into a coupling: a cost and two potentials. A velocity field
+(:mod:`scgenot.flow`) learns to carry noise, for each source cell, to the targets that the coupling gives it;
+solver and field together are :class:`~scgenot.model.Genot`. These three know arrays and nothing of AnnData;
+:mod:`scgenot.tl` makes pairs of annotated cells, fits, and writes back what :mod:`scgenot.get` reads and
+:mod:`scgenot.pl` draws.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what editors and type checkers see of the names that __getattr__ finds
+    from scgenot import datasets, flow, get, metrics, model, ot, pl, tl
+    from scgenot.model import Genot
+
+    __version__: str
+
+__all__ = ["Genot", "datasets", "flow", "get", "metrics", "model", "ot", "pl", "tl"]
+
+
+# torch, anndata and matplotlib take seconds to import: each is loaded when a name that needs it is first used
+def __getattr__(name: str):
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value = version(__name__)
+    elif name == "Genot":
+        value = import_module("scgenot.model").Genot
+    elif name in __all__:
+        value = import_module(f"scgenot.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value  # so that this function is asked once a name
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

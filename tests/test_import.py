@@ -1,0 +1,54 @@
+"""`import scgenot` is cheap, and its face is complete."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+import scgenot
+
+HEAVY = ("anndata", "matplotlib", "numpy", "ot", "pandas", "scanpy", "scipy", "sklearn", "torch")
+
+
+def loaded_after(statement: str) -> set[str]:
+    """Top-level packages that a fresh interpreter has loaded after `statement`."""
+    report = "import sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", f"{statement}\n{report}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_import_loads_nothing_heavy():
+    assert not loaded_after("import scgenot; dir(scgenot)").intersection(HEAVY)
+
+
+def test_plots_do_not_load_torch():
+    assert "torch" not in loaded_after("import scgenot; scgenot.pl")
+
+
+@pytest.mark.parametrize("half", ["ot", "flow", "model"])
+def test_arrays_half_does_not_load_anndata(half):
+    assert not loaded_after(f"import scgenot.{half}").intersection({"anndata", "scanpy", "matplotlib"})
+
+
+def test_dir_lists_the_face():
+    assert set(dir(scgenot)) == {*scgenot.__all__, "__version__"}
+
+
+@pytest.mark.parametrize("name", scgenot.__all__)
+def test_every_name_of_the_face_is_there(name):
+    if name != "Genot" and find_spec(f"scgenot.{name}") is None:
+        pytest.skip(f"scgenot.{name} is not there yet")
+    if name == "Genot" and not hasattr(scgenot.model, "Genot"):
+        pytest.skip("scgenot.model.Genot is not there yet")
+    assert getattr(scgenot, name).__name__ in (name, f"scgenot.{name}")
+
+
+def test_version_is_that_of_the_distribution():
+    assert scgenot.__version__.count(".") >= 2
+
+
+def test_unknown_attribute():
+    with pytest.raises(AttributeError, match="no attribute 'teleport'"):
+        scgenot.teleport  # noqa: B018
