@@ -1,0 +1,190 @@
+"""Metrics against answers worked out by hand and against closed forms."""
+
+import numpy as np
+import pytest
+from scipy.stats import energy_distance as scipy_energy_distance
+from scipy.stats import norm
+
+from scgenot import metrics
+
+TWO_SAMPLE = [metrics.foscttm, metrics.sinkhorn_divergence, metrics.energy_distance, metrics.mmd]
+
+
+def column(*values):
+    return np.array(values, dtype=float)[:, None]
+
+
+@pytest.fixture
+def cells():
+    return np.random.default_rng(0).normal(size=(60, 3))
+
+
+class TestFoscttm:
+    def test_identical_is_zero(self, cells):
+        assert metrics.foscttm(cells, cells) == 0
+
+    def test_reversed_by_hand(self):
+        # 0 meets 2, 1, 0: both others are closer; 1 meets its own at distance 0; 2 as 0: (1 + 0 + 1) / 3 either way
+        assert metrics.foscttm(column(0, 1, 2), column(2, 1, 0)) == pytest.approx(2 / 3)
+
+    def test_directions_are_averaged(self):
+        # predictions 0, 10; truths 1, 2. From predictions: 0 -> own 1 best (0); 10 -> own 2 best (0).
+        # From truths: 1 -> own 0 (0); 2 -> own 10 at 8, the other at 2 (1). Mean of 0 and 1/2.
+        assert metrics.foscttm(column(0, 10), column(1, 2)) == pytest.approx(0.25)
+
+    def test_swapped_pair_is_worst(self):
+        assert metrics.foscttm(column(0, 1), column(1, 0)) == 1
+
+    def test_one_prediction_for_all_is_chance(self):
+        # from truths every prediction ties: .5; from the prediction the truths have ranks 0 .. n-1: mean .5
+        assert metrics.foscttm(np.zeros((5, 1)), column(1, 2, 3, 4, 5)) == pytest.approx(0.5)
+
+    def test_duplicated_cells_tie_fairly(self):
+        # each pair of twins ties with each other: half of one of three others
+        twins = column(0, 0, 5, 5)
+        assert metrics.foscttm(twins, twins) == pytest.approx(0.5 / 3)
+
+    def test_chance_for_unrelated_cells(self):
+        rng = np.random.default_rng(1)
+        # a mean over n cells of fractions of variance at most 1/4: one standard error is below .5 / sqrt(n) = .022
+        assert metrics.foscttm(rng.normal(size=(500, 4)), rng.normal(size=(500, 4))) == pytest.approx(0.5, abs=0.07)
+
+    def test_blocks_change_nothing(self, cells, monkeypatch):
+        noisy = cells + np.random.default_rng(1).normal(size=cells.shape)
+        whole = metrics.foscttm(noisy, cells)
+        monkeypatch.setattr(metrics, "_BLOCK", 7 * len(cells))
+        assert metrics.foscttm(noisy, cells) == whole
+
+    def test_lengths_must_match(self, cells):
+        with pytest.raises(ValueError, match="`predicted` has 59 cells, `true` 60"):
+            metrics.foscttm(cells[1:], cells)
+
+
+class TestLabelTransfer:
+    def test_by_hand(self):
+        reference, names = column(0, 1, 10, 11), ["a", "a", "b", "b"]
+        assert metrics.label_transfer(column(0.4, 10.4, 0.6), reference, ["a", "b", "b"], names, n_neighbors=1) == (
+            pytest.approx(2 / 3)
+        )
+
+    def test_trained_on_the_reference(self):
+        # predictions of label b lie where the reference has a: a classifier trained on predictions would score 1
+        assert metrics.label_transfer(column(0, 1, 2), column(0, 1, 2), list("bbb"), list("aaa"), n_neighbors=1) == 0
+
+    def test_errors(self, cells):
+        with pytest.raises(ValueError, match="`labels` has shape"):
+            metrics.label_transfer(cells, cells, ["a"], ["a"] * 60)
+        with pytest.raises(ValueError, match="n_neighbors=61"):
+            metrics.label_transfer(cells, cells, ["a"] * 60, ["a"] * 60, n_neighbors=61)
+        with pytest.raises(ValueError, match="`reference` 2"):
+            metrics.label_transfer(cells, cells[:, :2], ["a"] * 60, ["a"] * 60)
+
+
+class TestSinkhornDivergence:
+    def test_identical_is_zero(self, cells):
+        # all three problems run through the same iterates, so that only rounding is left, whatever the stopping rule
+        assert metrics.sinkhorn_divergence(cells, cells[::-1]) == pytest.approx(0, abs=1e-9)
+
+    @pytest.mark.parametrize("epsilon", [0.05, 0.5])
+    def test_shift_is_its_square(self, cells, epsilon):
+        # |x - y - s|^2 differs from |x - y|^2 by terms of x or of y alone, and |s|^2: potentials absorb the former
+        shift = np.array([1.0, -2.0, 0.5])
+        found = metrics.sinkhorn_divergence(cells + shift, cells, epsilon=epsilon)
+        # up to a marginal error of 1e-5 (in the 2-norm: sqrt(60) times that in the 1-norm) at costs of up to about 50
+        assert found == pytest.approx(shift @ shift, abs=50 * 1e-5 * np.sqrt(60))
+
+    def test_two_points_by_hand(self):
+        # for a large epsilon all plans are products, and E|x-y|^2 - E|x-x'|^2 / 2 - E|y-y'|^2 / 2 is the squared
+        # difference of the means, (1.5 - .5)^2; the correction is of the order of cost^2 / epsilon = 81 / (4.5 * 1e4)
+        assert metrics.sinkhorn_divergence(column(0, 1), column(0, 3), epsilon=1e4) == pytest.approx(1, abs=2e-3)
+
+    def test_errors(self, cells):
+        with pytest.raises(ValueError, match="`epsilon=0`"):
+            metrics.sinkhorn_divergence(cells, cells, epsilon=0)
+        with pytest.raises(ValueError, match="same point"):
+            metrics.sinkhorn_divergence(cells, np.ones((5, 3)))
+
+
+class TestEnergyDistance:
+    def test_by_hand(self):
+        # x = {0, 1}, y = {0, 3}: E|x-y| = (0+3+1+2)/4 = 1.5; E|x-x'| = 1/2 and E|y-y'| = 3/2, or 1 and 3 without i = i
+        assert metrics.energy_distance(column(0, 1), column(0, 3)) == pytest.approx(1.0)
+        assert metrics.energy_distance(column(0, 1), column(0, 3), unbiased=True) == pytest.approx(-1.0)
+
+    def test_is_scipys_square_in_one_dimension(self):
+        x, y = np.random.default_rng(0).normal(size=(2, 40))
+        assert metrics.energy_distance(x[:, None], y[:, None]) == pytest.approx(scipy_energy_distance(x, y) ** 2)
+
+    def test_gaussians(self):
+        # E|N(m, v)| = 2 sqrt(v) phi(m / sqrt v) + m (1 - 2 Phi(-m / sqrt v)); x - y ~ N(1, 2), x - x', y - y' ~ N(0, 2)
+        def mean_absolute(m, v):
+            return 2 * np.sqrt(v) * norm.pdf(m / np.sqrt(v)) + m * (1 - 2 * norm.cdf(-m / np.sqrt(v)))
+
+        truth = 2 * mean_absolute(1, 2) - 2 * mean_absolute(0, 2)
+        rng = np.random.default_rng(0)
+        found = metrics.energy_distance(rng.normal(1, 1, (4000, 1)), rng.normal(0, 1, (4000, 1)), unbiased=True)
+        # the influence of a cell, 2 (E|x - Y| - E|x - X|), has a standard deviation of 1.08 here: 4 standard errors
+        assert found == pytest.approx(truth, abs=4 * 1.08 * np.sqrt(2 / 4000))
+
+    def test_blocks_change_nothing(self, cells, monkeypatch):
+        whole = metrics.energy_distance(cells, cells[:20] + 1)
+        monkeypatch.setattr(metrics, "_BLOCK", 100)
+        assert metrics.energy_distance(cells, cells[:20] + 1) == pytest.approx(whole, rel=1e-12)
+
+
+class TestMmd:
+    def test_by_hand(self):
+        # h = 1: k(0, 1) = e^-1/2, k(0, 2) = e^-2, k(1, 2) = e^-1/2 with x = {0, 1}, y = {0, 2}
+        k1, k2 = np.exp(-0.5), np.exp(-2)
+        between = (1 + k2 + k1 + k1) / 4
+        assert metrics.mmd(column(0, 1), column(0, 2), bandwidths=1) == pytest.approx(
+            (2 + 2 * k1) / 4 + (2 + 2 * k2) / 4 - 2 * between
+        )
+        assert metrics.mmd(column(0, 1), column(0, 2), bandwidths=1, unbiased=True) == pytest.approx(
+            k1 + k2 - 2 * between
+        )
+
+    def test_bandwidths_are_averaged(self, cells):
+        each = [metrics.mmd(cells, cells + 1, bandwidths=h) for h in (0.5, 2)]
+        assert metrics.mmd(cells, cells + 1, bandwidths=(0.5, 2)) == pytest.approx(np.mean(each))
+
+    def test_median_of_true_cells(self):
+        # distances between 0, 1, 4 are 1, 3, 4: the median is 3
+        x, y = column(0, 2), column(0, 1, 4)
+        assert metrics.mmd(x, y) == pytest.approx(metrics.mmd(x, y, bandwidths=3))
+
+    def test_gaussians(self):
+        # E k over x - y ~ N(m, v) is exp(-m^2 / (2 (1 + v))) / sqrt(1 + v) with h = 1; here v = 2, m = 0 or 1
+        truth = 2 * (1 - np.exp(-1 / 6)) / np.sqrt(3)
+        rng = np.random.default_rng(0)
+        found = metrics.mmd(rng.normal(1, 1, (4000, 1)), rng.normal(0, 1, (4000, 1)), bandwidths=1, unbiased=True)
+        # the influence of a cell, 2 (E k(x, X) - E k(x, Y)), has a standard deviation of .374 here: 4 standard errors
+        assert found == pytest.approx(truth, abs=4 * 0.374 * np.sqrt(2 / 4000))
+
+    def test_errors(self, cells):
+        with pytest.raises(ValueError, match="`bandwidths=-1`"):
+            metrics.mmd(cells, cells, bandwidths=-1)
+        with pytest.raises(ValueError, match="median distance of 0"):
+            metrics.mmd(cells, np.ones((5, 3)))
+
+
+@pytest.mark.parametrize("metric", TWO_SAMPLE, ids=lambda f: f.__name__)
+class TestBadInput:
+    def test_nan(self, metric, cells):
+        bad = cells.copy()
+        bad[3, 0] = np.nan
+        with pytest.raises(ValueError, match="`predicted` has NaN or infinite values in 1 of 60 cells"):
+            metric(bad, cells)
+        with pytest.raises(ValueError, match="`true` has NaN"):
+            metric(cells, bad)
+
+    def test_shapes(self, metric, cells):
+        with pytest.raises(ValueError, match="`predicted` has 2 features, `true` 3"):
+            metric(cells[:, :2], cells)
+        with pytest.raises(ValueError, match=r"`true` has shape \(1, 3\)"):
+            metric(cells, cells[:1])
+        with pytest.raises(ValueError, match="`predicted` must be numbers"):
+            metric(cells[:, 0], cells)
+
+    def test_returns_a_float(self, metric, cells):
+        assert type(metric(cells.astype(np.float32), cells)) is float
