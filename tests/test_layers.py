@@ -1,0 +1,166 @@
+"""The layers of the package: who may import whom, read from the source, and how long files and functions may be.
+
+This table is the one in `docs/contributing.md`; change both or neither.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "scgenot"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+MAX_FILE = 300
+MAX_BODY = 60
+
+EVERY_LAYER = {
+    *("pair", "_keys", "_rng", "ot", "flow", "model", "data", "metrics", "datasets", "get", "tl", "pl"),
+    "",  # the package itself: `import scgenot`
+}
+EVERYTHING = None  # in place of a set: no limit
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one module or folder may import; `lazily`: inside functions only."""
+
+    scgenot: set[str] | None
+    third_party: set[str] | None
+    lazily: frozenset[str] = frozenset()
+
+
+LAYERS = {
+    "pair": Layer(set(), {"numpy"}),
+    "_keys": Layer(set(), {"numpy"}),
+    "_rng": Layer(set(), {"numpy"}, lazily=frozenset({"torch"})),
+    "ot": Layer({"pair", "_rng"}, {"numpy", "scipy", "torch", "ot"}),  # a solver takes a Pair; sparse plans are SciPy's
+    "flow": Layer(set(), {"numpy", "torch"}),
+    "model": Layer({"ot", "flow", "pair", "_rng"}, {"numpy", "torch", "tqdm", "safetensors"}),
+    "data": Layer({"pair", "_keys"}, {"anndata", "numpy", "pandas", "scipy", "sklearn"}),
+    "metrics": Layer(set(), {"numpy", "scipy", "sklearn", "ot"}),
+    "datasets": Layer(
+        {"_rng"}, {"anndata", "numpy", "pandas", "scipy", "sklearn"}, lazily=frozenset({"pooch", "scanpy"})
+    ),
+    "get": Layer({"data", "_keys"}, {"anndata", "numpy", "pandas", "scipy"}, lazily=frozenset({"model"})),
+    "tl": Layer(EVERY_LAYER - {"pl"}, EVERYTHING),
+    "pl": Layer({"_keys", "get"}, {"anndata", "matplotlib", "numpy", "pandas", "scanpy", "scipy"}),
+    "__init__": Layer(EVERY_LAYER, set()),
+    "__main__": Layer(EVERYTHING, EVERYTHING),
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import: the layer of scgenot or the third-party package it reaches, and where it stands."""
+
+    target: str
+    ours: bool
+    line: int
+    in_function: bool
+
+
+def layer_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(source: str, module: str) -> Iterator[Import]:
+    """Imports of a file, those inside functions too; `module` is its package, to resolve relative ones."""
+    tree = ast.parse(source)
+    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    inside = {id(node) for function in functions for node in ast.walk(function)}
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            for name in _full_names(node, module):
+                top, _, rest = name.partition(".")
+                if top not in sys.stdlib_module_names:
+                    ours = top == "scgenot"
+                    target = rest.partition(".")[0] if ours else top
+                    yield Import(target, ours, node.lineno, id(node) in inside)
+
+
+def _full_names(node: ast.Import | ast.ImportFrom, module: str) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    parts = module.split(".")[: len(module.split(".")) - node.level + 1] if node.level else []
+    origin = ".".join([*parts, *([node.module] if node.module else [])])
+    return [f"{origin}.{alias.name}" for alias in node.names] if origin == "scgenot" else [origin]
+
+
+def offences(source: str, layer: str, module: str) -> list[str]:
+    """Imports that the table forbids, as `line: why`."""
+    rules, found = LAYERS[layer], []
+    for item in imports(source, module):
+        allowed = rules.scgenot if item.ours else rules.third_party
+        if allowed is EVERYTHING or item.target in allowed or (item.ours and item.target == layer):
+            continue
+        if item.target in rules.lazily and item.in_function:
+            continue
+        hint = " (allowed inside a function only)" if item.target in rules.lazily else ""
+        name = f"scgenot.{item.target}".removesuffix(".") if item.ours else item.target
+        found.append(f"{item.line}: `{layer}` may not import `{name}`{hint}")
+    return found
+
+
+def test_every_file_has_a_layer():
+    assert {layer_of(file) for file in FILES} <= set(LAYERS)
+
+
+def test_layers():
+    found = []
+    for file in FILES:
+        place = file.relative_to(PACKAGE.parent)
+        module = ".".join(place.parent.parts)
+        found += [f"{place}:{offence}" for offence in offences(file.read_text(), layer_of(file), module)]
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_files_are_short():
+    lengths = {file.relative_to(PACKAGE.parent): len(file.read_text().splitlines()) for file in FILES}
+    found = [f"{place}:{n}: {n} lines, at most {MAX_FILE}" for place, n in lengths.items() if n > MAX_FILE]
+    assert not found, "\n" + "\n".join(found)
+
+
+def body_length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function below its signature and docstring."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return function.end_lineno - body[0].lineno + 1 if body else 0
+
+
+def test_functions_are_short():
+    found = [
+        f"{file.relative_to(PACKAGE.parent)}:{node.lineno}: {node.name}, {body_length(node)} lines, at most {MAX_BODY}"
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and body_length(node) > MAX_BODY
+    ]
+    assert not found, "\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("source", "layer", "n_offences"),
+    [
+        ("import torch", "data", 1),
+        ("def f():\n    import torch", "pl", 1),
+        ("def f():\n    from torch import nn", "_rng", 0),
+        ("from torch import nn", "_rng", 1),
+        ("import anndata, scanpy\nimport matplotlib.pyplot as plt", "flow", 3),
+        ("from scgenot import tl", "model", 1),
+        ("from ..flow import field", "ot", 1),
+        ("from .. import flow", "ot", 1),
+        ("from . import cost\nfrom .cost import squared_euclidean", "ot", 0),
+        ("import ot", "ot", 0),
+        ("import ot", "data", 1),
+        ("from scgenot.model import Genot", "get", 1),
+        ("def f():\n    from scgenot.model import Genot", "get", 0),
+        ("import json, numpy", "pair", 0),
+        ("import scgenot", "ot", 1),
+        ("from scgenot import pl", "tl", 1),
+        ("from scgenot import pl, tl\nimport rich", "__main__", 0),
+    ],
+)
+def test_the_test_sees_offences(source, layer, n_offences):
+    assert len(offences(source, layer, f"scgenot.{layer}")) == n_offences
