@@ -1,0 +1,191 @@
+"""Cells out of AnnData: a checked matrix of numbers, whatever it was stored as."""
+
+import logging
+import warnings
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from scgenot._keys import USUAL_REPS
+
+logger = logging.getLogger("scgenot")
+
+MAX_DENSE = 2 * 10**8  # entries of X that are made dense: .8 GB in single precision
+
+
+def representation(
+    adata: AnnData,
+    use_rep: str | None = None,
+    *,
+    layer: str | None = None,
+    name: str = "adata",
+    argument: str = "use_rep",
+) -> np.ndarray:
+    """Read the representation that cells are compared and generated in.
+
+    Parameters
+    ----------
+    adata
+        Cells; a view or a backed file will do.
+    use_rep
+        A key of `obsm` (array, sparse matrix or DataFrame), or `"X"`, made dense. None: `layer` when that is given,
+        else the first of `X_pca`, `X_lsi` and `X_clr` that is there.
+    layer
+        A key of `layers` to use in place of `X`; goes with `use_rep` None or `"X"`.
+    name, argument
+        What to call `adata` and `use_rep` in messages.
+
+    Returns
+    -------
+    Floating point array, cells x features; single precision stays single. It may share memory with `adata`.
+
+    Raises
+    ------
+    TypeError
+        When `adata` is not an AnnData.
+    KeyError
+        When `use_rep` or `layer` is not there, or none is named and none of the usual ones is there.
+    ValueError
+        When the values are not numbers, not two-dimensional, not finite, too many to be made dense, the same in all
+        cells, or of fewer than 2 cells.
+
+    Warns
+    -----
+    UserWarning
+        When obs names are not unique: rows still follow the cells, look-ups by name would not.
+    """
+    check_anndata(adata, name)
+    if layer is not None and use_rep not in (None, "X"):
+        raise ValueError(f"`{argument}={use_rep!r}` and `layer={layer!r}` exclude each other: pass one of them.")
+    if use_rep == "X" or layer is not None:
+        values, label = matrix(adata, layer, name=name), f"{layer_label(layer)} of `{name}`"
+    else:
+        use_rep = _usual_rep(adata, name, argument) if use_rep is None else use_rep
+        if use_rep not in adata.obsm:
+            raise KeyError(
+                f"`{argument}={use_rep!r}` is not in obsm of `{name}`; found {list(adata.obsm)}, or use 'X'."
+            )
+        values, label = adata.obsm[use_rep], f"obsm[{use_rep!r}] of `{name}`"
+    values = _floats(values, label)
+    _check_cells(values, adata.obs_names, label)
+    if not adata.obs_names.is_unique:
+        warnings.warn(
+            f"obs names of `{name}` are not unique: call `.obs_names_make_unique()` before looking cells up by name.",
+            stacklevel=2,
+        )
+    return values
+
+
+def matrix(adata: AnnData, layer: str | None = None, *, name: str = "adata") -> np.ndarray | sparse.csr_matrix:
+    """Read `X` or a layer into memory, sparse as CSR, of a backed file too.
+
+    Parameters
+    ----------
+    adata
+        Cells.
+    layer
+        A key of `layers`; None or `"X"` for `X`.
+    name
+        What to call `adata` in messages.
+
+    Returns
+    -------
+    Cells x features, in the type it has. It may share memory with `adata`.
+
+    Raises
+    ------
+    KeyError
+        When the layer is not there.
+    ValueError
+        When there is no `X`.
+    """
+    if layer not in (None, "X") and layer not in adata.layers:
+        raise KeyError(f"`layer={layer!r}` is not in layers of `{name}`; found {list(adata.layers)}.")
+    values = adata.X if layer in (None, "X") else adata.layers[layer]
+    if values is None:
+        raise ValueError(f"`{name}` has no X: name a `layer`, of {list(adata.layers)}, or a key of obsm.")
+    if hasattr(values, "to_memory"):  # sparse matrix of a backed file
+        values = values.to_memory()
+    return values.tocsr() if sparse.issparse(values) else np.asarray(values)
+
+
+def check_anndata(adata: AnnData, name: str = "adata") -> None:
+    """Raise a TypeError that says what to pass, unless `adata` is an AnnData.
+
+    Parameters
+    ----------
+    adata
+        What was passed.
+    name
+        What to call it in messages.
+    """
+    if isinstance(adata, AnnData):
+        return
+    if hasattr(adata, "mod"):  # MuData, without importing mudata
+        modalities = list(adata.mod)
+        raise TypeError(
+            f"`{name}` is a {type(adata).__name__} with the modalities {modalities}: pass one of them, "
+            f"such as `{name}[{(modalities or ['rna'])[0]!r}]`."
+        )
+    raise TypeError(f"`{name}` must be an AnnData; found {type(adata).__name__}.")
+
+
+def layer_label(layer: str | None) -> str:
+    """Name `X` or a layer as users write it.
+
+    Parameters
+    ----------
+    layer
+        A key of `layers`; None or `"X"` for `X`.
+
+    Returns
+    -------
+    `X` or `layers['counts']`.
+    """
+    return "X" if layer in (None, "X") else f"layers[{layer!r}]"
+
+
+def _usual_rep(adata: AnnData, name: str, argument: str) -> str:
+    found = [key for key in USUAL_REPS if key in adata.obsm]
+    if not found:
+        raise KeyError(
+            f"`{name}` has none of {list(USUAL_REPS)} in obsm; found {list(adata.obsm)}. "
+            f"Make one with `sg.tl.embed({name})` or name one with `{argument}`."
+        )
+    return found[0]
+
+
+def _floats(values, label: str) -> np.ndarray:
+    """A dense floating point matrix of at least two cells."""
+    if isinstance(values, pd.DataFrame):
+        values = values.to_numpy()
+    if sparse.issparse(values):
+        if values.shape[0] * values.shape[1] > MAX_DENSE:
+            size = f"{values.shape[0]} x {values.shape[1]}"
+            raise ValueError(
+                f"{label} is sparse, {size}: more than {MAX_DENSE:.0e} values to make dense; use `sg.tl.embed(...)`."
+            )
+        values = values.toarray()
+    values = np.asarray(values)
+    if values.ndim != 2 or values.dtype.kind not in "biuf":
+        raise ValueError(f"{label} must be numbers, cells x features; found {values.dtype} of shape {values.shape}.")
+    if values.shape[0] < 2 or values.shape[1] == 0:
+        raise ValueError(f"{label} has shape {values.shape}: at least 2 cells and 1 feature are needed.")
+    return values.astype(np.promote_types(values.dtype, np.float32), copy=False)
+
+
+def _check_cells(values: np.ndarray, names: pd.Index, label: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(bad):
+        shown = ", ".join(map(str, names[bad[:3]])) + (", ..." if len(bad) > 3 else "")
+        raise ValueError(
+            f"{label} has NaN or infinite values in {len(bad)} of {len(values)} cells ({shown}): drop or impute them."
+        )
+    constant = np.ptp(values, axis=0) == 0
+    if constant.all():
+        raise ValueError(f"{label} is the same in all {len(values)} cells: there is nothing to match.")
+    if constant.any():
+        # a log line, not a warning: such columns change no distance
+        logger.warning("%s has %d of %d columns that are the same in all cells.", label, constant.sum(), len(constant))
