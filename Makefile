@@ -30,6 +30,7 @@ lint: $(SETUP_LINT)  ## style and formatting
 	$(BIN)/ruff format --check .
 
 docs: $(SETUP_DOCS)  ## the documentation, warnings are errors
+	rm -rf docs/generated  # pages of functions that are gone would stay
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 clean:  ## remove what was built; .venv stays
