@@ -1,0 +1,249 @@
+"""Representations that can be projected to and decoded from: PCA, LSI, CLR."""
+
+import logging
+import warnings
+from typing import Literal
+
+import numpy as np
+import scanpy as sc
+from anndata import AnnData, ImplicitModificationWarning
+from scipy import sparse
+from sklearn.decomposition import TruncatedSVD
+from sklearn.utils.sparsefuncs import min_max_axis
+
+from scgenot._keys import EMBEDDING, PARAMS
+from scgenot._rng import Rng, seed_of
+from scgenot.data.read import check_anndata, layer_label
+from scgenot.tl._features import Values, check_counts, clr, depth, inverse_frequency, read_features, tfidf
+
+logger = logging.getLogger("scgenot")
+
+DEFAULT_COMPONENTS = 30
+MAX_DEPTH_CORRELATION = 0.8  # absolute; LSI components that follow log depth more closely are dropped
+
+
+def embed(
+    adata: AnnData,
+    *,
+    method: Literal["pca", "lsi", "clr"] = "pca",
+    n_components: int | None = None,
+    layer: str | None = None,
+    mask_var: str | np.ndarray | None = "highly_variable",
+    l2: bool = False,
+    key_added: str | None = None,
+    rng: Rng = 0,
+    copy: bool = False,
+) -> AnnData | None:
+    """Embed cells in a few dimensions, and keep what it takes to embed new cells alike and to get features back.
+
+    Every method is linear after a transform `t`: coordinates are `(t(x) - offset) @ loadings`.
+
+    `"pca"`
+        Principal components, by :func:`scanpy.pp.pca`. `t` does nothing: values should be log-normalised.
+    `"lsi"`
+        For ATAC counts. `t` is TF-IDF as in Signac, `log(1 + 1e4 * counts / depth * cells / total)`, with depth and
+        total over the features used; then a truncated SVD without centring. Components whose absolute Pearson
+        correlation with log depth exceeds 0.8 are dropped (usually the first), so that there may be fewer than
+        `n_components`. Coordinates keep the scale of their component (Signac standardises them): distances then
+        approximate those between TF-IDF profiles, and directions of noise are not blown up.
+    `"clr"`
+        For protein counts. `t` is the centred log ratio of each cell, `log(1 + x)` less its mean over proteins. All
+        columns are kept, as they are, or rotated to principal components when `n_components` is smaller.
+
+    Parameters
+    ----------
+    adata
+        Cells; a view or a backed file will do, and only the matrix that is embedded is read into memory.
+    method
+        What to do, see above.
+    n_components
+        Components to compute. None: 30, or as many as there can be, for `"pca"` and `"lsi"`; all columns for `"clr"`.
+    layer
+        A key of `layers` to use in place of `X`.
+    mask_var
+        Features to use: a boolean column of var, or a boolean array of length `n_vars`. None uses all, and so does
+        the default when there is no such column.
+    l2
+        Scale each cell to unit length (the geometry of angles). What the length was is lost, so that
+        :func:`~scgenot.tl.decode` is not possible.
+    key_added
+        Name of the embedding, by default `method`.
+    rng
+        Seed or generator of the iterative solvers' start.
+    copy
+        Return an annotated copy and leave `adata` alone.
+
+    Returns
+    -------
+    None, or the copy. Sets the following fields, with `key` for `key_added` or `method`:
+
+    `.obsm['X_{key}']`
+        Coordinates, shape `(n_obs, k)`.
+    `.varm['PCs']`, `.varm['{key}_loadings']`
+        Loadings, shape `(n_vars, k)`, 0 for features not used; the former name for `key="pca"`, as scanpy has it.
+        None of it for `"clr"` with all columns.
+    `.uns['{key}']['embedding']`
+        Arrays `features`, `offset`, `loadings` and, for `"lsi"`, `idf`.
+    `.uns['{key}']['params']`
+        The arguments.
+    `.uns['{key}']['variance']`, `['variance_ratio']`
+        Variance of the principal components, in squared units of the data and as a fraction.
+    `.uns['{key}']['depth_correlation']`, `['dropped']`
+        For `"lsi"`: correlation of every computed component with log depth; positions of those dropped.
+
+    Raises
+    ------
+    TypeError
+        When `adata` is not an AnnData.
+    KeyError
+        When `layer` or a column named by `mask_var` is not there.
+    ValueError
+        When values are not finite, negative where counts are needed, or the same in all cells; when var names are not
+        unique, there are fewer than 2 cells, a cell has no counts (`"lsi"`), or `n_components` is impossible.
+
+    Warns
+    -----
+    UserWarning
+        When `"pca"` is given what looks like raw counts.
+
+    References
+    ----------
+    Stuart et al. (2021), *Single-cell chromatin state analysis with Signac* (TF-IDF); Aitchison (1982), *The
+    statistical analysis of compositional data* (CLR); Stoeckius et al. (2017), *CITE-seq* (CLR of proteins).
+
+    Examples
+    --------
+    >>> sg.tl.embed(adata_rna)  # doctest: +SKIP
+    >>> sg.tl.embed(adata_atac, method="lsi", n_components=50)  # doctest: +SKIP
+    """
+    _check(adata, method, key_added, copy=copy)
+    used = _features_used(adata, mask_var)
+    values, label = read_features(adata, layer, used), f"{layer_label(layer)} of `adata`"
+    if method != "pca":
+        check_counts(values, method, label)
+    fit = {"pca": _fit_pca, "lsi": _fit_lsi, "clr": _fit_clr}[method]
+    coordinates, embedding, extra = fit(values, n_components, seed_of(rng) % 2**32, label)
+    embedding["features"] = np.asarray(adata.var_names[used], dtype=str)
+    params = {"method": method, "n_components": coordinates.shape[1], "l2": l2}
+    params |= {"layer": layer} if layer is not None else {}
+    params |= {"mask_var": mask_var} if isinstance(mask_var, str) and mask_var in adata.var else {}
+
+    if copy:
+        adata = adata.to_memory(copy=True) if adata.isbacked else adata.copy()
+    key = key_added or method
+    with warnings.catch_warnings():  # a view becomes an AnnData of its own when it is written to: that is what is asked
+        warnings.simplefilter("ignore", ImplicitModificationWarning)
+        adata.obsm[f"X_{key}"] = unit_rows(coordinates) if l2 else coordinates
+    adata.uns[key] = {PARAMS: params, EMBEDDING: embedding, **extra}
+    varm_key = "PCs" if key == "pca" else f"{key}_loadings"
+    adata.varm.pop(varm_key, None)
+    if "loadings" in embedding:
+        loadings = np.zeros((adata.n_vars, coordinates.shape[1]), dtype=embedding["loadings"].dtype)
+        loadings[used] = embedding["loadings"]
+        adata.varm[varm_key] = loadings
+    return adata if copy else None
+
+
+def unit_rows(coordinates: np.ndarray) -> np.ndarray:
+    """Scale rows to length 1; a row of zeros stays."""
+    length = np.linalg.norm(coordinates, axis=1, keepdims=True)
+    return coordinates / np.where(length == 0, 1, length)
+
+
+def _check(adata: AnnData, method: str, key_added: str | None, *, copy: bool) -> None:
+    check_anndata(adata)
+    if method not in ("pca", "lsi", "clr"):
+        raise ValueError(f"`method={method!r}` must be 'pca', 'lsi' or 'clr'.")
+    if key_added is not None and "/" in key_added:
+        raise ValueError(f"`key_added={key_added!r}` must not contain '/': AnnData files cannot hold such a key.")
+    if adata.n_obs < 2:
+        raise ValueError(f"`adata` has {adata.n_obs} cell(s): an embedding needs at least 2.")
+    if not adata.var_names.is_unique:
+        raise ValueError("var names of `adata` are not unique: call `adata.var_names_make_unique()`.")
+    if adata.isbacked and adata.is_view and not copy:
+        raise ValueError("`adata` is a view of a backed file and cannot be written to: pass `adata.to_memory()`.")
+
+
+def _features_used(adata: AnnData, mask_var: str | np.ndarray | None) -> np.ndarray:
+    """Positions of the features to embed."""
+    absent = isinstance(mask_var, str) and mask_var not in adata.var
+    if mask_var is None or (absent and mask_var == "highly_variable"):
+        return np.arange(adata.n_vars)
+    if absent:
+        raise KeyError(f"`mask_var={mask_var!r}` is not in var of `adata`; found {list(adata.var)}.")
+    mask = np.asarray(adata.var[mask_var] if isinstance(mask_var, str) else mask_var)
+    if mask.dtype != bool or mask.shape != (adata.n_vars,) or not mask.any():
+        raise ValueError(
+            f"`mask_var` must be boolean, of length {adata.n_vars} and true somewhere; "
+            f"found {mask.dtype} of shape {mask.shape}."
+        )
+    return np.flatnonzero(mask)
+
+
+def _count_components(n_components: int | None, most: int) -> int:
+    if n_components is None and most >= 1:
+        return min(DEFAULT_COMPONENTS, most)
+    if n_components is None or not 1 <= n_components <= most:
+        raise ValueError(
+            f"`n_components={n_components}` must be between 1 and {most} for this many cells and features."
+        )
+    return n_components
+
+
+def _fit_pca(values: Values, n_components: int | None, seed: int, label: str) -> tuple[np.ndarray, dict, dict]:
+    n_cells, n_features = values.shape
+    stored = values.data if sparse.issparse(values) else values
+    if stored.size and stored.min() >= 0 and stored.max() > 10 and not (stored % 1).any():
+        # log-normalised values are not whole numbers, and few exceed 10
+        warnings.warn(
+            f"{label} looks like raw counts: run `sc.pp.normalize_total` and `sc.pp.log1p` before `method='pca'`.",
+            stacklevel=3,
+        )
+    return _principal_components(values, _count_components(n_components, min(n_cells - 1, n_features)), seed, label)
+
+
+def _principal_components(values: Values, k: int, seed: int, label: str) -> tuple[np.ndarray, dict, dict]:
+    offset = np.asarray(values.mean(axis=0)).ravel()
+    smallest, largest = min_max_axis(values, axis=0) if sparse.issparse(values) else (values.min(0), values.max(0))
+    if (smallest == largest).all():
+        raise ValueError(f"{label} is the same in all {values.shape[0]} cells: there is nothing to embed.")
+    if k == min(values.shape):  # all components: beyond the iterative solver
+        values, solver = values.toarray() if sparse.issparse(values) else values, "full"
+    else:
+        solver = "arpack"
+    coordinates, components, ratio, variance = sc.pp.pca(
+        values, n_comps=k, svd_solver=solver, random_state=seed, return_info=True, dtype=values.dtype
+    )
+    embedding = {"loadings": components.T, "offset": offset.astype(values.dtype)}
+    return coordinates, embedding, {"variance": variance, "variance_ratio": ratio}
+
+
+def _fit_lsi(counts: Values, n_components: int | None, seed: int, label: str) -> tuple[np.ndarray, dict, dict]:
+    idf = inverse_frequency(counts)
+    values = tfidf(counts, idf, label)
+    k = _count_components(n_components, min(values.shape) - 1)
+    svd = TruncatedSVD(k, algorithm="arpack", random_state=seed).fit(values)
+    coordinates, loadings = values @ svd.components_.T, svd.components_.T
+
+    log_depth = np.log(depth(counts, label)[:, 0])
+    spread = log_depth.std() * coordinates.std(axis=0)
+    covariance = (log_depth - log_depth.mean()) @ (coordinates - coordinates.mean(axis=0)) / len(log_depth)
+    correlation = np.divide(covariance, spread, out=np.zeros(k), where=spread > 0)
+    dropped = np.abs(correlation) > MAX_DEPTH_CORRELATION
+    if dropped.all():
+        raise ValueError(f"all {k} LSI components follow sequencing depth: compute more with `n_components`.")
+    shown = [f"{i + 1} ({correlation[i]:+.2f})" for i in np.flatnonzero(dropped)]
+    logger.info("LSI components dropped for their correlation with log depth: %s", ", ".join(shown) or "none")
+    # decoding puts the dropped components back at their mean: cells of average depth
+    offset = coordinates[:, dropped].mean(axis=0) @ loadings[:, dropped].T
+    embedding = {"loadings": loadings[:, ~dropped], "offset": offset, "idf": idf}
+    return coordinates[:, ~dropped], embedding, {"depth_correlation": correlation, "dropped": np.flatnonzero(dropped)}
+
+
+def _fit_clr(counts: Values, n_components: int | None, seed: int, label: str) -> tuple[np.ndarray, dict, dict]:
+    values = clr(counts)
+    if n_components is None or n_components == values.shape[1]:
+        return values, {"offset": np.zeros(values.shape[1], dtype=values.dtype)}, {}
+    # rows sum to 0: one dimension fewer than columns
+    k = _count_components(n_components, min(len(values) - 1, values.shape[1] - 1))
+    return _principal_components(values, k, seed, label)
