@@ -1,0 +1,21 @@
+"""Couplings: a cost and two potentials."""
+
+from scgenot.ot.confidence import Confidence
+from scgenot.ot.cost import cosine, coulomb, euclidean, mean_cost, squared_euclidean
+from scgenot.ot.coupling import Coupling, Diagnostics
+from scgenot.ot.gromov import FusedGromovWasserstein, GromovWasserstein
+from scgenot.ot.sinkhorn import Sinkhorn
+
+__all__ = [
+    "Confidence",
+    "Coupling",
+    "Diagnostics",
+    "FusedGromovWasserstein",
+    "GromovWasserstein",
+    "Sinkhorn",
+    "cosine",
+    "coulomb",
+    "euclidean",
+    "mean_cost",
+    "squared_euclidean",
+]

@@ -1,0 +1,39 @@
+"""How far the orientation of a quadratic coupling can be trusted."""
+
+from dataclasses import asdict, dataclass
+
+# optima whose barycentres correlate less than this are different answers
+SAME_OPTIMUM = 0.9
+# a runner-up whose objective is within this fraction of the best is a near-equal optimum
+CLEAR_GAP = 0.05
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """How far a quadratic coupling's orientation can be trusted; no labels or pairs are used.
+
+    Parameters
+    ----------
+    n_starts
+        Starts tried on the first subset.
+    n_best
+        How many of them reached the best optimum.
+    gap
+        Objective of the next distinct optimum over the best one, minus 1; infinite when all starts agree.
+    agreement
+        Correlation, on a second subset of cells, between the best answer found there and this one.
+    """
+
+    n_starts: int
+    n_best: int
+    gap: float
+    agreement: float
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether near-equal optima, or two subsets of the cells, disagree."""
+        return self.gap < CLEAR_GAP or self.agreement < SAME_OPTIMUM
+
+    def to_dict(self) -> dict:
+        """Return the fields, and whether they make the coupling ambiguous, as a plain dictionary."""
+        return {**asdict(self), "ambiguous": self.ambiguous}

@@ -1,0 +1,117 @@
+"""Costs between two sets of cells: any callable `(x, y) -> (n, m)`; these are the usual ones."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+Cost = Callable[[Tensor, Tensor], Tensor]
+
+
+class FittedCost(Protocol):
+    """A cost that looks at both populations before it is used, such as a graph distance."""
+
+    def fit(self, x: Tensor, y: Tensor) -> Cost:
+        """Return the cost function for these populations."""
+
+
+def squared_euclidean(x: Tensor, y: Tensor) -> Tensor:
+    """Squared Euclidean distance, summed over dimensions: `|x - y|^2`.
+
+    Parameters
+    ----------
+    x, y
+        Cells, shapes `(n, p)` and `(m, p)`.
+
+    Returns
+    -------
+    Costs, shape `(n, m)`.
+    """
+    # distances do not see a shift; float32 does, where the cells lie far from the origin
+    centre = y.mean(0)
+    x, y = x - centre, y - centre
+    cost = torch.addmm(y.square().sum(1), x, y.T, alpha=-2)
+    return cost.add_(x.square().sum(1, keepdim=True)).clamp_(min=0)
+
+
+def euclidean(x: Tensor, y: Tensor) -> Tensor:
+    """Euclidean distance `|x - y|`.
+
+    Parameters
+    ----------
+    x, y
+        Cells, shapes `(n, p)` and `(m, p)`.
+
+    Returns
+    -------
+    Costs, shape `(n, m)`.
+    """
+    return squared_euclidean(x, y).sqrt_()
+
+
+def cosine(x: Tensor, y: Tensor) -> Tensor:
+    """One minus the cosine of the angle between two cells, from 0 to 2; 1 for a cell at the origin.
+
+    Parameters
+    ----------
+    x, y
+        Cells, shapes `(n, p)` and `(m, p)`.
+
+    Returns
+    -------
+    Costs, shape `(n, m)`.
+    """
+    unit = torch.nn.functional.normalize
+    return 1 - unit(x, dim=1) @ unit(y, dim=1).T
+
+
+def coulomb(x: Tensor, y: Tensor) -> Tensor:
+    """Coulomb cost `1 / |x - y|^2`: cells that lie close repel each other.
+
+    Parameters
+    ----------
+    x, y
+        Cells, shapes `(n, p)` and `(m, p)`.
+
+    Returns
+    -------
+    Costs, shape `(n, m)`; coincident cells cost at most the inverse of 1e-6 times the mean squared distance.
+    """
+    distance = squared_euclidean(x, y)
+    return 1 / distance.clamp_(min=1e-6 * float(distance.mean()) + torch.finfo(x.dtype).tiny)
+
+
+def mean_cost(cost: Cost, x: Tensor, y: Tensor, *, n_cells: int = 2000) -> float:
+    """Mean cost over evenly spaced cells of both sides: the unit in which epsilon is given.
+
+    Parameters
+    ----------
+    cost
+        Cost function.
+    x, y
+        Cells, shapes `(n, p)` and `(m, q)`.
+    n_cells
+        At most this many cells a side are looked at; the same ones in every call.
+
+    Returns
+    -------
+    The mean cost.
+
+    Raises
+    ------
+    ValueError
+        When the mean is not a positive finite number, as for constant cells.
+    """
+    mean = float(cost(x[spaced(len(x), n_cells)], y[spaced(len(y), n_cells)]).double().mean())
+    if not mean > 0 or mean == float("inf"):
+        raise ValueError(
+            f"`cost` has mean {mean} over the cells: it must be positive and finite. "
+            "Constant or duplicated cells, NaN, or a cost that is negative on average lead to this."
+        )
+    return mean
+
+
+def spaced(n: int, n_cells: int) -> Tensor:
+    """Indices of at most `n_cells` of `n` cells, evenly spaced so that the choice never changes."""
+    return torch.arange(n) if n <= n_cells else torch.linspace(0, n - 1, n_cells, dtype=torch.float64).round().long()

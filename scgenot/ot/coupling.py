@@ -1,0 +1,281 @@
+"""A coupling: a cost and two potentials, from which every row, sample and marginal follows."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from scgenot.ot.cost import Cost, spaced
+from scgenot.ot.confidence import Confidence
+from scgenot.ot.plan import row_blocks
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """How a coupling was solved, and how sharp it is.
+
+    Parameters
+    ----------
+    method
+        Solver, in words; says so when the plan is of minibatches or was extended from a subset.
+    epsilon
+        Entropic regularisation relative to the unit `cost_scale`.
+    epsilon_absolute
+        The same in the units of the cost.
+    marginal_error
+        L1 distance of the plan's marginals from the ones its potentials imply (the weights, when balanced).
+    iterations
+        Sinkhorn iterations, all told.
+    converged
+        Whether the marginal error fell below the tolerance (and, for quadratic costs, the plan stopped moving).
+    mass
+        Total mass of the plan; 1 when balanced.
+    effective_targets
+        Median over source cells of the effective number of targets, `1 / sum_j p_j^2`.
+    cost
+        Mean cost of the plan, `<c, P> / mass`.
+    objective
+        What the solver minimises: the transport cost (linear) or distortion (quadratic) plus epsilon times KL.
+    """
+
+    method: str
+    epsilon: float
+    epsilon_absolute: float
+    marginal_error: float
+    iterations: int
+    converged: bool
+    mass: float = float("nan")
+    effective_targets: float = float("nan")
+    cost: float = float("nan")
+    objective: float = float("nan")
+
+    def to_dict(self) -> dict:
+        """Return the fields as a plain dictionary."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Coupling:
+    """Entropic coupling `P_ij = a_i b_j exp((f_i + g_j - c(x_i, y_j)) / eps)` of two populations.
+
+    No n x m array is kept: rows are made from the cost and the potentials when they are asked for, also for cells
+    that were not there when the coupling was solved.
+
+    Parameters
+    ----------
+    cost
+        Cost function `(x, y) -> (n, m)`.
+    x, y
+        Source and target cells, shapes `(n, p)` and `(m, q)`.
+    a, b
+        Their weights, shapes `(n,)` and `(m,)`, each summing to 1.
+    f, g
+        Potentials, shapes `(n,)` and `(m,)`, in the units of the cost.
+    epsilon
+        Entropic regularisation in the units of the cost.
+    tau
+        Relaxation of the source and of the target side; 1 when balanced.
+    diagnostics
+        How it was solved.
+    confidence
+        How far the orientation of a quadratic coupling can be trusted; None where no search was made.
+    """
+
+    cost: Cost
+    x: Tensor
+    y: Tensor
+    a: Tensor
+    b: Tensor
+    f: Tensor
+    g: Tensor
+    epsilon: float
+    tau: tuple[float, float] = (1.0, 1.0)
+    diagnostics: Diagnostics | None = field(default=None, repr=False)
+    confidence: Confidence | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of source and of target cells."""
+        return len(self.x), len(self.y)
+
+    def _log_rows(self, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Yield blocks of `log b_j + (g_j - c_ij) / eps`: rows of the plan up to a constant each."""
+        shift = self.g / self.epsilon + self.b.log()
+        for rows in row_blocks(len(x), len(self.y)):
+            yield rows, self.cost(x[rows], self.y).div_(-self.epsilon).add_(shift)
+
+    def _cells(self, cells: Tensor | None) -> Tensor:
+        """Cells to look at: all source cells, those with the given indices, or new ones by their coordinates."""
+        if cells is None:
+            return self.x
+        cells = torch.as_tensor(cells, device=self.x.device)
+        return cells.to(self.x.dtype) if cells.ndim == 2 else self.x[cells]
+
+    def rows(self, cells: Tensor | None = None) -> Tensor:
+        """Conditional law of the targets given source cells.
+
+        Parameters
+        ----------
+        cells
+            Indices of source cells, shape `(k,)`; or new cells, shape `(k, p)`; all source cells when None.
+
+        Returns
+        -------
+        Probabilities, shape `(k, m)`; each row sums to 1.
+        """
+        x = self._cells(cells)
+        out = torch.empty(len(x), len(self.y), dtype=x.dtype, device=x.device)
+        for rows, log_p in self._log_rows(x):
+            out[rows] = log_p.softmax(1)
+        return out
+
+    def potential(self, cells: Tensor | None = None) -> Tensor:
+        """Source potential of any cell through the dual: `-tau eps log sum_j b_j exp((g_j - c(x, y_j)) / eps)`.
+
+        Parameters
+        ----------
+        cells
+            As in :meth:`rows`.
+
+        Returns
+        -------
+        Potentials, shape `(k,)`, in the units of the cost.
+        """
+        x = self._cells(cells)
+        log_sum = torch.cat([log_p.logsumexp(1) for _, log_p in self._log_rows(x)])
+        return -self.tau[0] * self.epsilon * log_sum
+
+    def growth(self, cells: Tensor | None = None) -> Tensor:
+        """Mass that source cells send over the mass they have, `eta = (P 1)_i / a_i`; 1 when balanced.
+
+        Parameters
+        ----------
+        cells
+            As in :meth:`rows`.
+
+        Returns
+        -------
+        Ratios, shape `(k,)`.
+        """
+        x = self._cells(cells)
+        log_sum = torch.cat([log_p.logsumexp(1) for _, log_p in self._log_rows(x)])
+        return ((1 - self.tau[0]) * log_sum).exp()
+
+    def marginals(self) -> tuple[Tensor, Tensor]:
+        """Row and column sums of the plan, shapes `(n,)` and `(m,)`."""
+        source, target = torch.empty_like(self.a), torch.zeros_like(self.b)
+        for rows, block in self.mass_blocks():
+            source[rows] = block.sum(1)
+            target += block.sum(0)
+        return source, target
+
+    def mass_blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield slices of source cells and the plan's mass in their rows, blocks of shape `(k, m)`."""
+        for rows, log_p in self._log_rows(self.x):
+            log_p += (self.f[rows] / self.epsilon + self.a[rows].log())[:, None]
+            yield rows, log_p.exp_()
+
+    def barycentre(self, cells: Tensor | None = None, values: Tensor | None = None) -> Tensor:
+        """Mean of the conditional law: a mean of cells, with less variance than cells have.
+
+        Parameters
+        ----------
+        cells
+            As in :meth:`rows`.
+        values
+            What to average over the targets, shape `(m, d)`; the target cells themselves when None.
+
+        Returns
+        -------
+        Means, shape `(k, d)`.
+        """
+        x = self._cells(cells)
+        values = self.y if values is None else torch.as_tensor(values, dtype=x.dtype, device=x.device)
+        return torch.cat([log_p.softmax(1) @ values for _, log_p in self._log_rows(x)])
+
+    def sample(self, cells: Tensor | None = None, *, n_samples: int = 1, generator: torch.Generator) -> Tensor:
+        """Draw targets for each source cell by inverting its cumulative row, each draw with its own random number.
+
+        Parameters
+        ----------
+        cells
+            As in :meth:`rows`.
+        n_samples
+            Draws per cell.
+        generator
+            Source of random numbers.
+
+        Returns
+        -------
+        Indices of target cells, shape `(k, n_samples)`.
+        """
+        x = self._cells(cells)
+        uniform = torch.rand(len(x), n_samples, generator=generator, device=x.device, dtype=torch.float64)
+        draws = torch.empty(len(x), n_samples, dtype=torch.long, device=x.device)
+        for rows, log_p in self._log_rows(x):
+            cumulative = log_p.softmax(1).cumsum(1)
+            # scaled by the last entry: rounding must neither lose the top of the range nor point past the end
+            level = (uniform[rows] * cumulative[:, -1:]).to(cumulative.dtype)
+            draws[rows] = torch.searchsorted(cumulative, level, right=True).clamp_(max=len(self.y) - 1)
+        return draws
+
+    def sample_pairs(self, n_pairs: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw pairs from the plan, sources stratified: a cell comes up its expected number of times, give or take one.
+
+        Parameters
+        ----------
+        n_pairs
+            Number of pairs.
+        generator
+            Source of random numbers.
+
+        Returns
+        -------
+        Indices of source and of target cells, two arrays of shape `(n_pairs,)`, in random order.
+        """
+        mass = (
+            self.a * (self.f / self.epsilon).exp() * (-self.potential() / self.tau[0] / self.epsilon).exp()
+        ).double()
+        start = torch.rand((), generator=generator, device=mass.device, dtype=torch.float64)
+        levels = (torch.arange(n_pairs, device=mass.device) + start) / n_pairs * mass.sum()
+        counts = torch.bincount(
+            torch.searchsorted(mass.cumsum(0), levels, right=True).clamp_(max=len(mass) - 1), minlength=len(mass)
+        )
+        # every cell gets as many draws as the luckiest one, in one pass over its row; the surplus is not used
+        draws = self.sample(n_samples=int(counts.max()), generator=generator)
+        used = torch.arange(draws.shape[1], device=draws.device) < counts[:, None]
+        source = used.nonzero()[:, 0]
+        order = torch.randperm(n_pairs, generator=generator, device=draws.device)
+        return source[order], draws[used][order]
+
+    def effective_targets(self, cells: Tensor | None = None) -> Tensor:
+        """Effective number of targets of each source cell, `1 / sum_j p_j^2`, shape `(k,)`."""
+        x = self._cells(cells)
+        return torch.cat([1 / log_p.softmax(1).square().sum(1) for _, log_p in self._log_rows(x)])
+
+    def to_sparse(self, top_k: int = 50) -> sp.csr_matrix:
+        """Keep the largest entries of each row.
+
+        Parameters
+        ----------
+        top_k
+            Entries to keep per source cell.
+
+        Returns
+        -------
+        Joint mass, sparse `(n, m)`, rows source, columns target. What the dropped entries held is lost, not spread.
+        """
+        k = min(top_k, len(self.y))
+        mass, index = zip(*(block.topk(k, dim=1) for _, block in self.mass_blocks()), strict=True)
+        mass, index = torch.cat(mass).cpu().numpy(), torch.cat(index).cpu().numpy()
+        indptr = np.arange(len(mass) + 1) * k
+        out = sp.csr_matrix((mass.ravel(), index.ravel(), indptr), shape=self.shape)
+        out.sort_indices()
+        return out
+
+    def median_effective_targets(self) -> float:
+        """Median effective number of targets over at most 2000 evenly spaced source cells."""
+        return float(self.effective_targets(spaced(len(self.x), 2000)).median())

@@ -1,0 +1,148 @@
+"""Descend on a quadratic coupling: linearise at the plan, solve, and again, at a falling epsilon."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from scgenot.ot.cost import Cost
+from scgenot.ot.dual import Problem, Solution, solve_dual
+from scgenot.ot.intra import Intra
+from scgenot.ot.plan import totals
+from scgenot.ot.quadratic import FusedCost, Lineariser
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Where a descent ended.
+
+    Parameters
+    ----------
+    solution
+        The plan, with its linearised cost on features, and how its last iterations ended.
+    distortion
+        `sum (C_x - C_y)^2 P P` of the plan.
+    objective
+        What was minimised: distortion (and linear cost, when fused) plus epsilon times KL.
+    stationary
+        Whether the core of the cost stopped moving.
+    """
+
+    solution: Solution
+    distortion: float
+    objective: float
+    stationary: bool
+
+
+@dataclass(frozen=True)
+class Descender:
+    """Fixed-point iterations of an entropic quadratic coupling (Peyré, Cuturi, Solomon 2016).
+
+    Parameters
+    ----------
+    cells
+        The populations.
+    features
+        The same populations as features of the quadratic cost (shared features last).
+    lineariser
+        Gives the linearised cost, on features, at a plan.
+    fused
+        Weighs a linear cost in; its quadratic part is replaced at each step. None when there is none.
+    max_outer
+        Linearisations at each epsilon.
+    max_iterations
+        Sinkhorn iterations at each linearisation; the last one has ten times as many.
+    tolerance
+        Marginal error at which the last linearisation's iterations stop.
+    """
+
+    cells: Problem
+    features: Problem
+    lineariser: Lineariser
+    fused: FusedCost | None
+    max_outer: int
+    max_iterations: int
+    tolerance: float
+
+    @classmethod
+    def prepare(
+        cls,
+        cells: Problem,
+        source: Intra,
+        target: Intra,
+        fused: FusedCost | None,
+        *,
+        max_outer: int,
+        max_iterations: int,
+        tolerance: float,
+    ) -> "Descender":
+        """Make the features of the cells once."""
+        n_shared = 0 if fused is None else fused.n_shared
+        x, y = (side[:, : side.shape[1] - n_shared] for side in (cells.x, cells.y))
+        lineariser = Lineariser(source, target, x, y)
+        u_x, u_y = lineariser.u_x, lineariser.u_y
+        if n_shared:
+            u_x = torch.cat([u_x, cells.x[:, -n_shared:]], dim=1)
+            u_y = torch.cat([u_y, cells.y[:, -n_shared:]], dim=1)
+        features = replace(cells, x=u_x, y=u_y)
+        return cls(cells, features, lineariser, fused, max_outer, max_iterations, tolerance)
+
+    def run(self, start: Cost, epsilons: Sequence[float]) -> Descent:
+        """Descend from the plan that the cost `start` gives at the first epsilon.
+
+        Parameters
+        ----------
+        start
+            Cost on cells.
+        epsilons
+            Values of epsilon, falling; the last is the one asked for.
+
+        Returns
+        -------
+        Where the descent ended.
+        """
+        solution = solve_dual(
+            start, self.cells, epsilon=epsilons[0], max_iterations=self.max_iterations, tolerance=1e-2
+        )
+        g, used = solution.plan.potentials()[1], solution.iterations
+        (cost, core), moved = self._linearise(solution), float("inf")
+        for epsilon in epsilons:
+            for _ in range(self.max_outer):
+                solution = solve_dual(
+                    cost, self.features, epsilon=epsilon, g=g, max_iterations=self.max_iterations, tolerance=1e-3
+                )
+                g, used = solution.plan.potentials()[1], used + solution.iterations
+                before, (cost, core) = core, self._linearise(solution)
+                moved = _relative(core, before)
+                if moved < 1e-3:
+                    break
+        return self._finish(cost, g, epsilons[-1], used, stationary=moved < 1e-2)
+
+    def _finish(self, cost: Cost, g, epsilon: float, used: int, *, stationary: bool) -> Descent:
+        """Solve for the last linearised cost to the tolerance, and value the plan."""
+        solution = solve_dual(
+            cost,
+            self.features,
+            epsilon=epsilon,
+            g=g,
+            max_iterations=10 * self.max_iterations,
+            tolerance=self.tolerance,
+        )
+        solution = replace(solution, iterations=solution.iterations + used)
+        distortion = self.lineariser(solution.plan).distortion
+        sums = totals(solution.plan)
+        objective = distortion + epsilon * sums.divergence
+        if self.fused is not None:
+            linear = totals(solution.plan, replace(self.fused, alpha=1.0)).cost
+            objective += self.fused.alpha * (linear - distortion)
+        return Descent(solution, distortion, objective, stationary)
+
+    def _linearise(self, solution: Solution) -> tuple[Cost, Tensor]:
+        """Return the whole linearised cost at the plan, and the core of its quadratic part."""
+        quadratic = self.lineariser(solution.plan).cost
+        return quadratic if self.fused is None else replace(self.fused, quadratic=quadratic), quadratic.core
+
+
+def _relative(new: Tensor, old: Tensor) -> float:
+    return float((new - old).norm() / old.norm().clamp(min=torch.finfo(old.dtype).tiny))

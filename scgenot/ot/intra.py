@@ -1,0 +1,197 @@
+"""Costs within one population, `C = U V^T`: what a quadratic coupling compares between two spaces."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from scgenot.ot.cost import Cost, FittedCost
+
+GEOMETRIES = ("unit", "centred", "raw")
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How the rows of a representation are seen.
+
+    Parameters
+    ----------
+    mean
+        Subtracted from each row, shape `(p,)`.
+    unit
+        Whether rows are then scaled to unit length, which compares directions (correlation geometry).
+    """
+
+    mean: Tensor
+    unit: bool
+
+    @classmethod
+    def fit(cls, x: Tensor, weights: Tensor, kind: str) -> "Geometry":
+        """Make the geometry `kind`, one of "unit", "centred" and "raw", for these cells.
+
+        Parameters
+        ----------
+        x
+            Cells, shape `(n, p)`.
+        weights
+            Weights, shape `(n,)`.
+        kind
+            Name.
+
+        Returns
+        -------
+        The fitted geometry.
+
+        Raises
+        ------
+        ValueError
+            When the name is not known.
+        """
+        if kind not in GEOMETRIES:
+            raise ValueError(f"`geometry` is {kind!r}: choose one of {', '.join(GEOMETRIES)}.")
+        mean = weights @ x / weights.sum()
+        return cls(torch.zeros_like(mean) if kind == "raw" else mean, kind == "unit")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the rows in this geometry, shape `(n, p)`."""
+        rows = x - self.mean
+        return torch.nn.functional.normalize(rows, dim=1) if self.unit else rows
+
+
+@dataclass(frozen=True)
+class FactoredIntra:
+    """Squared Euclidean or inner-product cost within a population, in exact factored form.
+
+    `|x - x'|^2 = U V^T` with `U = [|x|^2, 1, -2x]`, `V = [1, |x|^2, x]` (rank p + 2); the inner product has
+    `U = V = x` (Peyré, Cuturi, Solomon 2016; Scetbon et al. 2022, arXiv 2106.01128).
+
+    Parameters
+    ----------
+    geometry
+        How rows are seen.
+    kind
+        "sqeuclidean" or "inner".
+    scale
+        The cost is divided by this, so that its mean is 1.
+    """
+
+    geometry: Geometry
+    kind: str
+    scale: float = 1.0
+
+    def left(self, x: Tensor) -> Tensor:
+        """Return U for cells `x` of shape `(n, p)`, divided by the scale."""
+        rows = self.geometry(x)
+        if self.kind == "sqeuclidean":
+            square = rows.square().sum(1, keepdim=True)
+            rows = torch.cat([square, torch.ones_like(square), -2 * rows], dim=1)
+        return rows / self.scale
+
+    def right(self, x: Tensor) -> Tensor:
+        """Return V for cells `x` of shape `(n, p)`."""
+        rows = self.geometry(x)
+        if self.kind == "sqeuclidean":
+            square = rows.square().sum(1, keepdim=True)
+            rows = torch.cat([torch.ones_like(square), square, rows], dim=1)
+        return rows
+
+    def restrict(self, cells: Tensor) -> "FactoredIntra":
+        """Return the cost itself: it does not depend on which cells are looked at."""
+        return self
+
+    def mean(self, x: Tensor, weights: Tensor) -> float:
+        """Mean cost over all pairs of cells, exactly, in O(n p)."""
+        return float((weights @ self.left(x)) @ (weights @ self.right(x)))
+
+
+@dataclass(frozen=True)
+class DenseIntra:
+    """Any cost within a population, as `U = C(x, reference)` and `V` the identity over the reference cells.
+
+    Parameters
+    ----------
+    geometry
+        How rows are seen.
+    cost
+        Cost function on rows, `(x, x') -> (n, n')`, symmetric.
+    reference
+        Rows of the population, shape `(n, p)`.
+    scale
+        The cost is divided by this, so that its mean is 1.
+    """
+
+    geometry: Geometry
+    cost: Cost
+    reference: Tensor
+    scale: float = 1.0
+
+    def left(self, x: Tensor) -> Tensor:
+        """Return the costs from cells `x` to the reference cells, shape `(n, n_reference)`."""
+        return self.cost(self.geometry(x), self.reference) / self.scale
+
+    def right(self, x: Tensor) -> Tensor:
+        """Return the identity: only the reference population itself can stand here."""
+        return torch.eye(len(x), dtype=x.dtype, device=x.device)
+
+    def restrict(self, cells: Tensor) -> "DenseIntra":
+        """Return the same cost with some of the reference cells as its reference."""
+        return replace(self, reference=self.reference[cells])
+
+    def mean(self, x: Tensor, weights: Tensor) -> float:
+        """Mean cost over all pairs of cells."""
+        return float(weights @ self.left(x) @ weights)
+
+
+Intra = FactoredIntra | DenseIntra
+
+
+def fit_intra(
+    cost: str | Cost | FittedCost, x: Tensor, weights: Tensor, *, geometry: str, scaled: bool, max_dense_cells: int
+) -> Intra:
+    """Prepare a cost within a population.
+
+    Parameters
+    ----------
+    cost
+        "sqeuclidean" or "inner" for the factored form; or a cost function, or an object whose `fit(x, x)` returns one.
+    x
+        Cells, shape `(n, p)`.
+    weights
+        Weights, shape `(n,)`, summing to 1.
+    geometry
+        "unit", "centred" or "raw".
+    scaled
+        Whether to divide the cost by its mean (of its absolute size, for the inner product).
+    max_dense_cells
+        Most cells for a cost function, which needs an n x n array.
+
+    Returns
+    -------
+    The cost in the form `U V^T`.
+
+    Raises
+    ------
+    ValueError
+        When there are too many cells for a cost function, the name is not known, or all cells are the same.
+    """
+    rows = Geometry.fit(x, weights, geometry)
+    if isinstance(cost, str):
+        if cost not in ("sqeuclidean", "inner"):
+            raise ValueError(f'`intra_cost` is {cost!r}: choose "sqeuclidean", "inner" or pass a cost function.')
+        intra = FactoredIntra(rows, cost)
+    elif len(x) > max_dense_cells:
+        raise ValueError(
+            f"`intra_cost` is a function and the population has {len(x)} cells: its dense route stops at "
+            f'`max_dense_cells`={max_dense_cells}. Subsample the cells, raise the limit, or use "sqeuclidean".'
+        )
+    else:
+        reference = rows(x)
+        intra = DenseIntra(rows, cost.fit(reference, reference) if hasattr(cost, "fit") else cost, reference)
+    spread = FactoredIntra(rows, "sqeuclidean").mean(x, weights)
+    if not spread > 0:
+        raise ValueError("All cells of a population have the same representation: there is nothing to compare.")
+    if not scaled:
+        return intra
+    # inner products of centred rows have mean zero: their size is the mean squared length
+    scale = spread / 2 if isinstance(cost, str) and cost == "inner" else intra.mean(x, weights)
+    return replace(intra, scale=scale)

@@ -1,0 +1,235 @@
+"""Linear entropic optimal transport: balanced and unbalanced Sinkhorn on whole populations."""
+
+import logging
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from scgenot.ot.cost import Cost, FittedCost, mean_cost, spaced, squared_euclidean
+from scgenot.ot.coupling import Coupling, Diagnostics
+from scgenot.ot.dual import Problem, Solution, anneal_dual
+from scgenot.ot.plan import totals
+from scgenot.pair import Pair
+
+logger = logging.getLogger("scgenot")
+
+# epsilon="auto" tries these, smallest first
+AUTO_EPSILON = (0.01, 0.02, 0.05, 0.1, 0.2)
+# and takes the first that gives the median cell this many effective targets
+MIN_EFFECTIVE_TARGETS = 4
+
+
+@dataclass(frozen=True)
+class Sinkhorn:
+    """Entropic optimal transport between two populations in one space.
+
+    Minimises `<c, P> + eps KL(P | a b^T)` over couplings (Cuturi 2013, arXiv 1306.0895); with `tau < 1` the marginals
+    are held by `lambda KL` instead, `tau = lambda / (lambda + eps)` (Chizat et al. 2018, arXiv 1607.05816).
+
+    Parameters
+    ----------
+    epsilon
+        Entropic regularisation in units of the mean cost; `"auto"` takes the smallest of .01, .02, .05, .1, .2 whose
+        median effective number of targets per cell is at least 4.
+    tau
+        Relaxation of the source and of the target side, each in (0, 1]; 1 holds the marginal.
+    cost
+        Cost function `(x, y) -> (n, m)`, or an object whose `fit(x, y)` returns one.
+    relative
+        Whether `epsilon` is in units of the mean cost; False takes it in the units of the cost.
+    max_iterations
+        Most iterations at the final epsilon.
+    tolerance
+        Marginal error, as L1 distance, at which to stop.
+    max_cells
+        With more cells than this on a side, solve on a random subset of so many and extend to all through the dual.
+    memory_limit
+        Largest kernel to hold, in GiB; larger ones are evaluated block by block (slower).
+    dtype
+        `torch.float32` or `torch.float64`.
+    device
+        Where to compute; None for CUDA when there is one.
+    rng
+        Seed of the subset.
+    """
+
+    epsilon: float | str = 0.05
+    tau: tuple[float, float] = (1.0, 1.0)
+    cost: Cost | FittedCost = squared_euclidean
+    relative: bool = True
+    max_iterations: int = 2000
+    tolerance: float = 1e-4
+    max_cells: int = 20_000
+    memory_limit: float = 2.0
+    dtype: torch.dtype = torch.float32
+    device: str | None = None
+    rng: int = 0
+
+    def __post_init__(self):
+        check_options(self.epsilon, self.tau)
+
+    def __call__(self, pair: Pair) -> Coupling:
+        """Solve.
+
+        Parameters
+        ----------
+        pair
+            Source and target cells with as many columns on both sides.
+
+        Returns
+        -------
+        The coupling of all cells.
+
+        Raises
+        ------
+        ValueError
+            When the cells of the two sides have different dimensions, or the cost is not positive and finite.
+        """
+        if pair.source.shape[1] != pair.target.shape[1]:
+            raise ValueError(
+                f"`source` has {pair.source.shape[1]} columns, `target` {pair.target.shape[1]}: a linear cost compares "
+                "cells in one space. Use GromovWasserstein for two different spaces."
+            )
+        problem = to_problem(pair, self.tau, self.memory_limit, self.dtype, self.device)
+        cost = self.cost.fit(problem.x, problem.y) if hasattr(self.cost, "fit") else self.cost
+        return solve_on_subset(self._solver(cost), problem, self.max_cells, self.rng)
+
+    def _solver(self, cost: Cost):
+        def solve(problem: Problem) -> Coupling:
+            scale = mean_cost(cost, problem.x, problem.y)
+            if self.epsilon == "auto":
+                return choose_epsilon(lambda p, eps: self._solve(cost, p, eps, scale), problem, AUTO_EPSILON)
+            return self._solve(cost, problem, self.epsilon, scale)
+
+        return solve
+
+    def _solve(self, cost: Cost, problem: Problem, epsilon: float, scale: float) -> Coupling:
+        absolute = epsilon * scale if self.relative or self.epsilon == "auto" else epsilon
+        solution = anneal_dual(
+            cost,
+            problem,
+            epsilon=absolute,
+            start=scale,
+            max_iterations=self.max_iterations,
+            tolerance=self.tolerance,
+        )
+        return to_coupling(cost, problem, solution, relative=absolute / scale, method="sinkhorn")
+
+
+def check_options(epsilon: float | str, tau) -> None:
+    """Raise a ValueError unless epsilon is positive or "auto" and tau two numbers in (0, 1]."""
+    if epsilon != "auto" and (isinstance(epsilon, str) or not 0 < epsilon < float("inf")):
+        raise ValueError(f'`epsilon` is {epsilon!r}: give a positive number or "auto".')
+    if not (isinstance(tau, (tuple, list)) and len(tau) == 2 and all(0 < t <= 1 for t in tau)):
+        raise ValueError(f"`tau` is {tau!r}: give two numbers in (0, 1], source and target side; 1 is balanced.")
+
+
+def to_problem(pair: Pair, tau, memory_limit: float, dtype: torch.dtype, device: str | None) -> Problem:
+    """Turn the arrays of a pair into tensors; shared features become further columns."""
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+    def tensor(*columns) -> Tensor:
+        parts = [torch.as_tensor(c, dtype=dtype, device=device) for c in columns if c is not None]
+        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+
+    x, y = tensor(pair.source, pair.source_shared), tensor(pair.target, pair.target_shared)
+    return Problem(x, y, tensor(pair.source_weights), tensor(pair.target_weights), tuple(tau), memory_limit)
+
+
+def solve_on_subset(solve, problem: Problem, max_cells: int, rng: int) -> Coupling:
+    """Solve on all cells, or on a random subset of both sides and extend the potentials to all cells."""
+    n, m = len(problem.x), len(problem.y)
+    if max(n, m) <= max_cells:
+        return solve(problem)
+    generator = torch.Generator().manual_seed(rng)
+    rows, columns = (torch.randperm(k, generator=generator)[:max_cells].to(problem.x.device) for k in (n, m))
+    logger.info("Coupling solved on %d x %d of %d x %d cells and extended to all.", len(rows), len(columns), n, m)
+    return extend(solve(problem.subset(rows, columns)), problem)
+
+
+def extend(coupling: Coupling, problem: Problem) -> Coupling:
+    """Extend a coupling of some cells to all cells: first g from the subset's f, then f from g, over all targets.
+
+    The target marginal is then exact against the subset of sources and the source marginal against all targets.
+    """
+    flipped = Coupling(
+        lambda y, x: coupling.cost(x, y).T.contiguous(),
+        *(coupling.y, coupling.x, coupling.b, coupling.a, coupling.g, coupling.f),
+        coupling.epsilon,
+        coupling.tau[::-1],
+    )
+    g = flipped.potential(problem.y)
+    full = replace(coupling, x=problem.x, y=problem.y, a=problem.a, b=problem.b, f=problem.a, g=g)
+    full = replace(full, f=full.potential())
+    source, target = full.marginals()
+    implied = problem.b * torch.exp(-g / coupling.epsilon * (1 - problem.tau[1]) / problem.tau[1])
+    return with_diagnostics(
+        full,
+        method=f"{coupling.diagnostics.method}, solved on {len(coupling.x)} x {len(coupling.y)} cells, extended to all",
+        marginal_error=float((target - implied).abs().sum()),
+        mass=float(source.sum()),
+        effective_targets=full.median_effective_targets(),
+    )
+
+
+def to_coupling(
+    cost: Cost, problem: Problem, solution: Solution, *, relative: float, method: str, objective: float | None = None
+) -> Coupling:
+    """Wrap a solution with its diagnostics, and warn where it did not converge.
+
+    `cost` and `problem` speak of cells; the solution's plan may speak of features of them.
+    """
+    plan = solution.plan
+    sums = totals(plan)
+    if not 0 < sums.mass < float("inf"):
+        raise FloatingPointError(
+            f"The plan has mass {sums.mass}: `epsilon`={relative:.3g} is too small for these cells."
+        )
+    if not solution.converged:
+        logger.warning(
+            "The coupling did not converge: marginal error %.2g after %d iterations at epsilon %.3g. "
+            "Raise `epsilon`, `max_iterations` or `tolerance`.",
+            *(solution.error, solution.iterations, relative),
+        )
+    diagnostics = Diagnostics(
+        method=method,
+        epsilon=relative,
+        epsilon_absolute=plan.epsilon,
+        marginal_error=solution.error,
+        iterations=solution.iterations,
+        converged=solution.converged,
+        mass=sums.mass,
+        cost=sums.cost / sums.mass,
+        objective=sums.cost + plan.epsilon * sums.divergence if objective is None else objective,
+    )
+    f, g = plan.potentials()
+    populations = problem.x, problem.y, problem.a, problem.b
+    coupling = Coupling(cost, *populations, f, g, plan.epsilon, problem.tau, diagnostics)
+    return with_diagnostics(coupling, effective_targets=coupling.median_effective_targets())
+
+
+def with_diagnostics(coupling: Coupling, **changes) -> Coupling:
+    """Return the coupling with some diagnostics changed."""
+    return replace(coupling, diagnostics=replace(coupling.diagnostics, **changes))
+
+
+def choose_epsilon(solve, problem: Problem, candidates: tuple[float, ...]) -> Coupling:
+    """Solve with the smallest candidate that gives the median cell enough effective targets.
+
+    Candidates are tried on at most 2000 cells a side; with all cells there are more targets, never fewer.
+    """
+    rows, columns = spaced(len(problem.x), 2000), spaced(len(problem.y), 2000)
+    small = problem.subset(rows.to(problem.x.device), columns.to(problem.x.device))
+    for epsilon in candidates:
+        coupling = solve(small, epsilon)
+        if coupling.diagnostics.effective_targets >= MIN_EFFECTIVE_TARGETS:
+            break
+    most = len(problem.y) / 20
+    if coupling.diagnostics.effective_targets > max(most, MIN_EFFECTIVE_TARGETS):
+        logger.warning(
+            "epsilon='auto' chose %g: the median cell has %.0f effective targets of %d, a blurred coupling.",
+            *(epsilon, coupling.diagnostics.effective_targets, len(small.y)),
+        )
+    whole = len(small.x) == len(problem.x) and len(small.y) == len(problem.y)
+    return coupling if whole else solve(problem, epsilon)

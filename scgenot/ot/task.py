@@ -1,0 +1,146 @@
+"""One quadratic problem from its starts to its coupling: search on a subset, refine on all cells."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from scgenot.ot.cost import Cost, mean_cost
+from scgenot.ot.coupling import Coupling
+from scgenot.ot.descent import Descender, Descent
+from scgenot.ot.dual import Problem
+from scgenot.ot.intra import Intra, fit_intra
+from scgenot.ot.quadratic import FusedCost, LiftedCost
+from scgenot.ot.search import Confidence, Optimum, search
+from scgenot.ot.sinkhorn import to_coupling
+from scgenot.ot.starts import principal_starts
+
+# the search compares answers, so that it need not solve them to the end
+SEARCH_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class QuadraticTask:
+    """A quadratic problem with everything fitted.
+
+    Parameters
+    ----------
+    options
+        The solver.
+    problem
+        The populations, shared features in the last columns.
+    source, target
+        Costs within the populations.
+    fused
+        Linear cost to weigh in; None when there is none.
+    """
+
+    options: "GromovWasserstein"  # noqa: F821, it imports this module
+    problem: Problem
+    source: Intra
+    target: Intra
+    fused: FusedCost | None
+
+    @classmethod
+    def prepare(cls, options, problem: Problem, n_shared: int, alpha: float, linear: Cost | None) -> "QuadraticTask":
+        """Fit the intra-costs and the scales on all cells."""
+        sides = []
+        for side, cells, weights in ((0, problem.x, problem.a), (1, problem.y, problem.b)):
+            sides.append(
+                fit_intra(
+                    _of_side(options.intra_cost, side),
+                    cells[:, : cells.shape[1] - n_shared],
+                    weights,
+                    geometry=_of_side(options.geometry, side),
+                    scaled=options.relative,
+                    max_dense_cells=options.max_dense_cells,
+                )
+            )
+        fused = None
+        if linear is not None:
+            scale = mean_cost(linear, problem.x[:, -n_shared:], problem.y[:, -n_shared:]) if options.relative else 1.0
+            fused = FusedCost(no_cost, linear, alpha, scale, n_shared)
+        return cls(options, problem, *sides, fused)
+
+    def on(self, problem: Problem) -> "QuadraticTask":
+        """Return the task on some of the same populations' cells."""
+        return replace(self, problem=problem)
+
+    def solve(self, epsilon: float) -> Coupling:
+        """Search, refine on all cells, and wrap the best descent as a coupling."""
+        costs, confidence = self._candidates(epsilon)
+        descender = self._descender(self.problem, self.options.tolerance)
+        descent = min((descender.run(cost, [epsilon]) for cost in costs), key=lambda d: d.objective)
+        return replace(self._coupling(descent, epsilon), confidence=confidence)
+
+    def _candidates(self, epsilon: float) -> tuple[list[Cost], Confidence | None]:
+        """Costs on cells to start from on all cells: what the shared features say, or what the search finds."""
+        shared = [] if self.fused is None or self.fused.alpha == 0 else [self._on_cells(self.fused)]
+        n_starts = self.options.n_starts - len(shared)
+        if n_starts <= 0:
+            return shared, None
+        generator = torch.Generator().manual_seed(self.options.rng)
+        first = self._subset(generator)
+        optima = first._optima(shared + first._starts(n_starts), epsilon)
+        if len(optima) == 1:
+            return [optima[0].cost], None
+        second = self._subset(generator)
+
+        def on_second(costs: list[Cost]) -> list[Optimum]:
+            return second._optima(costs + second._starts(max(1, n_starts // 4)), epsilon)
+
+        return search(optima, on_second)
+
+    def _subset(self, generator: torch.Generator) -> "QuadraticTask":
+        """Return the balanced task on a random subset of the cells: orientation has nothing to do with growth."""
+        sizes = len(self.problem.x), len(self.problem.y)
+        rows, columns = (
+            torch.randperm(size, generator=generator)[: self.options.search_cells].to(self.problem.x.device)
+            for size in sizes
+        )
+        problem = replace(self.problem.subset(rows, columns), tau=(1.0, 1.0))
+        return replace(self, problem=problem, source=self.source.restrict(rows), target=self.target.restrict(columns))
+
+    def _starts(self, n_starts: int) -> list[Cost]:
+        n_shared = 0 if self.fused is None else self.fused.n_shared
+        x, y = (cells[:, : cells.shape[1] - n_shared] for cells in (self.problem.x, self.problem.y))
+        return principal_starts(
+            *(x, y, self.source.geometry, self.target.geometry), n_starts=n_starts, rng=self.options.rng
+        )
+
+    def _optima(self, costs: list[Cost], epsilon: float) -> list[Optimum]:
+        """Descend from each cost; the optima keep their costs as functions of cells."""
+        descender = self._descender(self.problem, SEARCH_TOLERANCE)
+        rows = self.target.geometry(self.problem.y[:, : len(self.target.geometry.mean)])
+        optima = (Optimum.of(descender.run(cost, [3 * epsilon, epsilon]), rows) for cost in costs)
+        return [replace(optimum, cost=self._on_cells(optimum.cost)) for optimum in optima]
+
+    def _descender(self, problem: Problem, tolerance: float) -> Descender:
+        return Descender.prepare(
+            *(problem, self.source, self.target, self.fused),
+            max_outer=self.options.max_outer,
+            max_iterations=self.options.max_iterations,
+            tolerance=tolerance,
+        )
+
+    def _on_cells(self, cost: Cost) -> LiftedCost:
+        return LiftedCost(cost, self.source, self.target, 0 if self.fused is None else self.fused.n_shared)
+
+    def _coupling(self, descent: Descent, epsilon: float) -> Coupling:
+        return to_coupling(
+            self._on_cells(descent.solution.plan.cost),
+            self.problem,
+            replace(descent.solution, converged=descent.solution.converged and descent.stationary),
+            relative=epsilon,
+            method="gromov-wasserstein" if self.fused is None else "fused gromov-wasserstein",
+            objective=descent.objective,
+        )
+
+
+def no_cost(x: Tensor, y: Tensor) -> Tensor:
+    """Return zeros: the quadratic part of a fused cost before there is a plan."""
+    return torch.zeros(len(x), len(y), dtype=x.dtype, device=x.device)
+
+
+def _of_side(option, side: int):
+    return option[side] if isinstance(option, tuple) else option
