@@ -1,0 +1,53 @@
+"""Colours of cells: those stored with the labels, or else a default palette; nothing is written."""
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_rgba, to_rgba_array
+from scanpy.pl import palettes
+
+NO_LABEL = "lightgray"
+
+
+def is_numeric(column: pd.Series) -> bool:
+    """Whether a column is drawn on a colour scale rather than with one colour a label."""
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
+def labels_of(column: pd.Series) -> list[str]:
+    """Labels in the order of the categories, or sorted; as text, so that those of two tables can be matched."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return [str(label) for label in column.cat.categories]
+    return [str(label) for label in sorted(column.dropna().unique())]
+
+
+def label_colors(*columns: tuple[AnnData, str]) -> dict[str, str]:
+    """One colour for each label of some columns of obs, the same for the same label.
+
+    Colours stored by scanpy's convention, `uns["<column>_colors"]`, are kept; those of an earlier column win.
+    """
+    labels: dict[str, None] = {}
+    stored: dict[str, str] = {}
+    for adata, column in columns:
+        names = labels_of(adata.obs[column])
+        labels |= dict.fromkeys(names)
+        colors = [str(color) for color in adata.uns.get(f"{column}_colors", [])]
+        if len(colors) == len(names):
+            stored = dict(zip(names, colors, strict=True)) | stored
+    sizes = (palettes.default_20, palettes.default_28, palettes.default_102)
+    palette = next((palette for palette in sizes if len(labels) <= len(palette)), palettes.default_102)
+    taken = {to_rgba(color) for color in stored.values()}
+    free = iter([color for color in palette if to_rgba(color) not in taken])
+    return {label: stored.get(label) or next(free, NO_LABEL) for label in labels}
+
+
+def label_rgba(column: pd.Series, colors: dict[str, str]) -> np.ndarray:
+    """Colour of each cell, shape `(n, 4)`."""
+    return to_rgba_array([colors.get(str(label), NO_LABEL) for label in column.astype(object)])
+
+
+def number_scale(*columns: pd.Series) -> ScalarMappable:
+    """One colour scale for the numbers of some columns."""
+    values = np.concatenate([column.to_numpy(dtype=float, na_value=np.nan) for column in columns])
+    return ScalarMappable(Normalize(np.nanmin(values), np.nanmax(values)), cmap="viridis")

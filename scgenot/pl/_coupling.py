@@ -1,0 +1,111 @@
+"""Which groups of cells a coupling links."""
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from matplotlib.axes import Axes
+from scipy import sparse
+
+from scgenot.pl._axes import finish, new_axes
+from scgenot.pl._colors import labels_of
+from scgenot.pl._slots import joint_mass, obs_column
+
+MOST_ANNOTATED = 16  # groups on a side up to which percentages are written into the fields
+
+UNITS = {"source": "% of the source group's mass", "target": "% of the target group's mass", None: "% of all mass"}
+TITLES = {
+    "source": "Where each source group's mass goes",
+    "target": "Where each target group's mass comes from",
+    None: "Mass between groups",
+}
+
+
+def coupling(
+    adata: AnnData,
+    adata_target: AnnData | None = None,
+    *,
+    groupby: str,
+    target_groupby: str | None = None,
+    key: str = "genot",
+    normalize: Literal["source", "target"] | None = "source",
+    ax: Axes | None = None,
+    show: bool | None = None,
+) -> Axes:
+    """Draw how much mass a coupling sends from each source group to each target group, in per cent.
+
+    Parameters
+    ----------
+    adata
+        The source cells; reads `obsm["<key>_coupling"]`, or `obsp["<key>_coupling"]` of a fit within one AnnData.
+    adata_target
+        The target cells, found by name; None for a fit within one AnnData.
+    groupby, target_groupby
+        Columns of obs of the source and of the target cells; the latter is the former unless given. Groups are in the
+        order of their categories. Cells without a label and groups without mass are left out.
+    key
+        The `key_added` of the fit.
+    normalize
+        Make each source group (row) or each target group (column) sum to 100; None makes the whole sum to 100.
+    ax
+        Where to draw; None for a new figure.
+    show
+        Whether to call :func:`matplotlib.pyplot.show`.
+
+    Returns
+    -------
+    The axes.
+
+    Raises
+    ------
+    KeyError
+        When there is no such fit, coupling or column.
+    ValueError
+        When `normalize` is none of those, `adata_target` is missing, or its names differ from the coupling's.
+    """
+    if normalize not in UNITS:
+        raise ValueError(f"`normalize={normalize!r}` must be 'source', 'target' or None.")
+    target, name = (adata, "adata") if adata_target is None else (adata_target, "adata_target")
+    target_groupby = target_groupby or groupby
+    source_labels = obs_column(adata, groupby, "groupby", "adata")
+    target_labels = obs_column(target, target_groupby, "target_groupby", name)
+    joint, positions = joint_mass(adata, adata_target, key)
+    mass = _group_mass(joint, source_labels, target_labels.iloc[positions])
+
+    totals = {"source": mass.sum(axis=1).to_numpy()[:, None], "target": mass.sum(axis=0).to_numpy()}
+    percent = 100 * mass / totals.get(normalize, mass.to_numpy().sum())
+    n_rows, n_columns = percent.shape
+    ax = new_axes(ax, 3.4 + 0.5 * n_columns, 2.2 + 0.42 * n_rows)
+    image = ax.imshow(percent, cmap="Blues", vmin=0, vmax=100 if normalize else None, aspect="auto")
+    ax.set_xticks(range(n_columns), percent.columns, rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(n_rows), percent.index)
+    ax.set(xlabel=f"target: {target_groupby}", ylabel=f"source: {groupby}", title=TITLES[normalize])
+    ax.figure.colorbar(image, ax=ax, label=UNITS[normalize])
+    if max(percent.shape) <= MOST_ANNOTATED:
+        _write_percentages(ax, percent.to_numpy(), image)
+    return finish(ax, show=show)
+
+
+def _group_mass(joint: sparse.csr_matrix, source: pd.Series, target: pd.Series) -> pd.DataFrame:
+    """Mass from each group to each, groups without any left out."""
+    sides = []
+    for column in (source, target):
+        labels = labels_of(column)
+        codes = pd.Index(labels).get_indexer(column.astype(str).where(column.notna()))
+        cells = np.flatnonzero(codes >= 0)
+        member = sparse.csr_matrix((np.ones(len(cells)), (codes[cells], cells)), shape=(len(labels), len(codes)))
+        sides.append((labels, member))
+    (rows, of_source), (columns, of_target) = sides
+    mass = pd.DataFrame((of_source @ joint @ of_target.T).toarray(), index=rows, columns=columns)
+    mass = mass.loc[mass.sum(axis=1) > 0, mass.sum(axis=0) > 0]
+    if mass.empty:
+        raise ValueError("the coupling has no mass between cells with a label in `groupby` and `target_groupby`.")
+    return mass
+
+
+def _write_percentages(ax: Axes, percent: np.ndarray, image) -> None:
+    for (row, column), value in np.ndenumerate(percent):
+        text = "<1" if 0 < value < 1 else f"{value:.0f}"
+        dark = image.norm(value) > 0.6
+        ax.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if dark else "0.15")
