@@ -99,7 +99,7 @@ def translation(
         handles.append(Line2D([], [], color="0.25", lw=0.8, label="to its best match\nin the coupling"))
     ax.set(xlabel=axis_names[0], ylabel=axis_names[1], xticks=[], yticks=[])
     ax.set_title("Translated cells among measured ones")
-    _legend(ax, handles, scale, color)
+    _legend(ax, handles, scale, color or target_color)
     return finish(ax, show=show)
 
 
@@ -116,7 +116,7 @@ def _states(adata_source: AnnData, adata_target: AnnData, key: str) -> tuple[np.
         )
     predicted, target = (
         values.toarray() if sparse.issparse(values) else np.asarray(values)
-        for values in (adata_source.obsm[slot], adata_target.X if rep == "X" else adata_target.obsm[rep])
+        for values in (adata_source.obsm[slot], adata_target.X[:] if rep == "X" else adata_target.obsm[rep])
     )
     if predicted.shape[1] != target.shape[1]:
         raise ValueError(f"{slot!r} has {predicted.shape[1]} columns, {rep!r} of `adata_target` {target.shape[1]}.")
@@ -185,8 +185,8 @@ def _best_match(adata_source: AnnData, adata_target: AnnData, key: str) -> np.nd
     return np.where(np.asarray(joint.sum(axis=1)).ravel() > 0, best, -1)
 
 
-def _legend(ax: Axes, handles: list[Line2D], scale, color: str | None) -> None:
+def _legend(ax: Axes, handles: list[Line2D], scale, label: str | None) -> None:
     columns = 1 + len(handles) // 22
     ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, ncols=columns)
     if scale is not None:
-        ax.figure.colorbar(scale, ax=ax, label=color, location="bottom", shrink=0.6)
+        ax.figure.colorbar(scale, ax=ax, label=label, location="bottom", shrink=0.6)
