@@ -8,8 +8,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from scgenot.ot.cost import Cost, spaced
 from scgenot.ot.confidence import Confidence
+from scgenot.ot.cost import Cost, spaced
 from scgenot.ot.plan import row_blocks
 
 

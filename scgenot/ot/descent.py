@@ -52,7 +52,7 @@ class Descender:
     max_outer
         Linearisations at each epsilon.
     max_iterations
-        Sinkhorn iterations at each linearisation; the last one has ten times as many.
+        Sinkhorn iterations at each linearisation; the last one has forty times as many.
     tolerance
         Marginal error at which the last linearisation's iterations stop.
     """
@@ -126,7 +126,7 @@ class Descender:
             self.features,
             epsilon=epsilon,
             g=g,
-            max_iterations=10 * self.max_iterations,
+            max_iterations=40 * self.max_iterations,
             tolerance=self.tolerance,
         )
         solution = replace(solution, iterations=solution.iterations + used)

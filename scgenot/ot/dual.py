@@ -91,18 +91,51 @@ def solve_dual(
     start = torch.zeros_like(problem.b) if g is None else g
     make = ScaledPlan if problem.fits() else StreamedPlan
     plan = make(cost, problem.x, problem.y, problem.a, problem.b, epsilon, problem.tau, start)
-    error = float("inf")
+    pace = Pace()
     for iteration in range(1, max_iterations + 1):
         try:
-            error = plan.step()
+            error = plan.step(pace.relaxation)
         except FloatingPointError:
             _step_in_log_domain(plan)
+            pace = Pace()
             continue
-        if error < tolerance:
+        if error < tolerance and pace.relaxation == 1:
             return Solution(plan, iteration, error, converged=True)
+        # the last steps are plain ones: they leave the rows exact
+        pace.note(error, plain=error < tolerance or iteration == max_iterations - 1)
         if iteration % 10 == 0 and max(problem.tau) < 1:
             plan.shift(best_shift(plan, problem))
-    return Solution(plan, max_iterations, error, converged=False)
+    return Solution(plan, max_iterations, error, converged=error < tolerance)
+
+
+@dataclass
+class Pace:
+    """Over-relaxation of Sinkhorn from its own rate of convergence (Lehmann et al. 2022, arXiv 2012.12562).
+
+    Plain iterations close the error by a factor `theta` each; relaxed by `w = 2 / (1 + sqrt(1 - theta))` they close
+    it by `w - 1`. Where the error rises fourfold instead, plain iterations take over.
+    """
+
+    relaxation: float = 1.0
+    last: float = float("inf")
+    count: int = 0
+
+    def note(self, error: float, *, plain: bool) -> None:
+        """Take in the error of a step and choose the relaxation of the next one."""
+        self.count += 1
+        if plain:
+            self.relaxation = 1.0
+        elif self.count % 20 == 0:
+            rate = (error / self.last) ** (1 / 20)
+            if error > 4 * self.last:
+                self.relaxation = 1.0
+            elif 0 < rate < 1:
+                # invert the relation of relaxed to plain rate (Young 1954) for the plain one
+                theta = (rate + self.relaxation - 1) ** 2 / (rate * self.relaxation**2)
+                best = 2 / (1 + max(1 - theta, 0) ** 0.5)
+                # a new relaxation shakes the error for a while: only ever raise it on that evidence
+                self.relaxation = min(max(self.relaxation, best), 1.98)
+            self.last = error
 
 
 def _step_in_log_domain(plan: ScaledPlan) -> None:

@@ -44,7 +44,7 @@ class GromovWasserstein:
     max_outer
         Linearisations at each epsilon.
     max_iterations
-        Sinkhorn iterations at each linearisation; the last one has ten times as many.
+        Sinkhorn iterations at each linearisation; the last one has forty times as many.
     tolerance
         Marginal error, as L1 distance, at which to stop.
     max_cells
@@ -61,7 +61,7 @@ class GromovWasserstein:
         Seed of the starts and subsets.
     """
 
-    epsilon: float | str = 0.005
+    epsilon: float | str = 0.01
     tau: tuple[float, float] = (1.0, 1.0)
     intra_cost: str | Cost | FittedCost | tuple = "sqeuclidean"
     geometry: str | tuple[str, str] = "unit"

@@ -65,16 +65,18 @@ class StreamedPlan:
         for rows, log_k in self._log_blocks():
             self.f[rows] = -self.tau[0] * self.epsilon * log_k.add_(shift).logsumexp(1)
 
-    def step(self) -> float:
-        """Update g, then f; return the marginal error before the update of f."""
+    def step(self, relaxation: float = 1.0) -> float:
+        """Update g, then f, beyond their balance when `relaxation` is over 1; return the marginal error before."""
         columns = torch.full_like(self.g, -torch.inf)
         for rows, log_k in self._log_blocks():
             log_k.add_((self.f[rows] / self.epsilon + self.a[rows].log())[:, None])
             columns = torch.logaddexp(columns, log_k.logsumexp(0))
-        self.g = -self.tau[1] * self.epsilon * columns
+        self.g = self.g + relaxation * (-self.tau[1] * self.epsilon * columns - self.g)
         before = self.f.clone()
         self.refresh_rows()
-        return relative_change((before - self.f) / self.epsilon, self.a, self.tau[0])
+        error = relative_change((before - self.f) / self.epsilon, self.a, self.tau[0])
+        self.f = before + relaxation * (self.f - before)
+        return error
 
     def apply(self, values: Tensor) -> Tensor:
         """Return `P @ values` for values of shape `(m, d)`."""
@@ -130,8 +132,17 @@ class ScaledPlan:
             # processors are up to 30 times slower on denormal numbers, which a small epsilon makes plenty of
             torch.nn.functional.threshold_(self.kernel[rows], SMALLEST[self.kernel.dtype], 0.0)
 
-    def step(self) -> float:
-        """Update v, then u; return the marginal error before the update of u.
+    def step(self, relaxation: float = 1.0) -> float:
+        """Update v, then u, beyond their balance when `relaxation` is over 1; return the marginal error before.
+
+        Parameters
+        ----------
+        relaxation
+            Exponent of the update, in [1, 2).
+
+        Returns
+        -------
+        L1 distance of the row marginal from the one the potential implies.
 
         Raises
         ------
@@ -140,16 +151,18 @@ class ScaledPlan:
         """
         (tau_a, tau_b), a, b = self.tau, self.a, self.b
         v = self.kernel.T.mv(a * self.u).pow_(-tau_b).mul_(torch.exp(-(1 - tau_b) * self.g / self.epsilon))
+        v = self.v * (v / self.v).pow_(relaxation)
         u = self.kernel.mv(b * v).pow_(-tau_a).mul_(torch.exp(-(1 - tau_a) * self.f / self.epsilon))
-        log_u, log_v = u.log(), v.log()
-        largest = max(float(log_u.abs().max()), float(log_v.abs().max()))
+        change = u / self.u
+        u = self.u * change.pow(relaxation)
+        log_v = v.log()
+        largest = max(float(u.log().abs().max()), float(log_v.abs().max()))
         if not largest < 2 * ABSORB:
             raise FloatingPointError
-        error = relative_change(self.u.log() - log_u, a, tau_a)
         self.u, self.v = u, v
         if largest > ABSORB:
             self.rebuild(self.g + self.epsilon * log_v)
-        return error
+        return relative_change(-change.log(), a, tau_a)
 
     def apply(self, values: Tensor) -> Tensor:
         """Return `P @ values` for values of shape `(m, d)`."""
