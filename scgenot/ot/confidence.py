@@ -19,9 +19,9 @@ class Confidence:
     n_best
         How many of them reached the best optimum.
     gap
-        Objective of the next distinct optimum over the best one, minus 1; infinite when all starts agree.
+        Objective of the next distinct optimum over the best one, minus 1; infinite when there is only one.
     agreement
-        Correlation, on a second subset of cells, between the best answer found there and this one.
+        Correlation between the answers that two subsets of the cells prefer.
     """
 
     n_starts: int

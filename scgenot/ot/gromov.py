@@ -59,6 +59,8 @@ class GromovWasserstein:
         Where to compute; None for CUDA when there is one.
     rng
         Seed of the starts and subsets.
+    progress
+        Whether to show a progress bar of the search.
     """
 
     epsilon: float | str = 0.01
@@ -77,6 +79,7 @@ class GromovWasserstein:
     dtype: torch.dtype = torch.float32
     device: str | None = None
     rng: int = 0
+    progress: bool = False
 
     def __post_init__(self):
         check_options(self.epsilon, self.tau)
@@ -132,7 +135,7 @@ class FusedGromovWasserstein(GromovWasserstein):
         Further starts to try besides the one that the shared features give; 1 for none.
     epsilon, tau, intra_cost, geometry, relative, search_cells, max_outer, max_iterations, tolerance
         As in :class:`GromovWasserstein`.
-    max_cells, max_dense_cells, memory_limit, dtype, device, rng
+    max_cells, max_dense_cells, memory_limit, dtype, device, rng, progress
         As in :class:`GromovWasserstein`.
     """
 

@@ -1,6 +1,5 @@
 """Search over starts of a quadratic coupling, and how far its answer can be trusted."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +8,10 @@ from torch import Tensor
 from scgenot.ot.confidence import SAME_OPTIMUM, Confidence
 from scgenot.ot.cost import Cost
 from scgenot.ot.descent import Descent
+
+# answers within this fraction of the lowest objective, and at most so many, are descended again on more cells
+WORTH_A_LOOK = 0.2
+MOST_LEADERS = 3
 
 
 @dataclass(frozen=True)
@@ -54,25 +57,33 @@ def distinct(optima: list[Optimum]) -> list[list[Optimum]]:
     return groups
 
 
-def search(first: list[Optimum], second: Callable[[list[Cost]], list[Optimum]]) -> tuple[list[Cost], Confidence]:
-    """Pick the lowest objective, and ask a second subset of the cells whether it agrees.
+def leaders(optima: list[Optimum]) -> list[Optimum]:
+    """Best member of each group of optima that is worth a second look, lowest objective first."""
+    best = [group[0] for group in distinct(optima)]
+    return [optimum for optimum in best if optimum.objective <= (1 + WORTH_A_LOOK) * best[0].objective][:MOST_LEADERS]
+
+
+def judge(first: list[Optimum], n_first: int, judged: list[Optimum]) -> tuple[Cost, Confidence]:
+    """Pick the lowest objective of the candidates that were descended again on more cells.
 
     Parameters
     ----------
     first
-        Optima that the starts reached on the first subset.
-    second
-        Descends on the second subset: from each of the given costs, in order, and from some fresh starts.
+        Optima that the starts reached on the first subset of the cells.
+    n_first
+        How many candidates, the first ones, are leaders of the first subset; the others are leaders of the second.
+    judged
+        The candidates' optima on more cells, in order.
 
     Returns
     -------
-    The costs to refine on all cells (two, when the second subset prefers another answer), and the confidence.
+    The cost to refine on all cells, and how far it can be trusted.
     """
-    groups = distinct(first)
+    groups = distinct(judged)
     best = groups[0][0]
     gap = groups[1][0].objective / best.objective - 1 if len(groups) > 1 else float("inf")
-    on_second = second([group[0].cost for group in groups[:3]])
-    preferred = min(on_second, key=lambda o: o.objective)
-    agreement = preferred.correlation(on_second[0])
-    costs = [best.cost] if agreement >= SAME_OPTIMUM else [best.cost, preferred.cost]
-    return costs, Confidence(len(first), len(groups[0]), gap, agreement)
+    # which group of the first subset led here; none did when only the second subset found it
+    origin = next((k for k in range(n_first) if judged[k].correlation(best) >= SAME_OPTIMUM), None)
+    by_group = distinct(first)
+    n_best = 0 if origin is None else len(by_group[origin])
+    return best.cost, Confidence(len(first), n_best, gap, agreement=judged[0].correlation(judged[n_first]))

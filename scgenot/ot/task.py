@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from scgenot.ot.cost import Cost, mean_cost
 from scgenot.ot.coupling import Coupling
@@ -11,12 +12,14 @@ from scgenot.ot.descent import Descender, Descent
 from scgenot.ot.dual import Problem
 from scgenot.ot.intra import Intra, fit_intra
 from scgenot.ot.quadratic import FusedCost, LiftedCost
-from scgenot.ot.search import Confidence, Optimum, search
+from scgenot.ot.search import Confidence, Optimum, judge, leaders
 from scgenot.ot.sinkhorn import to_coupling
 from scgenot.ot.starts import principal_starts
 
 # the search compares answers, so that it need not solve them to the end
 SEARCH_TOLERANCE = 1e-3
+# leaders of the search are compared on so many times as many cells
+JUDGE_FACTOR = 4
 
 
 @dataclass(frozen=True)
@@ -68,51 +71,49 @@ class QuadraticTask:
 
     def solve(self, epsilon: float) -> Coupling:
         """Search, refine on all cells, and wrap the best descent as a coupling."""
-        costs, confidence = self._candidates(epsilon)
-        descender = self._descender(self.problem, self.options.tolerance)
-        descent = min((descender.run(cost, [epsilon]) for cost in costs), key=lambda d: d.objective)
+        cost, confidence = self._start(epsilon)
+        descent = self._descender(self.problem, self.options.tolerance).run(cost, [epsilon])
         return replace(self._coupling(descent, epsilon), confidence=confidence)
 
-    def _candidates(self, epsilon: float) -> tuple[list[Cost], Confidence | None]:
-        """Costs on cells to start from on all cells: what the shared features say, or what the search finds."""
+    def _start(self, epsilon: float) -> tuple[Cost, Confidence | None]:
+        """Cost on cells to start from on all cells: what the shared features say, or what the search finds."""
         shared = [] if self.fused is None or self.fused.alpha == 0 else [self._on_cells(self.fused)]
         n_starts = self.options.n_starts - len(shared)
         if n_starts <= 0:
-            return shared, None
+            return shared[0], None
+        if n_starts + len(shared) == 1:
+            return self._starts(1, seed=0)[0], None
         generator = torch.Generator().manual_seed(self.options.rng)
-        first = self._subset(generator)
-        optima = first._optima(shared + first._starts(n_starts), epsilon)
-        if len(optima) == 1:
-            return [optima[0].cost], None
-        second = self._subset(generator)
+        one, two = (self._subset(self.options.search_cells, generator) for _ in range(2))
+        first = one._optima(shared + one._starts(n_starts, seed=0), epsilon)
+        second = two._optima(shared + two._starts(max(1, n_starts // 2), seed=1), epsilon)
+        candidates = [optimum.cost for optima in (first, second) for optimum in leaders(optima)]
+        more = self._subset(JUDGE_FACTOR * self.options.search_cells, generator)
+        return judge(first, len(leaders(first)), more._optima(candidates, epsilon))
 
-        def on_second(costs: list[Cost]) -> list[Optimum]:
-            return second._optima(costs + second._starts(max(1, n_starts // 4)), epsilon)
-
-        return search(optima, on_second)
-
-    def _subset(self, generator: torch.Generator) -> "QuadraticTask":
+    def _subset(self, n_cells: int, generator: torch.Generator) -> "QuadraticTask":
         """Return the balanced task on a random subset of the cells: orientation has nothing to do with growth."""
-        sizes = len(self.problem.x), len(self.problem.y)
         rows, columns = (
-            torch.randperm(size, generator=generator)[: self.options.search_cells].to(self.problem.x.device)
-            for size in sizes
+            # of few cells still a subset, or two subsets could not disagree
+            torch.randperm(size, generator=generator)[: min(n_cells, max(2, 4 * size // 5))].to(self.problem.x.device)
+            for size in (len(self.problem.x), len(self.problem.y))
         )
         problem = replace(self.problem.subset(rows, columns), tau=(1.0, 1.0))
         return replace(self, problem=problem, source=self.source.restrict(rows), target=self.target.restrict(columns))
 
-    def _starts(self, n_starts: int) -> list[Cost]:
+    def _starts(self, n_starts: int, *, seed: int) -> list[Cost]:
         n_shared = 0 if self.fused is None else self.fused.n_shared
         x, y = (cells[:, : cells.shape[1] - n_shared] for cells in (self.problem.x, self.problem.y))
         return principal_starts(
-            *(x, y, self.source.geometry, self.target.geometry), n_starts=n_starts, rng=self.options.rng
+            *(x, y, self.source.geometry, self.target.geometry), n_starts=n_starts, rng=2 * self.options.rng + seed
         )
 
     def _optima(self, costs: list[Cost], epsilon: float) -> list[Optimum]:
         """Descend from each cost; the optima keep their costs as functions of cells."""
         descender = self._descender(self.problem, SEARCH_TOLERANCE)
         rows = self.target.geometry(self.problem.y[:, : len(self.target.geometry.mean)])
-        optima = (Optimum.of(descender.run(cost, [3 * epsilon, epsilon]), rows) for cost in costs)
+        bar = tqdm(costs, desc="Searching for the best match", disable=not self.options.progress, leave=False)
+        optima = (Optimum.of(descender.run(cost, [3 * epsilon, epsilon]), rows) for cost in bar)
         return [replace(optimum, cost=self._on_cells(optimum.cost)) for optimum in optima]
 
     def _descender(self, problem: Problem, tolerance: float) -> Descender:
