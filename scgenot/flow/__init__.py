@@ -1,0 +1,16 @@
+"""Flows: the path from noise to targets, the field that moves along it, and its integration."""
+
+from scgenot.flow.field import Field, VelocityField, bind
+from scgenot.flow.ode import divergence, integrate, log_density
+from scgenot.flow.path import straight_path, stratified_times
+
+__all__ = [
+    "Field",
+    "VelocityField",
+    "bind",
+    "divergence",
+    "integrate",
+    "log_density",
+    "straight_path",
+    "stratified_times",
+]

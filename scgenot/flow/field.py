@@ -1,0 +1,199 @@
+"""The velocity field: a residual network modulated by time, source cell and condition."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class Field(Protocol):
+    """What a velocity field must be: an `nn.Module` with this `forward`; :class:`VelocityField` is one."""
+
+    def __call__(self, t: Tensor, z: Tensor, source: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Velocities `(batch, q)` at times `(batch,)`, points `(batch, q)`, given sources `(batch, p)`."""
+        ...
+
+
+class TimeFeatures(nn.Module):
+    """Time itself, and its sines and cosines at `pi, 2 pi, ..., n pi`.
+
+    Parameters
+    ----------
+    n_frequencies
+        Number of frequencies.
+    """
+
+    def __init__(self, n_frequencies: int):
+        super().__init__()
+        self.size = 2 * n_frequencies + 1
+        self.register_buffer("frequencies", math.pi * torch.arange(1.0, n_frequencies + 1), persistent=False)
+
+    def forward(self, t: Tensor) -> Tensor:
+        """Features `(..., 2 n_frequencies + 1)` of times `(...)`."""
+        angles = t[..., None] * self.frequencies
+        return torch.cat([t[..., None], angles.sin(), angles.cos()], -1)
+
+
+class Encoded(NamedTuple):
+    """What a field needs to know of a source cell and its condition; see :meth:`VelocityField.encode`."""
+
+    modulation: Tensor
+    skip: Tensor
+
+
+class ResidualBlock(nn.Module):
+    """`h + W2 act(W1 (scale h + shift))`, zero at the start: a deep field begins as a linear one.
+
+    Parameters
+    ----------
+    width
+        Size of the features.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.inner = nn.Linear(width, width)
+        self.outer = nn.Linear(width, width)
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)
+
+    def forward(self, h: Tensor, modulation: Tensor) -> Tensor:
+        """Features `(..., width)`, given scale and shift side by side, `(..., 2 width)`."""
+        scale, shift = modulation.chunk(2, -1)
+        return h + self.outer(nn.functional.silu(self.inner(torch.addcmul(shift, 1 + scale, h))))
+
+
+class VelocityField(nn.Module):
+    """Velocity `v(t, z | source, condition)` of the flow from noise to targets.
+
+    `v = sum_k g_k(t) L_k(z, source, condition) + network`: the first part, linear maps weighted over time, is all that
+    a Gaussian conditional law needs (its exact velocity is linear in z and source); the network, residual blocks
+    scaled and shifted by time and source (FiLM, arXiv 1709.07871), starts at zero and learns what is not Gaussian.
+
+    Parameters
+    ----------
+    source_dim, target_dim, condition_dim
+        Sizes p, q and c; a field with `condition_dim=0` takes no condition.
+    width
+        Features per layer.
+    depth
+        Residual blocks.
+    n_linear
+        Linear maps weighted over time.
+    n_frequencies
+        Frequencies of the time features.
+    """
+
+    def __init__(
+        self,
+        source_dim: int,
+        target_dim: int,
+        condition_dim: int = 0,
+        *,
+        width: int = 128,
+        depth: int = 3,
+        n_linear: int = 8,
+        n_frequencies: int = 16,
+    ):
+        super().__init__()
+        given_dim = source_dim + condition_dim
+        self.target_dim, self.n_linear = target_dim, n_linear
+        self.features = TimeFeatures(n_frequencies)
+        self.time = nn.Sequential(nn.Linear(self.features.size, width // 2), nn.SiLU())
+        self.gates = nn.Linear(width // 2, n_linear)
+        self.time_modulation = nn.Linear(width // 2, 2 * width * depth)
+        self.given_modulation = nn.Sequential(
+            nn.Linear(given_dim, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Linear(width, 2 * width * depth),
+        )
+        self.z_skip = nn.Linear(target_dim, n_linear * target_dim, bias=False)
+        self.given_skip = nn.Linear(given_dim, n_linear * target_dim)
+        self.z_in = nn.Linear(target_dim, width)
+        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(depth))
+        self.out = nn.Linear(width, target_dim)
+        for layer in (self.z_skip, self.given_skip, self.out):
+            nn.init.zeros_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def encode(self, source: Tensor, condition: Tensor | None = None) -> Encoded:
+        """Encode source cells and conditions; needed once, however many steps an integrator takes.
+
+        Parameters
+        ----------
+        source
+            Source cells, shape `(..., p)`.
+        condition
+            Conditions, shape `(..., c)`; None when `condition_dim` is 0.
+
+        Returns
+        -------
+        Modulation of the blocks `(..., 2 width depth)` and the linear maps' part `(..., n_linear, q)`.
+        """
+        given = source if condition is None else torch.cat([source, condition], -1)
+        return Encoded(self.given_modulation(given), self.given_skip(given).unflatten(-1, (self.n_linear, -1)))
+
+    def velocity(self, t: Tensor, z: Tensor, encoded: Encoded) -> Tensor:
+        """Velocity, given encoded source cells.
+
+        Parameters
+        ----------
+        t
+            Times, any shape that broadcasts with `(...)`; a scalar when all points are at the same time.
+        z
+            Points, shape `(..., q)`.
+        encoded
+            Result of :meth:`encode`, leading shape broadcasting with that of `z`.
+
+        Returns
+        -------
+        Velocities, shape `(..., q)`.
+        """
+        time = self.time(self.features(t))
+        linear = self.z_skip(z).unflatten(-1, (self.n_linear, -1)) + encoded.skip
+        velocity = (self.gates(time)[..., None, :] @ linear).squeeze(-2)
+        modulation = (self.time_modulation(time) + encoded.modulation).chunk(len(self.blocks), -1)
+        h = self.z_in(z)
+        for block, part in zip(self.blocks, modulation, strict=True):
+            h = block(h, part)
+        return velocity + self.out(h)
+
+    def forward(self, t: Tensor, z: Tensor, source: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Velocities `(batch, q)` at times `(batch,)` and points `(batch, q)`, given sources and conditions."""
+        return self.velocity(t, z, self.encode(source, condition))
+
+
+def bind(field: Field, source: Tensor, condition: Tensor | None, n_samples: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """Fix the cells of a field: what remains is a function of time and point, as integrators take.
+
+    Parameters
+    ----------
+    field
+        Any field; of a :class:`VelocityField` the cells are encoded here, once.
+    source
+        Source cells, shape `(n, p)`.
+    condition
+        Conditions, shape `(n, c)`, or None.
+    n_samples
+        Points per source cell.
+
+    Returns
+    -------
+    Function of a scalar time and points `(n, n_samples, q)`, giving velocities of that shape.
+    """
+    if isinstance(field, VelocityField):
+        encoded = Encoded(*(part.unsqueeze(1) for part in field.encode(source, condition)))
+        return lambda t, z: field.velocity(t, z, encoded)
+    source = source.repeat_interleave(n_samples, 0)
+    condition = None if condition is None else condition.repeat_interleave(n_samples, 0)
+
+    def velocity(t: Tensor, z: Tensor) -> Tensor:
+        points = z.flatten(0, 1)
+        return field(t.expand(len(points)), points, source, condition).view_as(z)
+
+    return velocity

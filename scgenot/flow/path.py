@@ -1,0 +1,44 @@
+"""The straight path from noise to a target cell."""
+
+import torch
+from torch import Tensor
+
+
+def straight_path(t: Tensor, noise: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Point and velocity of the straight line from noise to target, `z_t = (1 - t) z + t y`.
+
+    The velocity, what a field is regressed on, is target minus *noise* (GENOT, arXiv 2310.09254, eq. 9): the source
+    cell conditions the field, it is not where the path starts.
+
+    Parameters
+    ----------
+    t
+        Times in [0, 1], shape `(batch,)`.
+    noise, target
+        Ends of the path, shape `(batch, q)`.
+
+    Returns
+    -------
+    `z_t` and `y - z`, both `(batch, q)`.
+    """
+    return noise + t[:, None] * (target - noise), target - noise
+
+
+def stratified_times(n: int, *, generator: torch.Generator) -> Tensor:
+    """Draw times, uniform on [0, 1] each and evenly spread together.
+
+    One random shift of a regular grid: the mean over a batch then varies less than with independent draws.
+
+    Parameters
+    ----------
+    n
+        Number of times.
+    generator
+        Source of random numbers; its device is that of the result.
+
+    Returns
+    -------
+    Times, shape `(n,)`, ascending.
+    """
+    shift = torch.rand((), generator=generator, device=generator.device)
+    return (torch.arange(n, device=generator.device) + shift) / n

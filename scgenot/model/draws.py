@@ -1,0 +1,187 @@
+"""Training data: pairs of cells drawn from couplings, in rounds of many batches."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scgenot.pair import Pair
+
+# pairs of cells held in memory at a time
+MAX_ROUND = 2**18
+# draws of each source cell in a round
+DRAWS_PER_CELL = 64
+MAX_HELD_OUT, MIN_HELD_OUT, MAX_VALIDATED_PAIRS = 1000, 32, 64
+
+# streams of random numbers: what is drawn at a step depends on the seed, the stream and the step, not on the past
+HOLD_OUT, DRAW, SHUFFLE, NOISE, VALIDATE = range(5)
+
+
+class SamplesPairs(Protocol):
+    """What training needs of a coupling."""
+
+    def sample_pairs(self, n_pairs: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Indices of source and target cells drawn from the plan, sources from its first marginal."""
+        ...
+
+
+class Batch(NamedTuple):
+    """Paired cells and their conditions (None when there are none)."""
+
+    source: Tensor
+    target: Tensor
+    condition: Tensor | None
+
+
+def stream(seed: int, *key: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Make the generator of one seed, stream and step.
+
+    Parameters
+    ----------
+    seed
+        Seed of the run.
+    key
+        Stream and what counts within it.
+    device
+        Device of the generator.
+
+    Returns
+    -------
+    A fresh generator.
+    """
+    state = np.random.SeedSequence([seed, *key]).generate_state(1, np.uint64)[0]
+    return torch.Generator(device=device).manual_seed(int(state) >> 1)
+
+
+def held_out(n_cells: Sequence[int], fraction: float, seed: int) -> list[Tensor]:
+    """Choose source cells to validate on.
+
+    At least 32 a pair, to be a sample at all, but at most a quarter of its cells; at most 1000 in all. Of many pairs,
+    64 evenly spaced ones are validated on.
+
+    Parameters
+    ----------
+    n_cells
+        Source cells of each pair.
+    fraction
+        Part of the cells to hold out; 0 for none.
+    seed
+        Seed of the run.
+
+    Returns
+    -------
+    For each pair a mask `(n,)`, True where held out.
+    """
+    masks = [torch.zeros(n, dtype=torch.bool) for n in n_cells]
+    if fraction == 0:
+        return masks
+    validated = sorted(set(np.linspace(0, len(n_cells) - 1, min(len(n_cells), MAX_VALIDATED_PAIRS)).astype(int)))
+    for k in validated:
+        n = n_cells[k]
+        size = min(max(round(fraction * n), MIN_HELD_OUT), n // 4, MAX_HELD_OUT // len(validated))
+        masks[k][torch.randperm(n, generator=stream(seed, HOLD_OUT, k))[:size]] = True
+    return masks
+
+
+class Draws:
+    """Batches of paired cells; the same step gives the same batch, whatever came before.
+
+    A large draw from a coupling costs hardly more than a small one, so that pairs are drawn in rounds, up to 64 of each
+    source cell, shuffled, and handed out in batches. A pair of populations is drawn as often as it has source cells.
+
+    Parameters
+    ----------
+    pairs, couplings
+        Populations and, one each, what draws pairs of their cells.
+    held_out
+        Masks of source cells never to be drawn, see :func:`held_out`.
+    batch_size
+        Pairs of cells in a batch.
+    seed
+        Seed of the run.
+    device
+        Where the batches go.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        couplings: Sequence[SamplesPairs],
+        held_out: Sequence[Tensor],
+        *,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+    ):
+        self.couplings, self.seed, self.batch_size, self.device = couplings, seed, batch_size, device
+        self.held_out = held_out
+        self.source, self.source_start = _stack([pair.source for pair in pairs], device)
+        self.target, self.target_start = _stack([pair.target for pair in pairs], device)
+        self.condition = None
+        if pairs[0].condition is not None:
+            self.condition = torch.as_tensor(np.stack([pair.condition for pair in pairs]), dtype=torch.float32).to(
+                device
+            )
+        kept = [int((~mask).sum()) for mask in held_out]
+        in_round = min(DRAWS_PER_CELL * sum(kept), MAX_ROUND)
+        self.steps_per_round = max(1, in_round // batch_size)
+        # drawn from all source cells, as the plan is; what is held out falls away
+        self.n_draws = [-(-self.steps_per_round * batch_size * len(mask) // sum(kept)) for mask in held_out]
+        self.round, self.index = -1, None
+
+    def batch(self, step: int) -> Batch:
+        """Give the batch of a step.
+
+        Parameters
+        ----------
+        step
+            Step of the run, from 0.
+
+        Returns
+        -------
+        Cells in their own units.
+        """
+        if step // self.steps_per_round != self.round:
+            self.round = step // self.steps_per_round
+            self.index = self._draw_round()
+        start = step % self.steps_per_round * self.batch_size
+        # the number that is not held out is random: past the end, begin again
+        rows = torch.arange(start, start + self.batch_size, device=self.device) % self.index.shape[1]
+        return self.cells(*self.index[:, rows])
+
+    def cells(self, pair: Tensor, i: Tensor, j: Tensor) -> Batch:
+        """Look up cells by pair and by their indices within it, each of shape `(n,)`."""
+        condition = None if self.condition is None else self.condition[pair]
+        return Batch(self.source[self.source_start[pair] + i], self.target[self.target_start[pair] + j], condition)
+
+    def _draw_round(self) -> Tensor:
+        """Indices of pair, source and target, shape `(3, n)`, shuffled."""
+        drawn = []
+        for k, n_pairs in enumerate(self.n_draws):
+            i, j = self.draw(k, n_pairs, DRAW, self.round)
+            keep = ~self.held_out[k].to(i.device)[i]
+            drawn.append(torch.stack([torch.full_like(i[keep], k), i[keep], j[keep]]))
+        index = torch.cat(drawn, 1)
+        if index.shape[1] == 0:
+            raise ValueError("No pair could be drawn for training: the couplings have their mass on held-out cells.")
+        order = torch.randperm(index.shape[1], generator=stream(self.seed, SHUFFLE, self.round))
+        return index[:, order.to(self.device)]
+
+    def draw(self, k: int, n_pairs: int, *key: int) -> tuple[Tensor, Tensor]:
+        """Draw pairs from coupling `k` with the random numbers of `key`; indices of source and target."""
+        coupling = self.couplings[k]
+        generator = stream(self.seed, *key, k, device=getattr(coupling, "device", "cpu"))
+        i, j = coupling.sample_pairs(n_pairs, generator=generator)
+        return i.to(self.device), j.to(self.device)
+
+
+def _stack(blocks: Sequence[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
+    """All cells in one tensor and where each block starts; a population that several pairs share is kept once."""
+    unique = {id(block): block for block in blocks}
+    starts, n = {}, 0
+    for key, block in unique.items():
+        starts[key], n = n, n + len(block)
+    cells = torch.cat([torch.as_tensor(block, dtype=torch.float32) for block in unique.values()])
+    return cells.to(device), torch.tensor([starts[id(block)] for block in blocks], device=device)
