@@ -38,7 +38,8 @@ class Diagnostics:
     cost
         Mean cost of the plan, `<c, P> / mass`.
     objective
-        What the solver minimises: the transport cost (linear) or distortion (quadratic) plus epsilon times KL.
+        What the solver minimises: the transport cost (linear) or distortion (quadratic) plus epsilon times KL, and
+        the penalties of the marginals when unbalanced.
     """
 
     method: str
@@ -105,7 +106,7 @@ class Coupling:
         """Yield blocks of `log b_j + (g_j - c_ij) / eps`: rows of the plan up to a constant each."""
         shift = self.g / self.epsilon + self.b.log()
         for rows in row_blocks(len(x), len(self.y)):
-            yield rows, self.cost(x[rows], self.y).div_(-self.epsilon).add_(shift)
+            yield rows, (self.cost(x[rows], self.y) / -self.epsilon).add_(shift)
 
     def _cells(self, cells: Tensor | None) -> Tensor:
         """Cells to look at: all source cells, those with the given indices, or new ones by their coordinates."""
@@ -236,20 +237,18 @@ class Coupling:
         -------
         Indices of source and of target cells, two arrays of shape `(n_pairs,)`, in random order.
         """
-        mass = (
-            self.a * (self.f / self.epsilon).exp() * (-self.potential() / self.tau[0] / self.epsilon).exp()
-        ).double()
+        # in one exponential: those of f / eps and of the row sums over- and underflow on their own
+        mass = (self.a.log() + (self.f - self.potential() / self.tau[0]) / self.epsilon).double().softmax(0)
         start = torch.rand((), generator=generator, device=mass.device, dtype=torch.float64)
-        levels = (torch.arange(n_pairs, device=mass.device) + start) / n_pairs * mass.sum()
-        counts = torch.bincount(
-            torch.searchsorted(mass.cumsum(0), levels, right=True).clamp_(max=len(mass) - 1), minlength=len(mass)
-        )
-        # every cell gets as many draws as the luckiest one, in one pass over its row; the surplus is not used
-        draws = self.sample(n_samples=int(counts.max()), generator=generator)
-        used = torch.arange(draws.shape[1], device=draws.device) < counts[:, None]
-        source = used.nonzero()[:, 0]
-        order = torch.randperm(n_pairs, generator=generator, device=draws.device)
-        return source[order], draws[used][order]
+        levels = (torch.arange(n_pairs, device=mass.device) + start) / n_pairs
+        source = torch.searchsorted(mass.cumsum(0), levels, right=True).clamp_(max=len(mass) - 1)
+        uniform = torch.rand(n_pairs, generator=generator, device=mass.device, dtype=torch.float64)
+        target, first = torch.empty_like(source), torch.searchsorted(source, torch.arange(len(mass) + 1).to(source))
+        for rows, log_p in self._log_rows(self.x):
+            pairs = slice(int(first[rows.start]), int(first[rows.stop]))
+            target[pairs] = invert_rows(log_p.softmax(1), source[pairs] - rows.start, uniform[pairs])
+        order = torch.randperm(n_pairs, generator=generator, device=mass.device)
+        return source[order], target[order]
 
     def effective_targets(self, cells: Tensor | None = None) -> Tensor:
         """Effective number of targets of each source cell, `1 / sum_j p_j^2`, shape `(k,)`."""
@@ -279,3 +278,15 @@ class Coupling:
     def median_effective_targets(self) -> float:
         """Median effective number of targets over at most 2000 evenly spaced source cells."""
         return float(self.effective_targets(spaced(len(self.x), 2000)).median())
+
+
+def invert_rows(p: Tensor, rows: Tensor, uniform: Tensor) -> Tensor:
+    """Columns at the quantiles `uniform` of the given rows of `p`, one draw each, whatever the draws per row.
+
+    The cumulative rows are laid end to end, each raised by its number, so that one search serves all draws.
+    """
+    cumulative = p.cumsum(1, dtype=torch.float64)
+    number = torch.arange(len(p), device=p.device, dtype=torch.float64)[:, None]
+    cumulative = (cumulative / cumulative[:, -1:]).add_(number).view(-1)
+    m = p.shape[1]
+    return (torch.searchsorted(cumulative, rows + uniform, right=True) - rows * m).clamp_(max=m - 1)
