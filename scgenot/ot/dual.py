@@ -96,9 +96,7 @@ def solve_dual(
         try:
             error = plan.step(pace.relaxation)
         except FloatingPointError:
-            _step_in_log_domain(plan)
-            pace = Pace()
-            continue
+            error, pace = _step_in_log_domain(plan), Pace()
         if error < tolerance and pace.relaxation == 1:
             return Solution(plan, iteration, error, converged=True)
         # the last steps are plain ones: they leave the rows exact
@@ -123,7 +121,7 @@ class Pace:
     def note(self, error: float, *, plain: bool) -> None:
         """Take in the error of a step and choose the relaxation of the next one."""
         self.count += 1
-        if plain:
+        if plain or error == 0:
             self.relaxation = 1.0
         elif self.count % 20 == 0:
             rate = (error / self.last) ** (1 / 20)
@@ -138,12 +136,16 @@ class Pace:
             self.last = error
 
 
-def _step_in_log_domain(plan: ScaledPlan) -> None:
-    """Make the step that under- or overflowed as a stable one, and fill the kernel again from where it leads."""
+def _step_in_log_domain(plan: ScaledPlan) -> float:
+    """Make the step that under- or overflowed as a stable one, and fill the kernel again from where it leads.
+
+    Returns the marginal error before the step.
+    """
     g = plan.potentials()[1]
     stable = StreamedPlan(plan.cost, plan.x, plan.y, plan.a, plan.b, plan.epsilon, plan.tau, g)
-    stable.step()
+    error = stable.step()
     plan.rebuild(stable.g)
+    return error
 
 
 def anneal_dual(
