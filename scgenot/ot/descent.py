@@ -24,7 +24,7 @@ class Descent:
     distortion
         `sum (C_x - C_y)^2 P P` of the plan.
     objective
-        What was minimised: distortion (and linear cost, when fused) plus epsilon times KL.
+        What was minimised: distortion (and linear cost, when fused) plus epsilon times KL and marginal penalties.
     stationary
         Whether the core of the cost stopped moving.
     """
@@ -132,7 +132,7 @@ class Descender:
         solution = replace(solution, iterations=solution.iterations + used)
         distortion = self.lineariser(solution.plan).distortion
         sums = totals(solution.plan)
-        objective = distortion + epsilon * sums.divergence
+        objective = distortion + epsilon * sums.divergence + sums.penalty
         if self.fused is not None:
             linear = totals(solution.plan, replace(self.fused, alpha=1.0)).cost
             objective += self.fused.alpha * (linear - distortion)

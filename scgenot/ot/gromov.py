@@ -83,6 +83,8 @@ class GromovWasserstein:
 
     def __post_init__(self):
         check_options(self.epsilon, self.tau)
+        if self.n_starts < 1:
+            raise ValueError(f"`n_starts` is {self.n_starts}: give at least 1.")
 
     def __call__(self, pair: Pair) -> Coupling:
         """Solve.
@@ -111,7 +113,8 @@ class GromovWasserstein:
         def solve(problem: Problem) -> Coupling:
             task = QuadraticTask.prepare(self, problem, n_shared, alpha, linear)
             if self.epsilon == "auto":
-                return choose_epsilon(lambda p, eps: task.on(p).solve(eps), problem, AUTO_EPSILON)
+                shape = len(problem.x), len(problem.y)
+                return choose_epsilon(QuadraticTask.solve, task, shape, AUTO_EPSILON)
             return task.solve(self.epsilon)
 
         return solve_on_subset(solve, problem, self.max_cells, self.rng)

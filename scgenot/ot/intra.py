@@ -174,7 +174,12 @@ def fit_intra(
     ValueError
         When there are too many cells for a cost function, the name is not known, or all cells are the same.
     """
+    if bool((x == x[0]).all()):
+        raise ValueError("All cells of a population have the same representation: there is nothing to compare.")
     rows = Geometry.fit(x, weights, geometry)
+    if cost == "sqeuclidean" and geometry == "raw":
+        # distances do not see a shift; the factored form does, in float32, where the cells lie far from the origin
+        rows = Geometry.fit(x, weights, "centred")
     if isinstance(cost, str):
         if cost not in ("sqeuclidean", "inner"):
             raise ValueError(f'`intra_cost` is {cost!r}: choose "sqeuclidean", "inner" or pass a cost function.')
@@ -187,11 +192,11 @@ def fit_intra(
     else:
         reference = rows(x)
         intra = DenseIntra(rows, cost.fit(reference, reference) if hasattr(cost, "fit") else cost, reference)
-    spread = FactoredIntra(rows, "sqeuclidean").mean(x, weights)
-    if not spread > 0:
-        raise ValueError("All cells of a population have the same representation: there is nothing to compare.")
     if not scaled:
         return intra
     # inner products of centred rows have mean zero: their size is the mean squared length
-    scale = spread / 2 if isinstance(cost, str) and cost == "inner" else intra.mean(x, weights)
+    inner = isinstance(cost, str) and cost == "inner"
+    scale = float(weights @ (rows(x) - weights @ rows(x)).square().sum(1)) if inner else intra.mean(x, weights)
+    if not 0 < scale < float("inf"):
+        raise ValueError(f"`intra_cost` has mean {scale} over the cells: it must be positive and finite.")
     return replace(intra, scale=scale)

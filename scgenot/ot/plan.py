@@ -57,7 +57,7 @@ class StreamedPlan:
     def _log_blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield `-c / eps` by blocks of rows."""
         for rows in row_blocks(len(self.x), len(self.y)):
-            yield rows, self.cost(self.x[rows], self.y).div_(-self.epsilon)
+            yield rows, self.cost(self.x[rows], self.y) / -self.epsilon
 
     def refresh_rows(self) -> None:
         """Set f from g, which makes the rows of a balanced plan exact."""
@@ -125,7 +125,7 @@ class ScaledPlan:
         self.g, self.u, self.v = g, torch.ones_like(self.a), torch.ones_like(self.b)
         log_b = self.b.log()
         for rows in row_blocks(len(self.x), len(self.y)):
-            log_k = self.cost(self.x[rows], self.y).neg_().add_(g).div_(self.epsilon)
+            log_k = torch.sub(g, self.cost(self.x[rows], self.y)).div_(self.epsilon)
             log_sum = (log_k + log_b).logsumexp(1)
             self.f[rows] = -self.tau[0] * self.epsilon * log_sum
             torch.exp(log_k.sub_(self.tau[0] * log_sum[:, None]), out=self.kernel[rows])
@@ -202,11 +202,14 @@ class Totals:
         `<c, P>` for some cost.
     divergence
         `KL(P | a b^T) = sum P log(P / a b^T) - mass + 1`.
+    penalty
+        `lambda KL(marginal | weights)` of both sides; 0 when balanced.
     """
 
     mass: float
     cost: float
     divergence: float
+    penalty: float
 
 
 def totals(plan: Plan, cost: Cost | None = None) -> Totals:
@@ -224,15 +227,26 @@ def totals(plan: Plan, cost: Cost | None = None) -> Totals:
     The sums.
     """
     f, g = plan.potentials()
-    mass = own = other = exponent = 0.0
+    own = other = 0.0
+    source, target = torch.empty_like(plan.a), torch.zeros_like(plan.b)
     for rows, block in plan.blocks():
         own_cost = plan.cost(plan.x[rows], plan.y)
-        mass += float(block.sum(dtype=torch.float64))
+        source[rows] = block.sum(1)
+        target += block.sum(0)
         own += float((block * own_cost).sum(dtype=torch.float64))
-        exponent += float(f[rows] @ block.sum(1) + block.sum(0) @ g)
         if cost is not None:
             other += float((block * cost(plan.x[rows], plan.y)).sum(dtype=torch.float64))
-    return Totals(mass, own if cost is None else other, (exponent - own) / plan.epsilon - mass + 1)
+    mass = float(source.sum(dtype=torch.float64))
+    divergence = (float(f @ source + target @ g) - own) / plan.epsilon - mass + 1
+    sides = zip(plan.tau, (source, target), (plan.a, plan.b), strict=True)
+    penalty = sum(tau / (1 - tau) * plan.epsilon * divergence_from(w, p) for tau, p, w in sides if tau < 1)
+    return Totals(mass, own if cost is None else other, divergence, penalty)
+
+
+def divergence_from(weights: Tensor, marginal: Tensor) -> float:
+    """`KL(marginal | weights)` of two unnormalised vectors; entries without weight have no mass either."""
+    logs = torch.log(marginal.double() / weights).nan_to_num_(0.0, neginf=0.0)
+    return float(marginal.double() @ logs - marginal.sum() + weights.sum())
 
 
 def relative_change(log_ratio: Tensor, weights: Tensor, tau: float) -> float:

@@ -70,7 +70,7 @@ class FusedCost:
         k = self.n_shared
         linear = self.linear(x[:, -k:], y[:, -k:])
         if self.alpha == 1:
-            return linear.div_(self.linear_scale)
+            return linear / self.linear_scale
         quadratic = self.quadratic(x[:, :-k], y[:, :-k])
         return quadratic.mul_(1 - self.alpha).add_(linear, alpha=self.alpha / self.linear_scale)
 

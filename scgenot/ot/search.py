@@ -25,7 +25,8 @@ class Optimum:
     cost
         Linearised cost there, on features.
     barycentre
-        Centred mean target features of each source cell, scaled to norm 1 as a whole, shape `(n, r)`.
+        Centred mean target features of each source cell, times the root of its weight, scaled to norm 1 as a whole,
+        shape `(n, r)`.
     """
 
     objective: float
@@ -36,8 +37,9 @@ class Optimum:
     def of(cls, descent: Descent, features: Tensor) -> "Optimum":
         """Summarise a descent; `features` are the target cells', shape `(m, r)`."""
         plan = descent.solution.plan
-        mean = plan.apply(features) / plan.a[:, None]
-        mean = mean - plan.a @ mean
+        a = plan.a[:, None]
+        mean = plan.apply(features) / a.clamp(min=torch.finfo(a.dtype).tiny)
+        mean = (mean - plan.a @ mean) * a.sqrt()
         return cls(descent.objective, plan.cost, mean / mean.norm().clamp(min=torch.finfo(mean.dtype).tiny))
 
     def correlation(self, other: "Optimum") -> float:

@@ -2,7 +2,9 @@
 
 import logging
 from dataclasses import dataclass, replace
+from numbers import Real
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -99,7 +101,8 @@ class Sinkhorn:
         def solve(problem: Problem) -> Coupling:
             scale = mean_cost(cost, problem.x, problem.y)
             if self.epsilon == "auto":
-                return choose_epsilon(lambda p, eps: self._solve(cost, p, eps, scale), problem, AUTO_EPSILON)
+                shape = len(problem.x), len(problem.y)
+                return choose_epsilon(lambda p, eps: self._solve(cost, p, eps, scale), problem, shape, AUTO_EPSILON)
             return self._solve(cost, problem, self.epsilon, scale)
 
         return solve
@@ -119,7 +122,7 @@ class Sinkhorn:
 
 def check_options(epsilon: float | str, tau) -> None:
     """Raise a ValueError unless epsilon is positive or "auto" and tau two numbers in (0, 1]."""
-    if epsilon != "auto" and (isinstance(epsilon, str) or not 0 < epsilon < float("inf")):
+    if epsilon != "auto" and not (isinstance(epsilon, Real) and 0 < epsilon < float("inf")):
         raise ValueError(f'`epsilon` is {epsilon!r}: give a positive number or "auto".')
     if not (isinstance(tau, (tuple, list)) and len(tau) == 2 and all(0 < t <= 1 for t in tau)):
         raise ValueError(f"`tau` is {tau!r}: give two numbers in (0, 1], source and target side; 1 is balanced.")
@@ -130,7 +133,10 @@ def to_problem(pair: Pair, tau, memory_limit: float, dtype: torch.dtype, device:
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
 
     def tensor(*columns) -> Tensor:
-        parts = [torch.as_tensor(c, dtype=dtype, device=device) for c in columns if c is not None]
+        # a copy: the caller's array may be read-only, reversed or of another byte order, and may change later
+        parts = [
+            torch.from_numpy(np.array(c, dtype=float, order="C")).to(device, dtype) for c in columns if c is not None
+        ]
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
     x, y = tensor(pair.source, pair.source_shared), tensor(pair.target, pair.target_shared)
@@ -201,7 +207,7 @@ def to_coupling(
         converged=solution.converged,
         mass=sums.mass,
         cost=sums.cost / sums.mass,
-        objective=sums.cost + plan.epsilon * sums.divergence if objective is None else objective,
+        objective=objective if objective is not None else sums.cost + plan.epsilon * sums.divergence + sums.penalty,
     )
     f, g = plan.potentials()
     populations = problem.x, problem.y, problem.a, problem.b
@@ -214,22 +220,23 @@ def with_diagnostics(coupling: Coupling, **changes) -> Coupling:
     return replace(coupling, diagnostics=replace(coupling.diagnostics, **changes))
 
 
-def choose_epsilon(solve, problem: Problem, candidates: tuple[float, ...]) -> Coupling:
+def choose_epsilon(solve, whole, shape: tuple[int, int], candidates: tuple[float, ...]) -> Coupling:
     """Solve with the smallest candidate that gives the median cell enough effective targets.
 
-    Candidates are tried on at most 2000 cells a side; with all cells there are more targets, never fewer.
+    `whole` is all that `solve` needs besides epsilon, and has a method `subset(rows, columns)`. Candidates are tried
+    on at most 2000 cells a side; with all cells there are more targets, never fewer.
     """
-    rows, columns = spaced(len(problem.x), 2000), spaced(len(problem.y), 2000)
-    small = problem.subset(rows.to(problem.x.device), columns.to(problem.x.device))
+    rows, columns = (spaced(n, 2000) for n in shape)
+    is_whole = (len(rows), len(columns)) == shape
+    small = whole if is_whole else whole.subset(rows, columns)
     for epsilon in candidates:
         coupling = solve(small, epsilon)
         if coupling.diagnostics.effective_targets >= MIN_EFFECTIVE_TARGETS:
             break
-    most = len(problem.y) / 20
+    most = len(columns) / 20
     if coupling.diagnostics.effective_targets > max(most, MIN_EFFECTIVE_TARGETS):
         logger.warning(
             "epsilon='auto' chose %g: the median cell has %.0f effective targets of %d, a blurred coupling.",
-            *(epsilon, coupling.diagnostics.effective_targets, len(small.y)),
+            *(epsilon, coupling.diagnostics.effective_targets, len(columns)),
         )
-    whole = len(small.x) == len(problem.x) and len(small.y) == len(problem.y)
-    return coupling if whole else solve(problem, epsilon)
+    return coupling if is_whole else solve(whole, epsilon)

@@ -65,9 +65,10 @@ class QuadraticTask:
             fused = FusedCost(no_cost, linear, alpha, scale, n_shared)
         return cls(options, problem, *sides, fused)
 
-    def on(self, problem: Problem) -> "QuadraticTask":
-        """Return the task on some of the same populations' cells."""
-        return replace(self, problem=problem)
+    def subset(self, rows: Tensor, columns: Tensor) -> "QuadraticTask":
+        """Return the task on some of the cells, in the units of all cells."""
+        source, target = self.source.restrict(rows), self.target.restrict(columns)
+        return replace(self, problem=self.problem.subset(rows, columns), source=source, target=target)
 
     def solve(self, epsilon: float) -> Coupling:
         """Search, refine on all cells, and wrap the best descent as a coupling."""
@@ -95,11 +96,11 @@ class QuadraticTask:
         """Return the balanced task on a random subset of the cells: orientation has nothing to do with growth."""
         rows, columns = (
             # of few cells still a subset, or two subsets could not disagree
-            torch.randperm(size, generator=generator)[: min(n_cells, max(2, 4 * size // 5))].to(self.problem.x.device)
+            torch.randperm(size, generator=generator)[: min(n_cells, max(2, 4 * size // 5))]
             for size in (len(self.problem.x), len(self.problem.y))
         )
-        problem = replace(self.problem.subset(rows, columns), tau=(1.0, 1.0))
-        return replace(self, problem=problem, source=self.source.restrict(rows), target=self.target.restrict(columns))
+        task = self.subset(rows, columns)
+        return replace(task, problem=replace(task.problem, tau=(1.0, 1.0)))
 
     def _starts(self, n_starts: int, *, seed: int) -> list[Cost]:
         n_shared = 0 if self.fused is None else self.fused.n_shared
