@@ -62,8 +62,8 @@ def by_modality(
         target=target,
         source_shared=source_shared,
         target_shared=target_shared,
-        source_weights=_weights(adata_source, source_weights, "source"),
-        target_weights=_weights(adata_target, target_weights, "target"),
+        source_weights=weights(adata_source, source_weights, "source"),
+        target_weights=weights(adata_target, target_weights, "target"),
     )
 
 
@@ -81,7 +81,8 @@ def _read(
     )
 
 
-def _weights(adata: AnnData, key: str | None, side: str) -> np.ndarray | None:
+def weights(adata: AnnData, key: str | None, side: str) -> np.ndarray | None:
+    """Read a column of obs as weights of the cells; None when there is no key."""
     if key is None:
         return None
     if key not in adata.obs:

@@ -62,7 +62,7 @@ def representation(
     if use_rep == "X" or layer is not None:
         values, label = matrix(adata, layer, name=name), f"{layer_label(layer)} of `{name}`"
     else:
-        use_rep = _usual_rep(adata, name, argument) if use_rep is None else use_rep
+        use_rep = usual_rep(adata, name, argument) if use_rep is None else use_rep
         if use_rep not in adata.obsm:
             raise KeyError(
                 f"`{argument}={use_rep!r}` is not in obsm of `{name}`; found {list(adata.obsm)}, or use 'X'."
@@ -147,7 +147,8 @@ def layer_label(layer: str | None) -> str:
     return "X" if layer in (None, "X") else f"layers[{layer!r}]"
 
 
-def _usual_rep(adata: AnnData, name: str, argument: str) -> str:
+def usual_rep(adata: AnnData, name: str, argument: str) -> str:
+    """Return the first of the usual representations that is there, or raise a KeyError that says what to run."""
     found = [key for key in USUAL_REPS if key in adata.obsm]
     if not found:
         raise KeyError(

@@ -1,6 +1,9 @@
 """Tools: AnnData in, results written back to it."""
 
+from scgenot.tl._coupling import coupling
 from scgenot.tl._embed import embed
+from scgenot.tl._predict import predict
 from scgenot.tl._project import decode, project
+from scgenot.tl._translation import fit_translation
 
-__all__ = ["decode", "embed", "project"]
+__all__ = ["coupling", "decode", "embed", "fit_translation", "predict", "project"]

@@ -1,0 +1,151 @@
+"""Results into AnnData: everything at once and at the end, so that a failure leaves it unchanged."""
+
+import json
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData, ImplicitModificationWarning
+
+from scgenot._keys import (
+    CONFIDENCE,
+    COUPLING_KEY,
+    COUPLING_NAMES,
+    DUAL,
+    HISTORY,
+    MODEL,
+    PAIRS,
+    PARAMS,
+    Keys,
+)
+
+
+def write_fit(
+    adata: AnnData,
+    key: str,
+    *,
+    params: dict,
+    model: tuple[dict, dict[str, np.ndarray]],
+    history: pd.DataFrame,
+    pairs: pd.DataFrame,
+    dual: dict | None,
+    coupling_names: np.ndarray | None = None,
+    confidence: dict | None = None,
+) -> None:
+    """Write a fit to `uns[key]`, in the place of any older one of that name.
+
+    Parameters
+    ----------
+    adata
+        Cells of the source.
+    key
+        The `key_added` of the fit.
+    params
+        Enough to repeat the fit; None entries are left out, tuples become lists.
+    model
+        Configuration (JSON-able) and weights by name.
+    history
+        Loss and validation by step.
+    pairs
+        One row a pair: sizes, epsilon, how its coupling was solved.
+    dual
+        The coupling as arrays; None when it cannot be stored.
+    coupling_names
+        Names of the target cells.
+    confidence
+        Of the search over starts; None when there was none.
+    """
+    config, weights = model
+    entry = {
+        PARAMS: plain(params),
+        MODEL: {"config": json.dumps(config), "weights": weights},
+        HISTORY: history,
+        PAIRS: pairs,
+        DUAL: dual,
+        COUPLING_NAMES: coupling_names,
+        CONFIDENCE: confidence,
+    }
+    with writing():
+        adata.uns[key] = {name: value for name, value in entry.items() if value is not None}
+
+
+def write_prediction(
+    adata: AnnData,
+    key: str,
+    *,
+    sample: np.ndarray,
+    mean: np.ndarray,
+    uncertainty: np.ndarray,
+    growth: np.ndarray | None = None,
+) -> None:
+    """Write predicted cells to `obsm` and their spread to `obs`.
+
+    Parameters
+    ----------
+    adata
+        Cells of the source.
+    key
+        The `key_added` of the fit.
+    sample, mean
+        One possible target state per cell, and their mean, shapes `(n, q)`.
+    uncertainty, growth
+        One number a cell, shape `(n,)`; growth is None for a balanced fit.
+    """
+    keys = Keys(key)
+    with writing():
+        adata.obsm[keys.sample] = sample
+        adata.obsm[keys.mean] = mean
+        adata.obs[keys.uncertainty] = uncertainty
+        if growth is not None:
+            adata.obs[keys.growth] = growth
+
+
+def write_coupling(adata: AnnData, key: str, mass: sp.csr_matrix, names: np.ndarray) -> None:
+    """Write joint mass to `obsm`, and where it is to `uns[key]`.
+
+    Parameters
+    ----------
+    adata
+        Cells of the source.
+    key
+        The `key_added` of the fit.
+    mass
+        Joint mass, sparse `(n, m)`.
+    names
+        Names of the target cells, the columns.
+    """
+    slot = Keys(key).coupling
+    with writing():
+        adata.obsm[slot] = mass
+        adata.uns[key] = {**adata.uns.get(key, {}), COUPLING_KEY: slot, COUPLING_NAMES: names}
+
+
+def plain(value):
+    """Turn parameters into what AnnData can hold: strings, numbers, lists and dictionaries of them.
+
+    Parameters
+    ----------
+    value
+        A parameter. In dictionaries None is left out; functions and types become their names.
+
+    Returns
+    -------
+    Its plain form.
+    """
+    if isinstance(value, dict):
+        return {str(name): plain(entry) for name, entry in value.items() if entry is not None}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if value is None or isinstance(value, (str, bool, int, float, np.number, np.ndarray)):
+        return value
+    return getattr(value, "__name__", str(value))
+
+
+@contextmanager
+def writing():
+    """Silence AnnData's note that a view becomes a copy of its own: writing results is meant."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImplicitModificationWarning)
+        yield

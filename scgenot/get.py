@@ -1,0 +1,84 @@
+"""Read what a fit left in AnnData."""
+
+import json
+from os import PathLike
+from typing import TYPE_CHECKING
+
+from anndata import AnnData
+
+from scgenot._keys import MODEL, PARAMS
+
+if TYPE_CHECKING:
+    from scgenot.model import Genot
+
+__all__ = ["model", "params"]
+
+
+def model(adata: AnnData, key: str = "genot") -> "Genot":
+    """Make the model of a fit, ready to sample, to save and to take elsewhere.
+
+    Parameters
+    ----------
+    adata
+        Cells with the fit.
+    key
+        The `key_added` of the fit.
+
+    Returns
+    -------
+    The model, on the CPU.
+
+    Raises
+    ------
+    KeyError
+        When there is no such fit.
+    """
+    from scgenot.model import Genot
+
+    stored = fit_entry(adata, key)[MODEL]
+    return Genot.from_arrays(json.loads(stored["config"]), stored["weights"])
+
+
+def params(adata: AnnData, key: str = "genot") -> dict:
+    """Return the parameters of a fit: enough to repeat it.
+
+    Parameters
+    ----------
+    adata
+        Cells with the fit.
+    key
+        The `key_added` of the fit.
+
+    Returns
+    -------
+    The parameters by name; those that were None are left out.
+
+    Raises
+    ------
+    KeyError
+        When there is no such fit.
+    """
+    return dict(fit_entry(adata, key)[PARAMS])
+
+
+def fit_entry(adata: AnnData, key: str) -> dict:
+    """Return `uns[key]`, or raise a KeyError that lists the fits there are."""
+    entry = adata.uns.get(key)
+    if isinstance(entry, dict) and MODEL in entry:
+        return entry
+    fits = [name for name, value in adata.uns.items() if isinstance(value, dict) and MODEL in value]
+    raise KeyError(f"`key`={key!r} names no fit in uns; found {fits}. Run one of `sg.tl.fit_*` first, or pass `model`.")
+
+
+def resolve_model(adata: AnnData, source: "Genot | AnnData | str | PathLike | None", key: str) -> tuple["Genot", dict]:
+    """Find a model and the parameters of its fit (none for a bare model) wherever the user keeps it."""
+    from scgenot.model import Genot
+
+    if isinstance(source, Genot):
+        return source, {}
+    if isinstance(source, (str, PathLike)):
+        return Genot.load(source), {}
+    fitted = adata if source is None else source
+    if not isinstance(fitted, AnnData):
+        raise TypeError(f"`model` must be a Genot, an AnnData or a path; found {type(source).__name__}.")
+    return model(fitted, key), params(fitted, key)

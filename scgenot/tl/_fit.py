@@ -1,0 +1,121 @@
+"""What every `fit_*` does once it has its pairs: couple, then train."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+
+from scgenot.model import Genot, TrainSettings, fit_growth, train
+from scgenot.ot import Coupling
+from scgenot.pair import Pair
+
+logger = logging.getLogger("scgenot")
+
+Solver = Callable[[Pair], Coupling]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit ended with.
+
+    Parameters
+    ----------
+    model
+        The trained model.
+    couplings
+        One coupling a pair.
+    history
+        Loss and validation by step.
+    pairs
+        One row a pair: sizes and how its coupling was solved.
+    """
+
+    model: Genot
+    couplings: list[Coupling]
+    history: pd.DataFrame
+    pairs: pd.DataFrame
+
+
+def fit_pairs(
+    pairs: Sequence[Pair],
+    solver: Solver,
+    settings: TrainSettings,
+    *,
+    rng: int,
+    device: str | None,
+    progress: bool,
+) -> Fit:
+    """Couple each pair, and train one model on all of them.
+
+    Parameters
+    ----------
+    pairs
+        Source and target populations.
+    solver
+        Turns a pair into a coupling.
+    settings
+        Of the training.
+    rng
+        Seed of the training.
+    device
+        Where to train; None for CUDA when there is one.
+    progress
+        Whether to show progress bars.
+
+    Returns
+    -------
+    Model, couplings and tables.
+    """
+    if hasattr(solver, "progress"):
+        solver = replace(solver, progress=progress)
+    couplings = [solver(pair) for pair in pairs]
+    inputs = [network_input(pair) for pair in pairs]
+    condition_dim = 0 if pairs[0].condition is None else len(pairs[0].condition)
+    torch.manual_seed(rng)  # the initial weights
+    model = Genot(inputs[0].source.shape[1], inputs[0].target.shape[1], condition_dim).to(device or best_device())
+    state = train(model, inputs, couplings, settings, rng=rng, progress=progress)
+    if any(set(getattr(coupling, "tau", (1.0,))) != {1.0} for coupling in couplings):
+        eta = [coupling.growth() for coupling in couplings]
+        xi = [coupling.marginals()[1] / coupling.b for coupling in couplings]
+        fit_growth(model, inputs, eta, xi, rng=rng)
+    history = pd.DataFrame(state.history).rename(columns={"divergence": "validation"})
+    return Fit(model, couplings, history, pair_table(pairs, couplings))
+
+
+def best_device() -> str:
+    """Return "cuda" when there is one, else "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def network_input(pair: Pair) -> Pair:
+    """Return the pair as the network sees it: the shared features tell it more about a source cell."""
+    if pair.source_shared is None:
+        return pair
+    source = np.hstack([pair.source, pair.source_shared])
+    return replace(pair, source=source, source_shared=None, target_shared=None)
+
+
+def pair_table(pairs: Sequence[Pair], couplings: Sequence[Coupling]) -> pd.DataFrame:
+    """Return one row a pair: its sizes and its coupling's diagnostics."""
+    rows = [
+        {
+            "name": pair.name,
+            "n_source": len(pair.source),
+            "n_target": len(pair.target),
+            **coupling.diagnostics.to_dict(),
+        }
+        for pair, coupling in zip(pairs, couplings, strict=True)
+    ]
+    table = pd.DataFrame(rows)
+    table.index = table.index.astype(str)
+    return table
+
+
+def describe(options) -> dict | str:
+    """Return a solver or settings as what can be stored: type and fields, or its name."""
+    if not is_dataclass(options):
+        return getattr(options, "__name__", type(options).__name__)
+    return {"type": type(options).__name__, **{f.name: getattr(options, f.name) for f in fields(options)}}
