@@ -108,6 +108,10 @@ class Coupling:
         for rows in row_blocks(len(x), len(self.y)):
             yield rows, (self.cost(x[rows], self.y) / -self.epsilon).add_(shift)
 
+    def _log_sums(self, cells: Tensor | None) -> Tensor:
+        """Return `log sum_j b_j exp((g_j - c_ij) / eps)`, which both the source potential and the growth come from."""
+        return torch.cat([log_p.logsumexp(1) for _, log_p in self._log_rows(self._cells(cells))])
+
     def _cells(self, cells: Tensor | None) -> Tensor:
         """Cells to look at: all source cells, those with the given indices, or new ones by their coordinates."""
         if cells is None:
@@ -145,9 +149,7 @@ class Coupling:
         -------
         Potentials, shape `(k,)`, in the units of the cost.
         """
-        x = self._cells(cells)
-        log_sum = torch.cat([log_p.logsumexp(1) for _, log_p in self._log_rows(x)])
-        return -self.tau[0] * self.epsilon * log_sum
+        return -self.tau[0] * self.epsilon * self._log_sums(cells)
 
     def growth(self, cells: Tensor | None = None) -> Tensor:
         """Mass that source cells send over the mass they have, `eta = (P 1)_i / a_i`; 1 when balanced.
@@ -161,9 +163,7 @@ class Coupling:
         -------
         Ratios, shape `(k,)`.
         """
-        x = self._cells(cells)
-        log_sum = torch.cat([log_p.logsumexp(1) for _, log_p in self._log_rows(x)])
-        return ((1 - self.tau[0]) * log_sum).exp()
+        return ((1 - self.tau[0]) * self._log_sums(cells)).exp()
 
     def marginals(self) -> tuple[Tensor, Tensor]:
         """Row and column sums of the plan, shapes `(n,)` and `(m,)`."""
@@ -237,8 +237,8 @@ class Coupling:
         -------
         Indices of source and of target cells, two arrays of shape `(n_pairs,)`, in random order.
         """
-        # in one exponential: those of f / eps and of the row sums over- and underflow on their own
-        mass = (self.a.log() + (self.f - self.potential() / self.tau[0]) / self.epsilon).double().softmax(0)
+        # in logarithms: of distant populations the growth underflows
+        mass = (self.a.log() + (1 - self.tau[0]) * self._log_sums(None)).double().softmax(0)
         start = torch.rand((), generator=generator, device=mass.device, dtype=torch.float64)
         levels = (torch.arange(n_pairs, device=mass.device) + start) / n_pairs
         source = torch.searchsorted(mass.cumsum(0), levels, right=True).clamp_(max=len(mass) - 1)
