@@ -1,7 +1,9 @@
 """Metrics against answers worked out by hand and against closed forms."""
 
 import numpy as np
+import ot
 import pytest
+from scipy.spatial.distance import cdist
 from scipy.stats import energy_distance as scipy_energy_distance
 from scipy.stats import norm
 
@@ -82,7 +84,7 @@ class TestLabelTransfer:
 
 class TestSinkhornDivergence:
     def test_identical_is_zero(self, cells):
-        # all three problems run through the same iterates, so that only rounding is left, whatever the stopping rule
+        # Sinkhorn stops at a marginal error of 1e-7, and the dual value is off by the square of that
         assert metrics.sinkhorn_divergence(cells, cells[::-1]) == pytest.approx(0, abs=1e-9)
 
     @pytest.mark.parametrize("epsilon", [0.05, 0.5])
@@ -90,8 +92,32 @@ class TestSinkhornDivergence:
         # |x - y - s|^2 differs from |x - y|^2 by terms of x or of y alone, and |s|^2: potentials absorb the former
         shift = np.array([1.0, -2.0, 0.5])
         found = metrics.sinkhorn_divergence(cells + shift, cells, epsilon=epsilon)
-        # up to a marginal error of 1e-5 (in the 2-norm: sqrt(60) times that in the 1-norm) at costs of up to about 50
-        assert found == pytest.approx(shift @ shift, abs=50 * 1e-5 * np.sqrt(60))
+        assert found == pytest.approx(shift @ shift, abs=1e-8)
+
+    @pytest.mark.parametrize("epsilon", [0.5, 1.0])
+    def test_is_pots(self, cells, epsilon):
+        x, y = cells[:25], np.random.default_rng(1).normal(1.0, 2.0, (20, 3))
+        strength = epsilon * cdist(y, y, "sqeuclidean").mean()
+
+        def cost(x, y):
+            options = {"reg": strength, "reg_type": "KL", "max_iter": 10_000, "tol": 1e-9}
+            return ot.solve(cdist(x, y, "sqeuclidean"), **options).value
+
+        expected = cost(x, y) - (cost(x, x) + cost(y, y)) / 2
+        assert metrics.sinkhorn_divergence(x, y, epsilon=epsilon) == pytest.approx(expected, abs=1e-7)
+
+    def test_small_epsilon_far_apart(self, cells):
+        # potentials differ by thousands of epsilon between the clusters: no kernel holds that
+        far = np.array([40.0, 0.0, 0.0])
+        x, y = np.r_[cells[:30], cells[30:] + far], np.r_[cells[:40], cells[40:] + far]
+        exact = ot.emd2([], [], cdist(x, y, "sqeuclidean"))  # a sixth of the cells has to go from one to the other
+        assert metrics.sinkhorn_divergence(x, y, epsilon=0.002) == pytest.approx(exact, rel=0.01)
+        assert metrics.sinkhorn_divergence(y, y[::-1], epsilon=0.002) == pytest.approx(0, abs=1e-8)
+
+    def test_gives_up_aloud(self, cells, monkeypatch):
+        monkeypatch.setattr("scgenot.metrics._entropic.MAX_ITERATIONS", 100)
+        with pytest.warns(UserWarning, match="stopped at a marginal error"):
+            metrics.sinkhorn_divergence(cells, cells**3, epsilon=1e-4)
 
     def test_two_points_by_hand(self):
         # for a large epsilon all plans are products, and E|x-y|^2 - E|x-x'|^2 / 2 - E|y-y'|^2 / 2 is the squared
