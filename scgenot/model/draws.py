@@ -183,5 +183,5 @@ def _stack(blocks: Sequence[np.ndarray], device: torch.device) -> tuple[Tensor, 
     starts, n = {}, 0
     for key, block in unique.items():
         starts[key], n = n, n + len(block)
-    cells = torch.cat([torch.as_tensor(block, dtype=torch.float32) for block in unique.values()])
-    return cells.to(device), torch.tensor([starts[id(block)] for block in blocks], device=device)
+    cells = torch.tensor(np.concatenate(list(unique.values())), dtype=torch.float32, device=device)
+    return cells, torch.tensor([starts[id(block)] for block in blocks], device=device)

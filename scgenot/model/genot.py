@@ -13,7 +13,7 @@ from scgenot.flow.field import VelocityField, bind
 from scgenot.flow.ode import Method, integrate, log_density
 from scgenot.flow.path import straight_path, stratified_times
 from scgenot.model.growth import GrowthNetwork
-from scgenot.model.standardiser import Standardiser
+from scgenot.model.standardiser import Standardiser, to_tensor
 from scgenot.model.storage import read_file, write_file
 from scgenot.pair import Pair
 
@@ -260,7 +260,7 @@ class Genot(nn.Module):
                 f"`condition` has shape {shape}, the model was made for ({n}, {self.condition_dim}) "
                 f"or ({self.condition_dim},)."
             )
-        return torch.as_tensor(condition, dtype=torch.float32, device=self.device).expand(n, -1)
+        return to_tensor(condition, self.source_units.mean).expand(n, -1)
 
     def to_arrays(self) -> tuple[dict, dict[str, np.ndarray]]:
         """Take the model apart into what an AnnData or a file can hold.
@@ -315,7 +315,7 @@ class Genot(nn.Module):
         model = cls(**sizes, field=field)
         if bool(config["growth"]):
             model.add_growth()
-        model.load_state_dict({name: torch.as_tensor(np.array(array)) for name, array in arrays.items()})
+        model.load_state_dict({name: torch.tensor(np.asarray(array)) for name, array in arrays.items()})
         return model.to(device).eval()
 
     def save(self, path: str | Path) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from scgenot._rng import Rng, torch_rng
+from scgenot.model.standardiser import to_tensor
 from scgenot.pair import Pair
 
 if TYPE_CHECKING:
@@ -120,8 +121,8 @@ def fit_growth(
         condition = None
         if model.condition_dim:
             given = (
-                cells[0].new_tensor(pair.condition).expand(len(x), -1) for pair, x in zip(pairs, cells, strict=True)
+                to_tensor(pair.condition, cells[0]).expand(len(x), -1) for pair, x in zip(pairs, cells, strict=True)
             )
             condition = torch.cat(list(given))
-        values = torch.cat([torch.as_tensor(block).to(cells[0]) for block in ratios])
+        values = torch.cat([to_tensor(block, cells[0]) for block in ratios])
         regress_growth(network, torch.cat(cells), values, condition, steps=steps, generator=generator)

@@ -41,7 +41,7 @@ class Standardiser(nn.Module):
 
     def forward(self, cells: np.ndarray | Tensor) -> Tensor:
         """Cells `(n, size)` from their own units to standard ones, on the device of the model."""
-        cells = torch.as_tensor(cells, dtype=self.mean.dtype, device=self.mean.device)
+        cells = to_tensor(cells, self.mean)
         if cells.ndim != 2 or cells.shape[1] != len(self.mean):
             raise ValueError(f"`{self.name}` has shape {tuple(cells.shape)}, expected (n, {len(self.mean)}).")
         return (cells - self.mean) / self.std
@@ -49,3 +49,22 @@ class Standardiser(nn.Module):
     def undo(self, cells: Tensor) -> Tensor:
         """Cells `(..., size)` from standard units back to their own."""
         return cells * self.std + self.mean
+
+
+def to_tensor(values: np.ndarray | Tensor, like: Tensor) -> Tensor:
+    """Bring an array or tensor to the type and device of a tensor.
+
+    Parameters
+    ----------
+    values
+        Numbers; arrays are copied, for those read from a file may not be writable, which PyTorch warns of.
+    like
+        Tensor of the wanted type and device.
+
+    Returns
+    -------
+    The values as a tensor.
+    """
+    if isinstance(values, Tensor):
+        return values.to(like)
+    return torch.tensor(np.asarray(values), dtype=like.dtype, device=like.device)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 
 def matrix_power(matrix: np.ndarray, power: float) -> np.ndarray:
@@ -95,3 +97,48 @@ def random_problem(dim: int, rng: np.random.Generator, *, relative_epsilon: floa
     A, B = random_covariance(dim, rng), random_covariance(dim, rng)
     mean_cost = (a - b) @ (a - b) + np.trace(A) + np.trace(B)
     return GaussianProblem(a, A, b, B, relative_epsilon * mean_cost)
+
+
+class OptimalField(nn.Module):
+    """The best velocity field there is for y | x ~ N(intercept + slope x, S), noise N(0, I).
+
+    With m = E[y | x] and V_t = (1 - t)^2 I + t^2 S, the covariance of z_t given x, regression of y - z on z_t gives
+    v = m + (t S - (1 - t) I) V_t^-1 (z_t - t m). S commutes with V_t, so the flow has the solution
+    z_t = t m + V_t^.5 z_0, and z_1 = m + S^.5 z_0.
+    """
+
+    def __init__(self, slope: np.ndarray, intercept: np.ndarray, S: np.ndarray):
+        super().__init__()
+        self.slope, self.intercept = torch.as_tensor(slope), torch.as_tensor(intercept)
+        values, vectors = np.linalg.eigh(S)
+        self.values, self.vectors = torch.as_tensor(values), torch.as_tensor(vectors)
+
+    def forward(self, t: Tensor, z: Tensor, source: Tensor, condition: Tensor | None = None) -> Tensor:
+        t, mean = t[:, None], source @ self.slope.T + self.intercept
+        gain = (t * self.values - (1 - t)) / ((1 - t) ** 2 + t**2 * self.values)
+        return mean + ((z - t * mean) @ self.vectors * gain) @ self.vectors.T
+
+
+def optimal_field(
+    problem: GaussianProblem, source_mean=0.0, source_std=1.0, target_mean=0.0, target_std=1.0
+) -> OptimalField:
+    """Best field for a problem whose cells are standardised by these moments of their columns."""
+    source_mean, source_std, target_mean, target_std = (
+        np.broadcast_to(np.asarray(value, dtype=float), problem.dim)
+        for value in (source_mean, source_std, target_mean, target_std)
+    )
+    slope = problem.slope * source_std / target_std[:, None]
+    intercept = (problem.mean(source_mean[None])[0] - target_mean) / target_std
+    return OptimalField(slope, intercept, problem.S / np.outer(target_std, target_std))
+
+
+class ExactCoupling:
+    """The true plan as a coupling: `n_draws` exact targets for each source cell, `targets`, row by row."""
+
+    def __init__(self, problem: GaussianProblem, source: np.ndarray, n_draws: int, rng: np.random.Generator):
+        self.n_source, self.n_draws = len(source), n_draws
+        self.targets = problem.sample_conditional(source, n_draws, rng).reshape(-1, problem.dim).astype(np.float32)
+
+    def sample_pairs(self, n_pairs: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        i = torch.randint(self.n_source, (n_pairs,), generator=generator)
+        return i, i * self.n_draws + torch.randint(self.n_draws, (n_pairs,), generator=generator)

@@ -1,0 +1,207 @@
+"""The model against the closed form: with the best field there is, everything is known exactly."""
+
+import numpy as np
+import pytest
+import torch
+
+from scgenot.flow import VelocityField
+from scgenot.model import Genot
+from scgenot.pair import Pair
+from truth.gaussians import OptimalField, optimal_field, random_problem
+
+DIM = 4
+
+
+@pytest.fixture
+def problem():
+    return random_problem(DIM, np.random.default_rng(0))
+
+
+@pytest.fixture
+def cells(problem):
+    rng = np.random.default_rng(1)
+    x = problem.sample_source(50_000, rng)
+    return x, problem.sample_conditional(x, 1, rng)[:, 0]
+
+
+@pytest.fixture
+def best(problem, cells):
+    """Genot in float64 whose field is the best one, in the units that it standardises to."""
+    model = Genot(DIM, DIM, field=lambda p, q, c: torch.nn.Identity()).double()
+    model.fit_standardiser([Pair(*cells)])
+    units = [getattr(model, f"{side}_units") for side in ("source", "target")]
+    model.field = optimal_field(problem, *(getattr(unit, name).numpy() for unit in units for name in ("mean", "std")))
+    return model
+
+
+class Perturbed(torch.nn.Module):
+    """A field plus a linear one."""
+
+    def __init__(self, field, direction: torch.Tensor, scale: float):
+        super().__init__()
+        self.field, self.direction, self.scale = field, direction, scale
+
+    def shift(self, t, z, source):
+        return self.scale * torch.cat([z, source, t[:, None]], 1) @ self.direction
+
+    def forward(self, t, z, source, condition=None):
+        return self.field(t, z, source) + self.shift(t, z, source)
+
+
+class TargetMinusSource(OptimalField):
+    """Where training ends when the path's start is taken for the source cell."""
+
+    def forward(self, t, z, source, condition=None):
+        velocity = super().forward(t, z, source)
+        noise = z - t[:, None] * velocity  # E[z_0 | z_t]
+        return velocity + noise - source
+
+
+def loss_of(model, cells, field=None, seed=0):
+    kept, model.field = model.field, field or model.field
+    x, y = (torch.as_tensor(side) for side in cells)
+    loss = model.loss(x, y, generator=torch.Generator().manual_seed(seed))
+    model.field = kept
+    return float(loss)
+
+
+def test_no_field_is_better_than_the_best(best, cells):
+    """The loss of v* + w exceeds that of v* by E|w|^2: the regression target is the one whose mean v* is."""
+    reference = loss_of(best, cells)
+    for k in range(8):
+        direction = torch.randn(2 * DIM + 1, DIM, generator=torch.Generator().manual_seed(k), dtype=torch.float64)
+        for scale in (0.03, 0.3):
+            excess = loss_of(best, cells, Perturbed(best.field, direction, scale)) - reference
+            # E|w|^2 per dimension, inputs of variance about 1; the cross term 2 w.(v* - u) averages out over the cells
+            size = scale**2 * float(direction.square().sum()) / DIM
+            assert excess > 0
+            assert 0.3 * size < excess < 2.5 * size
+
+
+def test_target_minus_source_is_seen(best, cells):
+    wrong = TargetMinusSource.__new__(TargetMinusSource)
+    wrong.__dict__ = best.field.__dict__
+    assert loss_of(best, cells, wrong) > loss_of(best, cells) + 0.5
+
+
+def test_loss_of_the_best_field_is_the_variance_that_remains(best, cells):
+    """Var(y - z | z_t, x) = S ((1 - t)^2 I + t^2 S)^-1, integrated over t."""
+    t = (torch.arange(2000) + 0.5)[:, None] / 2000
+    remaining = (best.field.values / ((1 - t) ** 2 + t**2 * best.field.values)).mean()
+    # squared errors of one cell vary by a few times their mean, 50,000 cells
+    assert loss_of(best, cells) == pytest.approx(float(remaining), rel=0.03)
+
+
+def test_samples_are_the_exact_map_of_their_noise(best, problem):
+    """The flow of the best field carries z to m(x) + S^.5 z (S in standard units), point by point."""
+    x = problem.sample_source(5, np.random.default_rng(2))
+    found = best.sample(x, n_samples=200, rng=3, method="rk4", n_steps=200)
+    noise = torch.randn(5, 200, DIM, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    field, std = best.field, best.target_units.std
+    spread = noise @ (field.vectors * field.values.sqrt()) @ field.vectors.T * std
+    torch.testing.assert_close(found, torch.as_tensor(problem.mean(x))[:, None] + spread, rtol=0, atol=1e-6)
+
+
+def test_samples_have_the_true_moments(best, problem):
+    x, n = problem.sample_source(3, np.random.default_rng(2)), 20_000
+    samples = best.sample(x, n_samples=n, rng=0).numpy()
+    for mean, draws in zip(problem.mean(x), samples, strict=True):
+        np.testing.assert_allclose(draws.mean(0), mean, atol=5 * (problem.S.max() / n) ** 0.5)
+        # 16 midpoint steps add about a hundredth to the error of sampling
+        np.testing.assert_allclose(np.cov(draws.T), problem.S, atol=5 * problem.S.max() * (2 / n) ** 0.5 + 0.01)
+
+
+def test_log_prob_is_the_closed_form(best, problem, cells):
+    x, y = cells[0][:40], cells[1][:40]
+    found = best.log_prob(x, y, method="rk4", n_steps=100)
+    np.testing.assert_allclose(found.numpy(), problem.log_prob(x, y), atol=1e-5)
+
+
+def test_estimated_log_prob_is_unbiased(best, problem, cells):
+    x, y = np.repeat(cells[0][:1], 500, 0), np.repeat(cells[1][:1], 500, 0)
+    found = best.log_prob(x, y, exact=False, rng=0, method="rk4", n_steps=20).numpy()
+    # a Gaussian field has a divergence that does not depend on the path
+    assert abs(found.mean() - problem.log_prob(x[:1], y[:1])[0]) < 5 * found.std() / 500**0.5 + 1e-3
+
+
+def trained_like(condition_dim=0, **kwargs):
+    torch.manual_seed(0)
+    model = Genot(3, 2, condition_dim, width=16, depth=2, **kwargs)
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    rng = np.random.default_rng(0)
+    condition = rng.standard_normal(condition_dim) if condition_dim else None
+    model.fit_standardiser([Pair(rng.normal(3, 2, (40, 3)), rng.normal(-1, 5, (50, 2)), condition=condition)])
+    return model, rng.normal(3, 2, (20, 3)), condition
+
+
+@pytest.mark.parametrize("condition_dim", [0, 2])
+@pytest.mark.parametrize("growth", [False, True])
+def test_file_and_arrays_give_the_same_bits(tmp_path, condition_dim, growth):
+    model, x, condition = trained_like(condition_dim)
+    if growth:
+        model.add_growth()
+        model.eta.linear.bias.data += 0.5
+    model.save(tmp_path / "model.safetensors")
+    config, arrays = model.to_arrays()
+    assert all("/" not in name and isinstance(array, np.ndarray) for name, array in arrays.items())
+    assert all(isinstance(value, (int, bool, str)) for value in config.values())
+    # what an h5ad gives back: NumPy scalars
+    config = {name: np.asarray(value)[()] for name, value in config.items()}
+    for copy in (Genot.load(tmp_path / "model.safetensors"), Genot.from_arrays(config, arrays)):
+        assert torch.equal(copy.sample(x, condition, n_samples=3), model.sample(x, condition, n_samples=3))
+        assert torch.equal(copy.growth(x, condition), model.growth(x, condition))
+
+
+def test_a_field_of_ones_own_is_asked_for_when_loading(tmp_path):
+    def factory(source_dim, target_dim, condition_dim):
+        return VelocityField(source_dim, target_dim, condition_dim, width=8, depth=1)
+
+    model, x, _ = trained_like(field=factory)
+    model.save(tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="pass the same function as `field`"):
+        Genot.load(tmp_path / "model.safetensors")
+    assert torch.equal(Genot.load(tmp_path / "model.safetensors", field=factory).sample(x), model.sample(x))
+    usual, _, _ = trained_like()
+    with pytest.raises(ValueError, match="`field` must not be given"):
+        Genot.from_arrays(*usual.to_arrays(), field=factory)
+
+
+def test_sampling_repeats_and_batches_do_not_matter():
+    model, x, condition = trained_like(2)
+    samples = model.sample(x, condition, n_samples=4, rng=7)
+    assert samples.shape == (20, 4, 2)
+    assert torch.equal(samples, model.sample(x, condition, n_samples=4, rng=7))
+    assert not torch.equal(samples, model.sample(x, condition, n_samples=4, rng=8))
+    torch.testing.assert_close(samples, model.sample(x, condition, n_samples=4, rng=7, batch_size=9))
+    per_cell = np.broadcast_to(condition, (20, 2))
+    assert torch.equal(samples, model.sample(x, per_cell, n_samples=4, rng=7))
+    torch.testing.assert_close(model.mean(x, condition, n_samples=4, rng=7), samples.mean(1))
+
+
+def test_a_constant_column_does_no_harm():
+    rng = np.random.default_rng(0)
+    target = np.column_stack([rng.standard_normal(30), np.full(30, 7.3)])
+    model = Genot(2, 2)
+    model.fit_standardiser([Pair(np.column_stack([np.zeros(30), np.arange(30.0)]), target)])
+    assert torch.equal(model.target_units.std[1], torch.tensor(1.0))
+    assert torch.equal(model.source_units.std[0], torch.tensor(1.0))
+    torch.testing.assert_close(model.target_units.undo(model.target_units(target)), torch.as_tensor(target).float())
+
+
+def test_standardiser_is_that_of_all_cells_of_all_pairs():
+    rng = np.random.default_rng(0)
+    blocks = [rng.normal(k, 1 + k, (20 + k, 3)) for k in range(3)]
+    model = Genot(3, 3)
+    model.fit_standardiser([Pair(block, block) for block in blocks])
+    together = np.concatenate(blocks)
+    np.testing.assert_allclose(model.source_units.mean, together.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(model.source_units.std, together.std(0), rtol=1e-5)
+
+
+def test_wrong_shapes_are_named():
+    model, x, condition = trained_like(2)
+    with pytest.raises(ValueError, match=r"`source` has shape \(20, 2\), expected \(n, 3\)"):
+        model.sample(x[:, :2], condition)
+    with pytest.raises(ValueError, match=r"`condition` has shape None, the model was made for \(20, 2\) or \(2,\)"):
+        model.sample(x)

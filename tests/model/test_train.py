@@ -1,0 +1,199 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from scgenot.model import Genot, TrainSettings, TrainState, held_out, sinkhorn_divergence, train
+from scgenot.model.draws import Draws
+from scgenot.pair import Pair
+from truth.gaussians import ExactCoupling, random_problem
+from truth.laws import cbw_uvp, cbw_uvp_floor
+
+# 40 source cells give rounds of 60 steps: three rounds
+QUICK = TrainSettings(steps=180, batch_size=32, validation_every=45, patience=10, warmup=10)
+
+
+def gaussian(n=40, dim=3, n_draws=30, seed=0):
+    rng = np.random.default_rng(seed)
+    problem = random_problem(dim, rng)
+    source = problem.sample_source(n, rng)
+    coupling = ExactCoupling(problem, source, n_draws, rng)
+    return problem, Pair(source, coupling.targets), coupling
+
+
+def small_model(dim=3, condition_dim=0):
+    torch.manual_seed(0)
+    return Genot(dim, dim, condition_dim, width=16, depth=1)
+
+
+def run(settings=QUICK, coupling=None, **kwargs):
+    _, pair, exact = gaussian()
+    model = small_model()
+    return model, train(model, [pair], [coupling or exact], settings, progress=False, **kwargs)
+
+
+def weights(model):
+    return torch.cat([value.flatten() for value in model.state_dict().values()])
+
+
+class Interrupted:
+    """A coupling during whose k-th draw the user presses Ctrl-C."""
+
+    def __init__(self, coupling, k):
+        self.coupling, self.left = coupling, k
+
+    def sample_pairs(self, n_pairs, *, generator):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return self.coupling.sample_pairs(n_pairs, generator=generator)
+
+
+def test_learns_a_gaussian_conditional_law():
+    problem, pair, coupling = gaussian(n=2000, dim=5, n_draws=50)
+    torch.manual_seed(0)
+    model = Genot(5, 5, width=64, depth=2)
+    train(model, [pair], [coupling], TrainSettings(steps=600), progress=False)
+    rng = np.random.default_rng(1)
+    x = problem.sample_source(200, rng)
+    excess = cbw_uvp(problem, x, model.sample(x, n_samples=300).double().numpy()) - cbw_uvp_floor(problem, x, 300, rng)
+    # the mean alone, fitted by least squares to 2000 cells with a spread of about half of Tr B, is off by
+    # 200 (d + 1) / 2000 / 2 = .3 points; an untrained model scores above 50
+    assert excess < 0.5
+
+
+def test_same_seed_same_bits():
+    (first, state), (second, _), (other, _) = run(rng=1), run(rng=1), run(rng=2)
+    assert torch.equal(weights(first), weights(second))
+    assert not torch.equal(weights(first), weights(other))
+    assert state.step == 180
+    assert [line["step"] for line in state.history] == [45, 90, 135, 180]
+    assert state.losses.isfinite().all()
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_going_on_gives_the_bits_of_an_uninterrupted_run(tmp_path, caplog, from_file):
+    whole, whole_state = run()
+    _, _, exact = gaussian()
+    # the first draw is for validation, then one a round: two rounds are done
+    _, state = run(coupling=Interrupted(exact, 4))
+    assert state.step == 120
+    assert "interrupted at step 120 of 180" in caplog.text
+    if from_file:
+        state.save(tmp_path / "state.safetensors")
+        state = TrainState.load(tmp_path / "state.safetensors")
+    resumed, state = run(state=state)
+    assert torch.equal(weights(resumed), weights(whole))
+    assert state.history == whole_state.history
+    assert torch.equal(state.losses, whole_state.losses)
+
+
+def test_interrupted_at_once_leaves_a_working_model():
+    _, pair, exact = gaussian()
+    model, state = run(coupling=Interrupted(exact, 2))
+    assert state.step == 0
+    assert model.sample(pair.source).isfinite().all()
+
+
+def test_no_validation_keeps_the_average():
+    model, state = run(replace(QUICK, validation_fraction=0.0))
+    assert not state.best
+    assert torch.equal(weights(model), torch.cat([value.flatten() for value in state.average.values()]))
+
+
+def test_stops_early_and_returns_the_best():
+    # weights that hardly move and only decay: the first validation is the best
+    settings = replace(QUICK, steps=3000, patience=2, learning_rate=1e-9)
+    model, state = run(settings)
+    losses = [line["validation_loss"] for line in state.history]
+    assert len(losses) - 1 - losses.index(min(losses)) == 2
+    assert state.step < 3000
+    assert torch.equal(weights(model), torch.cat([value.flatten() for value in state.best.values()]))
+    again, _ = run(settings, state=state)
+    assert torch.equal(weights(again), weights(model))
+
+
+def test_mixed_precision_stays_finite_and_near():
+    model, state = run(replace(QUICK, precision="bfloat16"))
+    _, reference = run()
+    assert state.losses.isfinite().all()
+    assert weights(model).isfinite().all()
+    assert state.losses[-50:].mean() == pytest.approx(float(reference.losses[-50:].mean()), rel=0.02)
+
+
+def test_conditions_are_learned():
+    rng = np.random.default_rng(0)
+    source = rng.standard_normal((200, 2))
+    problem, _, _ = gaussian(dim=2)
+    pairs, couplings = [], []
+    for shift, condition in ((-3.0, [0.0, 1.0]), (3.0, [1.0, 0.0])):
+        coupling = ExactCoupling(problem, source, 20, rng)
+        coupling.targets += np.float32(shift)
+        couplings.append(coupling)
+        pairs.append(Pair(source, coupling.targets, condition=np.array(condition)))
+    model = small_model(2, 2)
+    state = train(model, pairs, couplings, replace(QUICK, steps=300, batch_size=128), progress=False)
+    for pair in pairs:
+        mean = model.mean(source, pair.condition).mean(0).numpy()
+        np.testing.assert_allclose(mean, pair.target.mean(0), atol=0.3)
+    assert state.history[-1]["validation_loss"] < 1
+
+
+def test_every_draw_comes_from_its_pair_and_none_is_held_out():
+    shared = np.arange(60.0).reshape(30, 2)
+    pairs = [Pair(shared, 100.0 + shared), Pair(shared, 200.0 + shared), Pair(-1 - shared, 300.0 + shared)]
+
+    class Diagonal:
+        def sample_pairs(self, n_pairs, *, generator):
+            i = torch.randint(30, (n_pairs,), generator=generator)
+            return i, i
+
+    masks = held_out([30] * 3, 0.2, seed=0)
+    draws = Draws(pairs, [Diagonal()] * 3, masks, batch_size=16, seed=0, device=torch.device("cpu"))
+    assert len(draws.source) == 60  # the shared population is kept once
+    batches = [draws.batch(step) for step in range(2 * draws.steps_per_round)]
+    source, target = (torch.cat([batch[side] for batch in batches]) for side in (0, 1))
+    number = (target[:, 0] // 100 - 1).long()
+    row = (target[:, 0] % 100 / 2).long()
+    torch.testing.assert_close(
+        source, torch.stack([torch.as_tensor(pair.source) for pair in pairs])[number, row].float()
+    )
+    assert not torch.stack(masks)[number, row].any()
+    # both orders of asking give the same
+    assert torch.equal(draws.batch(1).source, batches[1].source)
+
+
+@pytest.mark.parametrize(
+    ("n_cells", "expected"),
+    [([177], [32]), ([2000], [200]), ([50_000], [1000]), ([5], [1]), ([3], [0]), ([4000, 100], [400, 25])],
+)
+def test_held_out_stays_sensible(n_cells, expected):
+    masks = held_out(n_cells, 0.1, seed=0)
+    assert [int(mask.sum()) for mask in masks] == expected
+    assert all(torch.equal(*pair) for pair in zip(masks, held_out(n_cells, 0.1, seed=0), strict=True))
+
+
+def test_held_out_of_many_pairs():
+    masks = held_out([500] * 300, 0.1, seed=0)
+    assert sum(bool(mask.any()) for mask in masks) == 64
+    assert sum(int(mask.sum()) for mask in masks) <= 1000
+
+
+def test_sinkhorn_divergence():
+    points = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+    assert sinkhorn_divergence(points, points.clone()) == pytest.approx(0, abs=1e-5)
+    # of a shifted cloud it is the squared shift
+    assert sinkhorn_divergence(points, points + 2) == pytest.approx(12, rel=1e-3)
+
+
+def test_what_does_not_fit_is_named():
+    _, pair, coupling = gaussian()
+    with pytest.raises(ValueError, match="1 pairs and 2 couplings"):
+        train(small_model(), [pair], [coupling, coupling], QUICK, progress=False)
+    with pytest.raises(ValueError, match=r"\(3, 3, 0\), the model was made for \(3, 3, 2\)"):
+        train(small_model(condition_dim=2), [pair], [coupling], QUICK, progress=False)
+    with pytest.raises(ValueError, match="`precision` is 'float16'"):
+        TrainSettings(precision="float16")
+    with pytest.raises(FloatingPointError, match="The loss is nan at step 45"):
+        run(replace(QUICK, learning_rate=float("nan")))
