@@ -15,6 +15,10 @@ class Keys:
 
     key: str = "genot"
 
+    def __post_init__(self):
+        if not isinstance(self.key, str) or not self.key or "/" in self.key:
+            raise ValueError(f"`key_added` is {self.key!r}: AnnData keys are text without a slash.")
+
     @property
     def sample(self) -> str:
         """`obsm`: one sampled target state per source cell."""

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
-from scgenot.ot.cost import Cost
+from scgenot.ot.cost import Cost, spaced
 from scgenot.ot.dual import Problem, Solution, solve_dual
 from scgenot.ot.intra import Intra
 from scgenot.ot.plan import totals
 from scgenot.ot.quadratic import FusedCost, Lineariser
+
+# linearisations end when the cost moves by less than this, in units of epsilon: rows then change by about as much
+STILL = 0.01
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Descent:
     objective
         What was minimised: distortion (and linear cost, when fused) plus epsilon times KL and marginal penalties.
     stationary
-        Whether the core of the cost stopped moving.
+        Whether the cost stopped moving.
     """
 
     solution: Solution
@@ -102,22 +104,22 @@ class Descender:
         -------
         Where the descent ended.
         """
-        solution = solve_dual(
-            start, self.cells, epsilon=epsilons[0], max_iterations=self.max_iterations, tolerance=1e-2
-        )
+        # balanced, whatever tau: a start says who resembles whom, its size means nothing to the marginals
+        balanced = replace(self.cells, tau=(1.0, 1.0))
+        solution = solve_dual(start, balanced, epsilon=epsilons[0], max_iterations=self.max_iterations, tolerance=1e-2)
         g, used = solution.plan.potentials()[1], solution.iterations
-        (cost, core), moved = self._linearise(solution), float("inf")
+        cost, moved = self._linearise(solution), float("inf")
         for epsilon in epsilons:
             for _ in range(self.max_outer):
                 solution = solve_dual(
                     cost, self.features, epsilon=epsilon, g=g, max_iterations=self.max_iterations, tolerance=1e-3
                 )
                 g, used = solution.plan.potentials()[1], used + solution.iterations
-                before, (cost, core) = core, self._linearise(solution)
-                moved = _relative(core, before)
-                if moved < 1e-3:
+                before, cost = cost, self._linearise(solution)
+                moved = self._movement(before, cost) / epsilon
+                if moved < STILL:
                     break
-        return self._finish(cost, g, epsilons[-1], used, stationary=moved < 1e-2)
+        return self._finish(cost, g, epsilons[-1], used, stationary=moved < 10 * STILL)
 
     def _finish(self, cost: Cost, g, epsilon: float, used: int, *, stationary: bool) -> Descent:
         """Solve for the last linearised cost to the tolerance, and value the plan."""
@@ -138,11 +140,17 @@ class Descender:
             objective += self.fused.alpha * (linear - distortion)
         return Descent(solution, distortion, objective, stationary)
 
-    def _linearise(self, solution: Solution) -> tuple[Cost, Tensor]:
-        """Return the whole linearised cost at the plan, and the core of its quadratic part."""
+    def _linearise(self, solution: Solution) -> Cost:
+        """Return the whole linearised cost at the plan."""
         quadratic = self.lineariser(solution.plan).cost
-        return quadratic if self.fused is None else replace(self.fused, quadratic=quadratic), quadratic.core
+        return quadratic if self.fused is None else replace(self.fused, quadratic=quadratic)
 
+    def _movement(self, before: Cost, after: Cost) -> float:
+        """Root mean square change of the cost, up to what the potentials take up, over evenly spaced cells.
 
-def _relative(new: Tensor, old: Tensor) -> float:
-    return float((new - old).norm() / old.norm().clamp(min=torch.finfo(old.dtype).tiny))
+        Unlike the change of the core it does not depend on the units or the origin of the cells.
+        """
+        x, y = (cells[spaced(len(cells), 200).to(cells.device)] for cells in (self.features.x, self.features.y))
+        change = after(x, y) - before(x, y)
+        change = change - change.mean(0)
+        return float((change - change.mean(1, keepdim=True)).square().mean().sqrt())

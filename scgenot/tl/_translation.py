@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 from anndata import AnnData
 
+from scgenot._keys import Keys
 from scgenot._rng import Rng, seed_of
 from scgenot.data.pairs import by_modality
 from scgenot.data.read import usual_rep
@@ -90,7 +91,8 @@ def fit_translation(
     KeyError
         When a representation or a column is not there.
     ValueError
-        When values are not finite, cells too few or all the same, or shared features differ in length.
+        When values are not finite, cells too few or all the same, shared features differ in length, weights are
+        negative, or `key_added` has a slash.
 
     Warns
     -----
@@ -105,6 +107,7 @@ def fit_translation(
     >>> sg.tl.predict(rna)
     >>> sg.pl.translation(rna, atac, color="cell_type")
     """
+    Keys(key_added)  # refuses a bad name before the work, not after
     pair = by_modality(
         adata_source,
         adata_target,
