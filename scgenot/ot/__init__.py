@@ -3,6 +3,7 @@
 from scgenot.ot.confidence import Confidence
 from scgenot.ot.cost import cosine, coulomb, euclidean, mean_cost, squared_euclidean
 from scgenot.ot.coupling import Coupling, Diagnostics
+from scgenot.ot.geodesic import Geodesic
 from scgenot.ot.gromov import FusedGromovWasserstein, GromovWasserstein
 from scgenot.ot.sinkhorn import Sinkhorn
 
@@ -11,6 +12,7 @@ __all__ = [
     "Coupling",
     "Diagnostics",
     "FusedGromovWasserstein",
+    "Geodesic",
     "GromovWasserstein",
     "Sinkhorn",
     "cosine",

@@ -1,0 +1,107 @@
+"""Graphs of neighbouring cells: edges, affinities, path lengths."""
+
+import logging
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from scipy.sparse.csgraph import connected_components, shortest_path
+from torch import Tensor
+
+from scgenot.ot.cost import spaced
+from scgenot.ot.plan import row_blocks
+
+logger = logging.getLogger("scgenot")
+
+# affinity of an edge that is long beside its cells' other edges: heat has to pass, or costs would be infinite
+SMALLEST_AFFINITY = 1e-6
+
+
+def nearest(x: Tensor, cells: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Nearest of some cells.
+
+    Parameters
+    ----------
+    x
+        Where to look from, shape `(n, p)`.
+    cells
+        Cells to look at, shape `(N, p)`.
+    k
+        How many to find.
+
+    Returns
+    -------
+    Distances and positions, shapes `(n, k)`, nearest first.
+    """
+    found = [distances(x[rows], cells).topk(k, dim=1, largest=False) for rows in row_blocks(len(x), len(cells))]
+    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+
+
+def distances(x: Tensor, y: Tensor) -> Tensor:
+    """Euclidean distances, shape `(n, m)`; differences first, so that those of close cells are right."""
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def neighbour_graph(cells: Tensor, k: int) -> sp.csr_matrix:
+    """Symmetric graph of the `k` nearest neighbours, in one piece.
+
+    Parameters
+    ----------
+    cells
+        Cells, all different, shape `(N, p)`.
+    k
+        Neighbours of a cell; an edge is there when either cell counts the other.
+
+    Returns
+    -------
+    Lengths of the edges, sparse `(N, N)`.
+    """
+    cells, n = cells.double(), len(cells)
+    length, neighbour = nearest(cells, cells, k + 1)
+    # a cell is the first of its own neighbours: distances to others are positive
+    graph = _symmetric(np.arange(n).repeat(k), neighbour[:, 1:].flatten().numpy(), length[:, 1:].flatten().numpy(), n)
+    n_parts, part = connected_components(graph, directed=False)
+    if n_parts > 1:
+        logger.warning("The graph of %d cells has %d parts: they are joined by their shortest edges.", n, n_parts)
+    while n_parts > 1:
+        graph = graph.maximum(_bridges(cells, torch.as_tensor(part)))
+        n_parts, part = connected_components(graph, directed=False)
+    return graph
+
+
+def _bridges(cells: Tensor, part: Tensor) -> sp.csr_matrix:
+    """Shortest edge of each part to any other (a round of Boruvka's spanning tree)."""
+    shortest, end = torch.empty(len(cells), dtype=cells.dtype), torch.empty(len(cells), dtype=torch.long)
+    for rows in row_blocks(len(cells), len(cells)):
+        between = distances(cells[rows], cells).masked_fill_(part[rows, None] == part, torch.inf)
+        shortest[rows], end[rows] = between.min(1)
+    order = np.lexsort([shortest.numpy(), part.numpy()])
+    start = order[np.unique(part.numpy()[order], return_index=True)[1]]
+    return _symmetric(start, end.numpy()[start], shortest.numpy()[start], len(cells))
+
+
+def _symmetric(start: np.ndarray, end: np.ndarray, length: np.ndarray, n: int) -> sp.csr_matrix:
+    # a sparse matrix has no edge of length zero
+    graph = sp.csr_matrix((np.maximum(length, np.finfo(float).tiny), (start, end)), shape=(n, n))
+    return graph.maximum(graph.T).tocsr()
+
+
+def path_lengths(graph: sp.csr_matrix) -> np.ndarray:
+    """Length of the shortest path between any two cells, shape `(N, N)`."""
+    length = shortest_path(graph, method="D", directed=False)
+    return (length + length.T) / 2  # sums of the same edges in another order
+
+
+def median_hops(graph: sp.csr_matrix, n_cells: int = 100) -> float:
+    """Median number of edges on the way from evenly spaced cells to any other."""
+    start = spaced(graph.shape[0], n_cells).numpy()
+    hops = shortest_path(graph, method="D", directed=False, unweighted=True, indices=start)
+    return float(np.median(hops[hops > 0]))
+
+
+def affinities(graph: sp.csr_matrix) -> sp.csr_matrix:
+    """Affinities `exp(-d_ij^2 / (s_i s_j))` of the edges, `s_i` the median length of the edges of cell i."""
+    edges = graph.tocoo()
+    spread = np.array([np.median(length) for length in np.split(graph.data, graph.indptr[1:-1])])
+    weight = np.exp(-edges.data / spread[edges.row] * (edges.data / spread[edges.col]))
+    return sp.csr_matrix((np.maximum(weight, SMALLEST_AFFINITY), (edges.row, edges.col)), shape=graph.shape)
