@@ -10,7 +10,6 @@ import pytest
 from anndata import AnnData
 
 import scgenot as sg
-from truth.modalities import two_modalities
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,9 +35,7 @@ def defaults(cls, **changes):
 
 @pytest.fixture
 def cells():
-    rna, atac, _ = two_modalities(80)
-    rna.obs["cell_type"], atac.obs["cell_type"] = rna.obs["group"], atac.obs["group"]
-    return rna, atac
+    return sg.datasets.twins(80)
 
 
 def test_the_guide_to_extending_runs(short, cells):

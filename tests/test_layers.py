@@ -37,7 +37,7 @@ LAYERS = {
     "pair": Layer(set(), {"numpy"}),
     "_keys": Layer(set(), {"numpy"}),
     "_rng": Layer(set(), {"numpy"}, lazily=frozenset({"torch"})),
-    "ot": Layer({"pair", "_rng"}, {"numpy", "scipy", "torch", "ot"}),  # a solver takes a Pair; sparse plans are SciPy's
+    "ot": Layer({"pair", "_rng"}, {"numpy", "scipy", "torch", "tqdm", "ot"}),  # sparse plans are SciPy's
     "flow": Layer(set(), {"numpy", "torch"}),
     "model": Layer({"ot", "flow", "pair", "_rng"}, {"numpy", "torch", "tqdm", "safetensors"}),
     "data": Layer({"pair", "_keys"}, {"anndata", "numpy", "pandas", "scipy", "sklearn"}),
@@ -60,7 +60,7 @@ class Import:
     target: str
     ours: bool
     line: int
-    in_function: bool
+    deferred: bool
 
 
 def layer_of(file: Path) -> str:
@@ -70,8 +70,14 @@ def layer_of(file: Path) -> str:
 def imports(source: str, module: str) -> Iterator[Import]:
     """Imports of a file, those inside functions too; `module` is its package, to resolve relative ones."""
     tree = ast.parse(source)
-    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    inside = {id(node) for function in functions for node in ast.walk(function)}
+    deferred = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        # what only type checkers read is not imported at all
+        or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    ]
+    inside = {id(node) for block in deferred for node in ast.walk(block)}
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             for name in _full_names(node, module):
@@ -97,7 +103,7 @@ def offences(source: str, layer: str, module: str) -> list[str]:
         allowed = rules.scgenot if item.ours else rules.third_party
         if allowed is EVERYTHING or item.target in allowed or (item.ours and item.target == layer):
             continue
-        if item.target in rules.lazily and item.in_function:
+        if item.target in rules.lazily and item.deferred:
             continue
         hint = " (allowed inside a function only)" if item.target in rules.lazily else ""
         name = f"scgenot.{item.target}".removesuffix(".") if item.ours else item.target

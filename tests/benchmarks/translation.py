@@ -72,16 +72,22 @@ def in_sample(source: AnnData, target: AnnData, rep: str, seed: int, label: str 
 def snareseq(reverse: bool, seeds: list[int]) -> list[Row]:
     """SNARE-seq cell lines, rows of unit length, in sample."""
     atac, rna = load("snareseq_celllines/atac_topics19"), load("snareseq_celllines/rna_pca10")
-    for cells in (atac, rna):
-        cells.obsm["X_l2"] = cells.X / np.linalg.norm(cells.X, axis=1, keepdims=True)
+    add_unit_rows(atac, rna)
     source, target = (rna, atac) if reverse else (atac, rna)
     return [row for seed in seeds for row in in_sample(source, target, "X_l2", seed, "cell_type")]
 
 
 def scgem(seeds: list[int]) -> list[Row]:
-    """scGEM methylation to RNA, 177 cells, in sample."""
+    """scGEM methylation to RNA, 177 cells, rows of unit length, in sample."""
     methylation, rna = load("scgem_reprogramming/methylation"), load("scgem_reprogramming/rna")
-    return [row for seed in seeds for row in in_sample(methylation, rna, "X", seed)]
+    add_unit_rows(methylation, rna)
+    return [row for seed in seeds for row in in_sample(methylation, rna, "X_l2", seed)]
+
+
+def add_unit_rows(*modalities: AnnData) -> None:
+    """Write `obsm["X_l2"]`: X with rows of unit length."""
+    for cells in modalities:
+        cells.obsm["X_l2"] = cells.X / np.linalg.norm(cells.X, axis=1, keepdims=True)
 
 
 def citeseq_cells() -> tuple[AnnData, AnnData]:

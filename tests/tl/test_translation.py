@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 import scgenot as sg
-from truth.modalities import two_modalities
+from scgenot.datasets import twins
 
 QUICK = sg.model.TrainSettings(steps=300, validation_every=100, learning_rate=5e-3)
 SOLVER = sg.ot.GromovWasserstein(n_starts=12, search_cells=120)
@@ -22,26 +22,26 @@ def fit(source, target, **options):
 
 @pytest.fixture(scope="module")
 def fitted():
-    source, target, partner = two_modalities()
+    source, target = twins()
     fit(source, target, solver=SOLVER)
     sg.tl.predict(source)
     sg.tl.coupling(source)
-    return source, target, partner
+    return source, target
 
 
 def test_partners_are_found_without_pairs(fitted):
-    source, target, partner = fitted
-    true = target.obsm["X_lsi"][partner]
+    source, target = fitted
+    true = target[source.obs["partner"]].obsm["X_lsi"]
     assert sg.metrics.foscttm(source.obsm["X_genot_mean"], true) < 0.1
     accuracy = sg.metrics.label_transfer(
-        source.obsm["X_genot_mean"], target.obsm["X_lsi"], source.obs["group"], target.obs["group"]
+        source.obsm["X_genot_mean"], target.obsm["X_lsi"], source.obs["cell_type"], target.obs["cell_type"]
     )
     assert accuracy > 0.95
     assert not source.uns["genot"]["confidence"]["ambiguous"]
 
 
 def test_results_land_where_the_schema_says(fitted):
-    source, target, _ = fitted
+    source, target = fitted
     entry = source.uns["genot"]
     assert {"params", "model", "history", "pairs", "dual", "confidence", "coupling_names", "coupling_key"} <= set(entry)
     assert source.obsm["X_genot"].shape == source.obsm["X_genot_mean"].shape == (300, 12)
@@ -61,7 +61,7 @@ def test_results_land_where_the_schema_says(fitted):
 
 
 def test_a_sample_varies_more_than_the_mean(fitted):
-    source, target, _ = fitted
+    source, target = fitted
     sample, mean = (source.obsm[key].var(0).sum() for key in ("X_genot", "X_genot_mean"))
     assert mean < sample
     # law of total variance: the spread that the mean lacks is the uncertainty
@@ -71,7 +71,7 @@ def test_a_sample_varies_more_than_the_mean(fitted):
 
 @pytest.mark.parametrize("form", ["h5ad", "zarr"])
 def test_a_fit_survives_the_disk(fitted, tmp_path, form):
-    source, _, _ = fitted
+    source, _ = fitted
     path = tmp_path / f"cells.{form}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # anndata's and zarr's notes on format versions
@@ -86,8 +86,8 @@ def test_a_fit_survives_the_disk(fitted, tmp_path, form):
 
 
 def test_models_go_elsewhere(fitted, tmp_path):
-    source, _, _ = fitted
-    new = two_modalities(50, seed=0)[0]
+    source, _ = fitted
+    new = twins(50)[0]
     sg.tl.predict(new, model=source)
     draws = new.obsm["X_genot"].copy()
     sg.get.model(source).save(tmp_path / "model.safetensors")
@@ -103,7 +103,7 @@ def test_models_go_elsewhere(fitted, tmp_path):
 def test_same_seed_same_bits():
     runs = []
     for seed in (1, 1, 2):
-        source, target, _ = two_modalities(120)
+        source, target = twins(120)
         fit(source, target, rng=seed, settings=sg.model.TrainSettings(steps=30))
         sg.tl.predict(source, rng=seed)
         runs.append(source.obsm["X_genot"])
@@ -112,7 +112,7 @@ def test_same_seed_same_bits():
 
 
 def test_copy_leaves_the_original_alone():
-    source, target, _ = two_modalities(120)
+    source, target = twins(120)
     out = fit(source, target, copy=True, settings=sg.model.TrainSettings(steps=20))
     assert set(source.uns) == set()
     assert "X_genot" in sg.tl.predict(out, copy=True).obsm
@@ -135,8 +135,8 @@ def test_shared_features_settle_a_symmetric_case():
 
 
 def test_unbalanced_fits_write_growth():
-    source, target, _ = two_modalities(150)
-    few = target[target.obs["group"] != "A"].copy()
+    source, target = twins(150)
+    few = target[target.obs["cell_type"] != "A"].copy()
     solver = sg.ot.GromovWasserstein(tau=(0.9, 0.9), n_starts=1)
     fit(source, few, solver=solver, settings=sg.model.TrainSettings(steps=30))
     sg.tl.predict(source)
@@ -145,7 +145,7 @@ def test_unbalanced_fits_write_growth():
 
 
 def test_views_are_taken_and_the_parent_stays():
-    source, target, _ = two_modalities(200)
+    source, target = twins(200)
     view = source[:150]
     fit(view, target, settings=sg.model.TrainSettings(steps=10))
     sg.tl.predict(view)
@@ -188,7 +188,7 @@ def bad_inputs():
     ("spoil", "options", "error"), [case[1:] for case in bad_inputs()], ids=[c[0] for c in bad_inputs()]
 )
 def test_bad_input_says_what_to_do_and_changes_nothing(spoil, options, error):
-    source, target, _ = two_modalities(60)
+    source, target = twins(60)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         spoil(source, target)
@@ -199,13 +199,13 @@ def test_bad_input_says_what_to_do_and_changes_nothing(spoil, options, error):
 
 
 def test_one_cell_is_not_a_population():
-    source, target, _ = two_modalities(60)
+    source, target = twins(60)
     with pytest.raises(ValueError, match="at least 2"):
         fit(source[:1].copy(), target)
 
 
 def test_predict_and_coupling_say_what_is_missing(fitted):
-    source, target, _ = fitted
+    source, target = fitted
     with pytest.raises(KeyError, match="found \\['genot'\\]"):
         sg.tl.predict(source, key="other")
     with pytest.raises(KeyError, match="fit_"):
@@ -223,7 +223,7 @@ def test_predict_and_coupling_say_what_is_missing(fitted):
 
 
 def test_a_cost_of_ones_own_fits_but_is_not_stored():
-    source, target, _ = two_modalities(60)
+    source, target = twins(60)
     solver = sg.ot.GromovWasserstein(intra_cost=lambda x, y: sg.ot.squared_euclidean(x, y), n_starts=1)
     fit(source, target, solver=solver, settings=sg.model.TrainSettings(steps=10))
     with pytest.raises(KeyError, match="cannot be stored"):
