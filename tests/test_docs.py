@@ -49,6 +49,15 @@ def test_the_guide_to_extending_runs(short, cells):
     assert {"manhattan", "singlets"} <= set(rna.uns)
 
 
+def test_the_guide_to_translation_runs(short, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mpl.use("Agg")
+    names = {}
+    for block in code_of("docs/translation.md"):
+        exec(block, names)
+    assert names["new"].obsm["X_genot"].shape == (100, 12)
+
+
 def test_the_readme_runs(short, cells, tmp_path, monkeypatch):
     rna, atac = cells
     rng = np.random.default_rng(0)
