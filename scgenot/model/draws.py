@@ -55,16 +55,24 @@ def stream(seed: int, *key: int, device: torch.device | str = "cpu") -> torch.Ge
     return torch.Generator(device=device).manual_seed(int(state) >> 1)
 
 
-def held_out(n_cells: Sequence[int], fraction: float, seed: int) -> list[Tensor]:
-    """Choose source cells to validate on.
+class HeldOut(NamedTuple):
+    """Masks of the source cells `(n,)` and target cells `(m,)` of a pair, True where held out."""
 
-    At least 32 a pair, to be a sample at all, but at most a quarter of its cells; at most 1000 in all. Of many pairs,
+    source: Tensor
+    target: Tensor
+
+
+def held_out(pairs: Sequence[Pair], fraction: float, seed: int) -> list[HeldOut]:
+    """Choose source and target cells to validate on; both, for a network that knows the target cells by heart
+    predicts them well for new source cells too.
+
+    A side has at least 32, to be a sample at all, but at most a quarter of its cells and at most 1000. Of many pairs,
     64 evenly spaced ones are validated on.
 
     Parameters
     ----------
-    n_cells
-        Source cells of each pair.
+    pairs
+        Populations.
     fraction
         Part of the cells to hold out; 0 for none.
     seed
@@ -72,17 +80,22 @@ def held_out(n_cells: Sequence[int], fraction: float, seed: int) -> list[Tensor]
 
     Returns
     -------
-    For each pair a mask `(n,)`, True where held out.
+    Masks of each pair.
     """
-    masks = [torch.zeros(n, dtype=torch.bool) for n in n_cells]
-    if fraction == 0:
-        return masks
-    validated = sorted(set(np.linspace(0, len(n_cells) - 1, min(len(n_cells), MAX_VALIDATED_PAIRS)).astype(int)))
-    for k in validated:
-        n = n_cells[k]
-        size = min(max(round(fraction * n), MIN_HELD_OUT), n // 4, MAX_HELD_OUT // len(validated))
-        masks[k][torch.randperm(n, generator=stream(seed, HOLD_OUT, k))[:size]] = True
+    validated = set(np.linspace(0, len(pairs) - 1, min(len(pairs), MAX_VALIDATED_PAIRS)).astype(int).tolist())
+    masks = []
+    for k, pair in enumerate(pairs):
+        part = fraction if k in validated else 0.0
+        generator = stream(seed, HOLD_OUT, k)
+        masks.append(HeldOut(*(_choose(len(side), part, generator) for side in (pair.source, pair.target))))
     return masks
+
+
+def _choose(n: int, fraction: float, generator: torch.Generator) -> Tensor:
+    size = min(max(round(fraction * n), MIN_HELD_OUT), n // 4, MAX_HELD_OUT) if fraction else 0
+    mask = torch.zeros(n, dtype=torch.bool)
+    mask[torch.randperm(n, generator=generator)[:size]] = True
+    return mask
 
 
 class Draws:
@@ -96,7 +109,7 @@ class Draws:
     pairs, couplings
         Populations and, one each, what draws pairs of their cells.
     held_out
-        Masks of source cells never to be drawn, see :func:`held_out`.
+        Cells never to be drawn, see :func:`held_out`.
     batch_size
         Pairs of cells in a batch.
     seed
@@ -109,7 +122,7 @@ class Draws:
         self,
         pairs: Sequence[Pair],
         couplings: Sequence[SamplesPairs],
-        held_out: Sequence[Tensor],
+        held_out: Sequence[HeldOut],
         *,
         batch_size: int,
         seed: int,
@@ -124,11 +137,9 @@ class Draws:
             self.condition = torch.as_tensor(np.stack([pair.condition for pair in pairs]), dtype=torch.float32).to(
                 device
             )
-        kept = [int((~mask).sum()) for mask in held_out]
-        in_round = min(DRAWS_PER_CELL * sum(kept), MAX_ROUND)
-        self.steps_per_round = max(1, in_round // batch_size)
-        # drawn from all source cells, as the plan is; what is held out falls away
-        self.n_draws = [-(-self.steps_per_round * batch_size * len(mask) // sum(kept)) for mask in held_out]
+        n_source = [len(pair.source) for pair in pairs]
+        self.steps_per_round = max(1, min(DRAWS_PER_CELL * sum(n_source), MAX_ROUND) // batch_size)
+        self.n_draws = [-(-self.steps_per_round * batch_size * n // sum(n_source)) for n in n_source]
         self.round, self.index = -1, None
 
     def batch(self, step: int) -> Batch:
@@ -147,7 +158,7 @@ class Draws:
             self.round = step // self.steps_per_round
             self.index = self._draw_round()
         start = step % self.steps_per_round * self.batch_size
-        # the number that is not held out is random: past the end, begin again
+        # fewer are left than were drawn, for some were held out: past the end, begin again
         rows = torch.arange(start, start + self.batch_size, device=self.device) % self.index.shape[1]
         return self.cells(*self.index[:, rows])
 
@@ -161,7 +172,7 @@ class Draws:
         drawn = []
         for k, n_pairs in enumerate(self.n_draws):
             i, j = self.draw(k, n_pairs, DRAW, self.round)
-            keep = ~self.held_out[k].to(i.device)[i]
+            keep = ~(self.held_out[k].source.to(i.device)[i] | self.held_out[k].target.to(j.device)[j])
             drawn.append(torch.stack([torch.full_like(i[keep], k), i[keep], j[keep]]))
         index = torch.cat(drawn, 1)
         if index.shape[1] == 0:

@@ -44,7 +44,7 @@ class TrainSettings:
     validation_every
         Steps between validations.
     validation_fraction
-        Part of the source cells held out, see :func:`~scgenot.model.held_out`; 0 for no validation.
+        Part of the source and of the target cells held out, see :func:`~scgenot.model.held_out`; 0 for no validation.
     patience
         Validations without a better one after which training stops.
     precision
@@ -58,9 +58,9 @@ class TrainSettings:
     weight_decay: float = 1e-2
     clip: float = 1.0
     ema_decay: float = 0.999
-    validation_every: int = 250
+    validation_every: int = 100
     validation_fraction: float = 0.1
-    patience: int = 6
+    patience: int = 10
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self):
@@ -129,7 +129,7 @@ def train(
         model.fit_standardiser(pairs)
         state = TrainState(seed_of(rng), torch.full((settings.steps,), torch.nan, device=model.device))
     seed, device = state.seed, model.device
-    masks = held_out([len(pair.source) for pair in pairs], settings.validation_fraction, seed)
+    masks = held_out(pairs, settings.validation_fraction, seed)
     draws = Draws(pairs, couplings, masks, batch_size=settings.batch_size, seed=seed, device=device)
     validation = Validation(draws)
     optimizer = torch.optim.AdamW(model.field.parameters(), lr=0.0, weight_decay=settings.weight_decay, fused=True)

@@ -1,4 +1,4 @@
-"""Validation on source cells that training has not seen."""
+"""Validation on cells that training has not seen."""
 
 from collections.abc import Iterator
 
@@ -8,8 +8,10 @@ from torch import Tensor
 from scgenot.model.draws import VALIDATE, Batch, Draws, stream
 from scgenot.model.genot import Genot
 
-# pairs of cells in all and at least for each pair; the divergence, quadratic in the number, takes fewer
-N_POINTS, MIN_POINTS, N_DIVERGENCE = 4096, 64, 512
+# points in all and at least for each pair; the divergence, quadratic in the number, takes fewer
+N_POINTS, MIN_POINTS, N_DIVERGENCE = 4096, 64, 256
+# draws in all and at least for each pair, of which few have both cells held out
+N_DRAWS, MIN_DRAWS = 2**18, 2**14
 
 
 def sinkhorn_divergence(x: Tensor, y: Tensor, *, epsilon: float = 0.1, iterations: int = 50) -> Tensor:
@@ -45,9 +47,9 @@ def _entropic_cost(x: Tensor, y: Tensor, epsilon: Tensor, iterations: int) -> Te
 
 
 class Validation:
-    """Pairs of cells whose source was held out, and how well a model predicts them.
+    """Pairs of cells, both held out, and how well a model predicts them.
 
-    The targets are those that the couplings give to the held-out cells, so that a perfect model scores the same
+    The targets are those that the couplings give to the held-out source cells, so that a perfect model scores the same
     however few they are, and in an unbalanced fit too.
 
     Parameters
@@ -74,15 +76,15 @@ class Validation:
 
         Returns
         -------
-        `divergence`: Sinkhorn divergence between pushed-forward held-out cells and their targets, standardised, per
-        dimension; `validation_loss`: the training loss on them. Means over pairs.
+        `validation_loss`: the training loss on held-out cells; `divergence`: Sinkhorn divergence between what the
+        model makes of held-out source cells and their targets, standardised, per dimension. Means over pairs.
         """
         scores = []
         for k, (source, target, condition) in enumerate(self.batches):
             generator = stream(self.seed, VALIDATE, k, device=model.device)
             loss = model.loss(source, target, condition, generator=generator)
             few = slice(N_DIVERGENCE)
-            pushed = model.sample(source[few], None if condition is None else condition[few], rng=k)[:, 0]
+            pushed = model.sample(source[few], None if condition is None else condition[few], n_steps=8, rng=k)[:, 0]
             divergence = sinkhorn_divergence(model.target_units(pushed), model.target_units(target[few]))
             scores.append(torch.stack([divergence / model.target_dim, loss]))
         divergence, loss = torch.stack(scores).mean(0).tolist()
@@ -90,12 +92,14 @@ class Validation:
 
 
 def _held_out_batches(draws: Draws) -> Iterator[Batch]:
-    n_pairs = sum(bool(mask.any()) for mask in draws.held_out)
-    for k, mask in enumerate(draws.held_out):
-        if not mask.any():
+    n_pairs = sum(bool(masks.source.any()) for masks in draws.held_out)
+    for k, masks in enumerate(draws.held_out):
+        if not (masks.source.any() and masks.target.any()):
             continue
-        n_points = max(N_POINTS // n_pairs, MIN_POINTS)
-        i, j = draws.draw(k, -(-2 * n_points * len(mask) // int(mask.sum())), VALIDATE, 0)
-        found = mask.to(i.device)[i].nonzero()[:n_points, 0]
+        i, j = draws.draw(k, max(N_DRAWS // n_pairs, MIN_DRAWS), VALIDATE, 0)
+        found = (masks.source.to(i.device)[i] & masks.target.to(j.device)[j]).nonzero()[:, 0]
         if len(found) > 1:
+            # a pair of cells may come again: the loss has other noise then
+            n_points = max(N_POINTS // n_pairs, MIN_POINTS)
+            found = found[torch.arange(n_points, device=found.device) % len(found)]
             yield draws.cells(torch.full_like(found, k), i[found], j[found])

@@ -5,6 +5,7 @@ from scgenot.ot.cost import cosine, coulomb, euclidean, mean_cost, squared_eucli
 from scgenot.ot.coupling import Coupling, Diagnostics
 from scgenot.ot.geodesic import Geodesic
 from scgenot.ot.gromov import FusedGromovWasserstein, GromovWasserstein
+from scgenot.ot.minibatch import Minibatch, MinibatchCoupling
 from scgenot.ot.sinkhorn import Sinkhorn
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "FusedGromovWasserstein",
     "Geodesic",
     "GromovWasserstein",
+    "Minibatch",
+    "MinibatchCoupling",
     "Sinkhorn",
     "cosine",
     "coulomb",

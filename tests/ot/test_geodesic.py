@@ -142,7 +142,10 @@ class TestHeat:
         root = 1 / np.sqrt(weights.sum(0))
         step = np.eye(40) + t / 16 * (np.eye(40) - root[:, None] * weights * root)
         plain = tensor(-t * np.log(np.linalg.matrix_power(np.linalg.inv(step), 16)))
-        pair, options = Pair(cells[:20], cells[20:]), {"relative": False, "dtype": torch.float64, "tolerance": 1e-9}
+        pair, options = (
+            Pair(cells[:20], cells[20:]),
+            {"device": "cpu", "relative": False, "dtype": torch.float64, "tolerance": 1e-9},
+        )
         index = {tuple(cell): i for i, cell in enumerate(cells)}
 
         def cost(x, y):
@@ -204,14 +207,14 @@ class TestBoth:
         cells = np.random.default_rng(0).normal(size=(300, 2))
         x, y = cells[:150], cells[150:]
         cost = Geodesic(kind=kind).fit(tensor(x[:100]), tensor(y[:100]))
-        coupling = Sinkhorn(cost=cost)(Pair(x, y))
+        coupling = Sinkhorn(cost=cost, device="cpu")(Pair(x, y))
         assert coupling.diagnostics.converged
         assert coupling.shape == (150, 150)
 
     def test_sinkhorn(self, kind):
         rng = np.random.default_rng(0)
         x, y = rng.normal(size=(200, 5)), rng.normal(size=(200, 5)) + 0.5
-        coupling = Sinkhorn(cost=Geodesic(kind=kind))(Pair(x, y))
+        coupling = Sinkhorn(cost=Geodesic(kind=kind), device="cpu")(Pair(x, y))
         assert coupling.diagnostics.converged
         assert coupling.barycentre(tensor(rng.normal(size=(7, 5)))).isfinite().all()
 
