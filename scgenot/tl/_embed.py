@@ -1,25 +1,16 @@
 """Representations that can be projected to and decoded from: PCA, LSI, CLR."""
 
-import logging
 import warnings
 from typing import Literal
 
 import numpy as np
-import scanpy as sc
 from anndata import AnnData, ImplicitModificationWarning
-from scipy import sparse
-from sklearn.decomposition import TruncatedSVD
-from sklearn.utils.sparsefuncs import min_max_axis
 
 from scgenot._keys import EMBEDDING, PARAMS
 from scgenot._rng import Rng, seed_of
 from scgenot.data.read import check_anndata, layer_label
-from scgenot.tl._features import Values, check_counts, clr, depth, inverse_frequency, read_features, tfidf
-
-logger = logging.getLogger("scgenot")
-
-DEFAULT_COMPONENTS = 30
-MAX_DEPTH_CORRELATION = 0.8  # absolute; LSI components that follow log depth more closely are dropped
+from scgenot.tl._components import fit_clr, fit_lsi, fit_pca
+from scgenot.tl._features import check_counts, read_features
 
 
 def embed(
@@ -29,6 +20,7 @@ def embed(
     n_components: int | None = None,
     layer: str | None = None,
     mask_var: str | np.ndarray | None = "highly_variable",
+    scale: bool = False,
     l2: bool = False,
     key_added: str | None = None,
     rng: Rng = 0,
@@ -36,7 +28,8 @@ def embed(
 ) -> AnnData | None:
     """Embed cells in a few dimensions, and keep what it takes to embed new cells alike and to get features back.
 
-    Every method is linear after a transform `t`: coordinates are `(t(x) - offset) @ loadings`.
+    Every method is linear after a transform `t`: coordinates are `(t(x) - offset) / scale @ loadings`, where `scale` is
+    1 unless asked for.
 
     `"pca"`
         Principal components, by :func:`scanpy.pp.pca`. `t` does nothing: values should be log-normalised.
@@ -48,7 +41,9 @@ def embed(
         approximate those between TF-IDF profiles, and directions of noise are not blown up.
     `"clr"`
         For protein counts. `t` is the centred log ratio of each cell, `log(1 + x)` less its mean over proteins. All
-        columns are kept, as they are, or rotated to principal components when `n_components` is smaller.
+        columns are kept, as they are, or rotated to principal components when `n_components` is smaller. To align
+        proteins with another modality without shared features, take `scale=True`: unscaled, the few proteins that
+        vary most decide, and a wrong match may fit better than the true one.
 
     Parameters
     ----------
@@ -63,6 +58,10 @@ def embed(
     mask_var
         Features to use: a boolean column of var, or a boolean array of length `n_vars`. None uses all, and so does
         the default when there is no such column.
+    scale
+        For `"pca"` and `"clr"`: centre each feature after the transform and divide it by its standard deviation
+        (n - 1 in the denominator, as in :func:`scanpy.pp.scale`), before any principal components. Features that do
+        not vary become 0. Projecting and decoding undo it.
     l2
         Scale each cell to unit length (the geometry of angles). What the length was is lost, so that
         :func:`~scgenot.tl.decode` is not possible.
@@ -83,11 +82,11 @@ def embed(
         Loadings, shape `(n_vars, k)`, 0 for features not used; the former name for `key="pca"`, as scanpy has it.
         None of it for `"clr"` with all columns.
     `.uns['{key}']['embedding']`
-        Arrays `features`, `offset`, `loadings` and, for `"lsi"`, `idf`.
+        Arrays `features`, `offset`, `loadings`, for `"lsi"` `idf`, and `scale` when asked for.
     `.uns['{key}']['params']`
         The arguments.
     `.uns['{key}']['variance']`, `['variance_ratio']`
-        Variance of the principal components, in squared units of the data and as a fraction.
+        Variance of the principal components, in squared units of the (scaled) data and as a fraction.
     `.uns['{key}']['depth_correlation']`, `['dropped']`
         For `"lsi"`: correlation of every computed component with log depth; positions of those dropped.
 
@@ -99,7 +98,8 @@ def embed(
         When `layer` or a column named by `mask_var` is not there.
     ValueError
         When values are not finite, negative where counts are needed, or the same in all cells; when var names are not
-        unique, there are fewer than 2 cells, a cell has no counts (`"lsi"`), or `n_components` is impossible.
+        unique, there are fewer than 2 cells, a cell has no counts (`"lsi"`), `scale` is asked of `"lsi"`, or
+        `n_components` is impossible.
 
     Warns
     -----
@@ -115,16 +115,21 @@ def embed(
     --------
     >>> sg.tl.embed(adata_rna)  # doctest: +SKIP
     >>> sg.tl.embed(adata_atac, method="lsi", n_components=50)  # doctest: +SKIP
+    >>> sg.tl.embed(adata_protein, method="clr", scale=True)  # doctest: +SKIP
     """
-    _check(adata, method, key_added, copy=copy)
+    _check(adata, method, key_added, scale=scale, copy=copy)
     used = _features_used(adata, mask_var)
     values, label = read_features(adata, layer, used), f"{layer_label(layer)} of `adata`"
     if method != "pca":
         check_counts(values, method, label)
-    fit = {"pca": _fit_pca, "lsi": _fit_lsi, "clr": _fit_clr}[method]
-    coordinates, embedding, extra = fit(values, n_components, seed_of(rng) % 2**32, label)
+    seed = seed_of(rng) % 2**32
+    if method == "lsi":
+        coordinates, embedding, extra = fit_lsi(values, n_components, seed, label)
+    else:
+        fit = fit_pca if method == "pca" else fit_clr
+        coordinates, embedding, extra = fit(values, n_components, seed, label, scale=scale)
     embedding["features"] = np.asarray(adata.var_names[used], dtype=str)
-    params = {"method": method, "n_components": coordinates.shape[1], "l2": l2}
+    params = {"method": method, "n_components": coordinates.shape[1], "l2": l2, "scale": scale}
     params |= {"layer": layer} if layer is not None else {}
     params |= {"mask_var": mask_var} if isinstance(mask_var, str) and mask_var in adata.var else {}
 
@@ -150,10 +155,12 @@ def unit_rows(coordinates: np.ndarray) -> np.ndarray:
     return coordinates / np.where(length == 0, 1, length)
 
 
-def _check(adata: AnnData, method: str, key_added: str | None, *, copy: bool) -> None:
+def _check(adata: AnnData, method: str, key_added: str | None, *, scale: bool, copy: bool) -> None:
     check_anndata(adata)
     if method not in ("pca", "lsi", "clr"):
         raise ValueError(f"`method={method!r}` must be 'pca', 'lsi' or 'clr'.")
+    if scale and method == "lsi":
+        raise ValueError("`scale=True` is not for `method='lsi'`: TF-IDF weighs the features itself.")
     if key_added is not None and "/" in key_added:
         raise ValueError(f"`key_added={key_added!r}` must not contain '/': AnnData files cannot hold such a key.")
     if adata.n_obs < 2:
@@ -178,72 +185,3 @@ def _features_used(adata: AnnData, mask_var: str | np.ndarray | None) -> np.ndar
             f"found {mask.dtype} of shape {mask.shape}."
         )
     return np.flatnonzero(mask)
-
-
-def _count_components(n_components: int | None, most: int) -> int:
-    if n_components is None and most >= 1:
-        return min(DEFAULT_COMPONENTS, most)
-    if n_components is None or not 1 <= n_components <= most:
-        raise ValueError(
-            f"`n_components={n_components}` must be between 1 and {most} for this many cells and features."
-        )
-    return n_components
-
-
-def _fit_pca(values: Values, n_components: int | None, seed: int, label: str) -> tuple[np.ndarray, dict, dict]:
-    n_cells, n_features = values.shape
-    stored = values.data if sparse.issparse(values) else values
-    if stored.size and stored.min() >= 0 and stored.max() > 10 and not (stored % 1).any():
-        # log-normalised values are not whole numbers, and few exceed 10
-        warnings.warn(
-            f"{label} looks like raw counts: run `sc.pp.normalize_total` and `sc.pp.log1p` before `method='pca'`.",
-            stacklevel=3,
-        )
-    return _principal_components(values, _count_components(n_components, min(n_cells - 1, n_features)), seed, label)
-
-
-def _principal_components(values: Values, k: int, seed: int, label: str) -> tuple[np.ndarray, dict, dict]:
-    offset = np.asarray(values.mean(axis=0)).ravel()
-    smallest, largest = min_max_axis(values, axis=0) if sparse.issparse(values) else (values.min(0), values.max(0))
-    if (smallest == largest).all():
-        raise ValueError(f"{label} is the same in all {values.shape[0]} cells: there is nothing to embed.")
-    if k == min(values.shape):  # all components: beyond the iterative solver
-        values, solver = values.toarray() if sparse.issparse(values) else values, "full"
-    else:
-        solver = "arpack"
-    coordinates, components, ratio, variance = sc.pp.pca(
-        values, n_comps=k, svd_solver=solver, random_state=seed, return_info=True, dtype=values.dtype
-    )
-    embedding = {"loadings": components.T, "offset": offset.astype(values.dtype)}
-    return coordinates, embedding, {"variance": variance, "variance_ratio": ratio}
-
-
-def _fit_lsi(counts: Values, n_components: int | None, seed: int, label: str) -> tuple[np.ndarray, dict, dict]:
-    idf = inverse_frequency(counts)
-    values = tfidf(counts, idf, label)
-    k = _count_components(n_components, min(values.shape) - 1)
-    svd = TruncatedSVD(k, algorithm="arpack", random_state=seed).fit(values)
-    coordinates, loadings = values @ svd.components_.T, svd.components_.T
-
-    log_depth = np.log(depth(counts, label)[:, 0])
-    spread = log_depth.std() * coordinates.std(axis=0)
-    covariance = (log_depth - log_depth.mean()) @ (coordinates - coordinates.mean(axis=0)) / len(log_depth)
-    correlation = np.divide(covariance, spread, out=np.zeros(k), where=spread > 0)
-    dropped = np.abs(correlation) > MAX_DEPTH_CORRELATION
-    if dropped.all():
-        raise ValueError(f"all {k} LSI components follow sequencing depth: compute more with `n_components`.")
-    shown = [f"{i + 1} ({correlation[i]:+.2f})" for i in np.flatnonzero(dropped)]
-    logger.info("LSI components dropped for their correlation with log depth: %s", ", ".join(shown) or "none")
-    # decoding puts the dropped components back at their mean: cells of average depth
-    offset = coordinates[:, dropped].mean(axis=0) @ loadings[:, dropped].T
-    embedding = {"loadings": loadings[:, ~dropped], "offset": offset, "idf": idf}
-    return coordinates[:, ~dropped], embedding, {"depth_correlation": correlation, "dropped": np.flatnonzero(dropped)}
-
-
-def _fit_clr(counts: Values, n_components: int | None, seed: int, label: str) -> tuple[np.ndarray, dict, dict]:
-    values = clr(counts)
-    if n_components is None or n_components == values.shape[1]:
-        return values, {"offset": np.zeros(values.shape[1], dtype=values.dtype)}, {}
-    # rows sum to 0: one dimension fewer than columns
-    k = _count_components(n_components, min(len(values) - 1, values.shape[1] - 1))
-    return _principal_components(values, k, seed, label)

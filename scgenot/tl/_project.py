@@ -11,7 +11,7 @@ from anndata import AnnData, ImplicitModificationWarning
 from scgenot._keys import EMBEDDING, PARAMS
 from scgenot.data.read import check_anndata, layer_label
 from scgenot.tl._embed import unit_rows
-from scgenot.tl._features import check_counts, clr, read_features, tfidf
+from scgenot.tl._features import Values, check_counts, clr, read_features, tfidf
 
 
 def project(
@@ -70,8 +70,7 @@ def project(
         values = tfidf(values, embedding["idf"], label)
     elif params["method"] == "clr":
         values = clr(values)
-    if "loadings" in embedding:
-        values = values @ embedding["loadings"] - embedding["offset"] @ embedding["loadings"]
+    values = _coordinates(values, embedding)
 
     if copy:
         adata = adata.to_memory(copy=True) if adata.isbacked else adata.copy()
@@ -87,8 +86,8 @@ def decode(
 ) -> pd.DataFrame:
     """Turn coordinates of an embedding into features: genes, peaks or proteins.
 
-    The inverse of the linear part of the embedding, `values @ loadings.T + offset`: what the components left out is at
-    its mean, and values that cannot be negative may come out slightly so; they are not clipped.
+    The inverse of the linear part of the embedding, `values @ loadings.T * scale + offset`: what the components left
+    out is at its mean, and values that cannot be negative may come out slightly so; they are not clipped.
 
     Parameters
     ----------
@@ -133,7 +132,18 @@ def decode(
     if values.ndim != 2 or values.shape[1] != width:
         raise ValueError(f"`values` has shape {values.shape}, expected (n, {width}), coordinates of `key={key!r}`.")
     decoded = values @ embedding["loadings"][chosen].T if "loadings" in embedding else values[:, chosen]
+    if "scale" in embedding:
+        decoded = decoded * embedding["scale"][chosen]
     return pd.DataFrame(decoded + embedding["offset"][chosen], index=index, columns=names[chosen])
+
+
+def _coordinates(values: Values, embedding: dict) -> np.ndarray:
+    """The linear part of the embedding, `(values - offset) / scale @ loadings`; sparse values are not made dense."""
+    offset, scale = embedding["offset"], embedding.get("scale")
+    if "loadings" in embedding:
+        loadings = embedding["loadings"] if scale is None else embedding["loadings"] / scale[:, None]
+        return values @ loadings - offset @ loadings
+    return values if scale is None else (values - offset) / scale
 
 
 def _stored(adata: AnnData, key: str, name: str) -> dict:

@@ -245,6 +245,63 @@ class TestThereAndBack:
             decode(cells.obsm["X_pca"], cells)
 
 
+class TestScale:
+    def z_scores(self, cells, method):
+        run(cells, method)
+        values = dense(cells.X).astype(float)
+        if method == "clr":
+            values = np.log1p(dense(cells.layers["counts"]).astype(float))
+            values -= values.mean(1, keepdims=True)
+        deviation = values.std(0, ddof=1)
+        # two columns of the counts never vary; their centred log ratios do
+        return values, (values - values.mean(0)) / np.where(deviation < 1e-6, 1, deviation)
+
+    def test_clr_is_z_scored(self, cells):
+        values, expected = self.z_scores(cells, "clr")
+        embed(cells, method="clr", scale=True, layer="counts")
+        found = cells.obsm["X_clr"]
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+        np.testing.assert_allclose(decode(found, cells, key="clr"), values, atol=1e-5)
+        one = decode(found, cells, key="clr", features=["gene9"])
+        np.testing.assert_allclose(one["gene9"], values[:, 9], atol=1e-5)
+        assert cells.uns["clr"]["params"]["scale"]
+
+    @pytest.mark.parametrize("method", ["pca", "clr"])
+    def test_components_are_those_of_z_scores(self, cells, method):
+        values, scaled = self.z_scores(cells, method)
+        run(cells, method, scale=True)
+        u, s, vt = np.linalg.svd(scaled, full_matrices=False)
+        expected = u[:, :5] * s[:5]
+        found = cells.obsm[f"X_{method}"]
+        signs = np.sign((expected * found).sum(0))
+        np.testing.assert_allclose(found * signs, expected, atol=1e-3 * scale(expected))
+        deviation = values.std(0, ddof=1)
+        decoded = values.mean(0) + expected @ vt[:5] * np.where(deviation < 1e-6, 1, deviation)
+        np.testing.assert_allclose(decode(found, cells, key=method), decoded, atol=1e-3 * scale(values))
+
+    @pytest.mark.parametrize("n_components", [None, 5])
+    @pytest.mark.parametrize("method", ["pca", "clr"])
+    def test_projected_cells_are_where_they_were(self, cells, method, n_components, tmp_path):
+        layer = None if method == "pca" else "counts"
+        embed(cells, method=method, scale=True, n_components=n_components, layer=layer)
+        cells.write_h5ad(tmp_path / "cells.h5ad")
+        reference = read_h5ad(tmp_path / "cells.h5ad")
+        expected = cells.obsm[f"X_{method}"]
+        new = AnnData(cells.X, obs=cells.obs, var=cells.var, layers=cells.layers)[::-1, ::-1].copy()
+        project(new, reference, key=method)
+        np.testing.assert_allclose(new.obsm[f"X_{method}"][::-1], expected, atol=1e-4 * scale(expected))
+
+    def test_a_feature_that_does_not_vary_becomes_zero(self):
+        adata = AnnData(np.array([[1.0, 3], [2, 3], [5, 3]]))
+        embed(adata, scale=True, n_components=1)
+        assert adata.varm["PCs"][1, 0] == 0
+        np.testing.assert_allclose(decode(adata.obsm["X_pca"], adata), adata.X, atol=1e-12)
+
+    def test_not_for_lsi(self, cells):
+        with pytest.raises(ValueError, match="`scale=True` is not for `method='lsi'`"):
+            run(cells, "lsi", scale=True)
+
+
 class TestStorage:
     @pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning")  # anndata announces another default
     @pytest.mark.parametrize("method", METHODS)
