@@ -102,6 +102,11 @@ class Coupling:
         """Numbers of source and of target cells."""
         return len(self.x), len(self.y)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the coupling computes; generators handed to it belong there."""
+        return self.x.device
+
     def _log_rows(self, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Yield blocks of `log b_j + (g_j - c_ij) / eps`: rows of the plan up to a constant each."""
         shift = self.g / self.epsilon + self.b.log()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from scgenot.model import Genot, TrainSettings, fit_growth, train
 from scgenot.ot import Coupling
@@ -72,15 +73,14 @@ def fit_pairs(
     if hasattr(solver, "progress"):
         solver = replace(solver, progress=progress)
     couplings = [solver(pair) for pair in pairs]
+    ratios = [growth_ratios(coupling) for coupling in couplings]
     inputs = [network_input(pair) for pair in pairs]
     condition_dim = 0 if pairs[0].condition is None else len(pairs[0].condition)
     torch.manual_seed(rng)  # the initial weights
     model = Genot(inputs[0].source.shape[1], inputs[0].target.shape[1], condition_dim).to(device or best_device())
     state = train(model, inputs, couplings, settings, rng=rng, progress=progress)
-    if any(set(getattr(coupling, "tau", (1.0,))) != {1.0} for coupling in couplings):
-        eta = [coupling.growth() for coupling in couplings]
-        xi = [coupling.marginals()[1] / coupling.b for coupling in couplings]
-        fit_growth(model, inputs, eta, xi, rng=rng)
+    if any(entry is not None for entry in ratios):
+        fit_growth(model, inputs, *zip(*ratios, strict=True), rng=rng)
     history = pd.DataFrame(state.history).rename(columns={"divergence": "validation"})
     return Fit(model, couplings, history, pair_table(pairs, couplings))
 
@@ -88,6 +88,13 @@ def fit_pairs(
 def best_device() -> str:
     """Return "cuda" when there is one, else "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def growth_ratios(coupling: Coupling) -> tuple[Tensor, Tensor] | None:
+    """Return eta of the source and xi of the target cells; None for a balanced coupling."""
+    if set(getattr(coupling, "tau", (1.0, 1.0))) == {1.0}:
+        return None
+    return coupling.growth(), coupling.marginals()[1] / coupling.b
 
 
 def network_input(pair: Pair) -> Pair:
