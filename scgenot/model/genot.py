@@ -1,7 +1,6 @@
 """Genot: a velocity field with the units of its cells; loss, samples, densities, and its form on disk."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,9 @@ from scgenot.flow.field import VelocityField, bind
 from scgenot.flow.ode import Method, integrate, log_density
 from scgenot.flow.path import straight_path, stratified_times
 from scgenot.model.growth import GrowthNetwork
-from scgenot.model.standardiser import Standardiser, to_tensor
-from scgenot.model.storage import read_file, write_file
+from scgenot.model.inputs import blocks, conditions, evaluating
+from scgenot.model.standardiser import Standardiser
+from scgenot.model.storage import put_together, read_file, take_apart, write_file
 from scgenot.pair import Pair
 
 FieldFactory = Callable[[int, int, int], nn.Module]
@@ -110,7 +110,7 @@ class Genot(nn.Module):
         n_samples: int = 1,
         rng: Rng = 0,
         method: Method = "midpoint",
-        n_steps: int = 16,
+        n_steps: int = 6,
         batch_size: int = 4096,
     ) -> Tensor:
         """Draw possible target cells for each source cell.
@@ -135,33 +135,15 @@ class Genot(nn.Module):
         Draws in the units of the target cells, shape `(n, n_samples, q)`, on the CPU.
         """
         x = self.source_units(source)
-        c = self._condition(condition, len(x))
+        c = conditions(self, condition, len(x))
         # all noise at once, on the CPU: the draws then depend neither on the batch size nor on the device
         out = torch.randn(len(x), n_samples, self.target_dim, generator=torch_rng(rng), dtype=x.dtype)
         with evaluating(self):
-            for rows in _blocks(len(x), max(1, batch_size // n_samples)):
+            for rows in blocks(len(x), max(1, batch_size // n_samples)):
                 velocity = bind(self.field, x[rows], None if c is None else c[rows], n_samples)
                 z = integrate(velocity, out[rows].to(self.device), method=method, n_steps=n_steps)
                 out[rows] = self.target_units.undo(z).to(out.device)
         return out
-
-    def mean(self, source: Cells, condition: Cells | None = None, *, n_samples: int = 32, rng: Rng = 0) -> Tensor:
-        """Mean of many draws for each source cell: a mean of cells, with less variance than cells have.
-
-        Parameters
-        ----------
-        source, condition
-            As in :meth:`sample`.
-        n_samples
-            Draws per source cell.
-        rng
-            Seed.
-
-        Returns
-        -------
-        Means in the units of the target cells, shape `(n, q)`.
-        """
-        return self.sample(source, condition, n_samples=n_samples, rng=rng).mean(1)
 
     def log_prob(
         self,
@@ -172,7 +154,7 @@ class Genot(nn.Module):
         exact: bool = True,
         rng: Rng = 0,
         method: Method = "midpoint",
-        n_steps: int = 32,
+        n_steps: int = 16,
         batch_size: int = 4096,
     ) -> Tensor:
         """Log-density `log pi(y | x)` of target cells given source cells, one each.
@@ -188,22 +170,20 @@ class Genot(nn.Module):
             one random direction per cell.
         rng
             Seed of the random directions.
-        method, n_steps
-            Integrator, see :func:`scgenot.flow.integrate`.
-        batch_size
-            Cells integrated at a time.
+        method, n_steps, batch_size
+            As in :meth:`sample`.
 
         Returns
         -------
         Log-densities with respect to the units of the target cells, shape `(n,)`.
         """
         x = self.source_units(source)
-        c = self._condition(condition, len(x))
+        c = conditions(self, condition, len(x))
         y = self.target_units(target)
         signs = torch.randint(2, y.shape, generator=torch_rng(rng), dtype=torch.int8).to(y) * 2 - 1
         out = []
         with evaluating(self):
-            for rows in _blocks(len(x), batch_size):
+            for rows in blocks(len(x), batch_size):
                 velocity = bind(self.field, x[rows], None if c is None else c[rows], 1)
                 probe = None if exact else signs[rows, None]
                 out.append(log_density(velocity, y[rows, None], method=method, n_steps=n_steps, probe=probe)[:, 0])
@@ -229,7 +209,7 @@ class Genot(nn.Module):
         Ratios, shape `(n,)`.
         """
         x = self.source_units(source)
-        c = self._condition(condition, len(x))
+        c = conditions(self, condition, len(x))
         return torch.ones(len(x)) if self.eta is None else self.eta(x, c).cpu()
 
     @torch.no_grad()
@@ -241,26 +221,14 @@ class Genot(nn.Module):
         target
             Target cells, shape `(m, q)`.
         condition
-            Conditions, shape `(m, c)`, or one `(c,)` for all.
+            As in :meth:`sample`.
 
         Returns
         -------
         Ratios, shape `(m,)`.
         """
         y = self.target_units(target)
-        return torch.ones(len(y)) if self.xi is None else self.xi(y, self._condition(condition, len(y))).cpu()
-
-    def _condition(self, condition: Cells | None, n: int) -> Tensor | None:
-        """Bring conditions to `(n, c)`; None when the model takes none."""
-        if condition is None and self.condition_dim == 0:
-            return None
-        shape = None if condition is None else tuple(condition.shape)
-        if shape not in ((self.condition_dim,), (n, self.condition_dim)):
-            raise ValueError(
-                f"`condition` has shape {shape}, the model was made for ({n}, {self.condition_dim}) "
-                f"or ({self.condition_dim},)."
-            )
-        return to_tensor(condition, self.source_units.mean).expand(n, -1)
+        return torch.ones(len(y)) if self.xi is None else self.xi(y, conditions(self, condition, len(y))).cpu()
 
     def to_arrays(self) -> tuple[dict, dict[str, np.ndarray]]:
         """Take the model apart into what an AnnData or a file can hold.
@@ -269,12 +237,7 @@ class Genot(nn.Module):
         -------
         Configuration (JSON-able values) and weights (NumPy arrays, names without `/`).
         """
-        config = {
-            **{name: getattr(self, name) for name in ("source_dim", "target_dim", "condition_dim", "width", "depth")},
-            "custom_field": self.custom_field,
-            "growth": self.eta is not None,
-        }
-        return config, {name: tensor.cpu().numpy() for name, tensor in self.state_dict().items()}
+        return take_apart(self)
 
     @classmethod
     def from_arrays(
@@ -305,18 +268,7 @@ class Genot(nn.Module):
         ValueError
             When the model has a field of its own and `field` is not given, or the other way round.
         """
-        if bool(config["custom_field"]) != (field is not None):
-            raise ValueError(
-                "This model was made with a field of its own: pass the same function as `field`."
-                if field is None
-                else "This model has the usual velocity field: `field` must not be given."
-            )
-        sizes = {name: int(config[name]) for name in ("source_dim", "target_dim", "condition_dim", "width", "depth")}
-        model = cls(**sizes, field=field)
-        if bool(config["growth"]):
-            model.add_growth()
-        model.load_state_dict({name: torch.tensor(np.asarray(array)) for name, array in arrays.items()})
-        return model.to(device).eval()
+        return put_together(cls, config, arrays, field=field, device=device)
 
     def save(self, path: str | Path) -> None:
         """Write weights and configuration to one safetensors file.
@@ -347,19 +299,3 @@ class Genot(nn.Module):
         """
         config, arrays = read_file(path)
         return cls.from_arrays(config, arrays, field=field, device=device)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch dropout and the like off inside a `with` block."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
-
-
-def _blocks(n: int, size: int) -> Iterator[slice]:
-    for start in range(0, n, size):
-        yield slice(start, start + size)

@@ -51,11 +51,11 @@ class TrainSettings:
         `"bfloat16"` runs the field in mixed precision.
     """
 
-    steps: int = 4000
+    steps: int = 3000
     batch_size: int = 256
     learning_rate: float = 2e-3
     warmup: int = 100
-    weight_decay: float = 1e-2
+    weight_decay: float = 0.1
     clip: float = 1.0
     ema_decay: float = 0.999
     validation_every: int = 100

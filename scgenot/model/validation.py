@@ -84,7 +84,7 @@ class Validation:
             generator = stream(self.seed, VALIDATE, k, device=model.device)
             loss = model.loss(source, target, condition, generator=generator)
             few = slice(N_DIVERGENCE)
-            pushed = model.sample(source[few], None if condition is None else condition[few], n_steps=8, rng=k)[:, 0]
+            pushed = model.sample(source[few], None if condition is None else condition[few], rng=k)[:, 0]
             divergence = sinkhorn_divergence(model.target_units(pushed), model.target_units(target[few]))
             scores.append(torch.stack([divergence / model.target_dim, loss]))
         divergence, loss = torch.stack(scores).mean(0).tolist()
