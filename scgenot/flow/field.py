@@ -95,7 +95,7 @@ class VelocityField(nn.Module):
         width: int = 128,
         depth: int = 3,
         n_linear: int = 8,
-        n_frequencies: int = 16,
+        n_frequencies: int = 8,
     ):
         super().__init__()
         given_dim = source_dim + condition_dim

@@ -17,9 +17,8 @@ from scgenot.model.standardiser import Standardiser
 from scgenot.model.storage import put_together, read_file, take_apart, write_file
 from scgenot.pair import Pair
 
+# makes a field from the sizes (source, target, condition)
 FieldFactory = Callable[[int, int, int], nn.Module]
-"""Function of the sizes (source, target, condition) that makes a field."""
-
 Cells = np.ndarray | Tensor
 
 
@@ -122,7 +121,7 @@ class Genot(nn.Module):
         condition
             Conditions, shape `(n, c)`, or one `(c,)` for all.
         n_samples
-            Draws per source cell.
+            Draws per cell.
         rng
             Seed; the same seed gives the same bits, whatever the device draws it.
         method, n_steps

@@ -11,8 +11,10 @@ from scgenot.ot.intra import Intra
 from scgenot.ot.plan import totals
 from scgenot.ot.quadratic import FusedCost, Lineariser
 
-# linearisations end when the cost moves by less than this, in units of epsilon: rows then change by about as much
-STILL = 0.01
+# linearisations end when the cost moves by less than a fraction of epsilon, which rows then change by: so many times
+# the tolerance of the marginals, within these bounds (the inner iterations stop too early for less)
+STILL_FACTOR = 100
+STILL_BOUNDS = 0.01, 0.1
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,13 @@ class Descender:
                 g, used = solution.plan.potentials()[1], used + solution.iterations
                 before, cost = cost, self._linearise(solution)
                 moved = self._movement(before, cost) / epsilon
-                if moved < STILL:
+                if moved < self._still:
                     break
-        return self._finish(cost, g, epsilons[-1], used, stationary=moved < 10 * STILL)
+        return self._finish(cost, g, epsilons[-1], used, stationary=moved < STILL_BOUNDS[1])
+
+    @property
+    def _still(self) -> float:
+        return min(max(STILL_FACTOR * self.tolerance, STILL_BOUNDS[0]), STILL_BOUNDS[1])
 
     def _finish(self, cost: Cost, g, epsilon: float, used: int, *, stationary: bool) -> Descent:
         """Solve for the last linearised cost to the tolerance, and value the plan."""

@@ -99,8 +99,14 @@ class FactoredIntra:
         """Return the cost itself: it does not depend on which cells are looked at."""
         return self
 
-    def mean(self, x: Tensor, weights: Tensor) -> float:
-        """Mean cost over all pairs of cells, exactly, in O(n p)."""
+    def size(self, x: Tensor, weights: Tensor) -> float:
+        """Mean cost over all pairs of cells, exactly, in O(n p).
+
+        Inner products cancel: theirs is that of a cell with itself, about the mean.
+        """
+        if self.kind == "inner":
+            rows = self.geometry(x)
+            return float(weights @ (rows - weights @ rows).square().sum(1)) / self.scale
         return float((weights @ self.left(x)) @ (weights @ self.right(x)))
 
 
@@ -137,7 +143,7 @@ class DenseIntra:
         """Return the same cost with some of the reference cells as its reference."""
         return replace(self, reference=self.reference[cells])
 
-    def mean(self, x: Tensor, weights: Tensor) -> float:
+    def size(self, x: Tensor, weights: Tensor) -> float:
         """Mean cost over all pairs of cells."""
         return float(weights @ self.left(x) @ weights)
 
@@ -194,9 +200,7 @@ def fit_intra(
         intra = DenseIntra(rows, cost.fit(reference, reference) if hasattr(cost, "fit") else cost, reference)
     if not scaled:
         return intra
-    # inner products of centred rows have mean zero: their size is the mean squared length
-    inner = isinstance(cost, str) and cost == "inner"
-    scale = float(weights @ (rows(x) - weights @ rows(x)).square().sum(1)) if inner else intra.mean(x, weights)
+    scale = intra.size(x, weights)
     if not 0 < scale < float("inf"):
         raise ValueError(f"`intra_cost` has mean {scale} over the cells: it must be positive and finite.")
     return replace(intra, scale=scale)

@@ -34,7 +34,7 @@ class Start:
 
 
 def principal_starts(
-    x: Tensor, y: Tensor, source: Geometry, target: Geometry, *, n_starts: int, rng: int
+    x: Tensor, y: Tensor, source: Geometry, target: Geometry, *, unit: float = 1.0, n_starts: int, rng: int
 ) -> list[Start]:
     """Make starts from sign flips and random rotations of the matched principal axes, in turn.
 
@@ -47,6 +47,8 @@ def principal_starts(
         Cells, shapes `(n, p)` and `(m, q)`.
     source, target
         How the rows of the two populations are seen.
+    unit
+        Product of the mean costs within the two populations: the starts are as strong as the cost that they stand for.
     n_starts
         Number of starts; the first has R the identity.
     rng
@@ -61,7 +63,7 @@ def principal_starts(
     k = min(axes_x.shape[1], axes_y.shape[1])
     generator = torch.Generator().manual_seed(rng)
     spread_x, spread_y = (float((z - z.mean(0)).square().sum(1).mean()) for z in (z_x, z_y))
-    strength = 4 / (spread_x * spread_y)
+    strength = 4 * unit / (spread_x * spread_y)
     starts = []
     for number in range(n_starts):
         turn = _rotation(k, generator) if number % 2 else _flips(k, generator, identity=number == 0)
@@ -71,8 +73,12 @@ def principal_starts(
 
 
 def _scaled_axes(z: Tensor) -> Tensor:
-    """Principal axes as columns, each as long as the standard deviation along it, widest first."""
+    """Principal axes as columns, each as long as the standard deviation along it, widest first.
+
+    Each points to the longer tail of the cells: starts then follow when the cells are rotated or mirrored.
+    """
     variance, axes = torch.linalg.eigh(torch.cov(z.T).reshape(z.shape[1], z.shape[1]))
+    axes = axes * torch.where(((z - z.mean(0)) @ axes).pow(3).sum(0) < 0, -1, 1)
     return (axes * variance.clamp(min=0).sqrt()).flip(1)
 
 

@@ -105,8 +105,12 @@ class QuadraticTask:
     def _starts(self, n_starts: int, *, seed: int) -> list[Cost]:
         n_shared = 0 if self.fused is None else self.fused.n_shared
         x, y = (cells[:, : cells.shape[1] - n_shared] for cells in (self.problem.x, self.problem.y))
+        unit = 1.0
+        if not self.options.relative:
+            unit = self.source.size(x, self.problem.a) * self.target.size(y, self.problem.b)
+        seed += 2 * self.options.rng
         return principal_starts(
-            *(x, y, self.source.geometry, self.target.geometry), n_starts=n_starts, rng=2 * self.options.rng + seed
+            *(x, y, self.source.geometry, self.target.geometry), unit=unit, n_starts=n_starts, rng=seed
         )
 
     def _optima(self, costs: list[Cost], epsilon: float) -> list[Optimum]:
