@@ -17,7 +17,7 @@ LABELS = "bulk_labels"
 
 
 def main() -> None:
-    """Translate, print the table, write an h5ad and a picture, and say where they are."""
+    """Translate, print the table, write an h5ad and pictures, and say where they are."""
     parser = argparse.ArgumentParser(prog="python -m scgenot", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("scgenot_demo"), help="folder for the results")
     parser.add_argument("--seed", type=int, default=0, help="seed of the gene split and of the fit")
@@ -129,7 +129,7 @@ def evaluate(source: AnnData, target: AnnData, partner: np.ndarray, seed: int) -
 
 
 def write_results(source: AnnData, target: AnnData, folder: Path) -> list[Path]:
-    """Write the source cells with their results, and a picture of three plots.
+    """Write the source cells with their results, and three pictures.
 
     Parameters
     ----------
@@ -145,18 +145,20 @@ def write_results(source: AnnData, target: AnnData, folder: Path) -> list[Path]:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    import matplotlib.pyplot as plt
 
     from scgenot import pl
 
     folder.mkdir(parents=True, exist_ok=True)
-    fig, axes = plt.subplots(1, 2, figsize=(17, 6.5), width_ratios=(1, 1.1), layout="constrained")
-    pl.translation(source, target, color=LABELS, ax=axes[0])
-    pl.coupling(source, target, groupby=LABELS, ax=axes[1])
-    files = [folder / "translation.png", folder / "translated.h5ad"]
-    fig.savefig(files[0], dpi=110)
-    plt.close(fig)
-    source.write_h5ad(files[1])
+    plots = {
+        "translation.png": lambda: pl.translation(source, target, color=LABELS),
+        "coupling.png": lambda: pl.coupling(source, target, groupby=LABELS),
+        "training.png": lambda: pl.training(source),
+    }
+    files = [folder / name for name in plots]
+    for file, plot in zip(files, plots.values(), strict=True):
+        plot().figure.savefig(file, dpi=120, bbox_inches="tight")
+    files.append(folder / "translated.h5ad")
+    source.write_h5ad(files[-1])
     return files
 
 
