@@ -9,8 +9,9 @@ from scgenot.ot.confidence import SAME_OPTIMUM, Confidence
 from scgenot.ot.cost import Cost
 from scgenot.ot.descent import Descent
 
-# answers within this fraction of the lowest objective, and at most so many, are descended again on more cells
-WORTH_A_LOOK = 0.2
+# answers within this fraction of the lowest objective, and at most so many, are descended again on more cells; wide,
+# because clusters that two subsets hold in different proportions can double the objective of an equally good answer
+WORTH_A_LOOK = 1.0
 MOST_LEADERS = 3
 
 

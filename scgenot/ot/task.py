@@ -85,18 +85,19 @@ class QuadraticTask:
         if n_starts + len(shared) == 1:
             return self._starts(1, seed=0)[0], None
         generator = torch.Generator().manual_seed(self.options.rng)
-        one, two = (self._subset(self.options.search_cells, generator) for _ in range(2))
+        # of few cells still a subset, or two subsets could not disagree
+        one, two = (self._subset(self.options.search_cells, generator, share=0.8) for _ in range(2))
         first = one._optima(shared + one._starts(n_starts, seed=0), epsilon)
         second = two._optima(shared + two._starts(max(1, n_starts // 2), seed=1), epsilon)
         candidates = [optimum.cost for optima in (first, second) for optimum in leaders(optima)]
-        more = self._subset(JUDGE_FACTOR * self.options.search_cells, generator)
+        # of all cells where that can be: two mirror images are only as good as each other on the same cells
+        more = self._subset(JUDGE_FACTOR * self.options.search_cells, generator, share=1)
         return judge(first, len(leaders(first)), more._optima(candidates, epsilon))
 
-    def _subset(self, n_cells: int, generator: torch.Generator) -> "QuadraticTask":
+    def _subset(self, n_cells: int, generator: torch.Generator, *, share: float) -> "QuadraticTask":
         """Return the balanced task on a random subset of the cells: orientation has nothing to do with growth."""
         rows, columns = (
-            # of few cells still a subset, or two subsets could not disagree
-            torch.randperm(size, generator=generator)[: min(n_cells, max(2, 4 * size // 5))]
+            torch.randperm(size, generator=generator)[: min(n_cells, max(2, int(share * size)))]
             for size in (len(self.problem.x), len(self.problem.y))
         )
         task = self.subset(rows, columns)
