@@ -60,7 +60,7 @@ class TrainSettings:
     ema_decay: float = 0.999
     validation_every: int = 100
     validation_fraction: float = 0.1
-    patience: int = 10
+    patience: int = 15
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self):

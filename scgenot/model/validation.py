@@ -11,7 +11,7 @@ from scgenot.model.genot import Genot
 # points in all and at least for each pair; the divergence, quadratic in the number, takes fewer
 N_POINTS, MIN_POINTS, N_DIVERGENCE = 4096, 64, 256
 # draws in all and at least for each pair, of which few have both cells held out
-N_DRAWS, MIN_DRAWS = 2**18, 2**14
+N_DRAWS, MIN_DRAWS = 2**20, 2**15
 
 
 def sinkhorn_divergence(x: Tensor, y: Tensor, *, epsilon: float = 0.1, iterations: int = 50) -> Tensor:
