@@ -29,9 +29,9 @@ def twins(n_cells: int = 300, *, noise: float = 0.05, rng: Rng = 0) -> tuple[Ann
 
     Returns
     -------
-    Two AnnData of the same cells in unlike order. The first has its 8 coordinates in `X` and `obsm["X_pca"]`, the
-    second its 12 in `X` and `obsm["X_lsi"]`; both have `obs["cell_type"]`, and the first has in `obs["partner"]` the
-    obs name of the same cell in the second.
+    Two AnnData of the same cells in unlike order. The 8 coordinates of the first are in `X` and `obsm["X_pca"]`, the
+    12 of the second in `X` and `obsm["X_lsi"]`. Both have `obs["cell_type"]`; `obs["partner"]` of the first names the
+    same cell in the second.
 
     Examples
     --------

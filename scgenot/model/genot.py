@@ -23,7 +23,7 @@ Cells = np.ndarray | Tensor
 
 
 class Genot(nn.Module):
-    """Generator of the conditional law `pi(. | x)` of a coupling (GENOT, arXiv 2310.09254).
+    """Generator of the conditional law `pi(y | x)` of a coupling (GENOT, arXiv 2310.09254).
 
     Cells go in and come out in their own units; the field sees them standardised, column by column.
 
