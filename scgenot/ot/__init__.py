@@ -3,6 +3,7 @@
 from scgenot.ot.confidence import Confidence
 from scgenot.ot.cost import cosine, coulomb, euclidean, mean_cost, squared_euclidean
 from scgenot.ot.coupling import Coupling, Diagnostics
+from scgenot.ot.divergence import sinkhorn_divergence
 from scgenot.ot.geodesic import Geodesic
 from scgenot.ot.gromov import FusedGromovWasserstein, GromovWasserstein
 from scgenot.ot.minibatch import Minibatch, MinibatchCoupling
@@ -22,5 +23,6 @@ __all__ = [
     "coulomb",
     "euclidean",
     "mean_cost",
+    "sinkhorn_divergence",
     "squared_euclidean",
 ]
