@@ -23,8 +23,9 @@ def test_import_loads_nothing_heavy():
     assert not loaded_after("import scgenot; dir(scgenot)").intersection(HEAVY)
 
 
-def test_plots_do_not_load_torch():
-    assert "torch" not in loaded_after("import scgenot; scgenot.pl")
+@pytest.mark.parametrize("module", ["pl", "metrics"])
+def test_torch_is_not_loaded_by(module):
+    assert "torch" not in loaded_after(f"import scgenot; scgenot.{module}")
 
 
 @pytest.mark.parametrize("half", ["ot", "flow", "model"])

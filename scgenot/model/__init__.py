@@ -5,7 +5,7 @@ from scgenot.model.genot import Genot
 from scgenot.model.growth import GrowthNetwork, fit_growth
 from scgenot.model.state import TrainState
 from scgenot.model.train import TrainSettings, train
-from scgenot.model.validation import Validation, sinkhorn_divergence
+from scgenot.model.validation import Validation
 
 __all__ = [
     "Genot",
@@ -15,6 +15,5 @@ __all__ = [
     "Validation",
     "fit_growth",
     "held_out",
-    "sinkhorn_divergence",
     "train",
 ]

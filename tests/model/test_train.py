@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from scgenot.model import Genot, TrainSettings, TrainState, held_out, sinkhorn_divergence, train
+from scgenot.model import Genot, TrainSettings, TrainState, held_out, train
 from scgenot.model.draws import Draws
 from scgenot.pair import Pair
 from truth.gaussians import ExactCoupling, random_problem
@@ -181,13 +181,6 @@ def test_held_out_of_many_pairs():
     masks = held_out([populations(500, 300)] * 300, 0.1, seed=0)
     assert sum(bool(mask.source.any()) for mask in masks) == 64
     assert all(bool(mask.source.any()) == bool(mask.target.any()) for mask in masks)
-
-
-def test_sinkhorn_divergence():
-    points = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
-    assert sinkhorn_divergence(points, points.clone()) == pytest.approx(0, abs=1e-5)
-    # of a shifted cloud it is the squared shift
-    assert sinkhorn_divergence(points, points + 2) == pytest.approx(12, rel=1e-3)
 
 
 def test_what_does_not_fit_is_named():

@@ -7,12 +7,9 @@ from scipy.spatial.distance import cdist
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils import gen_batches
 
-from scgenot.metrics._entropic import self_transport, transport
-
 __all__ = ["energy_distance", "foscttm", "label_transfer", "mmd", "sinkhorn_divergence"]
 
 _BLOCK = 2**22  # entries of a distance matrix held at once: 32 MB
-_DENSE = 10**8  # entries of a cost matrix that Sinkhorn may hold: .8 GB
 _MEDIAN_CELLS = 2000  # cells between which the median distance is taken
 
 
@@ -103,8 +100,9 @@ def sinkhorn_divergence(predicted: np.ndarray, true: np.ndarray, *, epsilon: flo
 
     :math:`OT_\epsilon(x, y) - OT_\epsilon(x, x) / 2 - OT_\epsilon(y, y) / 2`, where :math:`OT_\epsilon` includes the
     penalty :math:`\epsilon KL(P | ab^T)`. A shift of a population by `s` gives exactly `|s|^2`.
-    It is computed in double precision on dense matrices: 1,000 cells a side take half a second and 2,000 three (two
-    dimensions, one core), ten times that at `epsilon=0.005`; subsample large populations first.
+    It is computed in double precision on dense matrices: 1,000 cells a side take .15 seconds and 2,000 .6 (one core),
+    ten times that or more at `epsilon=0.005`, where Sinkhorn may give up after 10,000 iterations and logs it. Subsample
+    large populations first.
 
     Parameters
     ----------
@@ -123,31 +121,17 @@ def sinkhorn_divergence(predicted: np.ndarray, true: np.ndarray, *, epsilon: flo
     ValueError
         When an array is unfit or too large, all `true` cells are one point, or `epsilon` is not positive.
 
-    Warns
-    -----
-    UserWarning
-        When Sinkhorn gives up after 10,000 iterations, as it may at a small `epsilon`.
-
     References
     ----------
     Feydy et al. (2019), *Interpolating between optimal transport and MMD using Sinkhorn divergences*, arXiv 1810.08278,
     eq. 3.
     """
-    predicted, true = _same_space(predicted, true)
-    if not epsilon > 0:
-        raise ValueError(f"`epsilon={epsilon}` must be positive.")
-    largest = max(len(predicted), len(true)) ** 2
-    if largest > _DENSE:
-        raise ValueError(
-            f"`predicted` or `true` needs a cost matrix of {largest:.1e} entries: subsample to 10,000 cells."
-        )
-    scale = cdist(true, true, "sqeuclidean").mean()
-    if scale == 0:
-        raise ValueError("`true` cells are all the same point: `epsilon` has no scale.")
+    import torch
 
-    epsilon *= scale
-    within = sum(self_transport(cdist(x, x, "sqeuclidean"), epsilon) for x in (predicted, true))
-    return float(transport(cdist(predicted, true, "sqeuclidean"), epsilon) - within / 2)
+    from scgenot import ot
+
+    predicted, true = _same_space(predicted, true)
+    return float(ot.sinkhorn_divergence(torch.from_numpy(predicted), torch.from_numpy(true), epsilon=epsilon))
 
 
 def energy_distance(predicted: np.ndarray, true: np.ndarray, *, unbiased: bool = False) -> float:
