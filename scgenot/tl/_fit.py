@@ -76,12 +76,13 @@ def fit_pairs(
     ratios = [growth_ratios(coupling) for coupling in couplings]
     inputs = [network_input(pair) for pair in pairs]
     condition_dim = 0 if pairs[0].condition is None else len(pairs[0].condition)
-    torch.manual_seed(rng)  # the initial weights
-    model = Genot(inputs[0].source.shape[1], inputs[0].target.shape[1], condition_dim).to(device or best_device())
-    state = train(model, inputs, couplings, settings, rng=rng, progress=progress)
-    if any(entry is not None for entry in ratios):
-        fit_growth(model, inputs, *zip(*ratios, strict=True), rng=rng)
-    history = pd.DataFrame(state.history).rename(columns={"divergence": "validation"})
+    with torch.random.fork_rng():  # initial weights come from the global generator, which stays as the user left it
+        torch.manual_seed(rng)
+        model = Genot(inputs[0].source.shape[1], inputs[0].target.shape[1], condition_dim).to(device or best_device())
+        state = train(model, inputs, couplings, settings, rng=rng, progress=progress)
+        if any(entry is not None for entry in ratios):
+            fit_growth(model, inputs, *zip(*ratios, strict=True), rng=rng)
+    history = pd.DataFrame(state.history).rename(columns={"validation_loss": "validation"})
     return Fit(model, couplings, history, pair_table(pairs, couplings))
 
 
