@@ -41,7 +41,7 @@ LAYERS = {
     "flow": Layer(set(), {"numpy", "torch"}),
     "model": Layer({"ot", "flow", "pair", "_rng"}, {"numpy", "torch", "tqdm", "safetensors"}),
     "data": Layer({"pair", "_keys"}, {"anndata", "numpy", "pandas", "scipy", "sklearn"}),
-    "metrics": Layer(set(), {"numpy", "scipy", "sklearn"}, lazily=frozenset({"ot", "torch"})),
+    "metrics": Layer({"_rng"}, {"numpy", "scipy", "sklearn"}, lazily=frozenset({"ot", "torch"})),
     "datasets": Layer(
         {"_rng"}, {"anndata", "numpy", "pandas", "scipy", "sklearn"}, lazily=frozenset({"pooch", "scanpy"})
     ),

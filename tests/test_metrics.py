@@ -8,8 +8,17 @@ from scipy.stats import energy_distance as scipy_energy_distance
 from scipy.stats import norm
 
 from scgenot import metrics
+from scgenot.metrics import inputs
 
-TWO_SAMPLE = [metrics.foscttm, metrics.sinkhorn_divergence, metrics.energy_distance, metrics.mmd]
+TWO_SAMPLE = [
+    metrics.foscttm,
+    metrics.sinkhorn_divergence,
+    metrics.energy_distance,
+    metrics.mmd,
+    metrics.wasserstein,
+    metrics.r2_means,
+    metrics.r2_variances,
+]
 
 
 def column(*values):
@@ -54,7 +63,7 @@ class TestFoscttm:
     def test_blocks_change_nothing(self, cells, monkeypatch):
         noisy = cells + np.random.default_rng(1).normal(size=cells.shape)
         whole = metrics.foscttm(noisy, cells)
-        monkeypatch.setattr(metrics, "_BLOCK", 7 * len(cells))
+        monkeypatch.setattr(inputs, "BLOCK", 7 * len(cells))
         assert metrics.foscttm(noisy, cells) == whole
 
     def test_lengths_must_match(self, cells):
@@ -76,6 +85,8 @@ class TestLabelTransfer:
     def test_errors(self, cells):
         with pytest.raises(ValueError, match="`labels` has shape"):
             metrics.label_transfer(cells, cells, ["a"], ["a"] * 60)
+        with pytest.raises(ValueError, match="`reference_labels` is missing for 1 of 60 cells"):
+            metrics.label_transfer(cells, cells, ["a"] * 60, ["a"] * 59 + [np.nan])
         with pytest.raises(ValueError, match="n_neighbors=61"):
             metrics.label_transfer(cells, cells, ["a"] * 60, ["a"] * 60, n_neighbors=61)
         with pytest.raises(ValueError, match="`reference` 2"):
@@ -148,7 +159,7 @@ class TestEnergyDistance:
 
     def test_blocks_change_nothing(self, cells, monkeypatch):
         whole = metrics.energy_distance(cells, cells[:20] + 1)
-        monkeypatch.setattr(metrics, "_BLOCK", 100)
+        monkeypatch.setattr(inputs, "BLOCK", 100)
         assert metrics.energy_distance(cells, cells[:20] + 1) == pytest.approx(whole, rel=1e-12)
 
 
@@ -186,6 +197,140 @@ class TestMmd:
             metrics.mmd(cells, cells, bandwidths=-1)
         with pytest.raises(ValueError, match="median distance of 0"):
             metrics.mmd(cells, np.ones((5, 3)))
+
+
+class TestWasserstein:
+    def test_sorts_in_one_dimension(self):
+        x, y = np.random.default_rng(0).normal(size=(2, 40)) * [[1], [3]]
+        expected = np.sqrt(np.mean((np.sort(x) - np.sort(y)) ** 2))
+        assert metrics.wasserstein(x[:, None], y[:, None]) == pytest.approx(expected)
+
+    def test_is_pots(self, cells):
+        x, y = cells[:50], np.random.default_rng(1).normal(1.0, 2.0, (50, 3))
+        assert metrics.wasserstein(x, y) == pytest.approx(np.sqrt(ot.emd2([], [], cdist(x, y, "sqeuclidean"))))
+
+    def test_shift_is_its_length(self, cells):
+        # far from the origin, where squared distances between cells are lost in those between populations
+        assert metrics.wasserstein(cells[::-1] + np.array([3e4, 4e4, 0]), cells) == pytest.approx(5e4, rel=1e-12)
+        assert metrics.wasserstein(cells[::-1], cells) == pytest.approx(0, abs=1e-12)
+
+    def test_subset_rule(self, cells):
+        x, y = cells, cells[:40] + 1
+        values = [metrics.wasserstein(x, y, rng=seed) for seed in (0, 0, 1)]
+        assert values[0] == values[1] != values[2]  # 40 of the 60 cells are drawn
+        subset = x[np.random.default_rng(0).choice(60, 40, replace=False)]
+        assert values[0] == metrics.wasserstein(subset, y, rng=5)  # and nothing of equal sides
+        assert metrics.wasserstein(x, x, n_cells=60) == 0 < metrics.wasserstein(x, x, n_cells=59)
+
+    def test_errors(self, cells):
+        with pytest.raises(ValueError, match="`n_cells=0`"):
+            metrics.wasserstein(cells, cells, n_cells=0)
+
+
+class TestMoments:
+    # means of the features 1, 2, 6, variances 2, 0, 8
+    TRUE = np.array([[0.0, 2.0, 4.0], [2.0, 2.0, 8.0]])
+
+    def test_means_by_hand(self):
+        # residuals 1, 0, 2; deviations from the mean 3 are -2, -1, 3: 1 - 5 / 14. Predicted variances do not matter
+        predicted = np.array([[2.0, 1.0, 4.0], [2.0, 3.0, 4.0], [2.0, 2.0, 4.0]])
+        assert metrics.r2_means(predicted, self.TRUE) == pytest.approx(1 - 5 / 14)
+
+    def test_variances_by_hand(self):
+        # variances 2, 2, 2, residuals 0, 2, 6; deviations from the mean 10 / 3 are -4/3, -10/3, 14/3
+        predicted = np.array([[5.0, 1.0, 0.0], [7.0, 3.0, 2.0]])
+        total = (4**2 + 10**2 + 14**2) / 9
+        assert metrics.r2_variances(predicted, self.TRUE) == pytest.approx(1 - (2**2 + 6**2) / total)
+
+    @pytest.mark.parametrize("metric", [metrics.r2_means, metrics.r2_variances])
+    def test_itself_is_one(self, metric, cells):
+        assert metric(cells[::-1], cells) == pytest.approx(1)
+
+    def test_a_wrong_scale_counts(self, cells):
+        # the squared correlation would be 1; residuals are the means themselves, and sum (m - mean)^2 <= sum m^2
+        assert metrics.r2_means(2 * cells, cells) <= 0
+
+    def test_the_mean_prediction_keeps_means_and_loses_variances(self, cells):
+        predicted = np.tile(cells.mean(0), (60, 1))
+        variances = cells.var(0, ddof=1)
+        expected = 1 - (variances**2).sum() / ((variances - variances.mean()) ** 2).sum()
+        assert metrics.r2_means(predicted, cells) == pytest.approx(1)
+        assert metrics.r2_variances(predicted, cells) == pytest.approx(expected)
+
+    def test_errors(self, cells):
+        with pytest.raises(ValueError, match=r"one mean in all 1 feature\(s\)"):
+            metrics.r2_means(cells[:, :1], cells[:, :1])
+        with pytest.raises(ValueError, match=r"one variance in all 3 feature\(s\)"):
+            metrics.r2_variances(cells, np.ones((5, 3)))
+
+
+class TestChangeCorrelation:
+    CONTROL = np.array([[0.0, 0.0, 0.0, 0.0], [2.0, 2.0, 2.0, 2.0]])
+
+    def changed(self, *by):
+        return self.CONTROL + np.array(by, dtype=float)
+
+    def test_by_hand(self):
+        # the largest true changes are -4, 3, 2; predicted -2, 1, 1. Deviations -13/3, 8/3, 5/3 and -2, 1, 1
+        found = metrics.change_correlation(
+            self.changed(-2, 1, 1, 9), self.changed(-4, 3, 2, 0.5), self.CONTROL, n_features=3
+        )
+        assert found == pytest.approx((26 + 8 + 5) / np.sqrt((13**2 + 8**2 + 5**2) * 6))
+
+    def test_scale_does_not_count_and_sign_does(self):
+        true = self.changed(-4, 3, 2, 0.5)
+        for factor, expected in ((0.1, 1), (1, 1), (-1, -1)):
+            predicted = self.CONTROL + factor * (true - self.CONTROL)
+            assert metrics.change_correlation(predicted, true, self.CONTROL) == pytest.approx(expected)
+
+    def test_no_change_scores_zero(self, cells):
+        true = cells + np.array([0, 1, 3])
+        for predicted in (cells, cells + 0.1, cells[::-1]):  # reversed, the sums differ by rounding
+            assert metrics.change_correlation(predicted, true, cells) == 0
+
+    def test_errors(self, cells):
+        with pytest.raises(ValueError, match="`control` 2"):
+            metrics.change_correlation(cells, cells, cells[:, :2])
+        with pytest.raises(ValueError, match="`true` changes all 3 features equally"):
+            metrics.change_correlation(cells + 1, cells[::-1] + 0.1, cells)
+        with pytest.raises(ValueError, match="`n_features=1` of 3"):
+            metrics.change_correlation(cells, cells + 1, cells, n_features=1)
+
+
+class TestGrouped:
+    @staticmethod
+    def shift(predicted, true):
+        return float(np.abs(predicted.mean() - true.mean()))
+
+    def test_by_hand(self):
+        # a: |0 - 1| = 1 of two cells, b: |10 - 13| = 3 of four; equal weights. c is too small, d and e one-sided
+        found = metrics.grouped(
+            self.shift,
+            column(0, 0, 10, 10, 10, 10, 99, 0, 0),
+            column(1, 1, 13, 13, 13, 13, 0, 0, 0, 0),
+            list("aabbbbcdd"),
+            list("aabbbbccee"),
+            min_cells=2,
+        )
+        assert found == pytest.approx((1 + 3) / 2)
+
+    def test_sees_a_model_that_ignores_its_input(self):
+        types, true = np.repeat(["b", "nk", "t"], 30), np.repeat([[0.0], [1.0], [2.0]], 30, axis=0)
+        ignorant = true.reshape(30, 3).T.reshape(90, 1)  # the very same cells, a third of each type to each type
+        assert metrics.energy_distance(ignorant, true) == pytest.approx(0, abs=1e-12)
+        assert metrics.grouped(metrics.energy_distance, true, true, types, types) == 0
+        # {0, 1, 2} against 0, 1 and 2: 2 E|x - y| is 2, 4/3 and 2, E|x - x'| is 8/9 and E|y - y'| is 0
+        found = metrics.grouped(metrics.energy_distance, ignorant, true, types, types)
+        assert found == pytest.approx((2 + 4 / 3 + 2) / 3 - 8 / 9)
+
+    def test_errors(self, cells):
+        names = ["a"] * 30 + ["b"] * 30
+        with pytest.raises(ValueError, match="`predicted_groups` has 2 groups, `true_groups` 1, and they share 1"):
+            metrics.grouped(self.shift, cells, cells, names, ["a"] * 60, min_cells=31)
+        with pytest.raises(ValueError, match="`true_groups` has shape"):
+            metrics.grouped(self.shift, cells, cells, names, names[1:])
+        with pytest.raises(ValueError, match="`predicted_groups` is missing for 1 of 60 cells"):
+            metrics.grouped(self.shift, cells, cells, [None, *names[1:]], names)
 
 
 @pytest.mark.parametrize("metric", TWO_SAMPLE, ids=lambda f: f.__name__)

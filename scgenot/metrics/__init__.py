@@ -1,0 +1,19 @@
+"""How far predicted cells are from true ones: one formula a function, arrays in, a number out."""
+
+from scgenot.metrics.distances import energy_distance, mmd, sinkhorn_divergence, wasserstein
+from scgenot.metrics.groups import grouped
+from scgenot.metrics.matching import foscttm, label_transfer
+from scgenot.metrics.moments import change_correlation, r2_means, r2_variances
+
+__all__ = [
+    "change_correlation",
+    "energy_distance",
+    "foscttm",
+    "grouped",
+    "label_transfer",
+    "mmd",
+    "r2_means",
+    "r2_variances",
+    "sinkhorn_divergence",
+    "wasserstein",
+]
