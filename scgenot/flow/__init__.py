@@ -1,11 +1,13 @@
 """Flows: the path from noise to targets, the field that moves along it, and its integration."""
 
+from scgenot.flow.condition import SetEncoder
 from scgenot.flow.field import Field, VelocityField, bind
 from scgenot.flow.ode import divergence, integrate, log_density
 from scgenot.flow.path import straight_path, stratified_times
 
 __all__ = [
     "Field",
+    "SetEncoder",
     "VelocityField",
     "bind",
     "divergence",

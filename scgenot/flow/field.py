@@ -84,6 +84,9 @@ class VelocityField(nn.Module):
         Linear maps weighted over time.
     n_frequencies
         Frequencies of the time features.
+    encoder
+        Module that turns conditions into what the networks see, of size `encoder.out_dim`; None for the conditions
+        as they are.
     """
 
     def __init__(
@@ -96,9 +99,11 @@ class VelocityField(nn.Module):
         depth: int = 3,
         n_linear: int = 8,
         n_frequencies: int = 8,
+        encoder: nn.Module | None = None,
     ):
         super().__init__()
-        given_dim = source_dim + condition_dim
+        self.encoder = encoder
+        given_dim = source_dim + (condition_dim if encoder is None else encoder.out_dim)
         self.target_dim, self.n_linear = target_dim, n_linear
         self.features = TimeFeatures(n_frequencies)
         self.time = nn.Sequential(nn.Linear(self.features.size, width // 2), nn.SiLU())
@@ -135,6 +140,8 @@ class VelocityField(nn.Module):
         -------
         Modulation of the blocks `(..., 2 width depth)` and the linear maps' part `(..., n_linear, q)`.
         """
+        if condition is not None and self.encoder is not None:
+            condition = self.encoder(condition)
         given = source if condition is None else torch.cat([source, condition], -1)
         return Encoded(self.given_modulation(given), self.given_skip(given).unflatten(-1, (self.n_linear, -1)))
 

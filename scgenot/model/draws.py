@@ -11,6 +11,8 @@ from scgenot.pair import Pair
 
 # pairs of cells held in memory at a time
 MAX_ROUND = 2**18
+# pairs of cells that the units of displacements are taken from
+MAX_DISPLACEMENTS = 2**16
 # draws of each source cell in a round
 DRAWS_PER_CELL = 64
 MAX_HELD_OUT, MIN_HELD_OUT, MAX_VALIDATED_PAIRS = 1000, 32, 64
@@ -166,6 +168,11 @@ class Draws:
         """Look up cells by pair and by their indices within it, each of shape `(n,)`."""
         condition = None if self.condition is None else self.condition[pair]
         return Batch(self.source[self.source_start[pair] + i], self.target[self.target_start[pair] + j], condition)
+
+    def displacements(self) -> Tensor:
+        """Target minus source cells of a round, shape `(n, q)`, on the CPU."""
+        source, target, _ = self.cells(*self._draw_round()[:, :MAX_DISPLACEMENTS])
+        return (target - source[:, : target.shape[1]]).cpu()
 
     def _draw_round(self) -> Tensor:
         """Indices of pair, source and target, shape `(3, n)`, shuffled."""

@@ -1,21 +1,21 @@
 """Genot: a velocity field with the units of its cells; loss, samples, densities, and its form on disk."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scgenot._rng import Rng, torch_rng
-from scgenot.flow.field import VelocityField, bind
-from scgenot.flow.ode import Method, integrate, log_density
+from scgenot._rng import Rng
+from scgenot.flow.field import VelocityField
+from scgenot.flow.ode import Method
 from scgenot.flow.path import straight_path, stratified_times
+from scgenot.model.generate import density, draw
 from scgenot.model.growth import GrowthNetwork
-from scgenot.model.inputs import blocks, conditions, evaluating
-from scgenot.model.standardiser import Standardiser
+from scgenot.model.inputs import conditions, dropped
+from scgenot.model.standardiser import Units
 from scgenot.model.storage import put_together, read_file, take_apart, write_file
-from scgenot.pair import Pair
 
 # makes a field from the sizes (source, target, condition)
 FieldFactory = Callable[[int, int, int], nn.Module]
@@ -35,7 +35,17 @@ class Genot(nn.Module):
         Size of the :class:`~scgenot.flow.VelocityField`.
     field
         Function `(source_dim, target_dim, condition_dim) -> nn.Module` that makes another field, with
-        `forward(t, z, source, condition)`; then `width` and `depth` are not used.
+        `forward(t, z, source, condition)`; then `width`, `depth` and `encoder` are not used.
+    displacement
+        Whether the flow generates the displacement from the source cell in place of the target cell: the same
+        conditional law, in coordinates that carry over to source cells it has not seen. The first `target_dim` columns
+        of a source cell must then be in the space of the targets.
+    encoder
+        Module that turns conditions `(..., condition_dim)` into what the field sees, `(..., encoder.out_dim)`, such as
+        a :class:`~scgenot.flow.SetEncoder`; None for the conditions as they are.
+    condition_dropout
+        Share of training cells whose condition is hidden, so that :meth:`sample` can be guided. When above 0 the
+        encoder or field gets one more column, 1 where hidden.
     """
 
     def __init__(
@@ -47,34 +57,31 @@ class Genot(nn.Module):
         width: int = 128,
         depth: int = 3,
         field: FieldFactory | None = None,
+        displacement: bool = False,
+        encoder: nn.Module | None = None,
+        condition_dropout: float = 0.0,
     ):
         super().__init__()
+        if displacement and source_dim < target_dim:
+            raise ValueError(
+                f"`displacement` needs sources in the space of targets: {source_dim} < {target_dim} columns."
+            )
         self.source_dim, self.target_dim, self.condition_dim = source_dim, target_dim, condition_dim
         self.width, self.depth, self.custom_field = width, depth, field is not None
+        self.displacement, self.condition_dropout = displacement, condition_dropout if condition_dim else 0.0
+        given_dim = condition_dim + (self.condition_dropout > 0)
         if field is None:
-            self.field = VelocityField(source_dim, target_dim, condition_dim, width=width, depth=depth)
+            self.field = VelocityField(source_dim, target_dim, given_dim, width=width, depth=depth, encoder=encoder)
         else:
-            self.field = field(source_dim, target_dim, condition_dim)
+            self.field = field(source_dim, target_dim, given_dim)
         self.eta: GrowthNetwork | None = None
         self.xi: GrowthNetwork | None = None
-        self.source_units = Standardiser(source_dim, "source")
-        self.target_units = Standardiser(target_dim, "target")
+        self.units = Units(source_dim, target_dim, displacement=displacement)
 
     @property
     def device(self) -> torch.device:
         """Where the model computes."""
-        return self.source_units.mean.device
-
-    def fit_standardiser(self, pairs: Sequence[Pair]) -> None:
-        """Take mean and standard deviation of every column over the cells of all pairs.
-
-        Parameters
-        ----------
-        pairs
-            Pairs to be trained on. A column that does not vary is centred and not scaled.
-        """
-        self.source_units.fit([pair.source for pair in pairs])
-        self.target_units.fit([pair.target for pair in pairs])
+        return self.units.source.mean.device
 
     def loss(
         self, source: Tensor, target: Tensor, condition: Tensor | None = None, *, generator: torch.Generator
@@ -94,7 +101,8 @@ class Genot(nn.Module):
         -------
         Mean squared error, a scalar.
         """
-        x, y = self.source_units(source), self.target_units(target)
+        x, y = self.units.source(source), self.units.enter(source, target)
+        condition = dropped(self, condition, generator=generator)
         noise = torch.randn(y.shape, generator=generator, device=y.device, dtype=y.dtype)
         t = stratified_times(len(y), generator=generator).to(y.dtype)
         z, velocity = straight_path(t, noise, y)
@@ -107,6 +115,7 @@ class Genot(nn.Module):
         condition: Cells | None = None,
         *,
         n_samples: int = 1,
+        guidance: float = 1.0,
         rng: Rng = 0,
         method: Method = "midpoint",
         n_steps: int = 6,
@@ -122,6 +131,9 @@ class Genot(nn.Module):
             Conditions, shape `(n, c)`, or one `(c,)` for all.
         n_samples
             Draws per cell.
+        guidance
+            Strength of the condition: 1 for the law that was learned, more to exaggerate what the condition does
+            (classifier-free guidance, Ho and Salimans 2022, arXiv 2207.12598). Needs `condition_dropout`.
         rng
             Seed; the same seed gives the same bits, whatever the device draws it.
         method, n_steps
@@ -133,16 +145,7 @@ class Genot(nn.Module):
         -------
         Draws in the units of the target cells, shape `(n, n_samples, q)`, on the CPU.
         """
-        x = self.source_units(source)
-        c = conditions(self, condition, len(x))
-        # all noise at once, on the CPU: the draws then depend neither on the batch size nor on the device
-        out = torch.randn(len(x), n_samples, self.target_dim, generator=torch_rng(rng), dtype=x.dtype)
-        with evaluating(self):
-            for rows in blocks(len(x), max(1, batch_size // n_samples)):
-                velocity = bind(self.field, x[rows], None if c is None else c[rows], n_samples)
-                z = integrate(velocity, out[rows].to(self.device), method=method, n_steps=n_steps)
-                out[rows] = self.target_units.undo(z).to(out.device)
-        return out
+        return draw(self, source, condition, n_samples, guidance, rng, method, n_steps, batch_size)
 
     def log_prob(
         self,
@@ -176,18 +179,7 @@ class Genot(nn.Module):
         -------
         Log-densities with respect to the units of the target cells, shape `(n,)`.
         """
-        x = self.source_units(source)
-        c = conditions(self, condition, len(x))
-        y = self.target_units(target)
-        signs = torch.randint(2, y.shape, generator=torch_rng(rng), dtype=torch.int8).to(y) * 2 - 1
-        out = []
-        with evaluating(self):
-            for rows in blocks(len(x), batch_size):
-                velocity = bind(self.field, x[rows], None if c is None else c[rows], 1)
-                probe = None if exact else signs[rows, None]
-                out.append(log_density(velocity, y[rows, None], method=method, n_steps=n_steps, probe=probe)[:, 0])
-        # the density of y in its own units: dy = std dy_standardised
-        return (torch.cat(out) - self.target_units.std.log().sum()).detach().cpu()
+        return density(self, source, target, condition, rng, method, n_steps, batch_size, exact=exact)
 
     def add_growth(self) -> None:
         """Make the networks of growth `eta(x)` and `xi(y)`, one everywhere until fitted."""
@@ -207,7 +199,7 @@ class Genot(nn.Module):
         -------
         Ratios, shape `(n,)`.
         """
-        x = self.source_units(source)
+        x = self.units.source(source)
         c = conditions(self, condition, len(x))
         return torch.ones(len(x)) if self.eta is None else self.eta(x, c).cpu()
 
@@ -226,7 +218,7 @@ class Genot(nn.Module):
         -------
         Ratios, shape `(m,)`.
         """
-        y = self.target_units(target)
+        y = self.units.target(target)
         return torch.ones(len(y)) if self.xi is None else self.xi(y, conditions(self, condition, len(y))).cpu()
 
     def to_arrays(self) -> tuple[dict, dict[str, np.ndarray]]:
@@ -245,6 +237,7 @@ class Genot(nn.Module):
         arrays: Mapping[str, np.ndarray],
         *,
         field: FieldFactory | None = None,
+        encoder: nn.Module | None = None,
         device: str | torch.device | None = None,
     ) -> "Genot":
         """Put a model together again.
@@ -253,8 +246,8 @@ class Genot(nn.Module):
         ----------
         config, arrays
             Result of :meth:`to_arrays`.
-        field
-            The function that made the field, when it was not the usual one.
+        field, encoder
+            The function that made the field, and the encoder, when they were not the usual ones.
         device
             Where to compute; the CPU when None.
 
@@ -267,7 +260,7 @@ class Genot(nn.Module):
         ValueError
             When the model has a field of its own and `field` is not given, or the other way round.
         """
-        return put_together(cls, config, arrays, field=field, device=device)
+        return put_together(cls, config, arrays, field=field, encoder=encoder, device=device)
 
     def save(self, path: str | Path) -> None:
         """Write weights and configuration to one safetensors file.
@@ -281,7 +274,12 @@ class Genot(nn.Module):
 
     @classmethod
     def load(
-        cls, path: str | Path, *, field: FieldFactory | None = None, device: str | torch.device | None = None
+        cls,
+        path: str | Path,
+        *,
+        field: FieldFactory | None = None,
+        encoder: nn.Module | None = None,
+        device: str | torch.device | None = None,
     ) -> "Genot":
         """Read what :meth:`save` wrote.
 
@@ -289,7 +287,7 @@ class Genot(nn.Module):
         ----------
         path
             File to read.
-        field, device
+        field, encoder, device
             As in :meth:`from_arrays`.
 
         Returns
@@ -297,4 +295,4 @@ class Genot(nn.Module):
         The model, with the same bits.
         """
         config, arrays = read_file(path)
-        return cls.from_arrays(config, arrays, field=field, device=device)
+        return cls.from_arrays(config, arrays, field=field, encoder=encoder, device=device)

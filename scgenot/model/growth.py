@@ -116,7 +116,7 @@ def fit_growth(
     model.add_growth()
     generator = torch_rng(rng, model.device)
     for network, side, ratios in ((model.eta, "source", eta), (model.xi, "target", xi)):
-        units = getattr(model, f"{side}_units")
+        units = getattr(model.units, side)
         cells = [units(getattr(pair, side)) for pair in pairs]
         condition = None
         if model.condition_dim:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from scgenot.model.standardiser import to_tensor
@@ -19,7 +20,30 @@ def conditions(model, condition: np.ndarray | Tensor | None, n: int) -> Tensor |
             f"`condition` has shape {shape}, the model was made for ({n}, {model.condition_dim}) "
             f"or ({model.condition_dim},)."
         )
-    return to_tensor(condition, model.source_units.mean).expand(n, -1)
+    return to_tensor(condition, model.units.source.mean).expand(n, -1)
+
+
+def shown(model, condition: Tensor | None) -> Tensor | None:
+    """Add the column that says whether a condition is hidden, none of them, if the model knows hidden ones."""
+    if condition is None or model.condition_dropout == 0:
+        return condition
+    return torch.cat([condition, torch.zeros_like(condition[:, :1])], 1)
+
+
+def dropped(model, condition: Tensor | None, *, generator: torch.Generator) -> Tensor | None:
+    """Hide the conditions of some cells while training, if the model is to know hidden ones."""
+    given = shown(model, condition)
+    if given is condition or not model.training:
+        return given
+    hidden = torch.rand(len(given), 1, generator=generator, device=given.device) < model.condition_dropout
+    return torch.where(hidden, unconditional(given), given)
+
+
+def unconditional(condition: Tensor) -> Tensor:
+    """Conditions of which nothing is known."""
+    hidden = torch.zeros_like(condition)
+    hidden[..., -1] = 1
+    return hidden
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from scgenot.pair import Pair
+
 
 class Standardiser(nn.Module):
     """Mean and standard deviation of each column, kept with the weights of a model.
@@ -49,6 +51,54 @@ class Standardiser(nn.Module):
     def undo(self, cells: Tensor) -> Tensor:
         """Cells `(..., size)` from standard units back to their own."""
         return cells * self.std + self.mean
+
+
+class Units(nn.Module):
+    """Units of source cells, of target cells and of what the flow generates.
+
+    Parameters
+    ----------
+    source_dim, target_dim
+        Sizes of the cells.
+    displacement
+        Whether the flow generates target minus source cells; else it generates target cells.
+    """
+
+    def __init__(self, source_dim: int, target_dim: int, *, displacement: bool):
+        super().__init__()
+        self.source = Standardiser(source_dim, "source")
+        self.target = Standardiser(target_dim, "target")
+        self.displacement = Standardiser(target_dim, "target") if displacement else None
+
+    @property
+    def flow(self) -> Standardiser:
+        """Units of what the flow generates."""
+        return self.target if self.displacement is None else self.displacement
+
+    def fit(self, pairs: Sequence[Pair], displacements: np.ndarray | Tensor | None = None) -> None:
+        """Take mean and standard deviation of every column over the cells of all pairs.
+
+        Parameters
+        ----------
+        pairs
+            Pairs to be trained on.
+        displacements
+            Target minus source cells drawn from the couplings, shape `(n, q)`; needed when the flow generates those.
+        """
+        self.source.fit([pair.source for pair in pairs])
+        self.target.fit([pair.target for pair in pairs])
+        if self.displacement is not None:
+            self.displacement.fit([np.asarray(displacements)])
+
+    def enter(self, source: Tensor, target: np.ndarray | Tensor) -> Tensor:
+        """Target cells `(n, q)` in the coordinates of the flow, given their source cells `(n, p)`."""
+        target = to_tensor(target, self.flow.mean)
+        return self.flow(target if self.displacement is None else target - source[:, : target.shape[1]])
+
+    def leave(self, source: Tensor, points: Tensor) -> Tensor:
+        """Points of the flow `(n, n_samples, q)` as target cells, given their source cells `(n, p)`."""
+        target = self.flow.undo(points)
+        return target if self.displacement is None else target + source[:, None, : target.shape[-1]]
 
 
 def to_tensor(values: np.ndarray | Tensor, like: Tensor) -> Tensor:

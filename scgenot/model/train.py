@@ -125,15 +125,17 @@ def train(
     """
     settings = settings or TrainSettings()
     check_pairs(model, pairs, couplings)
-    if state is None:
-        model.fit_standardiser(pairs)
+    fresh = state is None
+    if fresh:
         state = TrainState(seed_of(rng), torch.full((settings.steps,), torch.nan, device=model.device))
     seed, device = state.seed, model.device
     masks = held_out(pairs, settings.validation_fraction, seed)
     draws = Draws(pairs, couplings, masks, batch_size=settings.batch_size, seed=seed, device=device)
+    if fresh:
+        model.units.fit(pairs, draws.displacements() if model.displacement else None)
     validation = Validation(draws)
     optimizer = torch.optim.AdamW(model.field.parameters(), lr=0.0, weight_decay=settings.weight_decay, fused=True)
-    average = copy.deepcopy(model).requires_grad_(requires_grad=False)
+    average = copy.deepcopy(model).requires_grad_(requires_grad=False).eval()
     state.restore(model, average, optimizer)
     model.train()
     bar = tqdm(total=settings.steps, initial=state.step, disable=not progress, desc="training", unit="step")

@@ -63,8 +63,8 @@ class Validation:
     def _divergence(model: Genot, pushed: Tensor, target: Tensor) -> Tensor:
         # one ruler for all models: standardised cells of all pairs are 2 per dimension apart, in the mean of squares
         return sinkhorn_divergence(
-            model.target_units(pushed),
-            model.target_units(target),
+            model.units.target(pushed),
+            model.units.target(target),
             epsilon=0.1,
             scale=2 * model.target_dim,
             max_iterations=1000,

@@ -81,7 +81,7 @@ def predict(
         )
     genot.to(device or best_device())
     draws = genot.sample(cells, n_samples=n_samples, rng=rng).numpy()
-    total = float((genot.target_units.std.double() ** 2).sum())
+    total = float((genot.units.target.std.double() ** 2).sum())
     out = adata.copy() if copy else adata
     write_prediction(
         out,

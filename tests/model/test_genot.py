@@ -1,11 +1,14 @@
 """The model against the closed form: with the best field there is, everything is known exactly."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from scgenot.flow import VelocityField
 from scgenot.model import Genot
+from scgenot.model.inputs import dropped
 from scgenot.pair import Pair
 from truth.gaussians import OptimalField, optimal_field, random_problem
 
@@ -28,8 +31,8 @@ def cells(problem):
 def best(problem, cells):
     """Genot in float64 whose field is the best one, in the units that it standardises to."""
     model = Genot(DIM, DIM, field=lambda p, q, c: torch.nn.Identity()).double()
-    model.fit_standardiser([Pair(*cells)])
-    units = [getattr(model, f"{side}_units") for side in ("source", "target")]
+    model.units.fit([Pair(*cells)])
+    units = model.units.source, model.units.target
     model.field = optimal_field(problem, *(getattr(unit, name).numpy() for unit in units for name in ("mean", "std")))
     return model
 
@@ -97,7 +100,7 @@ def test_samples_are_the_exact_map_of_their_noise(best, problem):
     x = problem.sample_source(5, np.random.default_rng(2))
     found = best.sample(x, n_samples=200, rng=3, method="rk4", n_steps=200)
     noise = torch.randn(5, 200, DIM, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    field, std = best.field, best.target_units.std
+    field, std = best.field, best.units.target.std
     spread = noise @ (field.vectors * field.values.sqrt()) @ field.vectors.T * std
     torch.testing.assert_close(found, torch.as_tensor(problem.mean(x))[:, None] + spread, rtol=0, atol=1e-6)
 
@@ -131,23 +134,23 @@ def trained_like(condition_dim=0, **kwargs):
         parameter.data += 0.1 * torch.randn_like(parameter)
     rng = np.random.default_rng(0)
     condition = rng.standard_normal(condition_dim) if condition_dim else None
-    model.fit_standardiser([Pair(rng.normal(3, 2, (40, 3)), rng.normal(-1, 5, (50, 2)), condition=condition)])
+    pair = Pair(rng.normal(3, 2, (40, 3)), rng.normal(-1, 5, (50, 2)), condition=condition)
+    model.units.fit([pair], rng.normal(1, 3, (30, 2)))
     return model, rng.normal(3, 2, (20, 3)), condition
 
 
 @pytest.mark.parametrize("condition_dim", [0, 2])
 @pytest.mark.parametrize("growth", [False, True])
-def test_file_and_arrays_give_the_same_bits(tmp_path, condition_dim, growth):
-    model, x, condition = trained_like(condition_dim)
+@pytest.mark.parametrize("options", [{}, {"displacement": True, "condition_dropout": 0.2}])
+def test_file_and_arrays_give_the_same_bits(tmp_path, condition_dim, growth, options):
+    model, x, condition = trained_like(condition_dim, **options)
     if growth:
         model.add_growth()
         model.eta.linear.bias.data += 0.5
     model.save(tmp_path / "model.safetensors")
     config, arrays = model.to_arrays()
     assert all("/" not in name and isinstance(array, np.ndarray) for name, array in arrays.items())
-    assert all(isinstance(value, (int, bool, str)) for value in config.values())
-    # what an h5ad gives back: NumPy scalars
-    config = {name: np.asarray(value)[()] for name, value in config.items()}
+    config = json.loads(json.dumps(config))
     for copy in (Genot.load(tmp_path / "model.safetensors"), Genot.from_arrays(config, arrays)):
         assert torch.equal(copy.sample(x, condition, n_samples=3), model.sample(x, condition, n_samples=3))
         assert torch.equal(copy.growth(x, condition), model.growth(x, condition))
@@ -182,20 +185,20 @@ def test_a_constant_column_does_no_harm():
     rng = np.random.default_rng(0)
     target = np.column_stack([rng.standard_normal(30), np.full(30, 7.3)])
     model = Genot(2, 2)
-    model.fit_standardiser([Pair(np.column_stack([np.zeros(30), np.arange(30.0)]), target)])
-    assert torch.equal(model.target_units.std[1], torch.tensor(1.0))
-    assert torch.equal(model.source_units.std[0], torch.tensor(1.0))
-    torch.testing.assert_close(model.target_units.undo(model.target_units(target)), torch.as_tensor(target).float())
+    model.units.fit([Pair(np.column_stack([np.zeros(30), np.arange(30.0)]), target)])
+    assert torch.equal(model.units.target.std[1], torch.tensor(1.0))
+    assert torch.equal(model.units.source.std[0], torch.tensor(1.0))
+    torch.testing.assert_close(model.units.target.undo(model.units.target(target)), torch.as_tensor(target).float())
 
 
 def test_standardiser_is_that_of_all_cells_of_all_pairs():
     rng = np.random.default_rng(0)
     blocks = [rng.normal(k, 1 + k, (20 + k, 3)) for k in range(3)]
     model = Genot(3, 3)
-    model.fit_standardiser([Pair(block, block) for block in blocks])
+    model.units.fit([Pair(block, block) for block in blocks])
     together = np.concatenate(blocks)
-    np.testing.assert_allclose(model.source_units.mean, together.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(model.source_units.std, together.std(0), rtol=1e-5)
+    np.testing.assert_allclose(model.units.source.mean, together.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(model.units.source.std, together.std(0), rtol=1e-5)
 
 
 def test_wrong_shapes_are_named():
@@ -204,3 +207,55 @@ def test_wrong_shapes_are_named():
         model.sample(x[:, :2], condition)
     with pytest.raises(ValueError, match=r"`condition` has shape None, the model was made for \(20, 2\) or \(2,\)"):
         model.sample(x)
+
+
+def test_displacements_are_measured_from_the_source_cell():
+    """With a field of zero velocity a draw is the source cell plus the mean displacement and its spread."""
+    model = Genot(3, 2, field=lambda p, q, c: Still(), displacement=True)
+    rng = np.random.default_rng(0)
+    moves = rng.normal([1, -2], [3, 0.5], (200, 2))
+    model.units.fit([Pair(rng.normal(size=(9, 3)), rng.normal(size=(8, 2)))], moves)
+    x = rng.normal(50, 1, (4, 3)).astype("float32")
+    noise = torch.randn(4, 6, 2, generator=torch.Generator().manual_seed(5))
+    expected = torch.tensor(x[:, None, :2] + moves.mean(0) + noise.numpy() * moves.std(0)).float()
+    found = model.sample(x, n_samples=6, rng=5)
+    torch.testing.assert_close(found, expected)
+    law = torch.distributions.Normal(torch.tensor(x[:, :2] + moves.mean(0)), torch.tensor(moves.std(0)))
+    torch.testing.assert_close(model.log_prob(x, found[:, 0]), law.log_prob(found[:, 0]).sum(1).float())
+
+
+class Still(torch.nn.Module):
+    """No velocity; with conditions, the sum of their known columns, or ten where they are hidden."""
+
+    def forward(self, t, z, source, condition=None):
+        if condition is None:
+            return torch.zeros_like(z) + 0 * z
+        *known, hidden = condition.unbind(1)
+        return torch.zeros_like(z) + (sum(known) + 10 * hidden)[:, None]
+
+
+def test_displacements_need_one_space():
+    with pytest.raises(ValueError, match="displacement"):
+        Genot(2, 3, displacement=True)
+
+
+def test_guidance_weighs_the_condition():
+    model = Genot(2, 2, 1, field=lambda p, q, c: Still(), condition_dropout=0.1)
+    x, condition = np.zeros((3, 2)), np.array([4.0])
+    noise = torch.randn(3, 1, 2, generator=torch.Generator().manual_seed(0))
+    for guidance, moved in ((1, 4), (0, 10), (2, -2)):
+        torch.testing.assert_close(model.sample(x, condition, guidance=guidance), noise + moved)
+    with pytest.raises(ValueError, match="condition_dropout"):
+        Genot(2, 2, 1).sample(x, condition, guidance=2)
+
+
+def test_conditions_are_hidden_while_training_only():
+    model = Genot(2, 2, 1, field=lambda p, q, c: Still(), condition_dropout=0.25)
+    given = torch.full((4000, 1), 4.0)
+    generator = torch.Generator().manual_seed(0)
+    seen = dropped(model.train(), given, generator=generator)
+    hidden = seen[:, 1] == 1
+    assert (seen[hidden, 0] == 0).all()
+    assert (seen[~hidden, 0] == 4).all()
+    assert abs(hidden.float().mean() - 0.25) < 5 * (0.25 * 0.75 / 4000) ** 0.5
+    assert not dropped(model.eval(), given, generator=generator)[:, 1].any()

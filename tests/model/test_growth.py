@@ -9,7 +9,7 @@ def make(condition=None, n=400):
     rng = np.random.default_rng(0)
     pair = Pair(rng.normal(1, 2, (n, 3)), rng.normal(0, 1, (n + 50, 2)), condition=condition)
     model = Genot(3, 2, 0 if condition is None else len(condition))
-    model.fit_standardiser([pair])
+    model.units.fit([pair])
     return model, pair
 
 

@@ -1,0 +1,51 @@
+"""Encode a condition: a set of perturbations, each with a strength, and what else is known of the cells."""
+
+import torch
+from torch import Tensor, nn
+
+
+class SetEncoder(nn.Module):
+    """Perturbations of a combination encoded one by one and added, so that their order cannot matter.
+
+    A condition holds `n_slots` slots of a strength and a token, then further columns. A slot adds
+    `strength * (linear(token) + network(token, strength))`: strength 0, no dose or no perturbation, adds nothing. A
+    token is one-hot for perturbations that are only known by name (each then has a learned vector), or a given
+    embedding, where perturbations that were never seen have their place too.
+
+    Parameters
+    ----------
+    n_slots
+        Most perturbations in a combination.
+    token_dim
+        Size of a token.
+    n_further
+        Columns after the slots, passed on as they are.
+    width
+        Size of an encoded perturbation.
+    """
+
+    def __init__(self, n_slots: int, token_dim: int, n_further: int = 0, *, width: int = 32):
+        super().__init__()
+        self.n_slots, self.token_dim, self.n_further, self.width = n_slots, token_dim, n_further, width
+        self.linear = nn.Linear(token_dim, width, bias=False)
+        self.network = nn.Sequential(
+            nn.Linear(token_dim + 1, 2 * width), nn.SiLU(), nn.Linear(2 * width, width, bias=False)
+        )
+
+    @property
+    def in_dim(self) -> int:
+        """Size of a condition."""
+        return self.n_slots * (1 + self.token_dim) + self.n_further
+
+    @property
+    def out_dim(self) -> int:
+        """Size of an encoded condition."""
+        return self.width + self.n_further
+
+    def forward(self, condition: Tensor) -> Tensor:
+        """Encoded conditions `(..., out_dim)` of conditions `(..., in_dim)`."""
+        size = self.n_slots * (1 + self.token_dim)
+        slots = condition[..., :size].unflatten(-1, (self.n_slots, 1 + self.token_dim))
+        strength, token = slots[..., :1], slots[..., 1:]
+        encoded = (strength * (self.linear(token) + self.network(slots))).sum(-2)
+        return torch.cat([encoded, condition[..., size:]], -1)
