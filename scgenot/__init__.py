@@ -12,12 +12,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what editors and type checkers see of the names that __getattr__ finds
-    from scgenot import datasets, flow, get, metrics, model, ot, pl, tl
+    from scgenot import baselines, datasets, flow, get, metrics, model, ot, pl, tl
     from scgenot.model import Genot
 
     __version__: str
 
-__all__ = ["Genot", "datasets", "flow", "get", "metrics", "model", "ot", "pl", "tl"]
+__all__ = ["Genot", "baselines", "datasets", "flow", "get", "metrics", "model", "ot", "pl", "tl"]
 
 
 # torch, anndata and matplotlib take seconds to import: each is loaded when a name that needs it is first used

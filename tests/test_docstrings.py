@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 import pytest
 
-MODULES = ("datasets", "flow", "get", "metrics", "model", "ot", "pl", "tl")
+MODULES = ("baselines", "datasets", "flow", "get", "metrics", "model", "ot", "pl", "tl")
 
 
 def public(module) -> Iterator[tuple[str, object]]:

@@ -18,7 +18,7 @@ MAX_FILE = 300
 MAX_BODY = 60
 
 EVERY_LAYER = {
-    *("pair", "_keys", "_rng", "ot", "flow", "model", "data", "metrics", "datasets", "get", "tl", "pl"),
+    *("pair", "_keys", "_rng", "ot", "flow", "model", "data", "metrics", "baselines", "datasets", "get", "tl", "pl"),
     "",  # the package itself: `import scgenot`
 }
 EVERYTHING = None  # in place of a set: no limit
@@ -42,6 +42,7 @@ LAYERS = {
     "model": Layer({"ot", "flow", "pair", "_rng"}, {"numpy", "torch", "tqdm", "safetensors"}),
     "data": Layer({"pair", "_keys"}, {"anndata", "numpy", "pandas", "scipy", "sklearn"}),
     "metrics": Layer({"_rng"}, {"numpy", "scipy", "sklearn"}, lazily=frozenset({"ot", "torch"})),
+    "baselines": Layer({"pair", "_rng"}, {"numpy", "scipy", "sklearn"}, lazily=frozenset({"ot", "torch"})),
     "datasets": Layer(
         {"_rng"}, {"anndata", "numpy", "pandas", "scipy", "sklearn"}, lazily=frozenset({"pooch", "scanpy"})
     ),

@@ -1,0 +1,22 @@
+"""What trivial methods predict for source cells: arrays in, predicted cells out.
+
+A model is worth its cost only where it beats these; :func:`halves` gives the ceiling that none can pass.
+"""
+
+from scgenot.baselines.draws import halves, identity, mixture, random_pairs, random_targets
+from scgenot.baselines.maps import gaussian_map, interpolated_shift, mean_shift
+from scgenot.baselines.plans import plan_nearest, plan_pairs, straight
+
+__all__ = [
+    "gaussian_map",
+    "halves",
+    "identity",
+    "interpolated_shift",
+    "mean_shift",
+    "mixture",
+    "plan_nearest",
+    "plan_pairs",
+    "random_pairs",
+    "random_targets",
+    "straight",
+]

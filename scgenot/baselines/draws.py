@@ -1,0 +1,157 @@
+"""Baselines that return real cells as they are, and the ceiling."""
+
+import numpy as np
+
+from scgenot._rng import Rng, numpy_rng
+from scgenot.baselines.inputs import check_count, check_fraction, one_space
+
+
+def identity(query: np.ndarray) -> np.ndarray:
+    """Predict that nothing happens: the cells themselves.
+
+    Parameters
+    ----------
+    query
+        Cells to predict for, shape `(n, d)`.
+
+    Returns
+    -------
+    A copy of them, shape `(n, d)`.
+
+    Raises
+    ------
+    ValueError
+        When the array is empty or not finite.
+    """
+    return one_space({"query": query})[0]
+
+
+def random_targets(target: np.ndarray, n: int, *, rng: Rng = 0) -> np.ndarray:
+    """Predict random target cells, whatever the source cell.
+
+    The population is right and the answer of each cell is not: nothing beats it on a distance between populations that
+    the target cells were drawn from, and :func:`scgenot.metrics.grouped` finds it out. Cells are drawn without
+    replacement as far as they go: each comes up `n / m` times, rounded up or down. With the target cells of the nearest
+    dose this is the baseline of the nearest dose.
+
+    Parameters
+    ----------
+    target
+        Target cells, shape `(m, d)`.
+    n
+        Cells to draw.
+    rng
+        Seed of the draw.
+
+    Returns
+    -------
+    Target cells in random order, shape `(n, d)`.
+
+    Raises
+    ------
+    ValueError
+        When the array is empty or not finite, or `n` is below 1.
+    """
+    (target,) = one_space({"target": target})
+    check_count(n, "n")
+    return target[_evenly(len(target), n, numpy_rng(rng))]
+
+
+def mixture(source: np.ndarray, target: np.ndarray, s: float, n: int, *, rng: Rng = 0) -> np.ndarray:
+    r"""Predict the population between two time points as a mixture of both.
+
+    :math:`(1 - s) \mu + s \nu` for source :math:`\mu` and target :math:`\nu`: a cell is from the target with
+    probability `s`. The number of target cells is `n s`, rounded up or down at random, and on each side cells are drawn
+    as in :func:`random_targets`.
+
+    Parameters
+    ----------
+    source, target
+        Cells before and after, shapes `(k, d)` and `(m, d)`.
+    s
+        Fraction of the time that has passed, in [0, 1].
+    n
+        Cells to draw.
+    rng
+        Seed of the draw.
+
+    Returns
+    -------
+    Source and target cells in random order, shape `(n, d)`.
+
+    Raises
+    ------
+    ValueError
+        When an array is empty or not finite, the features differ in number, `s` is outside [0, 1] or `n` is below 1.
+    """
+    source, target = one_space({"source": source, "target": target})
+    check_fraction(s, "s")
+    check_count(n, "n")
+    generator = numpy_rng(rng)
+    n_target = min(n, int(n * s + generator.random()))
+    before = source[_evenly(len(source), n - n_target, generator)]
+    after = target[_evenly(len(target), n_target, generator)]
+    return generator.permutation(np.vstack([before, after]))
+
+
+def random_pairs(n_source: int, n_target: int, n: int, *, rng: Rng = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Draw independent pairs of a source and a target cell: the product plan, for :func:`straight`.
+
+    Each cell comes up its expected number of times, give or take one.
+
+    Parameters
+    ----------
+    n_source, n_target
+        Cells on each side.
+    n
+        Pairs to draw.
+    rng
+        Seed of the draw.
+
+    Returns
+    -------
+    Indices of source and of target cells, two arrays of shape `(n,)`, in random order.
+
+    Raises
+    ------
+    ValueError
+        When a number is below 1.
+    """
+    for name, value in (("n_source", n_source), ("n_target", n_target), ("n", n)):
+        check_count(value, name)
+    generator = numpy_rng(rng)
+    return _evenly(n_source, n, generator), _evenly(n_target, n, generator)
+
+
+def halves(cells: np.ndarray, *, rng: Rng = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Split real cells into two random halves: what one scores against the other is the ceiling.
+
+    No method can be expected to come nearer to a population than other cells of the population do. The halves have half
+    the cells: compare unbiased metrics, or the same numbers of cells.
+
+    Parameters
+    ----------
+    cells
+        Real cells, shape `(n, d)`.
+    rng
+        Seed of the split.
+
+    Returns
+    -------
+    Shapes `(n // 2, d)` and `(n - n // 2, d)`, each cell in one of them.
+
+    Raises
+    ------
+    ValueError
+        When the array is not finite or has fewer than 2 cells.
+    """
+    (cells,) = one_space({"cells": cells})
+    if len(cells) < 2:
+        raise ValueError("`cells` has 1 cell: two halves need at least 2.")
+    shuffled = numpy_rng(rng).permutation(cells)
+    return shuffled[: len(cells) // 2], shuffled[len(cells) // 2 :]
+
+
+def _evenly(n_cells: int, n: int, generator: np.random.Generator) -> np.ndarray:
+    """Indices of `n` draws from `n_cells`, each as often as the others give or take one, in random order."""
+    return generator.permutation(np.resize(generator.permutation(n_cells), n))

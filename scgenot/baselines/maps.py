@@ -1,0 +1,139 @@
+"""Baselines that move each cell by a formula: means, and means with covariances."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.covariance import ledoit_wolf
+
+from scgenot.baselines.inputs import check_count, check_fraction, group_labels, one_space
+
+_CELLS_PER_COLUMN = 10  # with fewer, on either side, covariances are shrunk
+_FLAT = 1e-10  # directions with less than this share of the largest variance have none
+
+
+def mean_shift(
+    source: np.ndarray,
+    target: np.ndarray,
+    query: np.ndarray,
+    *,
+    groups: tuple[Sequence, Sequence, Sequence] | None = None,
+    min_cells: int = 10,
+) -> np.ndarray:
+    """Predict that every cell moves as the mean does: `query + mean target - mean source`.
+
+    Parameters
+    ----------
+    source, target
+        Training cells, shapes `(k, d)` and `(m, d)`.
+    query
+        Cells to predict for, shape `(n, d)`.
+    groups
+        Labels of the source, of the target and of the query cells, lengths `k`, `m` and `n`, from one vocabulary: each
+        group then has a shift of its own. A group that lacks cells on either side takes that of all. None for one
+        shift.
+    min_cells
+        Fewest training cells of a group, on both sides, for a shift of its own.
+
+    Returns
+    -------
+    Predicted cells, shape `(n, d)`.
+
+    Raises
+    ------
+    ValueError
+        When an array is empty or not finite, the features differ in number, or `groups` are not three lists with one
+        label a cell.
+    """
+    source, target, query = one_space({"source": source, "target": target, "query": query})
+    check_count(min_cells, "min_cells")
+    shifts = np.tile(target.mean(0) - source.mean(0), (len(query), 1))
+    if groups is not None:
+        if len(groups) != 3:
+            raise ValueError(f"`groups` has {len(groups)} parts: give the labels of source, target and query cells.")
+        named = zip(groups, (source, target, query), ("source", "target", "query"), strict=True)
+        of_source, of_target, of_query = (group_labels(g, cells, f"groups of {name}") for g, cells, name in named)
+        for group in np.unique(of_query):
+            before, after = source[of_source == group], target[of_target == group]
+            if min(len(before), len(after)) >= min_cells:
+                shifts[of_query == group] = after.mean(0) - before.mean(0)
+    return query + shifts
+
+
+def interpolated_shift(
+    source: np.ndarray, low: np.ndarray, high: np.ndarray, fraction: float, query: np.ndarray
+) -> np.ndarray:
+    """Predict an unmeasured dose by the mean shifts of the doses below and above it.
+
+    `query + (1 - fraction) (mean low - mean source) + fraction (mean high - mean source)`.
+
+    Parameters
+    ----------
+    source
+        Untreated training cells, shape `(k, d)`.
+    low, high
+        Cells treated with the lower and with the higher dose, shapes `(l, d)` and `(h, d)`.
+    fraction
+        Where the dose lies between the two, on the scale of your choice: 0 is the lower, 1 the higher.
+    query
+        Cells to predict for, shape `(n, d)`.
+
+    Returns
+    -------
+    Predicted cells, shape `(n, d)`.
+
+    Raises
+    ------
+    ValueError
+        When an array is empty or not finite, the features differ in number, or `fraction` is outside [0, 1].
+    """
+    source, low, high, query = one_space({"source": source, "low": low, "high": high, "query": query})
+    check_fraction(fraction, "fraction")
+    return query + (1 - fraction) * low.mean(0) + fraction * high.mean(0) - source.mean(0)
+
+
+def gaussian_map(source: np.ndarray, target: np.ndarray, query: np.ndarray) -> np.ndarray:
+    r"""Predict by the optimal map between the Gaussians that have the means and covariances of both populations.
+
+    :math:`T(x) = b + A^{-1/2} (A^{1/2} B A^{1/2})^{1/2} A^{-1/2} (x - a)` carries N(a, A) to N(b, B) over the least
+    squared distance. With fewer than 10 cells a column on either side, both covariances are those of Ledoit and Wolf,
+    shrunk towards a multiple of the identity; else they are the empirical ones, and the source cells are carried to
+    exactly the mean and covariance of the target cells. Along directions in which source cells do not vary, all cells
+    end at the target's mean.
+
+    Parameters
+    ----------
+    source, target
+        Training cells, shapes `(k, d)` and `(m, d)`, at least 2 each.
+    query
+        Cells to predict for, shape `(n, d)`.
+
+    Returns
+    -------
+    Predicted cells, shape `(n, d)`.
+
+    Raises
+    ------
+    ValueError
+        When an array is unfit, the features differ in number, or a side has fewer than 2 cells.
+
+    References
+    ----------
+    Peyré, Cuturi (2019), *Computational optimal transport*, arXiv 1803.00567, remark 2.31; Ledoit, Wolf (2004), *A
+    well-conditioned estimator for large-dimensional covariance matrices*.
+    """
+    source, target, query = one_space({"source": source, "target": target, "query": query})
+    for name, cells in (("source", source), ("target", target)):
+        if len(cells) < 2:
+            raise ValueError(f"`{name}` has 1 cell: a covariance needs at least 2.")
+    few = min(len(source), len(target)) < _CELLS_PER_COLUMN * source.shape[1]
+    A, B = (ledoit_wolf(cells)[0] if few else np.atleast_2d(np.cov(cells.T)) for cells in (source, target))
+    root, inverse_root = _power(A, 0.5), _power(A, -0.5)
+    slope = inverse_root @ _power(root @ B @ root, 0.5) @ inverse_root
+    return target.mean(0) + (query - source.mean(0)) @ slope
+
+
+def _power(matrix: np.ndarray, power: float) -> np.ndarray:
+    """Power of a symmetric positive semi-definite matrix on the directions where it is not 0."""
+    values, vectors = np.linalg.eigh(matrix)
+    kept = values > _FLAT * values.max()
+    return (vectors[:, kept] * values[kept] ** power) @ vectors[:, kept].T
