@@ -1,5 +1,6 @@
 """Data sets with known answers."""
 
+from scgenot.datasets._branching import branching
 from scgenot.datasets._twins import twins
 
-__all__ = ["twins"]
+__all__ = ["branching", "twins"]
