@@ -51,6 +51,7 @@ MODEL = "model"
 HISTORY = "history"
 PAIRS = "pairs"
 DUAL = "dual"  # what gives the coupling of any source cell again: cost, target cells, target potential
+COUPLINGS = "couplings"  # the same for each pair within one AnnData, with the names of its cells
 CONFIDENCE = "confidence"
 COUPLING_KEY = "coupling_key"
 COUPLING_NAMES = "coupling_names"  # obs names of the target cells: the coupling's columns

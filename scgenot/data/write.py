@@ -13,6 +13,7 @@ from scgenot._keys import (
     CONFIDENCE,
     COUPLING_KEY,
     COUPLING_NAMES,
+    COUPLINGS,
     DUAL,
     HISTORY,
     MODEL,
@@ -30,7 +31,8 @@ def write_fit(
     model: tuple[dict, dict[str, np.ndarray]],
     history: pd.DataFrame,
     pairs: pd.DataFrame,
-    dual: dict | None,
+    dual: dict | None = None,
+    couplings: dict | None = None,
     coupling_names: np.ndarray | None = None,
     confidence: dict | None = None,
 ) -> None:
@@ -51,7 +53,9 @@ def write_fit(
     pairs
         One row a pair: sizes, epsilon, how its coupling was solved.
     dual
-        The coupling as arrays; None when it cannot be stored.
+        The coupling across two AnnData as arrays; None when it cannot be stored.
+    couplings
+        The couplings within one AnnData as arrays, by row of `pairs`.
     coupling_names
         Names of the target cells.
     confidence
@@ -64,6 +68,7 @@ def write_fit(
         HISTORY: history,
         PAIRS: pairs,
         DUAL: dual,
+        COUPLINGS: couplings,
         COUPLING_NAMES: coupling_names,
         CONFIDENCE: confidence,
     }
@@ -100,6 +105,26 @@ def write_prediction(
         adata.obs[keys.uncertainty] = uncertainty
         if growth is not None:
             adata.obs[keys.growth] = growth
+
+
+def write_growth(adata: AnnData, key: str, growth: np.ndarray | None) -> None:
+    """Write growth to `obs`; one of an older fit goes.
+
+    Parameters
+    ----------
+    adata
+        Cells.
+    key
+        The `key_added` of the fit.
+    growth
+        One number a cell, shape `(n,)`; None when the fit knows of none.
+    """
+    slot = Keys(key).growth
+    with writing():
+        if growth is not None:
+            adata.obs[slot] = growth
+        elif slot in adata.obs:
+            del adata.obs[slot]
 
 
 def write_coupling(adata: AnnData, key: str, mass: sp.csr_matrix, names: np.ndarray) -> None:

@@ -158,7 +158,7 @@ class Draws:
         """
         if step // self.steps_per_round != self.round:
             self.round = step // self.steps_per_round
-            self.index = self._draw_round()
+            self.index = self._draw_round(self.round)
         start = step % self.steps_per_round * self.batch_size
         # fewer are left than were drawn, for some were held out: past the end, begin again
         rows = torch.arange(start, start + self.batch_size, device=self.device) % self.index.shape[1]
@@ -171,20 +171,20 @@ class Draws:
 
     def displacements(self) -> Tensor:
         """Target minus source cells of a round, shape `(n, q)`, on the CPU."""
-        source, target, _ = self.cells(*self._draw_round()[:, :MAX_DISPLACEMENTS])
+        source, target, _ = self.cells(*self._draw_round(0)[:, :MAX_DISPLACEMENTS])
         return (target - source[:, : target.shape[1]]).cpu()
 
-    def _draw_round(self) -> Tensor:
+    def _draw_round(self, number: int) -> Tensor:
         """Indices of pair, source and target, shape `(3, n)`, shuffled."""
         drawn = []
         for k, n_pairs in enumerate(self.n_draws):
-            i, j = self.draw(k, n_pairs, DRAW, self.round)
+            i, j = self.draw(k, n_pairs, DRAW, number)
             keep = ~(self.held_out[k].source.to(i.device)[i] | self.held_out[k].target.to(j.device)[j])
             drawn.append(torch.stack([torch.full_like(i[keep], k), i[keep], j[keep]]))
         index = torch.cat(drawn, 1)
         if index.shape[1] == 0:
             raise ValueError("No pair could be drawn for training: the couplings have their mass on held-out cells.")
-        order = torch.randperm(index.shape[1], generator=stream(self.seed, SHUFFLE, self.round))
+        order = torch.randperm(index.shape[1], generator=stream(self.seed, SHUFFLE, number))
         return index[:, order.to(self.device)]
 
     def draw(self, k: int, n_pairs: int, *key: int) -> tuple[Tensor, Tensor]:

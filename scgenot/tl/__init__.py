@@ -4,6 +4,7 @@ from scgenot.tl._coupling import coupling
 from scgenot.tl._embed import embed
 from scgenot.tl._predict import predict
 from scgenot.tl._project import decode, project
+from scgenot.tl._trajectory import fit_trajectory
 from scgenot.tl._translation import fit_translation
 
-__all__ = ["coupling", "decode", "embed", "fit_translation", "predict", "project"]
+__all__ = ["coupling", "decode", "embed", "fit_trajectory", "fit_translation", "predict", "project"]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from scgenot.model import Genot, TrainSettings, fit_growth, train
 from scgenot.ot import Coupling
@@ -48,6 +49,10 @@ def fit_pairs(
     rng: int,
     device: str | None,
     progress: bool,
+    displacement: bool = False,
+    encoder: nn.Module | None = None,
+    condition_dropout: float = 0.0,
+    weights_are_growth: bool = False,
 ) -> Fit:
     """Couple each pair, and train one model on all of them.
 
@@ -65,22 +70,31 @@ def fit_pairs(
         Where to train; None for CUDA when there is one.
     progress
         Whether to show progress bars.
+    displacement, encoder, condition_dropout
+        Of the model, see :class:`~scgenot.Genot`.
+    weights_are_growth
+        Whether source weights are a prior of growth: growth is then measured against equal weights.
 
     Returns
     -------
     Model, couplings and tables.
     """
-    if hasattr(solver, "progress"):
-        solver = replace(solver, progress=progress)
-    couplings = [solver(pair) for pair in pairs]
-    ratios = [growth_ratios(coupling) for coupling in couplings]
+    couplings = couple(pairs, solver, progress=progress)
+    ratios = [growth_ratios(coupling, weights_are_growth=weights_are_growth) for coupling in couplings]
     inputs = [network_input(pair) for pair in pairs]
     condition_dim = 0 if pairs[0].condition is None else len(pairs[0].condition)
     with torch.random.fork_rng():  # initial weights come from the global generator, which stays as the user left it
         torch.manual_seed(rng)
-        model = Genot(inputs[0].source.shape[1], inputs[0].target.shape[1], condition_dim).to(device or best_device())
+        model = Genot(
+            inputs[0].source.shape[1],
+            inputs[0].target.shape[1],
+            condition_dim,
+            displacement=displacement,
+            encoder=encoder,
+            condition_dropout=condition_dropout,
+        ).to(device or best_device())
         state = train(model, inputs, couplings, settings, rng=rng, progress=progress)
-        if any(entry is not None for entry in ratios):
+        if all(entry is not None for entry in ratios):
             fit_growth(model, inputs, *zip(*ratios, strict=True), rng=rng)
     history = pd.DataFrame(state.history).rename(columns={"validation_loss": "validation"})
     return Fit(model, couplings, history, pair_table(pairs, couplings))
@@ -91,11 +105,20 @@ def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def growth_ratios(coupling: Coupling) -> tuple[Tensor, Tensor] | None:
-    """Return eta of the source and xi of the target cells; None for a balanced coupling."""
-    if set(getattr(coupling, "tau", (1.0, 1.0))) == {1.0}:
+def couple(pairs: Sequence[Pair], solver: Solver, *, progress: bool) -> list[Coupling]:
+    """Solve each pair; many of them with a progress bar."""
+    if hasattr(solver, "progress"):
+        solver = replace(solver, progress=progress)
+    return [solver(pair) for pair in tqdm(pairs, desc="coupling", unit="pair", disable=not progress or len(pairs) < 2)]
+
+
+def growth_ratios(coupling: Coupling, *, weights_are_growth: bool) -> tuple[Tensor, Tensor] | None:
+    """Return eta of the source and xi of the target cells; None when all are 1."""
+    balanced = set(getattr(coupling, "tau", (1.0, 1.0))) == {1.0}
+    if balanced and not (weights_are_growth and coupling.a.max() > coupling.a.min()):
         return None
-    return coupling.growth(), coupling.marginals()[1] / coupling.b
+    source, target = coupling.marginals()
+    return source * len(source) if weights_are_growth else coupling.growth(), target / coupling.b
 
 
 def network_input(pair: Pair) -> Pair:

@@ -1,0 +1,122 @@
+"""A time course into pairs: consecutive time points, or any that are asked for."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from anndata import AnnData
+
+from scgenot.data.read import representation
+from scgenot.data.strata import Linked, read_strata, split
+from scgenot.data.times import find_time, read_times
+from scgenot.pair import Pair
+
+
+def by_time(
+    adata: AnnData,
+    time_key: str,
+    *,
+    use_rep: str | None = None,
+    layer: str | None = None,
+    pairs: Sequence[tuple] | None = None,
+    growth_key: str | None = None,
+    covariates: Sequence[str] = (),
+) -> list[Linked]:
+    """Pair the time points of a course.
+
+    Parameters
+    ----------
+    adata
+        Cells of all time points.
+    time_key
+        Column of obs with the time, see :func:`~scgenot.data.times.read_times`.
+    use_rep, layer
+        What cells are compared and generated in, see :func:`~scgenot.data.read.representation`.
+    pairs
+        Earlier and later time of each pair; None for consecutive time points.
+    growth_key
+        Column of obs with the rate of growth, births minus deaths per unit of time: a cell that grows at rate `r` has
+        the source weight `exp(r (later - earlier))`. None for equal weights.
+    covariates
+        Columns of obs within whose strata to pair.
+
+    Returns
+    -------
+    One for each pair of times and stratum. The condition is the source time and the step, both over the length of the
+    course.
+
+    Raises
+    ------
+    KeyError
+        When a column or representation is not there.
+    ValueError
+        When there is one time point only, a pair is not of two sampled times in order, a time has one cell, a rate is
+        missing, or names of cells are not unique.
+    """
+    times = read_times(adata, time_key)
+    if not adata.obs_names.is_unique:
+        raise ValueError("obs names of `adata` are not unique: call `adata.obs_names_make_unique()`.")
+    steps = choose_steps(times, adata.obs[time_key], time_key, pairs)
+    cells = representation(adata, use_rep, layer=layer)
+    rates = read_rates(adata, growth_key)
+    strata = read_strata(adata, covariates)
+    linked = []
+    for earlier, later in steps:
+        name = f"{earlier:g} to {later:g}"
+        sides = [np.flatnonzero(times == time) for time in (earlier, later)]
+        for stratum, source, target in split(strata, *sides, name=name):
+            pair = Pair(
+                source=cells[source],
+                target=cells[target],
+                source_weights=None if rates is None else relative_growth(rates[source], later - earlier),
+                condition=time_condition(np.unique(times), earlier, later),
+                name=f"{name}, {stratum}" if stratum else name,
+            )
+            labels = {"source_time": earlier, "target_time": later, "stratum": stratum}
+            linked.append(Linked(pair, source, target, labels))
+    return linked
+
+
+def time_condition(known: np.ndarray, earlier: float, later: float) -> np.ndarray:
+    """Source time and step, over the length of the course: what the network is told."""
+    span = known[-1] - known[0]
+    return np.array([(earlier - known[0]) / span, (later - earlier) / span])
+
+
+def choose_steps(times: np.ndarray, column, time_key: str, pairs: Sequence[tuple] | None) -> list[tuple[float, float]]:
+    """Return earlier and later time of each pair, checked."""
+    known, counts = np.unique(times, return_counts=True)
+    if len(known) < 2:
+        raise ValueError(f"`time_key={time_key!r}` has one time point only, {known[0]:g}: a course needs two or more.")
+    if pairs is None:
+        steps = list(pairwise(known.tolist()))
+    else:
+        steps = [tuple(find_time(time, times, column, "pairs") for time in pair) for pair in pairs]
+        wrong = [step for step in steps if len(step) != 2 or step[0] >= step[1]]
+        if wrong or not steps:
+            raise ValueError(f"`pairs` must be (earlier, later) times; found {wrong or 'none'}.")
+    few = {float(time): int(n) for time, n in zip(known, counts, strict=True) if n < 2}
+    used = sorted({time for step in steps for time in step if time in few})
+    if used:
+        raise ValueError(f"`time_key={time_key!r}` has a single cell at {used}: drop that time or choose `pairs`.")
+    return steps
+
+
+def read_rates(adata: AnnData, growth_key: str | None) -> np.ndarray | None:
+    """Read rates of growth per unit of time; None when there is no key."""
+    if growth_key is None:
+        return None
+    if growth_key not in adata.obs:
+        raise KeyError(f"`growth_key={growth_key!r}` is not in obs; found {list(adata.obs)}. See `sg.tl.score_growth`.")
+    column = adata.obs[growth_key]
+    if column.dtype.kind not in "biuf":
+        raise ValueError(f"`growth_key={growth_key!r}` must be numbers; found {column.dtype}.")
+    rates = column.to_numpy(dtype=float, na_value=np.nan)
+    if not np.isfinite(rates).all():
+        raise ValueError(f"`growth_key={growth_key!r}` is missing or infinite in {(~np.isfinite(rates)).sum()} cells.")
+    return rates
+
+
+def relative_growth(rates: np.ndarray, step: float) -> np.ndarray:
+    """Descendants per cell after a step, `exp(rate step)`, relative to the largest so that nothing overflows."""
+    return np.exp(step * (rates - rates.max()))

@@ -1,0 +1,124 @@
+"""Strata: cells are coupled only with cells of the same donor, batch or cell type, as far as there are enough."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scgenot.pair import Pair
+
+logger = logging.getLogger("scgenot")
+
+# fewest cells of a stratum, on either side, that are coupled by themselves
+MIN_CELLS = 10
+
+
+@dataclass(frozen=True)
+class Linked:
+    """A pair within one AnnData, and which cells it is made of.
+
+    Parameters
+    ----------
+    pair
+        The two populations.
+    source, target
+        Positions of their cells in the AnnData, shapes `(n,)` and `(m,)`.
+    labels
+        What the pair is, by column of the table of pairs: times, perturbation, stratum.
+    """
+
+    pair: Pair
+    source: np.ndarray
+    target: np.ndarray
+    labels: dict[str, float | str] = field(default_factory=dict)
+
+
+def read_strata(adata: AnnData, covariates: Sequence[str]) -> np.ndarray:
+    """Read the stratum of each cell: the values of some columns of obs, side by side.
+
+    Parameters
+    ----------
+    adata
+        Cells.
+    covariates
+        Columns of obs; none for one stratum.
+
+    Returns
+    -------
+    One text a cell, shape `(n,)`.
+
+    Raises
+    ------
+    KeyError
+        When a column is not there.
+    ValueError
+        When a value is missing.
+    """
+    if isinstance(covariates, str):
+        raise TypeError(
+            f"`covariates={covariates!r}` is text: give a list of columns of obs, such as [{covariates!r}]."
+        )
+    strata = np.full(adata.n_obs, "", dtype=object)
+    for key in covariates:
+        if key not in adata.obs:
+            raise KeyError(f"`covariates` names {key!r}, which is not in obs; found {list(adata.obs)}.")
+        missing = int(pd.isna(adata.obs[key]).sum())
+        if missing:
+            raise ValueError(f"`covariates` names {key!r}, which is missing in {missing} of {adata.n_obs} cells.")
+        values = adata.obs[key].astype(str).to_numpy(dtype=object)
+        strata = values if key == covariates[0] else strata + " | " + values
+    return strata
+
+
+def split(
+    strata: np.ndarray, source: np.ndarray, target: np.ndarray, *, name: str, min_cells: int = MIN_CELLS
+) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Split the cells of a pair by stratum.
+
+    Strata with too few cells on a side are pooled; what is still too small then is left out. Both are logged.
+
+    Parameters
+    ----------
+    strata
+        Stratum of every cell of the AnnData.
+    source, target
+        Positions of the cells of the pair.
+    name
+        What to call the pair in messages.
+    min_cells
+        Fewest cells on a side.
+
+    Returns
+    -------
+    Stratum, source positions and target positions, one each.
+
+    Raises
+    ------
+    ValueError
+        When nothing is left.
+    """
+    sides = source, target
+    counts = [pd.Series(strata[cells]).value_counts() for cells in sides]
+    if len(counts[0].index.union(counts[1].index)) == 1:
+        return [(str(strata[source[0]]), source, target)]
+    enough = set.intersection(*(set(count.index[count >= min_cells]) for count in counts))
+    parts = [(label, *(cells[strata[cells] == label] for cells in sides)) for label in sorted(enough)]
+    rest = [cells[[label not in enough for label in strata[cells]]] for cells in sides]
+    labels = sorted({str(label) for cells in rest for label in strata[cells]})
+    if min(map(len, rest)) >= min_cells:
+        logger.info("%s: strata %s have under %d cells on a side and are pooled.", name, labels, min_cells)
+        parts.append(("pooled", *rest))
+    elif labels:
+        logger.warning(
+            "%s: %d source and %d target cells of the strata %s are left out, under %d on a side.",
+            *(name, *map(len, rest), labels, min_cells),
+        )
+    if not parts:
+        raise ValueError(
+            f"{name}: no stratum of `covariates` has {min_cells} cells on both sides, nor have all together: "
+            "use fewer covariates."
+        )
+    return parts

@@ -1,0 +1,92 @@
+"""Read when cells were sampled: numbers, text with a number in it, or ordered categories."""
+
+import re
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scgenot.data.read import check_anndata
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def read_times(adata: AnnData, time_key: str) -> np.ndarray:
+    """Read the time of each cell as a number.
+
+    Numbers stay what they are. Of text, such as `"day 2"` or `"E8.5"`, the one number in it counts. Ordered categories
+    without numbers are 0, 1, 2, ... in their order.
+
+    Parameters
+    ----------
+    adata
+        Cells.
+    time_key
+        Column of `obs`.
+
+    Returns
+    -------
+    Times, shape `(n,)`, in the unit of the column.
+
+    Raises
+    ------
+    KeyError
+        When the column is not there.
+    ValueError
+        When a time is missing, not finite or cannot be read as a number.
+    """
+    check_anndata(adata)
+    if time_key not in adata.obs:
+        raise KeyError(f"`time_key={time_key!r}` is not in obs; found {list(adata.obs)}.")
+    column = adata.obs[time_key]
+    missing = column.isna().to_numpy()
+    if missing.any():
+        shown = ", ".join(map(str, adata.obs_names[missing][:3]))
+        raise ValueError(
+            f"`time_key={time_key!r}` is missing in {missing.sum()} of {len(column)} cells ({shown}): drop those cells "
+            "or give them a time."
+        )
+    if column.dtype.kind in "iuf":
+        times = column.to_numpy(dtype=float)
+    else:
+        times = column.map(label_times(column, time_key)).to_numpy(dtype=float)
+    if not np.isfinite(times).all():
+        raise ValueError(f"`time_key={time_key!r}` has infinite times in {(~np.isfinite(times)).sum()} cells.")
+    return times
+
+
+def label_times(column: pd.Series, time_key: str) -> dict[object, float]:
+    """Return the time that each label of a column stands for."""
+    ordered = isinstance(column.dtype, pd.CategoricalDtype) and column.dtype.ordered
+    labels = column.cat.categories[column.cat.categories.isin(column)] if ordered else column.unique()
+    found = {label: _number(label) for label in labels}
+    unread = [label for label, value in found.items() if value is None]
+    values = list(found.values())
+    if not unread and len(set(values)) == len(values) and (not ordered or values == sorted(values)):
+        return found
+    if ordered:
+        return {label: float(position) for position, label in enumerate(labels)}
+    problem = f"no single number in {unread[:5]}" if unread else "two labels stand for one time"
+    raise ValueError(
+        f"`time_key={time_key!r}` cannot be read as times: {problem}. Use numbers, or an ordered category: "
+        f"adata.obs[{time_key!r}] = pd.Categorical(adata.obs[{time_key!r}], categories=[...], ordered=True)."
+    )
+
+
+def _number(label) -> float | None:
+    if isinstance(label, (int, float, np.number)) and not isinstance(label, bool):
+        return float(label)
+    numbers = _NUMBER.findall(str(label))
+    return float(numbers[0]) if len(numbers) == 1 else None
+
+
+def find_time(wanted: float | str, times: np.ndarray, column: pd.Series, argument: str) -> float:
+    """Return the sampled time that a number or a label of the column means, or raise a ValueError that lists them."""
+    known = np.unique(times)
+    match = times[(column == wanted).to_numpy()]
+    if len(match):
+        return float(match[0])
+    value = _number(wanted)
+    if value is not None and np.isclose(known, value).any():
+        return float(known[np.isclose(known, value)][0])
+    raise ValueError(f"`{argument}={wanted!r}` is not among the sampled times {known.tolist()}.")
