@@ -8,7 +8,7 @@ from anndata import AnnData
 
 from scgenot.data.read import representation
 from scgenot.data.strata import Linked, read_strata, split
-from scgenot.data.times import find_time, read_times
+from scgenot.data.times import find_time, read_times, time_labels
 from scgenot.pair import Pair
 
 
@@ -91,7 +91,8 @@ def choose_steps(times: np.ndarray, column, time_key: str, pairs: Sequence[tuple
     if pairs is None:
         steps = list(pairwise(known.tolist()))
     else:
-        steps = [tuple(find_time(time, times, column, "pairs") for time in pair) for pair in pairs]
+        labels = time_labels(times, column)
+        steps = [tuple(find_time(time, known.tolist(), labels, "pairs") for time in pair) for pair in pairs]
         wrong = [step for step in steps if len(step) != 2 or step[0] >= step[1]]
         if wrong or not steps:
             raise ValueError(f"`pairs` must be (earlier, later) times; found {wrong or 'none'}.")

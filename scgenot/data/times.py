@@ -1,6 +1,7 @@
 """Read when cells were sampled: numbers, text with a number in it, or ordered categories."""
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -80,13 +81,37 @@ def _number(label) -> float | None:
     return float(numbers[0]) if len(numbers) == 1 else None
 
 
-def find_time(wanted: float | str, times: np.ndarray, column: pd.Series, argument: str) -> float:
-    """Return the sampled time that a number or a label of the column means, or raise a ValueError that lists them."""
-    known = np.unique(times)
-    match = times[(column == wanted).to_numpy()]
-    if len(match):
-        return float(match[0])
+def time_labels(times: np.ndarray, column: pd.Series) -> list[str]:
+    """Return how the column calls each time, in order of time."""
+    first = np.unique(times, return_index=True)[1]
+    return column.iloc[first].astype(str).tolist()
+
+
+def find_time(wanted: float | str, known: Sequence[float], labels: Sequence[str], argument: str) -> float:
+    """Find the sampled time that a number or a label means.
+
+    Parameters
+    ----------
+    wanted
+        Time, as a number or as the column calls it.
+    known, labels
+        Sampled times, and what the column calls them.
+    argument
+        What to call `wanted` in messages.
+
+    Returns
+    -------
+    The time.
+
+    Raises
+    ------
+    ValueError
+        When it is not among the sampled times, which are listed.
+    """
+    if str(wanted) in labels:
+        return float(known[list(labels).index(str(wanted))])
     value = _number(wanted)
-    if value is not None and np.isclose(known, value).any():
-        return float(known[np.isclose(known, value)][0])
-    raise ValueError(f"`{argument}={wanted!r}` is not among the sampled times {known.tolist()}.")
+    near = [] if value is None else [time for time in known if np.isclose(time, value)]
+    if not near:
+        raise ValueError(f"`{argument}={wanted!r}` is not among the sampled times {list(labels)}.")
+    return float(near[0])

@@ -79,32 +79,42 @@ def write_fit(
 def write_prediction(
     adata: AnnData,
     key: str,
+    rows: np.ndarray,
     *,
     sample: np.ndarray,
     mean: np.ndarray,
     uncertainty: np.ndarray,
     growth: np.ndarray | None = None,
 ) -> None:
-    """Write predicted cells to `obsm` and their spread to `obs`.
+    """Write predicted cells to `obsm` and their spread to `obs`; NaN for cells that are no source.
 
     Parameters
     ----------
     adata
-        Cells of the source.
+        Cells.
     key
         The `key_added` of the fit.
+    rows
+        Positions of the source cells, shape `(n,)`.
     sample, mean
-        One possible target state per cell, and their mean, shapes `(n, q)`.
+        One possible target state per source cell, and their mean, shapes `(n, q)`.
     uncertainty, growth
-        One number a cell, shape `(n,)`; growth is None for a balanced fit.
+        One number a source cell, shape `(n,)`; growth is None for a balanced fit.
     """
     keys = Keys(key)
     with writing():
-        adata.obsm[keys.sample] = sample
-        adata.obsm[keys.mean] = mean
-        adata.obs[keys.uncertainty] = uncertainty
+        adata.obsm[keys.sample] = spread_out(sample, rows, adata.n_obs)
+        adata.obsm[keys.mean] = spread_out(mean, rows, adata.n_obs)
+        adata.obs[keys.uncertainty] = spread_out(uncertainty, rows, adata.n_obs)
         if growth is not None:
-            adata.obs[keys.growth] = growth
+            adata.obs[keys.growth] = spread_out(growth, rows, adata.n_obs)
+
+
+def spread_out(values: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
+    """Return an array of `n` rows with the values at some of them and NaN elsewhere."""
+    out = np.full((n, *values.shape[1:]), np.nan, dtype=values.dtype)
+    out[rows] = values
+    return out
 
 
 def write_growth(adata: AnnData, key: str, growth: np.ndarray | None) -> None:

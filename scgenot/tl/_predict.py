@@ -11,16 +11,20 @@ from scgenot.data.read import check_anndata, representation
 from scgenot.data.write import write_prediction
 from scgenot.model import Genot
 from scgenot.tl._fit import best_device
+from scgenot.tl._questions import ask
 
 
 def predict(
     adata: AnnData,
+    target: str | float | None = None,
     *,
+    dose: float | None = None,
     key: str = "genot",
     model: Genot | AnnData | str | PathLike | None = None,
     use_rep: str | None = None,
     shared_rep: str | None = None,
     n_samples: int = 32,
+    guidance: float = 1.0,
     rng: Rng = 0,
     device: str | None = None,
     copy: bool = False,
@@ -30,7 +34,13 @@ def predict(
     Parameters
     ----------
     adata
-        Source cells; those of the fit, or others with the same representation.
+        Source cells; those of the fit, or others with the same representation. Of a time course the cells before the
+        last time, of a screen the control cells (all cells where `obs` does not tell); other cells get NaN.
+    target
+        Of a screen: the perturbation or combination, None where there is one. Of a time course: a time that the source
+        cells have a fitted step to, None for the next. Of a translation nothing.
+    dose
+        Of a screen with doses; None for the largest.
     key
         The `key_added` of the fit: where the model is looked for, and the prefix of what is written.
     model
@@ -40,6 +50,9 @@ def predict(
         Representations of `adata`. None takes those of the fit; name them with a model that comes without a fit.
     n_samples
         Draws per cell for mean and spread.
+    guidance
+        Strength of the condition: 1 for the law that was learned, more to exaggerate a perturbation; needs a fit with
+        condition dropout.
     rng
         Seed. The same seed gives the same draws.
     device
@@ -65,9 +78,10 @@ def predict(
     TypeError
         When `adata` is not an AnnData.
     KeyError
-        When there is no such fit, or the representation is not there.
+        When there is no such fit, the representation is not there, or the perturbation was not seen.
     ValueError
-        When the representation does not have the dimension that the model was fitted with, or `n_samples` is under 2.
+        When the representation does not have the dimension that the model was fitted with, `n_samples` is under 2,
+        `target` or `dose` does not fit the task, or no cell is a source.
     """
     check_anndata(adata)
     if n_samples < 2:
@@ -79,17 +93,20 @@ def predict(
             f"`use_rep` gives {cells.shape[1]} columns in `adata`, the model was fitted with {genot.source_dim}: "
             "project the cells with `sg.tl.project` onto the embedding of the fitted cells."
         )
+    question = ask(adata, params, target, dose)
+    cells = cells[question.rows]
     genot.to(device or best_device())
-    draws = genot.sample(cells, n_samples=n_samples, rng=rng).numpy()
+    draws = genot.sample(cells, question.condition, n_samples=n_samples, guidance=guidance, rng=rng).numpy()
     total = float((genot.units.target.std.double() ** 2).sum())
     out = adata.copy() if copy else adata
     write_prediction(
         out,
         key,
+        question.rows,
         sample=draws[:, 0],
         mean=draws.mean(1),
         uncertainty=draws.var(1, ddof=1).sum(1) / total,
-        growth=None if genot.eta is None else genot.growth(cells).numpy(),
+        growth=None if genot.eta is None else genot.growth(cells, question.condition).numpy(),
     )
     return out if copy else None
 

@@ -8,8 +8,8 @@ from anndata import AnnData
 from scgenot._keys import Keys
 from scgenot._rng import Rng, seed_of
 from scgenot.data.by_time import by_time
-from scgenot.data.read import usual_rep
-from scgenot.data.times import read_times
+from scgenot.data.read import named_rep
+from scgenot.data.times import read_times, time_labels
 from scgenot.data.write import write_fit, write_growth
 from scgenot.model import TrainSettings
 from scgenot.ot import Sinkhorn
@@ -138,11 +138,14 @@ def fit_trajectory(
         displacement=displacement,
         weights_are_growth=True,
     )
+    times = read_times(adata, time_key)
     params = {
         "task": "trajectory",
         "time_key": time_key,
-        "times": np.unique(read_times(adata, time_key)).tolist(),
-        "use_rep": (None if layer else use_rep or usual_rep(adata, "adata", "use_rep")),
+        "times": np.unique(times).tolist(),
+        "time_labels": time_labels(times, adata.obs[time_key]),
+        "steps": sorted({(item.labels["source_time"], item.labels["target_time"]) for item in linked}),
+        "use_rep": named_rep(adata, use_rep, layer),
         "layer": layer,
         "growth_key": growth_key,
         "covariates": list(covariates),

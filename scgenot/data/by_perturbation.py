@@ -1,0 +1,197 @@
+"""A perturbation screen into pairs: control to treated cells of one condition and stratum."""
+
+import logging
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scgenot.data.conditions import Conditions, make_tokens, split_name
+from scgenot.data.read import check_anndata, representation
+from scgenot.data.strata import Linked, read_strata, split
+from scgenot.pair import Pair
+
+logger = logging.getLogger("scgenot")
+
+
+def by_perturbation(
+    adata: AnnData,
+    perturbation_key: str,
+    control: str | None,
+    *,
+    use_rep: str | None = None,
+    layer: str | None = None,
+    dose_key: str | None = None,
+    embedding: pd.DataFrame | None = None,
+    separator: str | None = "+",
+    covariates: Sequence[str] = (),
+    network_covariates: Sequence[str] = (),
+) -> tuple[list[Linked], Conditions]:
+    """Pair the control cells with those of each perturbation and dose.
+
+    Parameters
+    ----------
+    adata
+        Control and treated cells.
+    perturbation_key
+        Column of obs with the perturbation.
+    control
+        Its label of control cells; None when dose 0 alone marks them.
+    use_rep, layer
+        What cells are compared and generated in, see :func:`~scgenot.data.read.representation`.
+    dose_key
+        Column of obs with the dose; dose 0 is control. None when there are no doses.
+    embedding
+        A row for each perturbation, see :func:`~scgenot.data.conditions.make_tokens`.
+    separator
+        What separates the parts in the name of a combination; None when names are never combinations.
+    covariates
+        Columns of obs within whose strata to pair.
+    network_covariates
+        Columns of obs that the network is told too; cells are paired within them as well.
+
+    Returns
+    -------
+    Pairs, one for each condition and stratum, and the vocabulary that encodes conditions.
+
+    Raises
+    ------
+    KeyError
+        When a column or representation is not there.
+    ValueError
+        When there are no control or no treated cells, a perturbation or dose is missing, a control cell has a dose, or
+        the embedding is unfit.
+    """
+    names, doses, is_control = read_perturbations(adata, perturbation_key, control, dose_key)
+    if not adata.obs_names.is_unique:
+        raise ValueError("obs names of `adata` are not unique: call `adata.obs_names_make_unique()`.")
+    cells = representation(adata, use_rep, layer=layer)
+    told = [key for key in network_covariates if key not in covariates]
+    strata = read_strata(adata, [*covariates, *told])
+    conditions = vocabulary(
+        adata, names[~is_control], None if doses is None else doses[~is_control], control, embedding, separator,
+        network_covariates,
+    )  # fmt: skip
+    groups = group_rows(names, doses, is_control, control or "")
+    linked = []
+    for (name, dose), target in groups.items():
+        label = (name or "control") if doses is None else f"{name or 'control'} {dose:g}"
+        for stratum, source, treated in split(strata, np.flatnonzero(is_control), target, name=label):
+            told_values = {key: adata.obs[key].iloc[treated[0]] for key in network_covariates}
+            pair = Pair(
+                source=cells[source],
+                target=cells[treated],
+                condition=conditions.encode(name, None if doses is None else dose, told_values),
+                name=f"{label}, {stratum}" if stratum else label,
+            )
+            labels = {
+                "perturbation": name or "control",
+                **({} if doses is None else {"dose": dose}),
+                "stratum": stratum,
+            }
+            linked.append(Linked(pair, source, treated, labels))
+    return linked, conditions
+
+
+def read_perturbations(
+    adata: AnnData, perturbation_key: str, control: str | None, dose_key: str | None
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Read the perturbation and dose of each cell, and which cells are control; checked."""
+    check_anndata(adata)
+    for argument, key in (("perturbation_key", perturbation_key), ("dose_key", dose_key)):
+        if key is not None and key not in adata.obs:
+            raise KeyError(f"`{argument}={key!r}` is not in obs; found {list(adata.obs)}.")
+    column = adata.obs[perturbation_key]
+    if column.isna().any():
+        raise ValueError(
+            f"`perturbation_key={perturbation_key!r}` is missing in {column.isna().sum()} cells: drop them."
+        )
+    names = column.astype(str).to_numpy(dtype=object)
+    is_control = names == str(control) if control is not None else np.zeros(len(names), dtype=bool)
+    doses = None
+    if dose_key is not None:
+        doses = read_doses(adata, dose_key, is_control)
+        is_control = is_control | (doses == 0)
+    if not is_control.any():
+        hint = "" if dose_key is None else f", nor has any cell dose 0 in obs[{dose_key!r}]"
+        raise ValueError(
+            f"`control={control!r}` is not in obs[{perturbation_key!r}]{hint}; found {sorted(set(names))[:20]}."
+        )
+    if is_control.all():
+        raise ValueError(
+            f"`perturbation_key={perturbation_key!r}` has control cells only: there is no response to learn."
+        )
+    return names, doses, is_control
+
+
+def read_doses(adata: AnnData, dose_key: str, is_control: np.ndarray) -> np.ndarray:
+    """Read doses; a control cell may have none or 0."""
+    column = adata.obs[dose_key]
+    if column.dtype.kind not in "biuf":
+        raise ValueError(f"`dose_key={dose_key!r}` must be numbers; found {column.dtype}.")
+    doses = column.to_numpy(dtype=float, na_value=np.nan).copy()
+    doses[is_control & np.isnan(doses)] = 0
+    if not np.isfinite(doses).all() or (doses < 0).any():
+        bad = int((~(doses >= 0) | np.isinf(doses)).sum())
+        raise ValueError(f"`dose_key={dose_key!r}` is missing, negative or infinite in {bad} treated cells.")
+    if (doses[is_control] > 0).any():
+        raise ValueError(
+            f"`dose_key={dose_key!r}` is above 0 in {(doses[is_control] > 0).sum()} control cells: control is dose 0."
+        )
+    return doses
+
+
+def vocabulary(
+    adata: AnnData,
+    names: np.ndarray,
+    doses: np.ndarray | None,
+    control: str | None,
+    embedding: pd.DataFrame | None,
+    separator: str | None,
+    network_covariates: Sequence[str],
+) -> Conditions:
+    """Return the vocabulary of the treated cells' names and doses."""
+    combinations = [split_name(name, separator, control) for name in sorted(set(names))]
+    known = sorted(set(chain.from_iterable(combinations)))
+    categories, numbers = {}, {}
+    for key in network_covariates:
+        column = adata.obs[key]
+        if column.dtype.kind in "iuf":
+            numbers[key] = float(column.mean()), float(column.std(ddof=0)) or 1.0
+        else:
+            categories[key] = sorted(column.astype(str).unique())
+    return Conditions(
+        control=control,
+        tokens=make_tokens(known, embedding),
+        known=known,
+        n_slots=max(map(len, combinations)),
+        separator=separator,
+        doses=None if doses is None else (float(doses.min()), float(doses.max())),
+        categories=categories,
+        numbers=numbers,
+    )
+
+
+def group_rows(
+    names: np.ndarray, doses: np.ndarray | None, is_control: np.ndarray, control: str
+) -> dict[tuple[str, float | None], np.ndarray]:
+    """Return the positions of the cells of each perturbation and dose; with doses the control is one, at dose 0.
+
+    The control paired with itself is what tells a network where doses begin.
+    """
+    levels = np.ones(len(names)) if doses is None else doses
+    treated = pd.DataFrame({"name": names, "dose": levels})[~is_control]
+    rows = np.flatnonzero(~is_control)
+    groups = {}
+    for (name, dose), found in treated.groupby(["name", "dose"]).indices.items():
+        if len(found) < 2:
+            logger.warning("Perturbation %r has a single cell at dose %s and is left out.", name, dose)
+            continue
+        groups[str(name), None if doses is None else float(dose)] = rows[found]
+    if not groups:
+        raise ValueError("No perturbation has 2 cells or more: there is no response to learn.")
+    if doses is not None:
+        groups[control, 0.0] = np.flatnonzero(is_control)
+    return groups

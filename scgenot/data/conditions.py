@@ -1,0 +1,198 @@
+"""Perturbations, doses and covariates as the numbers that a network is told."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+
+HELD_OUT_HINT = "fit with `embedding=` (a DataFrame with a row for it) to place perturbations that were not measured"
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The vocabulary of a fit: which perturbations have which token, what a dose is measured by, which covariates.
+
+    A condition becomes `n_slots` slots, one for each part of a combination in the order of the vocabulary, of a
+    strength and a token; then the covariates. Strength is 0 without perturbation, 1 at the largest dose, and
+    `log(1 + dose / d) / log(1 + largest / d)` between, `d` the smallest dose; without doses it is 1.
+
+    Parameters
+    ----------
+    control
+        Label of the control; None when dose 0 alone is.
+    tokens
+        Token of each perturbation by name, `(n, k)`: one-hot, or a standardised embedding.
+    known
+        Single perturbations that the fit has seen, alone or in combinations.
+    n_slots
+        Most perturbations in a combination.
+    separator
+        What separates the parts in the name of a combination; None when names are never combinations.
+    doses
+        Smallest and largest dose above 0; None when there are none.
+    categories
+        For each covariate the network is told: its categories.
+    numbers
+        For each numeric covariate the network is told: its mean and standard deviation.
+    """
+
+    control: str | None
+    tokens: pd.DataFrame
+    known: list[str]
+    n_slots: int = 1
+    separator: str | None = "+"
+    doses: tuple[float, float] | None = None
+    categories: dict[str, list[str]] = field(default_factory=dict)
+    numbers: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def n_further(self) -> int:
+        """Columns after the slots."""
+        return len(self.numbers) + sum(map(len, self.categories.values()))
+
+    @property
+    def size(self) -> int:
+        """Length of an encoded condition."""
+        return self.n_slots * (1 + self.tokens.shape[1]) + self.n_further
+
+    def encode(
+        self, name: str, dose: float | None = None, covariates: Mapping[str, object] | None = None
+    ) -> np.ndarray:
+        """Encode a perturbation.
+
+        Parameters
+        ----------
+        name
+            Perturbation or combination; the control, or dose 0, gives empty slots.
+        dose
+            Dose, in the units of the fit; None for the largest.
+        covariates
+            Value of each covariate; a category that was not seen in the fit is none of them.
+
+        Returns
+        -------
+        Vector, shape `(size,)`.
+
+        Raises
+        ------
+        KeyError
+            When a perturbation has no token; lists the known ones.
+        ValueError
+            When a dose is negative or missing, or the combination has too many parts.
+        """
+        slots = np.zeros((self.n_slots, 1 + self.tokens.shape[1]))
+        strength = self.strength(dose)
+        places = sorted(self.place(part) for part in split_name(name, self.separator, self.control))
+        if len(places) > self.n_slots:
+            raise ValueError(
+                f"`target={name!r}` combines {len(places)} perturbations, the fit has seen at most {self.n_slots}."
+            )
+        if strength > 0:
+            for slot, place in zip(slots, places, strict=False):
+                slot[0], slot[1:] = strength, self.tokens.iloc[place]
+        return np.concatenate([slots.ravel(), self._encode_covariates(covariates or {})])
+
+    def strength(self, dose: float | None) -> float:
+        """Return the strength of a dose."""
+        if self.doses is None or dose is None:
+            return 1.0
+        if not np.isfinite(dose) or dose < 0:
+            raise ValueError(f"`dose={dose}` must be a number, 0 or more.")
+        smallest, largest = self.doses
+        return float(np.log1p(dose / smallest) / np.log1p(largest / smallest))
+
+    def place(self, part: str) -> int:
+        """Return the row of a single perturbation among the tokens."""
+        if part not in self.tokens.index:
+            raise KeyError(
+                f"`target` names {part!r}, which the fit has not seen; known are {self.known}. Or {HELD_OUT_HINT}."
+            )
+        return int(self.tokens.index.get_loc(part))
+
+    def _encode_covariates(self, covariates: Mapping[str, object]) -> np.ndarray:
+        numbers = [(float(covariates[key]) - mean) / std for key, (mean, std) in self.numbers.items()]
+        flags = [[str(covariates.get(key)) == kind for kind in kinds] for key, kinds in self.categories.items()]
+        return np.array([*numbers, *chain.from_iterable(flags)], dtype=float)
+
+    def to_dict(self) -> dict:
+        """Return what an AnnData can hold."""
+        return {
+            "control": self.control,
+            "names": self.tokens.index.to_numpy(dtype=str),
+            "tokens": self.tokens.to_numpy(dtype=float),
+            "known": list(self.known),
+            "n_slots": self.n_slots,
+            "separator": self.separator,
+            "doses": None if self.doses is None else list(self.doses),
+            "category_names": list(self.categories),
+            "category_values": [value for values in self.categories.values() for value in values],
+            "category_sizes": [len(values) for values in self.categories.values()],
+            "number_names": list(self.numbers),
+            "number_units": np.array(list(self.numbers.values()), dtype=float).reshape(-1, 2),
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping) -> "Conditions":
+        """Make what :meth:`to_dict` took apart, after a file too."""
+        values = iter(map(str, stored["category_values"]))
+        sizes = zip(stored["category_names"], stored["category_sizes"], strict=True)
+        units = zip(stored["number_names"], stored["number_units"], strict=True)
+        return cls(
+            control=stored.get("control"),
+            tokens=pd.DataFrame(np.asarray(stored["tokens"]), index=list(map(str, stored["names"]))),
+            known=list(map(str, stored["known"])),
+            n_slots=int(stored["n_slots"]),
+            separator=stored.get("separator"),
+            doses=None if stored.get("doses") is None else tuple(map(float, stored["doses"])),
+            categories={str(key): [next(values) for _ in range(int(size))] for key, size in sizes},
+            numbers={str(key): (float(mean), float(std)) for key, (mean, std) in units},
+        )
+
+
+def split_name(name: str, separator: str | None, control: str | None) -> list[str]:
+    """Return the parts of a combination; the control is no part."""
+    parts = [name] if separator is None else [part.strip() for part in str(name).split(separator)]
+    return [part for part in parts if part and part != control]
+
+
+def make_tokens(known: Sequence[str], embedding: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the token of each perturbation: one-hot, or the rows of an embedding in standard units.
+
+    Parameters
+    ----------
+    known
+        Single perturbations of the fit.
+    embedding
+        A row of numbers for each perturbation, measured or not; None for one-hot tokens.
+
+    Returns
+    -------
+    Tokens by name.
+
+    Raises
+    ------
+    TypeError
+        When the embedding is not a DataFrame.
+    ValueError
+        When it lacks a perturbation of the fit, has one twice or is not finite.
+    """
+    if embedding is None:
+        return pd.DataFrame(np.eye(len(known)), index=list(known))
+    if not isinstance(embedding, pd.DataFrame):
+        raise TypeError(f"`embedding` must be a DataFrame indexed by perturbation; found {type(embedding).__name__}.")
+    rows = embedding.set_axis(embedding.index.astype(str))
+    lacking = [name for name in known if name not in rows.index]
+    if lacking:
+        raise ValueError(f"`embedding` has no row for {lacking}; its index has {list(rows.index[:5])} ... .")
+    if not rows.index.is_unique:
+        raise ValueError(f"`embedding` has several rows for {list(rows.index[rows.index.duplicated()][:5])}.")
+    values = rows.to_numpy(dtype=float)
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"`embedding` has NaN or infinite values for {list(rows.index[~np.isfinite(values).all(1)][:5])}."
+        )
+    seen = rows.loc[list(known)].to_numpy(dtype=float)
+    spread = seen.std(0)
+    return pd.DataFrame((values - seen.mean(0)) / np.where(spread > 0, spread, 1), index=rows.index)

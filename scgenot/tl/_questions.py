@@ -1,0 +1,117 @@
+"""What a model is asked: which cells are sources, and under which condition."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from anndata import AnnData
+
+from scgenot.data.by_time import time_condition
+from scgenot.data.conditions import Conditions
+from scgenot.data.times import find_time, read_times
+
+
+@dataclass(frozen=True)
+class Question:
+    """Source cells and their conditions.
+
+    Parameters
+    ----------
+    rows
+        Positions of the source cells, shape `(n,)`.
+    condition
+        Their conditions, shape `(n, c)`; None when the model takes none.
+    """
+
+    rows: np.ndarray
+    condition: np.ndarray | None
+
+
+def ask(adata: AnnData, params: dict, target: str | float | None, dose: float | None) -> Question:
+    """Find the source cells of a fit's task and what they are asked.
+
+    Parameters
+    ----------
+    adata
+        Cells.
+    params
+        Parameters of the fit; empty for a bare model, which takes all cells without condition.
+    target
+        Perturbation or time; None where there is one answer.
+    dose
+        Dose, for perturbations fitted with doses.
+
+    Returns
+    -------
+    The question.
+
+    Raises
+    ------
+    ValueError
+        When a target is needed and not given, or given and not needed, or no cell is a source.
+    """
+    task = params.get("task", "translation")
+    if dose is not None and "dose_key" not in params:
+        raise ValueError(f"`dose={dose}` was given, but the fit has no doses.")
+    if task == "trajectory":
+        return ask_time(adata, params, target)
+    if task == "perturbation":
+        return ask_perturbation(adata, params, target, dose)
+    if target is not None:
+        raise ValueError(f"`target={target!r}` was given, but the fit is a {task}: it has one target.")
+    return Question(np.arange(adata.n_obs), None)
+
+
+def ask_time(adata: AnnData, params: dict, target: str | float | None) -> Question:
+    """Each cell at the source time of a fitted step; the first of its steps, or the one to `target`."""
+    times, known = read_times(adata, params["time_key"]), np.asarray(params["times"], dtype=float)
+    steps = [tuple(map(float, step)) for step in params["steps"]]
+    if target is not None:
+        later = find_time(target, known.tolist(), params["time_labels"], "target")
+        steps = [step for step in steps if step[1] == later]
+    condition = np.full((adata.n_obs, 2), np.nan)
+    for earlier, later in reversed(steps):
+        condition[times == earlier] = time_condition(known, earlier, later)
+    rows = np.flatnonzero(np.isfinite(condition[:, 0]))
+    if len(rows) == 0:
+        raise ValueError(
+            f"No cell of `adata` is at the source time of a fitted step{'' if target is None else f' to {target}'}: "
+            f"the fit has {params['steps']}, the cells are at {np.unique(times).tolist()}."
+        )
+    return Question(rows, condition[rows])
+
+
+def ask_perturbation(adata: AnnData, params: dict, target: str | None, dose: float | None) -> Question:
+    """Control cells, all cells where the perturbation is not annotated, under one condition."""
+    conditions = Conditions.from_dict(params["conditions"])
+    if target is None:
+        if len(conditions.known) > 1 or conditions.n_slots > 1:
+            raise ValueError(f"`target` is needed: which of {conditions.known}, or a combination of them?")
+        target = conditions.known[0]
+    rows = control_rows(adata, params)
+    told = list(params.get("network_covariates", []))
+    missing = [key for key in told if key not in adata.obs]
+    if missing:
+        raise KeyError(f"The network was told {missing}, which obs of `adata` lacks; found {list(adata.obs)}.")
+    if not told:
+        return Question(rows, np.tile(conditions.encode(target, dose), (len(rows), 1)))
+    table = adata.obs.iloc[rows][told]
+    encoded = {values: conditions.encode(target, dose, dict(zip(told, values, strict=True)))
+               for values in set(table.itertuples(index=False, name=None))}  # fmt: skip
+    return Question(rows, np.stack([encoded[values] for values in table.itertuples(index=False, name=None)]))
+
+
+def control_rows(adata: AnnData, params: dict) -> np.ndarray:
+    """Positions of control cells; all cells when the columns of perturbation and dose are not there."""
+    key, control, dose_key = params["perturbation_key"], params.get("control"), params.get("dose_key")
+    is_control = np.zeros(adata.n_obs, dtype=bool)
+    if key in adata.obs and control is not None:
+        is_control |= adata.obs[key].astype(str).to_numpy() == str(control)
+    if dose_key is not None and dose_key in adata.obs:
+        is_control |= adata.obs[dose_key].to_numpy(dtype=float) == 0
+    annotated = key in adata.obs or (dose_key is not None and dose_key in adata.obs)
+    if annotated and not is_control.any():
+        raise ValueError(
+            f"No cell of `adata` is control ({control!r} in obs[{key!r}]): predictions start from control cells. "
+            "To start from these, remove the column."
+        )
+    return np.flatnonzero(is_control) if annotated else np.arange(adata.n_obs)
