@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -123,7 +124,7 @@ def check_anndata(adata: AnnData, name: str = "adata") -> None:
     """
     if isinstance(adata, AnnData):
         return
-    if hasattr(adata, "mod"):  # MuData, without importing mudata
+    if isinstance(getattr(adata, "mod", None), Mapping):  # MuData, without importing mudata; a DataFrame has a `mod` too
         modalities = list(adata.mod)
         raise TypeError(
             f"`{name}` is a {type(adata).__name__} with the modalities {modalities}: pass one of them, "

@@ -9,14 +9,15 @@ from anndata import AnnData
 
 from scgenot.data.read import check_anndata
 
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+# a minus counts where it begins a word: "day -1" is before day 0, "day-1" is day 1
+_NUMBER = re.compile(r"(?:(?<!\S)-)?\d+(?:\.\d+)?")
 
 
 def read_times(adata: AnnData, time_key: str) -> np.ndarray:
     """Read the time of each cell as a number.
 
     Numbers stay what they are. Of text, such as `"day 2"` or `"E8.5"`, the one number in it counts. Ordered categories
-    without numbers are 0, 1, 2, ... in their order.
+    that are not all read so, or whose numbers do not rise with their order, are 0, 1, 2, ... in their order.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def label_times(column: pd.Series, time_key: str) -> dict[object, float]:
         return found
     if ordered:
         return {label: float(position) for position, label in enumerate(labels)}
-    problem = f"no single number in {unread[:5]}" if unread else "two labels stand for one time"
+    problem = f"no single number in {list(map(str, unread[:5]))}" if unread else "two labels stand for one time"
     raise ValueError(
         f"`time_key={time_key!r}` cannot be read as times: {problem}. Use numbers, or an ordered category: "
         f"adata.obs[{time_key!r}] = pd.Categorical(adata.obs[{time_key!r}], categories=[...], ordered=True)."
@@ -114,4 +115,4 @@ def find_time(wanted: float | str, known: Sequence[float], labels: Sequence[str]
     near = [] if value is None else [time for time in known if np.isclose(time, value)]
     if not near:
         raise ValueError(f"`{argument}={wanted!r}` is not among the sampled times {list(labels)}.")
-    return float(near[0])
+    return float(min(near, key=lambda time: abs(time - value)))
