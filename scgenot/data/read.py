@@ -124,7 +124,8 @@ def check_anndata(adata: AnnData, name: str = "adata") -> None:
     """
     if isinstance(adata, AnnData):
         return
-    if isinstance(getattr(adata, "mod", None), Mapping):  # MuData, without importing mudata; a DataFrame has a `mod` too
+    # MuData, without importing mudata; the `mod` of a DataFrame is a method
+    if isinstance(getattr(adata, "mod", None), Mapping):
         modalities = list(adata.mod)
         raise TypeError(
             f"`{name}` is a {type(adata).__name__} with the modalities {modalities}: pass one of them, "

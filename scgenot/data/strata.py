@@ -52,25 +52,31 @@ def read_strata(adata: AnnData, covariates: Sequence[str]) -> np.ndarray:
 
     Raises
     ------
+    TypeError
+        When `covariates` is text.
     KeyError
         When a column is not there.
     ValueError
         When a value is missing.
     """
-    if isinstance(covariates, str):
-        raise TypeError(
-            f"`covariates={covariates!r}` is text: give a list of columns of obs, such as [{covariates!r}]."
-        )
-    strata = np.full(adata.n_obs, "", dtype=object)
+    check_list(covariates, "covariates")
+    columns = []
     for key in covariates:
         if key not in adata.obs:
             raise KeyError(f"`covariates` names {key!r}, which is not in obs; found {list(adata.obs)}.")
         missing = int(pd.isna(adata.obs[key]).sum())
         if missing:
             raise ValueError(f"`covariates` names {key!r}, which is missing in {missing} of {adata.n_obs} cells.")
-        values = adata.obs[key].astype(str).to_numpy(dtype=object)
-        strata = values if key == covariates[0] else strata + " | " + values
-    return strata
+        columns.append(adata.obs[key].astype(str))
+    if not columns:
+        return np.full(adata.n_obs, "", dtype=object)
+    return np.array([" | ".join(values) for values in zip(*columns, strict=True)], dtype=object)
+
+
+def check_list(keys: Sequence[str], argument: str) -> None:
+    """Raise a TypeError when a list of columns is the name of one, which is a sequence of letters."""
+    if isinstance(keys, str):
+        raise TypeError(f"`{argument}={keys!r}` is text: give a list of columns of obs, such as [{keys!r}].")
 
 
 def split(
@@ -119,6 +125,6 @@ def split(
     if not parts:
         raise ValueError(
             f"{name}: no stratum of `covariates` has {min_cells} cells on both sides, nor have all together: "
-            "use fewer covariates."
+            "use fewer covariates, or drop these cells."
         )
     return parts
