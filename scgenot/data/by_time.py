@@ -51,7 +51,7 @@ def by_time(
         When a column or representation is not there.
     ValueError
         When there is one time point only, a pair is not of two sampled times in order, a time has one cell, a rate is
-        missing, or names of cells are not unique.
+        missing, a stratum too small for all cells of a pair, or names of cells are not unique.
     """
     times = read_times(adata, time_key)
     if not adata.obs_names.is_unique:
@@ -87,20 +87,27 @@ def choose_steps(times: np.ndarray, column, time_key: str, pairs: Sequence[tuple
     """Return earlier and later time of each pair, checked."""
     known, counts = np.unique(times, return_counts=True)
     if len(known) < 2:
-        raise ValueError(f"`time_key={time_key!r}` has one time point only, {known[0]:g}: a course needs two or more.")
-    if pairs is None:
-        steps = list(pairwise(known.tolist()))
-    else:
-        labels = time_labels(times, column)
-        steps = [tuple(find_time(time, known.tolist(), labels, "pairs") for time in pair) for pair in pairs]
-        wrong = [step for step in steps if len(step) != 2 or step[0] >= step[1]]
-        if wrong or not steps:
-            raise ValueError(f"`pairs` must be (earlier, later) times; found {wrong or 'none'}.")
-    few = {float(time): int(n) for time, n in zip(known, counts, strict=True) if n < 2}
+        raise ValueError(f"`time_key={time_key!r}` has the times {known.tolist()} only: a course needs two or more.")
+    steps = list(pairwise(known.tolist()))
+    if pairs is not None:
+        steps = find_steps(pairs, known.tolist(), time_labels(times, column))
+    few = set(known[counts < 2].tolist())
     used = sorted({time for step in steps for time in step if time in few})
     if used:
         raise ValueError(f"`time_key={time_key!r}` has a single cell at {used}: drop that time or choose `pairs`.")
     return steps
+
+
+def find_steps(pairs: Sequence[tuple], known: list[float], labels: list[str]) -> list[tuple[float, float]]:
+    """Return the times that pairs of numbers or labels mean, each pair once."""
+    wrong = [pair for pair in pairs if np.ndim(pair) != 1 or len(pair) != 2]
+    if wrong or len(pairs) == 0:
+        raise ValueError(f"`pairs` must be a list of (earlier, later) times; found {wrong or 'none'}.")
+    steps = [tuple(find_time(time, known, labels, "pairs") for time in pair) for pair in pairs]
+    wrong = [step for step in steps if step[0] >= step[1]]
+    if wrong:
+        raise ValueError(f"`pairs` must be (earlier, later) times; found {wrong}.")
+    return list(dict.fromkeys(steps))
 
 
 def read_rates(adata: AnnData, growth_key: str | None) -> np.ndarray | None:
