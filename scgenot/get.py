@@ -33,10 +33,7 @@ def model(adata: AnnData, key: str = "genot") -> "Genot":
     KeyError
         When there is no such fit.
     """
-    from scgenot.model import Genot
-
-    stored = fit_entry(adata, key)[MODEL]
-    return Genot.from_arrays(json.loads(stored["config"]), stored["weights"])
+    return stored_model(fit_entry(adata, key))
 
 
 def params(adata: AnnData, key: str = "genot") -> dict:
@@ -68,6 +65,14 @@ def fit_entry(adata: AnnData, key: str) -> dict:
         return entry
     fits = [name for name, value in adata.uns.items() if isinstance(value, dict) and MODEL in value]
     raise KeyError(f"`key`={key!r} names no fit in uns; found {fits}. Run one of `sg.tl.fit_*` first, or pass `model`.")
+
+
+def stored_model(entry: dict) -> "Genot":
+    """Make the model of a fit from what is in `uns[key]`."""
+    from scgenot.model import Genot
+
+    stored = entry[MODEL]
+    return Genot.from_arrays(json.loads(stored["config"]), stored["weights"])
 
 
 def resolve_model(adata: AnnData, source: "Genot | AnnData | str | PathLike | None", key: str) -> tuple["Genot", dict]:

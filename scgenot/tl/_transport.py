@@ -1,0 +1,272 @@
+"""Descendants and ancestors of observed cells, by the coupling or by the model."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from anndata import AnnData
+from scipy import sparse
+from sklearn.neighbors import NearestNeighbors
+
+from scgenot import get
+from scgenot._keys import COUPLINGS, PAIRS
+from scgenot._rng import Rng, numpy_rng, seed_of
+from scgenot.data.by_time import time_condition
+from scgenot.data.course import Course, read_course
+from scgenot.data.read import check_anndata, representation
+from scgenot.model import Genot
+from scgenot.ot import Coupling
+from scgenot.ot.store import from_arrays
+from scgenot.tl._fit import best_device
+
+logger = logging.getLogger("scgenot")
+
+Method = Literal["coupling", "model"]
+# positions of source and of target cells, and their rows and columns of K
+Block = tuple[np.ndarray, np.ndarray, np.ndarray | sparse.csr_matrix]
+
+# observed cells that a draw of the model is shared among
+N_NEIGHBORS = 5
+# share of a draw for a target cell that no draw meets: nothing as a descendant, enough to have an ancestor
+HARDLY = 1e-6
+
+
+@dataclass(frozen=True)
+class Step:
+    """Transport between two times, `K_ij`: how many descendants of source cell i are target cell j, in the mean.
+
+    Row sums of K have mean 1 over the source cells of the fit. Arrays have a row for each cell of the AnnData, shape
+    `(n_cells,)` or `(n_cells, k)`; only those of the side that is asked for are read, and what is returned is 0 in all
+    others.
+
+    Parameters
+    ----------
+    n_cells
+        Cells of the AnnData.
+    source, target
+        Positions of the cells at the earlier and at the later time.
+    blocks
+        Yields parts of K.
+    """
+
+    n_cells: int
+    source: np.ndarray
+    target: np.ndarray
+    blocks: Callable[[], Iterator[Block]]
+
+    def expect(self, values: np.ndarray) -> np.ndarray:
+        """Sum values of target cells over the descendants of each source cell, `K v`."""
+        out = np.zeros(values.shape)
+        for rows, columns, part in self.blocks():
+            out[rows] += part @ values[columns]
+        return out
+
+    def push(self, mass: np.ndarray) -> np.ndarray:
+        """Move mass of source cells to their descendants, `K' w`."""
+        out = np.zeros(mass.shape)
+        for rows, columns, part in self.blocks():
+            out[columns] += part.T @ mass[rows]
+        return out
+
+    def pull(self, mass: np.ndarray) -> np.ndarray:
+        """Move mass of target cells to their ancestors, `sum_j K_ij / K_.j w_j`."""
+        return self.expect((mass.T * self.per_received).T)
+
+    def inherit(self, values: np.ndarray) -> np.ndarray:
+        """Average values of source cells over the ancestors of each target cell, `sum_i v_i K_ij / K_.j`."""
+        return (self.push(values).T * self.per_received).T
+
+    @cached_property
+    def per_received(self) -> np.ndarray:
+        """1 over the column sums of K, shape `(n_cells,)`; 0 for cells that receive nothing."""
+        received = self.push(np.ones(self.n_cells))
+        return np.divide(1.0, received, out=np.zeros(self.n_cells), where=received > 0)
+
+
+@dataclass(frozen=True)
+class Transport:
+    """What makes the steps of a fit.
+
+    Parameters
+    ----------
+    adata
+        Cells.
+    course
+        The fit, seen from them.
+    method
+        "coupling": between cells of the fit; "model": between all cells at the times of the fit.
+    n_samples, seed, device
+        Draws per cell of the model, their seed, and where to compute.
+    """
+
+    adata: AnnData
+    course: Course
+    method: Method
+    n_samples: int
+    seed: int
+    device: str | None
+
+    @cached_property
+    def cells(self) -> np.ndarray:
+        """Cells in the representation of the fit, shape `(n_cells, p)`."""
+        params = self.course.params
+        return representation(self.adata, params.get("use_rep"), layer=params.get("layer"))
+
+    @cached_property
+    def model(self) -> Genot:
+        """The model of the fit."""
+        return get.stored_model(self.course.entry).to(self.device or best_device())
+
+    def at(self, time: float) -> np.ndarray:
+        """Positions of the cells at a time."""
+        cells = np.flatnonzero(self.course.times == time)
+        if not len(cells):
+            raise ValueError(f"no cell of `adata` is at {time:g}, a time of the fit: keep some to ask the model.")
+        return cells
+
+    def step(self, earlier: float, later: float) -> Step:
+        """Make the transport of one fitted step."""
+        return (coupled if self.method == "coupling" else generated)(self, earlier, later)
+
+    def draws(self, source: np.ndarray, earlier: float, later: float) -> tuple[np.ndarray, np.ndarray]:
+        """Draw descendants of some cells, shape `(n, n_samples, p)`, and tell how many they have, mean 1."""
+        sampled, cells = self.course.sampled, self.cells[source]
+        condition = time_condition(sampled, earlier, later)
+        # noise of its own for each step, the same whatever was asked for before
+        rng = numpy_rng([self.seed, *np.searchsorted(sampled, [earlier, later])])
+        draws = self.model.sample(cells, condition, n_samples=self.n_samples, rng=rng).numpy()
+        growth = self.model.growth(cells, condition).double().numpy()
+        return draws, growth / growth.mean()
+
+
+def open_transport(
+    adata: AnnData, key: str, method: Method, *, n_samples: int = 32, rng: Rng = 0, device: str | None = None
+) -> Transport:
+    """Look up the fit of a time course, and check what every question about it takes."""
+    check_anndata(adata)
+    if method not in ("coupling", "model"):
+        raise ValueError(f"`method={method!r}` must be 'coupling' or 'model'.")
+    if n_samples < 1:
+        raise ValueError(f"`n_samples` is {n_samples}: at least 1 draw per cell is needed.")
+    course = read_course(adata, get.fit_entry(adata, key), key)
+    return Transport(adata, course, method, n_samples, seed_of(rng), device)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The coupling of one stratum, as far as its cells are there.
+
+    Parameters
+    ----------
+    plan
+        The coupling of the source cells that are there to all target cells, or its joint mass.
+    source
+        Positions of the source cells that are there.
+    target
+        Positions of the target cells; -1 for those that are not there.
+    n_source
+        Source cells of the fit.
+    mass
+        Total mass at the fit.
+    """
+
+    plan: Coupling | sparse.csr_matrix
+    source: np.ndarray
+    target: np.ndarray
+    n_source: int
+    mass: float
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield parts of `K = n P / mass`."""
+        kept, scale = np.flatnonzero(self.target >= 0), self.n_source / self.mass
+        if sparse.issparse(self.plan):
+            yield self.source, self.target[kept], scale * self.plan[:, kept]
+            return
+        for rows, mass in self.plan.mass_blocks():
+            yield self.source[rows], self.target[kept], scale * mass.cpu().double().numpy()[:, kept]
+
+
+def read_parts(transport: Transport, earlier: float, later: float) -> list[Part]:
+    """Rebuild the couplings of a step, one a stratum, without those that have lost their source or target cells."""
+    course, parts, n_gone = transport.course, [], 0
+    for row in course.rows(earlier, later):
+        stored = course.entry[COUPLINGS][str(row)]
+        source, target = (course.positions(row, side) for side in ("source", "target"))
+        there = np.flatnonzero(source >= 0)
+        n_gone += int((source < 0).sum() + (target < 0).sum())
+        if not len(there) or (target < 0).all():
+            continue
+        source, n_source = source[there], len(source)
+        if "plan" in stored:
+            plan = sparse.csr_matrix(stored["plan"])
+            parts.append(Part(plan[there], source, target, n_source, float(plan.sum())))
+            continue
+        weights = stored["source_weights"][there]
+        plan = from_arrays(stored["dual"], transport.cells[source], weights, device=transport.device)
+        mass = 1.0 if set(plan.tau) == {1.0} else float(course.entry[PAIRS]["mass"].iloc[row])
+        parts.append(Part(plan, source, target, n_source, mass))
+    if not parts:
+        raise ValueError(
+            f"no cells of the fit are left on both sides of the step {earlier:g} to {later:g}: keep them in `adata`, "
+            "or ask with `method='model'`."
+        )
+    if n_gone:
+        logger.info("%g to %g: %d cells of the fit are not in `adata` and left out.", earlier, later, n_gone)
+    return parts
+
+
+def coupled(transport: Transport, earlier: float, later: float) -> Step:
+    """Transport by the couplings of a step; strata are blocks of K."""
+    parts = read_parts(transport, earlier, later)
+    target = np.concatenate([part.target for part in parts])
+    return Step(
+        n_cells=transport.adata.n_obs,
+        source=np.concatenate([part.source for part in parts]),
+        target=target[target >= 0],
+        blocks=lambda: (block for part in parts for block in part.blocks()),
+    )
+
+
+def generated(transport: Transport, earlier: float, later: float) -> Step:
+    """Transport by the model: each draw is shared among the observed target cells nearest to it."""
+    source = transport.at(earlier)
+    draws, growth = transport.draws(source, earlier, later)
+    return observed(transport, source, later, draws, growth)
+
+
+def observed(transport: Transport, source: np.ndarray, later: float, draws: np.ndarray, growth: np.ndarray) -> Step:
+    """Transport by draws of some source cells, `growth` descendants each."""
+    target = transport.at(later)
+    part = (sparse.diags_array(growth) @ share(draws, transport.cells[target])).tocsr()
+    return Step(transport.adata.n_obs, source, target, lambda: iter([(source, target, part)]))
+
+
+def share(draws: np.ndarray, cells: np.ndarray) -> sparse.csr_matrix:
+    """Share draws among the observed cells nearest to them.
+
+    Parameters
+    ----------
+    draws
+        Draws for each source cell, shape `(n, n_samples, p)`.
+    cells
+        Observed target cells, shape `(m, p)`.
+
+    Returns
+    -------
+    Weights, shape `(n, m)`, rows summing to 1. A cell that no draw meets has a vanishing weight for the source of its
+    nearest draw, so that it has an ancestor.
+    """
+    n, n_samples, p = draws.shape
+    draws, k = draws.reshape(-1, p), min(N_NEIGHBORS, len(cells))
+    nearest = NearestNeighbors(n_neighbors=k).fit(cells).kneighbors(draws, return_distance=False)
+    rows, columns = np.repeat(np.arange(n), n_samples * k), nearest.ravel()
+    weights = np.full(len(rows), 1 / (n_samples * k))
+    missed = np.setdiff1d(np.arange(len(cells)), columns)
+    if len(missed):
+        closest = NearestNeighbors(n_neighbors=1).fit(draws).kneighbors(cells[missed], return_distance=False)[:, 0]
+        rows, columns = np.append(rows, closest // n_samples), np.append(columns, missed)
+        weights = np.append(weights, np.full(len(missed), HARDLY / n_samples))
+    return sparse.coo_matrix((weights, (rows, columns)), shape=(n, len(cells))).tocsr()
