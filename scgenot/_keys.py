@@ -44,6 +44,39 @@ class Keys:
         """`obsm` (two AnnData) or `obsp` (one): sparse joint mass, rows source, columns target."""
         return f"{self.key}_coupling"
 
+    @property
+    def push(self) -> str:
+        """`obs`: distribution of the descendants of a set of cells."""
+        return f"{self.key}_push"
+
+    @property
+    def pull(self) -> str:
+        """`obs`: distribution of the ancestors of a set of cells."""
+        return f"{self.key}_pull"
+
+    @property
+    def fate(self) -> str:
+        """`obsm`: share of each terminal group among a cell's descendants."""
+        return f"{self.key}_fate"
+
+    @property
+    def fate_entropy(self) -> str:
+        """`obs`: how open a cell's fate is."""
+        return f"{self.key}_fate_entropy"
+
+    @property
+    def velocity(self) -> str:
+        """`obsm`: expected displacement per unit of time, in the representation."""
+        return f"{self.key}_velocity"
+
+    def velocity_in(self, basis: str) -> str:
+        """`obsm`: the same in a basis such as `umap`."""
+        return f"{self.velocity}_{basis}"
+
+    def annotated(self, column: str) -> str:
+        """`obs`: a column carried across time."""
+        return f"{self.key}_annotated_{column}"
+
 
 # entries of uns[key]
 PARAMS = "params"
@@ -61,3 +94,4 @@ USUAL_REPS = ("X_pca", "X_lsi", "X_clr")
 
 # entries of uns[embedding key]
 EMBEDDING = "embedding"
+VALUES = "values"  # of what was embedded: whether whole numbers, whether decoded features are never negative

@@ -137,6 +137,23 @@ def write_growth(adata: AnnData, key: str, growth: np.ndarray | None) -> None:
             del adata.obs[slot]
 
 
+def write_slots(adata: AnnData, *, obs: dict | None = None, obsm: dict | None = None) -> None:
+    """Write columns of obs and entries of obsm.
+
+    Parameters
+    ----------
+    adata
+        Cells.
+    obs, obsm
+        What to write, by name.
+    """
+    with writing():
+        for name, values in (obs or {}).items():
+            adata.obs[name] = values
+        for name, values in (obsm or {}).items():
+            adata.obsm[name] = values
+
+
 def write_coupling(adata: AnnData, key: str, mass: sp.csr_matrix, names: np.ndarray) -> None:
     """Write joint mass to `obsm`, and where it is to `uns[key]`.
 

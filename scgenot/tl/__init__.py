@@ -1,22 +1,33 @@
 """Tools: AnnData in, results written back to it."""
 
+from scgenot.tl._annotate import annotate
 from scgenot.tl._coupling import coupling
 from scgenot.tl._embed import embed
+from scgenot.tl._fate import fate
 from scgenot.tl._growth import score_growth
 from scgenot.tl._perturbation import fit_perturbation
 from scgenot.tl._predict import predict
 from scgenot.tl._project import decode, project
+from scgenot.tl._push import pull, push
 from scgenot.tl._trajectory import fit_trajectory
+from scgenot.tl._transition import cell_transition
 from scgenot.tl._translation import fit_translation
+from scgenot.tl._velocity import velocity
 
 __all__ = [
+    "annotate",
+    "cell_transition",
     "coupling",
     "decode",
     "embed",
+    "fate",
     "fit_perturbation",
     "fit_trajectory",
     "fit_translation",
     "predict",
     "project",
+    "pull",
+    "push",
     "score_growth",
+    "velocity",
 ]
