@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot.data.conditions import Conditions, make_tokens, split_name
+from scgenot.data.conditions import Conditions, is_control_name, make_tokens, split_name
 from scgenot.data.read import check_anndata, representation
-from scgenot.data.strata import Linked, read_strata, split
+from scgenot.data.strata import Linked, check_list, read_strata, split
 from scgenot.pair import Pair
 
 logger = logging.getLogger("scgenot")
@@ -50,7 +50,8 @@ def by_perturbation(
     covariates
         Columns of obs within whose strata to pair.
     network_covariates
-        Columns of obs that the network is told too; cells are paired within them as well.
+        Columns of obs that the network is told too; cells are paired within them as well. Of a pooled stratum it is
+        told the mean of a number, and no category.
 
     Returns
     -------
@@ -58,32 +59,39 @@ def by_perturbation(
 
     Raises
     ------
+    TypeError
+        When `adata` is not an AnnData, the embedding not a DataFrame, or a list of columns is text.
     KeyError
         When a column or representation is not there.
     ValueError
-        When there are no control or no treated cells, a perturbation or dose is missing, a control cell has a dose, or
-        the embedding is unfit.
+        When there are no control or no treated cells, a perturbation or dose is missing, a control cell has a dose, the
+        embedding is unfit, or the strata of a perturbation are too small.
     """
-    names, doses, is_control = read_perturbations(adata, perturbation_key, control, dose_key)
+    check_list(covariates, "covariates")
+    check_list(network_covariates, "network_covariates")
+    names, doses, is_control = read_perturbations(adata, perturbation_key, control, dose_key, separator)
     if not adata.obs_names.is_unique:
         raise ValueError("obs names of `adata` are not unique: call `adata.obs_names_make_unique()`.")
     cells = representation(adata, use_rep, layer=layer)
     told = [key for key in network_covariates if key not in covariates]
     strata = read_strata(adata, [*covariates, *told])
+    groups = group_rows(names, doses, is_control)
+    kept = np.concatenate(list(groups.values()))
     conditions = vocabulary(
-        adata, names[~is_control], None if doses is None else doses[~is_control], control, embedding, separator,
-        network_covariates,
-    )  # fmt: skip
-    groups = group_rows(names, doses, is_control, control or "")
-    linked = []
+        adata, names[kept], None if doses is None else doses[kept], control, embedding, separator, network_covariates
+    )
+    if doses is not None:  # the control paired with itself is what tells a network where doses begin
+        groups["" if control is None else str(control), 0.0] = np.flatnonzero(is_control)
+    linked, sources = [], {}
     for (name, dose), target in groups.items():
         label = (name or "control") if doses is None else f"{name or 'control'} {dose:g}"
         for stratum, source, treated in split(strata, np.flatnonzero(is_control), target, name=label):
-            told_values = {key: adata.obs[key].iloc[treated[0]] for key in network_covariates}
+            told_values = shared_values(adata.obs[list(network_covariates)].iloc[np.concatenate([source, treated])])
             pair = Pair(
-                source=cells[source],
+                # one array for all pairs of the same control cells: in training they are kept once
+                source=sources.setdefault(source.tobytes(), cells[source]),
                 target=cells[treated],
-                condition=conditions.encode(name, None if doses is None else dose, told_values),
+                condition=conditions.encode(name, dose, told_values),
                 name=f"{label}, {stratum}" if stratum else label,
             )
             labels = {
@@ -96,9 +104,12 @@ def by_perturbation(
 
 
 def read_perturbations(
-    adata: AnnData, perturbation_key: str, control: str | None, dose_key: str | None
+    adata: AnnData, perturbation_key: str, control: str | None, dose_key: str | None, separator: str | None = "+"
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Read the perturbation and dose of each cell, and which cells are control; checked."""
+    """Read the perturbation and dose of each cell, and which cells are control; checked.
+
+    Names of one combination, such as "A+B", "B+A" and "A+control+B", become the first of them in the alphabet.
+    """
     check_anndata(adata)
     for argument, key in (("perturbation_key", perturbation_key), ("dose_key", dose_key)):
         if key is not None and key not in adata.obs:
@@ -109,7 +120,10 @@ def read_perturbations(
             f"`perturbation_key={perturbation_key!r}` is missing in {column.isna().sum()} cells: drop them."
         )
     names = column.astype(str).to_numpy(dtype=object)
-    is_control = names == str(control) if control is not None else np.zeros(len(names), dtype=bool)
+    parts = {name: frozenset(split_name(name, separator, control)) for name in sorted(set(names))}
+    first = {found: name for name, found in reversed(parts.items())}
+    is_control = np.array([is_control_name(name, separator, control) for name in names], dtype=bool)
+    names = np.array([first[parts[name]] for name in names], dtype=object)
     doses = None
     if dose_key is not None:
         doses = read_doses(adata, dose_key, is_control)
@@ -155,6 +169,8 @@ def vocabulary(
     """Return the vocabulary of the treated cells' names and doses."""
     combinations = [split_name(name, separator, control) for name in sorted(set(names))]
     known = sorted(set(chain.from_iterable(combinations)))
+    if min(map(len, combinations)) == 0:
+        raise ValueError("A treated cell has a perturbation without a name: give it one, or a dose of 0.")
     categories, numbers = {}, {}
     for key in network_covariates:
         column = adata.obs[key]
@@ -163,7 +179,7 @@ def vocabulary(
         else:
             categories[key] = sorted(column.astype(str).unique())
     return Conditions(
-        control=control,
+        control=None if control is None else str(control),
         tokens=make_tokens(known, embedding),
         known=known,
         n_slots=max(map(len, combinations)),
@@ -175,12 +191,9 @@ def vocabulary(
 
 
 def group_rows(
-    names: np.ndarray, doses: np.ndarray | None, is_control: np.ndarray, control: str
+    names: np.ndarray, doses: np.ndarray | None, is_control: np.ndarray
 ) -> dict[tuple[str, float | None], np.ndarray]:
-    """Return the positions of the cells of each perturbation and dose; with doses the control is one, at dose 0.
-
-    The control paired with itself is what tells a network where doses begin.
-    """
+    """Return the positions of the treated cells of each perturbation and dose."""
     levels = np.ones(len(names)) if doses is None else doses
     treated = pd.DataFrame({"name": names, "dose": levels})[~is_control]
     rows = np.flatnonzero(~is_control)
@@ -192,6 +205,15 @@ def group_rows(
         groups[str(name), None if doses is None else float(dose)] = rows[found]
     if not groups:
         raise ValueError("No perturbation has 2 cells or more: there is no response to learn.")
-    if doses is not None:
-        groups[control, 0.0] = np.flatnonzero(is_control)
     return groups
+
+
+def shared_values(table: pd.DataFrame) -> dict[str, object]:
+    """Return what cells have in common: the value where it is one, the mean of several numbers."""
+    values = {}
+    for key, column in table.items():
+        if column.nunique() == 1:
+            values[key] = column.iloc[0]
+        elif column.dtype.kind in "iuf":
+            values[key] = float(column.mean())
+    return values

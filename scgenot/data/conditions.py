@@ -69,7 +69,7 @@ class Conditions:
         dose
             Dose, in the units of the fit; None for the largest.
         covariates
-            Value of each covariate; a category that was not seen in the fit is none of them.
+            Value of each covariate; a category that was not seen in the fit, or is not given, is none of them.
 
         Returns
         -------
@@ -80,7 +80,7 @@ class Conditions:
         KeyError
             When a perturbation has no token; lists the known ones.
         ValueError
-            When a dose is negative or missing, or the combination has too many parts.
+            When a dose is negative or missing, a numeric covariate is no number, or the combination has too many parts.
         """
         slots = np.zeros((self.n_slots, 1 + self.tokens.shape[1]))
         strength = self.strength(dose)
@@ -112,8 +112,11 @@ class Conditions:
         return int(self.tokens.index.get_loc(part))
 
     def _encode_covariates(self, covariates: Mapping[str, object]) -> np.ndarray:
-        numbers = [(float(covariates[key]) - mean) / std for key, (mean, std) in self.numbers.items()]
-        flags = [[str(covariates.get(key)) == kind for kind in kinds] for key, kinds in self.categories.items()]
+        numbers = [(read_number(covariates, key) - mean) / std for key, (mean, std) in self.numbers.items()]
+        flags = [
+            [key in covariates and str(covariates[key]) == kind for kind in kinds]
+            for key, kinds in self.categories.items()
+        ]
         return np.array([*numbers, *chain.from_iterable(flags)], dtype=float)
 
     def to_dict(self) -> dict:
@@ -151,10 +154,27 @@ class Conditions:
         )
 
 
+def read_number(covariates: Mapping[str, object], key: str) -> float:
+    """Return a numeric covariate, or raise a ValueError that names it."""
+    try:
+        value = float(covariates[key])
+    except (KeyError, TypeError, ValueError):
+        value = np.nan
+    if not np.isfinite(value):
+        raise ValueError(f"The covariate {key!r} must be a number, as in the fit; found {covariates.get(key)!r}.")
+    return value
+
+
 def split_name(name: str, separator: str | None, control: str | None) -> list[str]:
-    """Return the parts of a combination; the control is no part."""
-    parts = [name] if separator is None else [part.strip() for part in str(name).split(separator)]
-    return [part for part in parts if part and part != control]
+    """Return the parts of a combination, each once; the control is no part."""
+    name, control = str(name), "" if control is None else str(control)
+    parts = [name] if separator is None or name == control else [part.strip() for part in name.split(separator)]
+    return [part for part in dict.fromkeys(parts) if part not in ("", control)]
+
+
+def is_control_name(name: str, separator: str | None, control: str | None) -> bool:
+    """Whether a name says control, and nothing besides."""
+    return control is not None and bool(str(name)) and not split_name(name, separator, control)
 
 
 def make_tokens(known: Sequence[str], embedding: pd.DataFrame | None) -> pd.DataFrame:
@@ -176,7 +196,7 @@ def make_tokens(known: Sequence[str], embedding: pd.DataFrame | None) -> pd.Data
     TypeError
         When the embedding is not a DataFrame.
     ValueError
-        When it lacks a perturbation of the fit, has one twice or is not finite.
+        When it lacks a perturbation of the fit, has one twice, or is not of finite numbers.
     """
     if embedding is None:
         return pd.DataFrame(np.eye(len(known)), index=list(known))
@@ -188,11 +208,13 @@ def make_tokens(known: Sequence[str], embedding: pd.DataFrame | None) -> pd.Data
         raise ValueError(f"`embedding` has no row for {lacking}; its index has {list(rows.index[:5])} ... .")
     if not rows.index.is_unique:
         raise ValueError(f"`embedding` has several rows for {list(rows.index[rows.index.duplicated()][:5])}.")
-    values = rows.to_numpy(dtype=float)
+    if not all(kind.kind in "biuf" for kind in rows.dtypes):
+        raise ValueError(f"`embedding` must be numbers; found {sorted({str(kind) for kind in rows.dtypes})}.")
+    values = rows.to_numpy(dtype=float, na_value=np.nan)
     if not np.isfinite(values).all():
         raise ValueError(
             f"`embedding` has NaN or infinite values for {list(rows.index[~np.isfinite(values).all(1)][:5])}."
         )
-    seen = rows.loc[list(known)].to_numpy(dtype=float)
+    seen = values[rows.index.get_indexer(list(known))]
     spread = seen.std(0)
     return pd.DataFrame((values - seen.mean(0)) / np.where(spread > 0, spread, 1), index=rows.index)

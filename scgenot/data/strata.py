@@ -114,13 +114,14 @@ def split(
     parts = [(label, *(cells[strata[cells] == label] for cells in sides)) for label in sorted(enough)]
     rest = [cells[[label not in enough for label in strata[cells]]] for cells in sides]
     labels = sorted({str(label) for cells in rest for label in strata[cells]})
+    shown = [*labels[:5], *(["..."] if len(labels) > 5 else [])]
     if min(map(len, rest)) >= min_cells:
-        logger.info("%s: strata %s have under %d cells on a side and are pooled.", name, labels, min_cells)
+        logger.info("%s: strata %s have under %d cells on a side and are pooled.", name, shown, min_cells)
         parts.append(("pooled", *rest))
     elif labels:
         logger.warning(
             "%s: %d source and %d target cells of the strata %s are left out, under %d on a side.",
-            *(name, *map(len, rest), labels, min_cells),
+            *(name, *map(len, rest), shown, min_cells),
         )
     if not parts:
         raise ValueError(
