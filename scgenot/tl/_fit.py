@@ -94,8 +94,12 @@ def fit_pairs(
             condition_dropout=condition_dropout,
         ).to(device or best_device())
         state = train(model, inputs, couplings, settings, rng=rng, progress=progress)
-        if all(entry is not None for entry in ratios):
-            fit_growth(model, inputs, *zip(*ratios, strict=True), rng=rng)
+        if any(entry is not None for entry in ratios):
+            known = [
+                entry or (torch.ones(len(pair.source)), torch.ones(len(pair.target)))
+                for entry, pair in zip(ratios, pairs, strict=True)
+            ]
+            fit_growth(model, inputs, *zip(*known, strict=True), rng=rng)
     history = pd.DataFrame(state.history).rename(columns={"validation_loss": "validation"})
     return Fit(model, couplings, history, pair_table(pairs, couplings))
 
