@@ -89,6 +89,9 @@ CONFIDENCE = "confidence"
 COUPLING_KEY = "coupling_key"
 COUPLING_NAMES = "coupling_names"  # obs names of the target cells: the coupling's columns
 
+# column of obs of simulated cells: the name of the cell each was made from
+SOURCE_CELL = "source_cell"
+
 # representations looked for when none is named, in this order
 USUAL_REPS = ("X_pca", "X_lsi", "X_clr")
 

@@ -9,6 +9,7 @@ from scgenot.tl._perturbation import fit_perturbation
 from scgenot.tl._predict import predict
 from scgenot.tl._project import decode, project
 from scgenot.tl._push import pull, push
+from scgenot.tl._simulate import simulate
 from scgenot.tl._trajectory import fit_trajectory
 from scgenot.tl._transition import cell_transition
 from scgenot.tl._translation import fit_translation
@@ -29,5 +30,6 @@ __all__ = [
     "pull",
     "push",
     "score_growth",
+    "simulate",
     "velocity",
 ]

@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
-from scgenot.tl._features import Values, clr, depth, inverse_frequency, tfidf
+from scgenot.tl._features import Values, are_whole, clr, depth, inverse_frequency, tfidf
 
 logger = logging.getLogger("scgenot")
 
@@ -33,7 +33,7 @@ def fit_pca(values: Values, n_components: int | None, seed: int, label: str, *, 
     """Principal components; warns of what looks like raw counts."""
     n_cells, n_features = values.shape
     stored = values.data if sparse.issparse(values) else values
-    if stored.size and stored.min() >= 0 and stored.max() > 10 and not (stored % 1).any():
+    if stored.size and stored.min() >= 0 and stored.max() > 10 and are_whole(values):
         # log-normalised values are not whole numbers, and few exceed 10
         warnings.warn(
             f"{label} looks like raw counts: run `sc.pp.normalize_total` and `sc.pp.log1p` before `method='pca'`.",

@@ -6,11 +6,11 @@ from typing import Literal
 import numpy as np
 from anndata import AnnData, ImplicitModificationWarning
 
-from scgenot._keys import EMBEDDING, PARAMS
+from scgenot._keys import EMBEDDING, PARAMS, VALUES
 from scgenot._rng import Rng, seed_of
 from scgenot.data.read import check_anndata, layer_label
 from scgenot.tl._components import fit_clr, fit_lsi, fit_pca
-from scgenot.tl._features import check_counts, read_features
+from scgenot.tl._features import are_whole, check_counts, read_features
 
 
 def embed(
@@ -83,6 +83,8 @@ def embed(
         None of it for `"clr"` with all columns.
     `.uns['{key}']['embedding']`
         Arrays `features`, `offset`, `loadings`, for `"lsi"` `idf`, and `scale` when asked for.
+    `.uns['{key}']['values']`
+        `whole`, whether all values were whole numbers; `nonnegative`, whether what is decoded should not be negative.
     `.uns['{key}']['params']`
         The arguments.
     `.uns['{key}']['variance']`, `['variance_ratio']`
@@ -128,6 +130,8 @@ def embed(
     else:
         fit = fit_pca if method == "pca" else fit_clr
         coordinates, embedding, extra = fit(values, n_components, seed, label, scale=scale)
+    # TF-IDF is never negative, a centred log ratio may be
+    kind = {"whole": are_whole(values), "nonnegative": method == "lsi" or (method == "pca" and values.min() >= 0)}
     embedding["features"] = np.asarray(adata.var_names[used], dtype=str)
     params = {"method": method, "n_components": coordinates.shape[1], "l2": l2, "scale": scale}
     params |= {"layer": layer} if layer is not None else {}
@@ -139,7 +143,7 @@ def embed(
     with warnings.catch_warnings():  # a view becomes an AnnData of its own when it is written to: that is what is asked
         warnings.simplefilter("ignore", ImplicitModificationWarning)
         adata.obsm[f"X_{key}"] = unit_rows(coordinates) if l2 else coordinates
-    adata.uns[key] = {PARAMS: params, EMBEDDING: embedding, **extra}
+    adata.uns[key] = {PARAMS: params, EMBEDDING: embedding, VALUES: kind, **extra}
     varm_key = "PCs" if key == "pca" else f"{key}_loadings"
     adata.varm.pop(varm_key, None)
     if "loadings" in embedding:

@@ -23,6 +23,12 @@ def read_features(adata: AnnData, layer: str | None, columns: np.ndarray | slice
     return values
 
 
+def are_whole(values: Values) -> bool:
+    """Whether all values are whole numbers, as counts are."""
+    stored = values.data if sparse.issparse(values) else values
+    return not (stored % 1).any()
+
+
 def check_counts(values: Values, method: str, label: str) -> None:
     """Raise when there are negative values, which neither TF-IDF nor CLR can take."""
     if values.min() < 0:

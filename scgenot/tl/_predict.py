@@ -1,17 +1,15 @@
 """Predict target states of source cells, seen in the fit or not."""
 
-from os import PathLike
-
 import numpy as np
 from anndata import AnnData
 
-from scgenot import get
-from scgenot._rng import Rng
-from scgenot.data.read import check_anndata, representation
+from scgenot._rng import Rng, seed_of
+from scgenot.data.read import check_anndata
 from scgenot.data.write import write_prediction
 from scgenot.model import Genot
-from scgenot.tl._fit import best_device
+from scgenot.tl._draws import draw_blocks
 from scgenot.tl._questions import ask
+from scgenot.tl._sources import ModelSource, checked_width, ready_model, source_cells
 
 
 def predict(
@@ -20,7 +18,7 @@ def predict(
     *,
     dose: float | None = None,
     key: str = "genot",
-    model: Genot | AnnData | str | PathLike | None = None,
+    model: ModelSource = None,
     use_rep: str | None = None,
     shared_rep: str | None = None,
     n_samples: int = 32,
@@ -34,8 +32,9 @@ def predict(
     Parameters
     ----------
     adata
-        Source cells; those of the fit, or others with the same representation. Of a time course the cells before the
-        last time, of a screen the control cells (all cells where `obs` does not tell); other cells get NaN.
+        Source cells; those of the fit, or others with the same representation, or with the same features when `model`
+        is an AnnData whose representation :func:`embed` made: they are then placed in it. Of a time course the cells
+        before the last time, of a screen the control cells (all cells where `obs` does not tell); other cells get NaN.
     target
         Of a screen: the perturbation or combination, None where there is one. Of a time course: a time that the source
         cells have a fitted step to, None for the next. Of a translation nothing.
@@ -80,41 +79,37 @@ def predict(
     KeyError
         When there is no such fit, the representation is not there, or the perturbation was not seen.
     ValueError
-        When the representation does not have the dimension that the model was fitted with, `n_samples` is under 2,
-        `target` or `dose` does not fit the task, or no cell is a source.
+        When the representation does not have the dimension that the model was fitted with or is another embedding,
+        features are missing, counts are given where the fit had none, `n_samples` is under 2, `target` or `dose` does
+        not fit the task, or no cell is a source.
     """
     check_anndata(adata)
     if n_samples < 2:
         raise ValueError(f"`n_samples` is {n_samples}: at least 2 draws per cell are needed for a spread.")
-    genot, params = get.resolve_model(adata, model, key)
-    cells = source_cells(adata, params, use_rep=use_rep, shared_rep=shared_rep)
-    if cells.shape[1] != genot.source_dim:
-        raise ValueError(
-            f"`use_rep` gives {cells.shape[1]} columns in `adata`, the model was fitted with {genot.source_dim}: "
-            "project the cells with `sg.tl.project` onto the embedding of the fitted cells."
-        )
+    genot, params, fitted = ready_model(adata, model, key, device)
     question = ask(adata, params, target, dose)
-    cells = cells[question.rows]
-    genot.to(device or best_device())
-    draws = genot.sample(cells, question.condition, n_samples=n_samples, guidance=guidance, rng=rng).numpy()
-    total = float((genot.units.target.std.double() ** 2).sum())
+    cells = source_cells(adata, params, use_rep=use_rep, shared_rep=shared_rep, fitted=fitted)
+    cells = checked_width(cells, genot)[question.rows]
+    sample, mean = (np.empty((len(cells), genot.target_dim), dtype=np.float32) for _ in range(2))
+    uncertainty = np.empty(len(cells), dtype=np.float32)
+    for rows, _, draws in draw_blocks(
+        genot, cells, question.condition, n_samples=n_samples, guidance=guidance, seed=seed_of(rng)
+    ):
+        sample[rows], mean[rows] = draws[:, 0], draws.mean(1)
+        uncertainty[rows] = draws.var(1, ddof=1).sum(1) / total_variance(genot)
     out = adata.copy() if copy else adata
     write_prediction(
         out,
         key,
         question.rows,
-        sample=draws[:, 0],
-        mean=draws.mean(1),
-        uncertainty=draws.var(1, ddof=1).sum(1) / total,
+        sample=sample,
+        mean=mean,
+        uncertainty=uncertainty,
         growth=None if genot.eta is None else genot.growth(cells, question.condition).numpy(),
     )
     return out if copy else None
 
 
-def source_cells(adata: AnnData, params: dict, *, use_rep: str | None, shared_rep: str | None) -> np.ndarray:
-    """Read what the network takes in: the representation, and shared features after it."""
-    cells = representation(adata, use_rep or params.get("use_rep"))
-    shared_rep = shared_rep or params.get("shared_rep")
-    if shared_rep is None:
-        return cells
-    return np.hstack([cells, representation(adata, shared_rep, argument="shared_rep")])
+def total_variance(genot: Genot) -> float:
+    """Variance of all target cells of the fit, added over columns."""
+    return float((genot.units.target.std.double() ** 2).sum())

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData, ImplicitModificationWarning
 
-from scgenot._keys import EMBEDDING, PARAMS
+from scgenot._keys import EMBEDDING, PARAMS, VALUES
 from scgenot.data.read import check_anndata, layer_label
 from scgenot.tl._embed import unit_rows
-from scgenot.tl._features import Values, check_counts, clr, read_features, tfidf
+from scgenot.tl._features import Values, are_whole, check_counts, clr, read_features, tfidf
 
 
 def project(
@@ -56,27 +56,16 @@ def project(
     KeyError
         When `reference` has no such embedding, or the layer is not there.
     ValueError
-        When features of the embedding are missing in `adata`, or its values are unfit (see `embed`).
+        When features of the embedding are missing in `adata`, its values are unfit (see `embed`), or they are whole
+        numbers, such as raw counts, where those that were embedded are not.
     """
-    check_anndata(adata)
+    values = coordinates(adata, reference, key=key, layer=layer)
     stored = _stored(reference, key, "reference")
-    params, embedding = stored[PARAMS], stored[EMBEDDING]
-    columns = _columns(adata, embedding["features"], key)
-    layer = params.get("layer") if layer is None else layer
-    values, label = read_features(adata, layer, columns), f"{layer_label(layer)} of `adata`"
-    if params["method"] != "pca":
-        check_counts(values, params["method"], label)
-    if params["method"] == "lsi":
-        values = tfidf(values, embedding["idf"], label)
-    elif params["method"] == "clr":
-        values = clr(values)
-    values = _coordinates(values, embedding)
-
     if copy:
         adata = adata.to_memory(copy=True) if adata.isbacked else adata.copy()
     with warnings.catch_warnings():  # a view becomes an AnnData of its own when it is written to: that is what is asked
         warnings.simplefilter("ignore", ImplicitModificationWarning)
-        adata.obsm[f"X_{key}"] = unit_rows(values) if params["l2"] else values
+        adata.obsm[f"X_{key}"] = values
     adata.uns[key] = deepcopy(dict(stored))
     return adata if copy else None
 
@@ -137,6 +126,35 @@ def decode(
     return pd.DataFrame(decoded + embedding["offset"][chosen], index=index, columns=names[chosen])
 
 
+def coordinates(adata: AnnData, reference: AnnData, *, key: str, layer: str | None = None) -> np.ndarray:
+    """Return the coordinates of new cells; arguments and errors as of :func:`project`."""
+    check_anndata(adata)
+    stored = _stored(reference, key, "reference")
+    params, embedding = stored[PARAMS], stored[EMBEDDING]
+    columns = feature_columns(adata, embedding["features"], f"`key={key!r}`")
+    layer = params.get("layer") if layer is None else layer
+    values, label = read_features(adata, layer, columns), f"{layer_label(layer)} of `adata`"
+    if params["method"] == "pca":
+        check_no_counts(values, stored, label)
+    else:
+        check_counts(values, params["method"], label)
+    if params["method"] == "lsi":
+        values = tfidf(values, embedding["idf"], label)
+    elif params["method"] == "clr":
+        values = clr(values)
+    values = _coordinates(values, embedding)
+    return unit_rows(values) if params["l2"] else values
+
+
+def check_no_counts(values: Values, stored: dict, label: str) -> None:
+    """Raise when values are whole numbers, and those that were embedded are known not to be."""
+    if are_whole(values) and not stored.get(VALUES, {}).get("whole", True):
+        raise ValueError(
+            f"{label} holds whole numbers, such as raw counts, and the values that were embedded are not whole: "
+            "prepare them alike, with `sc.pp.normalize_total` and `sc.pp.log1p` if those were."
+        )
+
+
 def _coordinates(values: Values, embedding: dict) -> np.ndarray:
     """The linear part of the embedding, `(values - offset) / scale @ loadings`; sparse values are not made dense."""
     offset, scale = embedding["offset"], embedding.get("scale")
@@ -155,14 +173,14 @@ def _stored(adata: AnnData, key: str, name: str) -> dict:
     return adata.uns[key]
 
 
-def _columns(adata: AnnData, features: Sequence[str], key: str) -> np.ndarray:
-    """Positions in `adata` of the features of an embedding."""
+def feature_columns(adata: AnnData, features: Sequence[str], of: str) -> np.ndarray:
+    """Positions in `adata` of the features of an embedding or fit."""
     if not adata.var_names.is_unique:
         raise ValueError("var names of `adata` are not unique: call `adata.var_names_make_unique()`.")
     columns = adata.var_names.get_indexer(features)
     if (missing := np.asarray(features)[columns < 0]).size:
         raise ValueError(
-            f"`adata` lacks {len(missing)} of {len(features)} features of `key={key!r}`: {_some(missing)}."
+            f"`adata` lacks {len(missing)} of {len(features)} features of {of}: {_some(missing)}."
         )
     return columns
 

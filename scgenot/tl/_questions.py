@@ -1,13 +1,14 @@
 """What a model is asked: which cells are sources, and under which condition."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from anndata import AnnData
 
 from scgenot.data.by_time import time_condition
-from scgenot.data.conditions import Conditions
-from scgenot.data.times import find_time, read_times
+from scgenot.data.conditions import Conditions, is_control_name
+from scgenot.data.course import fitted_times
+from scgenot.data.times import find_time
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,16 @@ class Question:
         Positions of the source cells, shape `(n,)`.
     condition
         Their conditions, shape `(n, c)`; None when the model takes none.
+    answer
+        What the target cells are, by column of `obs`: perturbation and dose, or time; one value for all or each.
+    name
+        The same in short, for names of cells.
     """
 
     rows: np.ndarray
     condition: np.ndarray | None
+    answer: dict[str, object] = field(default_factory=dict)
+    name: str = "target"
 
 
 def ask(adata: AnnData, params: dict, target: str | float | None, dose: float | None) -> Question:
@@ -63,21 +70,28 @@ def ask(adata: AnnData, params: dict, target: str | float | None, dose: float | 
 
 def ask_time(adata: AnnData, params: dict, target: str | float | None) -> Question:
     """Each cell at the source time of a fitted step; the first of its steps, or the one to `target`."""
-    times, known = read_times(adata, params["time_key"]), np.asarray(params["times"], dtype=float)
+    if params["time_key"] not in adata.obs:
+        raise KeyError(f"{params['time_key']!r}, the time of the fit, is not in obs; found {list(adata.obs)}.")
+    times, known = fitted_times(adata.obs[params["time_key"]], params), np.asarray(params["times"], dtype=float)
     steps = [tuple(map(float, step)) for step in params["steps"]]
     if target is not None:
         later = find_time(target, known.tolist(), params["time_labels"], "target")
         steps = [step for step in steps if step[1] == later]
-    condition = np.full((adata.n_obs, 2), np.nan)
+    condition, reached = np.full((adata.n_obs, 2), np.nan), np.full(adata.n_obs, np.nan)
     for earlier, later in reversed(steps):
         condition[times == earlier] = time_condition(known, earlier, later)
+        reached[times == earlier] = later
     rows = np.flatnonzero(np.isfinite(condition[:, 0]))
     if len(rows) == 0:
         raise ValueError(
             f"No cell of `adata` is at the source time of a fitted step{'' if target is None else f' to {target}'}: "
-            f"the fit has {params['steps']}, the cells are at {np.unique(times).tolist()}."
+            f"the fit has {np.asarray(params['steps']).tolist()}, the cells are at "
+            f"{adata.obs[params['time_key']].unique().tolist()}."
         )
-    return Question(rows, condition[rows])
+    answer = reached[rows]
+    if adata.obs[params["time_key"]].dtype.kind not in "iuf":
+        answer = np.asarray(params["time_labels"], dtype=object)[np.searchsorted(known, answer)]
+    return Question(rows, condition[rows], {params["time_key"]: answer}, "later" if target is None else str(target))
 
 
 def ask_perturbation(adata: AnnData, params: dict, target: str | None, dose: float | None) -> Question:
@@ -87,27 +101,33 @@ def ask_perturbation(adata: AnnData, params: dict, target: str | None, dose: flo
         if len(conditions.known) > 1 or conditions.n_slots > 1:
             raise ValueError(f"`target` is needed: which of {conditions.known}, or a combination of them?")
         target = conditions.known[0]
-    rows = control_rows(adata, params)
+    rows = control_rows(adata, params, conditions.separator)
+    answer, label = {params["perturbation_key"]: str(target)}, str(target)
+    if conditions.doses is not None:
+        answer[params["dose_key"]] = conditions.doses[1] if dose is None else float(dose)
+        label += f"_{answer[params['dose_key']]:g}"
     told = list(params.get("network_covariates", []))
     missing = [key for key in told if key not in adata.obs]
     if missing:
         raise KeyError(f"The network was told {missing}, which obs of `adata` lacks; found {list(adata.obs)}.")
     if not told:
-        return Question(rows, np.tile(conditions.encode(target, dose), (len(rows), 1)))
+        encoded = conditions.encode(target, dose)
+        return Question(rows, np.broadcast_to(encoded, (len(rows), len(encoded))), answer, label)
     table = adata.obs.iloc[rows][told]
     encoded = {values: conditions.encode(target, dose, dict(zip(told, values, strict=True)))
                for values in set(table.itertuples(index=False, name=None))}  # fmt: skip
-    return Question(rows, np.stack([encoded[values] for values in table.itertuples(index=False, name=None)]))
+    told_each = [encoded[values] for values in table.itertuples(index=False, name=None)]
+    return Question(rows, np.stack(told_each), answer, label)
 
 
-def control_rows(adata: AnnData, params: dict) -> np.ndarray:
+def control_rows(adata: AnnData, params: dict, separator: str | None) -> np.ndarray:
     """Positions of control cells; all cells when the columns of perturbation and dose are not there."""
     key, control, dose_key = params["perturbation_key"], params.get("control"), params.get("dose_key")
     is_control = np.zeros(adata.n_obs, dtype=bool)
     if key in adata.obs and control is not None:
-        is_control |= adata.obs[key].astype(str).to_numpy() == str(control)
+        is_control |= np.array([is_control_name(name, separator, control) for name in adata.obs[key].astype(str)])
     if dose_key is not None and dose_key in adata.obs:
-        is_control |= adata.obs[dose_key].to_numpy(dtype=float) == 0
+        is_control |= adata.obs[dose_key].to_numpy(dtype=float, na_value=np.nan) == 0
     annotated = key in adata.obs or (dose_key is not None and dose_key in adata.obs)
     if annotated and not is_control.any():
         raise ValueError(

@@ -1,0 +1,62 @@
+"""Draws of a model, a block of source cells at a time."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from scgenot._rng import numpy_rng
+from scgenot.model import Genot
+
+# source cells in a block; part of what a seed means, for each block has its own random numbers
+BLOCK = 1024
+
+
+class Block(NamedTuple):
+    """Some of the source cells, and what was drawn for them.
+
+    Parameters
+    ----------
+    rows
+        Which of the source cells.
+    source
+        The source cells, shape `(n, p)`.
+    draws
+        Possible target cells, shape `(n, n_samples, q)`.
+    """
+
+    rows: slice
+    source: np.ndarray
+    draws: np.ndarray
+
+
+def draw_blocks(
+    genot: Genot, cells: np.ndarray, condition: np.ndarray | None, *, n_samples: int, guidance: float, seed: int
+) -> Iterator[Block]:
+    """Draw target cells block by block, so that memory does not grow with the number of cells.
+
+    Parameters
+    ----------
+    genot
+        Model.
+    cells
+        Source cells, shape `(n, p)`.
+    condition
+        Their conditions, shape `(n, c)`; None when the model takes none.
+    n_samples
+        Draws per cell.
+    guidance
+        Strength of the condition.
+    seed
+        Seed; the same one gives a cell the same noise whatever the condition.
+
+    Yields
+    ------
+    Blocks in the order of the cells.
+    """
+    rng = numpy_rng(seed)
+    for start in range(0, len(cells), BLOCK):
+        rows = slice(start, min(start + BLOCK, len(cells)))
+        told = None if condition is None else condition[rows]
+        draws = genot.sample(cells[rows], told, n_samples=n_samples, guidance=guidance, rng=rng).numpy()
+        yield Block(rows, cells[rows], draws)

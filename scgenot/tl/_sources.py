@@ -1,0 +1,138 @@
+"""Source cells as a model takes them in, placed in the embedding of the fitted cells where they are not."""
+
+from os import PathLike
+
+import numpy as np
+from anndata import AnnData
+
+from scgenot import get
+from scgenot._keys import EMBEDDING
+from scgenot.data.read import check_anndata, representation
+from scgenot.model import Genot
+from scgenot.tl._features import are_whole
+from scgenot.tl._fit import best_device
+from scgenot.tl._project import coordinates, feature_columns
+
+ModelSource = Genot | AnnData | str | PathLike | None
+
+
+def ready_model(adata: AnnData, model: ModelSource, key: str, device: str | None) -> tuple[Genot, dict, AnnData]:
+    """Find a model, put it where it computes, and say which cells it was fitted with.
+
+    Parameters
+    ----------
+    adata
+        Cells.
+    model
+        Where the model comes from, see :func:`~scgenot.tl.predict`.
+    key
+        The `key_added` of the fit.
+    device
+        Where to compute; None for CUDA when there is one.
+
+    Returns
+    -------
+    Model, parameters of its fit, and the AnnData with the fit (`adata` for a model that comes without).
+    """
+    check_anndata(adata)
+    genot, params = get.resolve_model(adata, model, key)
+    return genot.to(device or best_device()), params, model if isinstance(model, AnnData) else adata
+
+
+def source_cells(
+    adata: AnnData,
+    params: dict,
+    *,
+    use_rep: str | None = None,
+    shared_rep: str | None = None,
+    fitted: AnnData | None = None,
+) -> np.ndarray:
+    """Read what the network takes in: the representation, and shared features after it.
+
+    Parameters
+    ----------
+    adata
+        Cells.
+    params
+        Parameters of the fit.
+    use_rep, shared_rep
+        Representations; None for those of the fit.
+    fitted
+        The cells of the fit; None for `adata`. Where `adata` lacks a representation that is an embedding of these, it
+        is projected.
+
+    Returns
+    -------
+    Cells x columns.
+
+    Raises
+    ------
+    KeyError
+        When a representation is not there.
+    ValueError
+        When features of the fit are missing, counts are given for logarithms, or the representation is that of another
+        embedding.
+    """
+    fitted = adata if fitted is None else fitted
+    layer = params.get("layer") if use_rep is None else None
+    cells = one_space(adata, fitted, use_rep or params.get("use_rep"), layer, "use_rep")
+    shared_rep = shared_rep or params.get("shared_rep")
+    if shared_rep is None:
+        return cells
+    return np.hstack([cells, one_space(adata, fitted, shared_rep, None, "shared_rep")])
+
+
+def checked_width(cells: np.ndarray, genot: Genot) -> np.ndarray:
+    """Return the cells, or raise when they do not have the columns that the model was fitted with."""
+    if cells.shape[1] != genot.source_dim:
+        raise ValueError(
+            f"`use_rep` gives {cells.shape[1]} columns in `adata`, the model was fitted with {genot.source_dim}: "
+            "project the cells with `sg.tl.project` onto the embedding of the fitted cells."
+        )
+    return cells
+
+
+def one_space(adata: AnnData, fitted: AnnData, rep: str | None, layer: str | None, argument: str) -> np.ndarray:
+    """Read a representation in the space of the fitted cells."""
+    if fitted is adata or rep is None:
+        return representation(adata, rep, layer=layer, argument=argument)
+    if rep == "X":
+        return matched_features(adata, fitted, layer, argument)
+    stored = fitted.uns.get(embedding_key(rep), {})
+    if EMBEDDING not in stored:
+        return representation(adata, rep, layer=layer, argument=argument)
+    if rep not in adata.obsm:
+        return coordinates(adata, fitted, key=embedding_key(rep))
+    check_same_embedding(adata, fitted, rep)
+    return representation(adata, rep, argument=argument)
+
+
+def embedding_key(rep: str) -> str:
+    """Return the name of the embedding that made a representation: `pca` of `X_pca`."""
+    return rep.removeprefix("X_")
+
+
+def matched_features(adata: AnnData, fitted: AnnData, layer: str | None, argument: str) -> np.ndarray:
+    """Read the features of the fitted cells, by name and in their order."""
+    columns = feature_columns(adata, fitted.var_names, "the fit")
+    values = representation(adata[:, columns], "X", layer=layer, argument=argument)
+    if are_whole(values) and not are_whole(representation(fitted, "X", layer=layer)):
+        raise ValueError(
+            f"`adata` holds whole numbers, such as raw counts, and the model was fitted with values that are not: "
+            f"prepare {'X' if layer is None else f'layers[{layer!r}]'} as that of the fitted cells."
+        )
+    return values
+
+
+def check_same_embedding(adata: AnnData, fitted: AnnData, rep: str) -> None:
+    """Raise when both know how their representation was made, and it was not the same way."""
+    key = embedding_key(rep)
+    ours, theirs = (cells.uns.get(key, {}).get(EMBEDDING) for cells in (adata, fitted))
+    if ours is None:
+        return
+    same = set(ours) == set(theirs) and all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+    if not same:
+        raise ValueError(
+            f"`use_rep={rep!r}` of `adata` is another embedding than that of the fitted cells: place the cells with "
+            f"`sg.tl.project(adata, fitted, key={key!r})`."
+        )
