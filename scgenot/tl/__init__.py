@@ -5,6 +5,7 @@ from scgenot.tl._coupling import coupling
 from scgenot.tl._embed import embed
 from scgenot.tl._fate import fate
 from scgenot.tl._growth import score_growth
+from scgenot.tl._interpolate import interpolate
 from scgenot.tl._perturbation import fit_perturbation
 from scgenot.tl._predict import predict
 from scgenot.tl._project import decode, project
@@ -25,6 +26,7 @@ __all__ = [
     "fit_perturbation",
     "fit_trajectory",
     "fit_translation",
+    "interpolate",
     "predict",
     "project",
     "pull",

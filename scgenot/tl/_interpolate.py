@@ -1,0 +1,212 @@
+"""Predict the population at a time that was not sampled."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from scgenot._keys import PAIRS, PARAMS, SOURCE_CELL
+from scgenot._rng import Rng, numpy_rng, torch_rng
+from scgenot.data.by_time import time_condition
+from scgenot.model.interpolate import Interpolation, interpolate_pairs
+from scgenot.tl._decoder import Decoder, feature_decoder, never_negative
+from scgenot.tl._linked import Part
+from scgenot.tl._simulate import assemble, decoded, like
+from scgenot.tl._transport import Method, Transport, open_transport, read_parts
+
+# the smallest growth of a cell that pairs are weighted by
+HARDLY = 1e-6
+
+
+def interpolate(
+    adata: AnnData,
+    time: float,
+    *,
+    n_cells: int | None = None,
+    method: Method = "coupling",
+    straight: bool = False,
+    bridge_noise: bool = False,
+    decoder: Decoder | None = None,
+    clip: bool = True,
+    key: str = "genot",
+    rng: Rng = 0,
+    device: str | None = None,
+) -> AnnData:
+    """Predict the population at a time between two sampled ones.
+
+    Pairs of a cell before and a cell after are moved along their way. Straight lines between pairs are no better than
+    trivial baselines on most courses, whoever couples the cells: cells of one sample are not equally far, the course
+    bends, and some cells multiply. So each pair is at its own fraction of the way, told by a clock that is learned from
+    all times; the course of the population's mean is a spline; and pairs count by growth, for an unbalanced fit. See
+    :mod:`scgenot.model.interpolate`.
+
+    Fit with an unbalanced coupling for this, `solver=sg.ot.Sinkhorn(tau=(0.8, 0.8))`, unless a time point has few
+    cells.
+
+    Parameters
+    ----------
+    adata
+        Cells with a fit of :func:`fit_trajectory`.
+    time
+        Time to predict, in the unit of the fitted times, within a fitted step; of several such steps the shortest
+        counts.
+    n_cells
+        Cells to predict; None for as many as the mean of the two sampled populations.
+    method
+        "coupling": pairs drawn from the couplings of the step; "model": source cells with generated targets.
+    straight
+        Move all pairs the same fraction along straight lines, whatever their growth, as a baseline.
+    bridge_noise
+        Whether to add the noise of a Brownian bridge: with straight lines of the coupling this is the Schrödinger
+        bridge between the two populations. Not for couplings with another cost than the squared distance.
+    decoder, clip
+        From states to features, as for :func:`simulate`.
+    key
+        The `key_added` of the fit.
+    rng
+        Seed. The same seed gives the same cells.
+    device
+        Where to compute.
+
+    Returns
+    -------
+    New cells: features in `X`, states in `obsm` under the name of the representation, the time in `obs` under the name
+    of the column, `obs["source_cell"]`, the cell each started from, with what `obs` says of it, and `obs["fraction"]`,
+    how far it has come.
+
+    Raises
+    ------
+    TypeError
+        When `adata` is not an AnnData.
+    KeyError
+        When there is no such fit.
+    ValueError
+        When the time is outside all fitted steps, no cells are left at either end, nothing turns states into features
+        (pass `decoder`), or noise is asked for where the coupling has another cost.
+
+    Examples
+    --------
+    >>> day3 = sg.tl.interpolate(adata, 3)
+    >>> sg.pl.interpolation({"day 3": day3}, basis="X_pca")
+    """
+    transport = open_transport(adata, key, method, n_samples=1, rng=rng, device=device)
+    params = transport.course.params
+    to_features = feature_decoder(adata, params, params.get("use_rep"), decoder)
+    step = step_around(transport, time)
+    numpy_random = numpy_rng(transport.seed)
+    if n_cells is None:
+        n_cells = (len(transport.at(step[0])) + len(transport.at(step[1]))) // 2
+    if n_cells < 2:
+        raise ValueError(f"`n_cells` is {n_cells}: a population has at least 2.")
+    pairs = (coupled_pairs if method == "coupling" else generated_pairs)(transport, step, max(4 * n_cells, 2000))
+    course = {float(t): transport.cells[transport.course.times == t] for t in transport.course.sampled}
+    result = interpolate_pairs(
+        pairs.source,
+        pairs.target,
+        float(time),
+        step=step,
+        course=None if straight else {t: cells for t, cells in course.items() if len(cells)},
+        growth=None if straight else pairs.growth,
+        epsilon=noise_of(transport, step) if bridge_noise else 0.0,
+        n=n_cells,
+        rng=numpy_random,
+    )
+    obs = described(adata, pairs.rows[result.pairs], params["time_key"], time, result)
+    states = result.cells.astype(np.float32)
+    clip = clip and decoder is None and never_negative(adata, params, params.get("use_rep"))
+    features, names = decoded(states, to_features, clip=clip)
+    return assemble(adata, params, params.get("use_rep"), features, names, states, obs)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of a cell before and a cell after.
+
+    Parameters
+    ----------
+    rows
+        Positions of the source cells in the AnnData, shape `(k,)`.
+    source, target
+        The cells, shapes `(k, p)`.
+    growth
+        Growth of the source and of the target cells, see :func:`~scgenot.model.interpolate.pair_weights`.
+    """
+
+    rows: np.ndarray
+    source: np.ndarray
+    target: np.ndarray
+    growth: tuple[np.ndarray, np.ndarray]
+
+
+def step_around(transport: Transport, time: float) -> tuple[float, float]:
+    """Return the shortest fitted step that a time lies in."""
+    steps = [step for step in transport.course.steps if step[0] <= time <= step[1]]
+    if not steps:
+        raise ValueError(
+            f"`time={time}` is in no fitted step; fitted are {transport.course.steps}. Nothing is predicted beyond the "
+            "course."
+        )
+    return min(steps, key=lambda step: step[1] - step[0])
+
+
+def coupled_pairs(transport: Transport, step: tuple[float, float], n: int) -> Pairs:
+    """Draw pairs from the couplings of a step; a stratum as often as it has source cells."""
+    parts = read_parts(transport, *step)
+    total = sum(len(part.source) for part in parts)
+    drawn = [draw_part(part, transport, -(-n * len(part.source) // total), k) for k, part in enumerate(parts)]
+    rows, target, eta, xi = (np.concatenate(values) for values in zip(*drawn, strict=True))
+    return Pairs(rows, transport.cells[rows], target, (eta, xi))
+
+
+def draw_part(part: Part, transport: Transport, n: int, k: int) -> tuple[np.ndarray, ...]:
+    """Draw pairs of one coupling: positions of source cells, target cells, and the growth of both."""
+    if sparse.issparse(part.plan):
+        kept = np.flatnonzero(part.target >= 0)
+        plan = sparse.coo_matrix(part.plan[:, kept])
+        chosen = numpy_rng([transport.seed, k]).choice(plan.nnz, n, p=plan.data / plan.data.sum())
+        i, j, cells = plan.row[chosen], plan.col[chosen], transport.cells[part.target[kept]]
+        sent, received = (np.asarray(plan.sum(axis)).ravel() for axis in (1, 0))
+    else:
+        generator = torch_rng(numpy_rng([transport.seed, k]), device=part.plan.device)
+        i, j = (side.cpu().numpy() for side in part.plan.sample_pairs(n, generator=generator))
+        cells = part.plan.y.cpu().numpy()
+        sent, received = (side.double().cpu().numpy() for side in part.plan.marginals())
+    # growth against cells as they were sampled: a prior of growth is in the mass sent
+    eta, xi = (np.maximum(side * len(side) / side.sum(), HARDLY) for side in (sent, received))
+    return part.source[i], cells[j], eta[i], xi[j]
+
+
+def generated_pairs(transport: Transport, step: tuple[float, float], n: int) -> Pairs:
+    """Generate targets of the source cells, each of which comes equally often."""
+    source = transport.at(step[0])
+    rows = np.tile(source, -(-n // len(source)))[:n] if n > len(source) else source
+    condition = time_condition(transport.course.sampled, *step)
+    cells = transport.cells[rows]
+    target = transport.model.sample(cells, condition, rng=numpy_rng([transport.seed, 0])).numpy()[:, 0]
+    eta = transport.model.growth(cells, condition).double().numpy()
+    xi = transport.model.target_growth(target, condition).double().numpy()
+    # pairs of a coupling come in proportion to the mass sent, these come one each
+    return Pairs(rows, cells, target, (np.ones(len(rows)), np.maximum(xi / eta, HARDLY)))
+
+
+def noise_of(transport: Transport, step: tuple[float, float]) -> float:
+    """Return epsilon of a step in units of the squared distance."""
+    pairs = transport.course.entry[PAIRS].iloc[transport.course.rows(*step)]
+    solver = transport.course.entry[PARAMS]["solver"]
+    if not isinstance(solver, dict) or solver.get("cost") != "squared_euclidean":
+        raise ValueError("`bridge_noise` is of couplings with the squared distance as cost; this fit has another.")
+    return float(pairs["epsilon_absolute"].mean())
+
+
+def described(adata: AnnData, rows: np.ndarray, time_key: str, time: float, result: Interpolation) -> pd.DataFrame:
+    """Return the obs of predicted cells: that of the cells they started from, but for the time."""
+    obs = adata.obs.iloc[rows].copy()
+    obs[SOURCE_CELL] = obs.index.to_numpy(dtype=object)
+    obs["fraction"] = result.fractions
+    column = adata.obs[time_key]
+    values = np.full(len(obs), time if column.dtype.kind in "iuf" else f"{time:g}", dtype=object)
+    obs[time_key] = values.astype(float) if column.dtype.kind in "iuf" else like(values, column)
+    obs.index = [f"{name}_{time:g}_{k}" for k, name in enumerate(obs.index)]
+    return obs

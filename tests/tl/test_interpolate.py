@@ -1,0 +1,125 @@
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData, read_h5ad
+
+import scgenot as sg
+
+FEW = sg.model.TrainSettings(steps=5)
+
+
+def course(times=(0, 1, 3), n=60, rng=0) -> AnnData:
+    """Cells whose mean follows a parabola, `(t, t^2)`."""
+    rng = np.random.default_rng(rng)
+    time = np.repeat(times, n)
+    cells = np.column_stack([time, time**2]) + 0.1 * rng.normal(size=(len(time), 2))
+    obs = pd.DataFrame(
+        {"day": time, "kind": rng.choice(list("ab"), len(time))}, index=[f"c{i}" for i in range(len(time))]
+    )
+    return AnnData(cells.astype(np.float32), obs=obs)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> AnnData:
+    adata = course()
+    sg.tl.fit_trajectory(adata, "day", use_rep="X", settings=FEW, progress=False)
+    return adata
+
+
+@pytest.mark.parametrize("method", ["coupling", "model"])
+def test_at_a_sampled_time_it_is_the_sampled_population(fitted, method):
+    """At the start of a step the pairs are their source cells, with either kind of pair."""
+    found = sg.tl.interpolate(fitted, 1, method=method, n_cells=400)
+    source = fitted.obs_names.get_indexer(found.obs["source_cell"])
+    step = fitted.obs["day"].iloc[source].unique()
+    expected = fitted.X[source] if step[0] == 1 else found.X  # of two equal steps the first counts: its end
+    np.testing.assert_allclose(found.X, expected, atol=1e-5)
+    day1 = fitted.X[fitted.obs["day"] == 1]
+    if method == "coupling":
+        # every predicted cell is a sampled one, each in its share give or take the draw of the pairs
+        distance = np.abs(found.X[:, None] - day1[None]).sum(2)
+        assert distance.min(1).max() < 1e-5
+        shares = np.bincount(distance.argmin(1), minlength=60) / 400
+        assert abs(shares - 1 / 60).max() < 5 * (1 / 60 / 400) ** 0.5
+
+
+def test_the_course_bends(fitted):
+    """A parabola through three times is met between the last two, where a straight line is off by 1."""
+    bent = sg.tl.interpolate(fitted, 0.5, n_cells=300)
+    line = sg.tl.interpolate(fitted, 0.5, n_cells=300, straight=True)
+    # the line is at (.5, .5), the course at (.5, .25); at its first time the spline's tangent is the line's
+    assert abs(line.X[:, 1].mean() - 0.5) < 0.05
+    assert 0.25 < bent.X[:, 1].mean() < 0.45
+    assert bent.obs["day"].eq(0.5).all()
+    assert line.obs["fraction"].eq(0.5).all()
+
+
+def test_labels_come_from_the_cells_they_started_from(fitted):
+    found = sg.tl.interpolate(fitted, 2, n_cells=50)
+    assert found.n_obs == 50
+    assert found.obs_names.is_unique
+    kinds = fitted.obs["kind"][found.obs["source_cell"]].to_numpy()
+    assert (found.obs["kind"].to_numpy() == kinds).all()
+    assert (fitted.obs["day"][found.obs["source_cell"]] == 1).all()
+
+
+def test_the_same_seed_gives_the_same_cells_from_a_file_too(fitted, tmp_path):
+    fitted.write_h5ad(tmp_path / "course.h5ad")
+    again = read_h5ad(tmp_path / "course.h5ad")
+    for method in ("coupling", "model"):
+        first = sg.tl.interpolate(fitted, 2, method=method, rng=3)
+        np.testing.assert_array_equal(first.X, sg.tl.interpolate(again, 2, method=method, rng=3).X)
+        assert not np.array_equal(first.X, sg.tl.interpolate(fitted, 2, method=method, rng=4).X)
+        first.write_h5ad(tmp_path / "between.h5ad")
+
+
+def test_bridge_noise_has_the_variance_of_the_bridge(fitted):
+    """Half way a Brownian bridge adds epsilon / 8 to each variance of the line."""
+    plain = sg.tl.interpolate(fitted, 2, straight=True, n_cells=4000)
+    noisy = sg.tl.interpolate(fitted, 2, straight=True, n_cells=4000, bridge_noise=True)
+    epsilon = fitted.uns["genot"]["pairs"]["epsilon_absolute"].iloc[1]
+    added = noisy.X.var(0) - plain.X.var(0)
+    total = noisy.X.var(0)
+    assert (abs(added - epsilon / 8) < 5 * (2 / 4000) ** 0.5 * total).all()
+
+
+def test_a_cost_that_cannot_be_stored_interpolates_too():
+    adata = course()
+    solver = sg.ot.Sinkhorn(cost=lambda x, y: (x[:, None] - y[None]).abs().sum(2))
+    sg.tl.fit_trajectory(adata, "day", use_rep="X", settings=FEW, solver=solver, progress=False)
+    found = sg.tl.interpolate(adata, 2, straight=True, n_cells=200)
+    assert abs(found.X.mean(0) - [2, 5]).max() < 0.1
+    with pytest.raises(ValueError, match="bridge_noise"):
+        sg.tl.interpolate(adata, 2, bridge_noise=True)
+
+
+def test_a_number_like_text_is_the_label_of_predicted_cells():
+    adata = course()
+    adata.obs["day"] = pd.Categorical("day " + adata.obs["day"].astype(str))
+    sg.tl.fit_trajectory(adata, "day", use_rep="X", settings=FEW, progress=False)
+    assert (sg.tl.interpolate(adata, 2).obs["day"] == "2").all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"time": 4}, "in no fitted step"),
+        ({"time": -1}, "in no fitted step"),
+        ({"time": 2, "n_cells": 1}, "n_cells"),
+        ({"time": 2, "method": "guess"}, "method"),
+    ],
+)
+def test_refusals(fitted, options, message):
+    before = fitted.copy()
+    with pytest.raises(ValueError, match=message):
+        sg.tl.interpolate(fitted, **options)
+    assert set(before.obs) == set(fitted.obs)
+
+
+def test_states_that_nothing_decodes_are_refused():
+    adata = course()
+    adata.obsm["X_mine"] = adata.X.copy()
+    sg.tl.fit_trajectory(adata, "day", use_rep="X_mine", settings=FEW, progress=False)
+    with pytest.raises(ValueError, match="decoder"):
+        sg.tl.interpolate(adata, 2)
+    assert sg.tl.interpolate(adata, 2, decoder=lambda states: states).shape == (60, 2)
