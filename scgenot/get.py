@@ -4,14 +4,16 @@ import json
 from os import PathLike
 from typing import TYPE_CHECKING
 
+import numpy as np
 from anndata import AnnData
 
-from scgenot._keys import MODEL, PARAMS
+from scgenot._keys import MODEL, PARAMS, Keys
+from scgenot.data.course import read_course
 
 if TYPE_CHECKING:
     from scgenot.model import Genot
 
-__all__ = ["model", "params"]
+__all__ = ["couplings", "model", "params"]
 
 
 def model(adata: AnnData, key: str = "genot") -> "Genot":
@@ -34,6 +36,49 @@ def model(adata: AnnData, key: str = "genot") -> "Genot":
         When there is no such fit.
     """
     return stored_model(fit_entry(adata, key))
+
+
+def couplings(adata: AnnData, key: str = "genot") -> dict[tuple, AnnData]:
+    """Return the couplings of a time course in the form that CellRank's `RealTimeKernel` takes.
+
+    Parameters
+    ----------
+    adata
+        Cells with a fit of :func:`scgenot.tl.fit_trajectory`, after :func:`scgenot.tl.coupling`.
+    key
+        The `key_added` of the fit.
+
+    Returns
+    -------
+    For each pair of times, as they are in `obs`, joint mass: `X` is sparse, `obs` are all cells of the earlier time,
+    `var` all of the later.
+
+    Raises
+    ------
+    KeyError
+        When there is no such fit, or its coupling was not written.
+    ValueError
+        When the fit is of no time course.
+
+    Examples
+    --------
+    >>> sg.tl.coupling(adata)
+    >>> adata.obs["day"] = adata.obs["day"].astype("category")
+    >>> cr.kernels.RealTimeKernel(adata, time_key="day", couplings=sg.get.couplings(adata))
+    """
+    course = read_course(adata, fit_entry(adata, key), key)
+    slot = Keys(key).coupling
+    if slot not in adata.obsp:
+        raise KeyError(f"{slot!r} is not in obsp; found {list(adata.obsp)}: run `sg.tl.coupling(adata, key={key!r})`.")
+    column = adata.obs[course.params["time_key"]]
+    found = {}
+    for step in course.steps:
+        source, target = (np.flatnonzero(course.times == time) for time in step)
+        if len(source) and len(target):
+            mass = adata.obsp[slot][source][:, target]
+            times = column.iloc[source[0]], column.iloc[target[0]]
+            found[times] = AnnData(mass, obs=adata.obs.iloc[source][[]], var=adata.obs.iloc[target][[]])
+    return found
 
 
 def params(adata: AnnData, key: str = "genot") -> dict:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._keys import COUPLINGS, PAIRS, PARAMS
+from scgenot._keys import PAIRS, PARAMS
 from scgenot.data.times import find_time
 
 
@@ -48,10 +48,6 @@ class Course:
         """Rows of the table of pairs that make a step, one a stratum."""
         pairs = self.entry[PAIRS]
         return np.flatnonzero((pairs["source_time"] == earlier) & (pairs["target_time"] == later)).tolist()
-
-    def positions(self, row: int, side: str) -> np.ndarray:
-        """Positions of the source or target cells of a pair, in its order; -1 for cells that are no longer there."""
-        return self.names.get_indexer(self.entry[COUPLINGS][str(row)][f"{side}_names"])
 
     def ends(self, start: float | str | None, end: float | str | None) -> tuple[float, float]:
         """Return first and last time of a question; None for those of the fit."""

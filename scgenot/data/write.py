@@ -154,8 +154,8 @@ def write_slots(adata: AnnData, *, obs: dict | None = None, obsm: dict | None = 
             adata.obsm[name] = values
 
 
-def write_coupling(adata: AnnData, key: str, mass: sp.csr_matrix, names: np.ndarray) -> None:
-    """Write joint mass to `obsm`, and where it is to `uns[key]`.
+def write_coupling(adata: AnnData, key: str, mass: sp.csr_matrix, names: np.ndarray | None = None) -> None:
+    """Write joint mass to `obsm`, or to `obsp` when it is within one AnnData, and where it is to `uns[key]`.
 
     Parameters
     ----------
@@ -166,12 +166,17 @@ def write_coupling(adata: AnnData, key: str, mass: sp.csr_matrix, names: np.ndar
     mass
         Joint mass, sparse `(n, m)`.
     names
-        Names of the target cells, the columns.
+        Names of the target cells, the columns; None when these are the cells of `adata`.
     """
     slot = Keys(key).coupling
+    entry = {**adata.uns.get(key, {}), COUPLING_KEY: slot}
     with writing():
-        adata.obsm[slot] = mass
-        adata.uns[key] = {**adata.uns.get(key, {}), COUPLING_KEY: slot, COUPLING_NAMES: names}
+        if names is None:
+            adata.obsp[slot] = mass
+        else:
+            adata.obsm[slot] = mass
+            entry[COUPLING_NAMES] = names
+        adata.uns[key] = entry
 
 
 def plain(value):

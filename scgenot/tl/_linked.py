@@ -1,13 +1,16 @@
-"""Couplings within one AnnData: how they are stored, and what they say of growth."""
+"""Couplings within one AnnData: how they are stored and read again, and what they say of growth."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
+from scgenot._keys import COUPLINGS, PAIRS
 from scgenot.data.strata import Linked
 from scgenot.ot import Coupling
-from scgenot.ot.store import to_arrays
+from scgenot.ot.store import from_arrays, to_arrays
 from scgenot.tl._fit import growth_ratios
 
 # entries kept per source cell of a coupling whose cost is a function that cannot be stored
@@ -39,6 +42,68 @@ def store_couplings(names: pd.Index, linked: Sequence[Linked], couplings: Sequen
             **({"dual": dual} if dual is not None else {"plan": coupling.to_sparse(TOP_K)}),
         }
     return stored
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stored coupling, as far as its cells are there.
+
+    Parameters
+    ----------
+    plan
+        The coupling of the source cells that are there to all target cells, or its joint mass.
+    source
+        Positions of the source cells that are there.
+    target
+        Positions of the target cells; -1 for those that are not there.
+    n_source
+        Source cells of the fit.
+    mass
+        Total mass at the fit.
+    """
+
+    plan: Coupling | sparse.csr_matrix
+    source: np.ndarray
+    target: np.ndarray
+    n_source: int
+    mass: float
+
+    @property
+    def n_gone(self) -> int:
+        """Cells of the fit that are not there."""
+        return self.n_source - len(self.source) + int((self.target < 0).sum())
+
+
+def read_part(entry: dict, row: int, names: pd.Index, cells: np.ndarray, device: str | None) -> Part:
+    """Couple the cells of a pair again.
+
+    Parameters
+    ----------
+    entry
+        What the fit left in uns.
+    row
+        Row of the table of pairs.
+    names, cells
+        Obs names of all cells that are there, and the cells in the representation of the fit, shape `(n, p)`.
+    device
+        Where to compute; None for the CPU.
+
+    Returns
+    -------
+    The coupling and its cells.
+    """
+    stored = entry[COUPLINGS][str(row)]
+    source, target = (names.get_indexer(stored[f"{side}_names"]) for side in ("source", "target"))
+    there = np.flatnonzero(source >= 0)
+    n_source, source = len(source), source[there]
+    if not len(there):
+        return Part(sparse.csr_matrix((0, len(target))), source, target, n_source, 1.0)
+    if "plan" in stored:
+        plan = sparse.csr_matrix(stored["plan"])
+        return Part(plan[there], source, target, n_source, float(plan.sum()))
+    plan = from_arrays(stored["dual"], cells[source], stored["source_weights"][there], device=device)
+    mass = 1.0 if set(plan.tau) == {1.0} else float(entry[PAIRS]["mass"].iloc[row])
+    return Part(plan, source, target, n_source, mass)
 
 
 def pair_labels(linked: Sequence[Linked], table: pd.DataFrame) -> pd.DataFrame:

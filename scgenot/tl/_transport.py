@@ -12,15 +12,13 @@ from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
 from scgenot import get
-from scgenot._keys import COUPLINGS, PAIRS
 from scgenot._rng import Rng, numpy_rng, seed_of
 from scgenot.data.by_time import time_condition
 from scgenot.data.course import Course, read_course
 from scgenot.data.read import check_anndata, representation
 from scgenot.model import Genot
-from scgenot.ot import Coupling
-from scgenot.ot.store import from_arrays
 from scgenot.tl._fit import best_device
+from scgenot.tl._linked import Part, read_part
 
 logger = logging.getLogger("scgenot")
 
@@ -155,59 +153,12 @@ def open_transport(
     return Transport(adata, course, method, n_samples, seed_of(rng), device)
 
 
-@dataclass(frozen=True)
-class Part:
-    """The coupling of one stratum, as far as its cells are there.
-
-    Parameters
-    ----------
-    plan
-        The coupling of the source cells that are there to all target cells, or its joint mass.
-    source
-        Positions of the source cells that are there.
-    target
-        Positions of the target cells; -1 for those that are not there.
-    n_source
-        Source cells of the fit.
-    mass
-        Total mass at the fit.
-    """
-
-    plan: Coupling | sparse.csr_matrix
-    source: np.ndarray
-    target: np.ndarray
-    n_source: int
-    mass: float
-
-    def blocks(self) -> Iterator[Block]:
-        """Yield parts of `K = n P / mass`."""
-        kept, scale = np.flatnonzero(self.target >= 0), self.n_source / self.mass
-        if sparse.issparse(self.plan):
-            yield self.source, self.target[kept], scale * self.plan[:, kept]
-            return
-        for rows, mass in self.plan.mass_blocks():
-            yield self.source[rows], self.target[kept], scale * mass.cpu().double().numpy()[:, kept]
-
-
 def read_parts(transport: Transport, earlier: float, later: float) -> list[Part]:
-    """Rebuild the couplings of a step, one a stratum, without those that have lost their source or target cells."""
-    course, parts, n_gone = transport.course, [], 0
-    for row in course.rows(earlier, later):
-        stored = course.entry[COUPLINGS][str(row)]
-        source, target = (course.positions(row, side) for side in ("source", "target"))
-        there = np.flatnonzero(source >= 0)
-        n_gone += int((source < 0).sum() + (target < 0).sum())
-        if not len(there) or (target < 0).all():
-            continue
-        source, n_source = source[there], len(source)
-        if "plan" in stored:
-            plan = sparse.csr_matrix(stored["plan"])
-            parts.append(Part(plan[there], source, target, n_source, float(plan.sum())))
-            continue
-        weights = stored["source_weights"][there]
-        plan = from_arrays(stored["dual"], transport.cells[source], weights, device=transport.device)
-        mass = 1.0 if set(plan.tau) == {1.0} else float(course.entry[PAIRS]["mass"].iloc[row])
-        parts.append(Part(plan, source, target, n_source, mass))
+    """Rebuild the couplings of a step, one a stratum, as far as their cells are there."""
+    entry, rows = transport.course.entry, transport.course.rows(earlier, later)
+    parts = [read_part(entry, row, transport.course.names, transport.cells, transport.device) for row in rows]
+    n_gone = sum(part.n_gone for part in parts)
+    parts = [part for part in parts if len(part.source) and (part.target >= 0).any()]
     if not parts:
         raise ValueError(
             f"no cells of the fit are left on both sides of the step {earlier:g} to {later:g}: keep them in `adata`, "
@@ -226,8 +177,18 @@ def coupled(transport: Transport, earlier: float, later: float) -> Step:
         n_cells=transport.adata.n_obs,
         source=np.concatenate([part.source for part in parts]),
         target=target[target >= 0],
-        blocks=lambda: (block for part in parts for block in part.blocks()),
+        blocks=lambda: (block for part in parts for block in expected_descendants(part)),
     )
+
+
+def expected_descendants(part: Part) -> Iterator[Block]:
+    """Yield blocks of `K = n P / mass`."""
+    kept, scale = np.flatnonzero(part.target >= 0), part.n_source / part.mass
+    if sparse.issparse(part.plan):
+        yield part.source, part.target[kept], scale * part.plan[:, kept]
+        return
+    for rows, mass in part.plan.mass_blocks():
+        yield part.source[rows], part.target[kept], scale * mass.cpu().double().numpy()[:, kept]
 
 
 def generated(transport: Transport, earlier: float, later: float) -> Step:

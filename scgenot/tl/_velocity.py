@@ -58,7 +58,11 @@ def velocity(
     Examples
     --------
     >>> sg.tl.velocity(adata, basis="umap")
-    >>> sg.tl.velocity(adata, method="coupling")
+
+    For CellRank, which drops columns with a NaN, the last cells rest:
+
+    >>> adata.obsm["v"] = np.nan_to_num(adata.obsm["genot_velocity"])
+    >>> cr.kernels.VelocityKernel(adata, attr="obsm", xkey="X_pca", vkey="v")
     """
     transport = open_transport(adata, key, method, n_samples=n_samples, rng=rng, device=device)
     keys = Keys(key)
