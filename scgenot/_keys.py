@@ -35,6 +35,16 @@ class Keys:
         return f"{self.key}_uncertainty"
 
     @property
+    def cosine_variance(self) -> str:
+        """`obs`: how much the direction of a cell's displacement varies."""
+        return f"{self.key}_cosine_variance"
+
+    @property
+    def response(self) -> str:
+        """`obs`: length of a cell's mean displacement."""
+        return f"{self.key}_response"
+
+    @property
     def growth(self) -> str:
         """`obs`: eta, the mass a source cell sends over the mass it has."""
         return f"{self.key}_growth"
@@ -86,6 +96,7 @@ PAIRS = "pairs"
 DUAL = "dual"  # what gives the coupling of any source cell again: cost, target cells, target potential
 COUPLINGS = "couplings"  # the same for each pair within one AnnData, with the names of its cells
 CONFIDENCE = "confidence"
+SEEN = "seen"  # a sample of the source cells of the fit, to warn of cells unlike them
 COUPLING_KEY = "coupling_key"
 COUPLING_NAMES = "coupling_names"  # obs names of the target cells: the coupling's columns
 

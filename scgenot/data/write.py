@@ -19,6 +19,7 @@ from scgenot._keys import (
     MODEL,
     PAIRS,
     PARAMS,
+    SEEN,
     Keys,
 )
 
@@ -35,6 +36,7 @@ def write_fit(
     couplings: dict | None = None,
     coupling_names: np.ndarray | None = None,
     confidence: dict | None = None,
+    seen: np.ndarray | None = None,
 ) -> None:
     """Write a fit to `uns[key]`, in the place of any older one of that name.
 
@@ -60,6 +62,8 @@ def write_fit(
         Names of the target cells.
     confidence
         Of the search over starts; None when there was none.
+    seen
+        Some source cells, to compare others with.
     """
     config, weights = model
     entry = {
@@ -71,6 +75,7 @@ def write_fit(
         COUPLINGS: couplings,
         COUPLING_NAMES: coupling_names,
         CONFIDENCE: confidence,
+        SEEN: seen,
     }
     with writing():
         adata.uns[key] = {name: value for name, value in entry.items() if value is not None}
@@ -84,6 +89,8 @@ def write_prediction(
     sample: np.ndarray,
     mean: np.ndarray,
     uncertainty: np.ndarray,
+    cosine_variance: np.ndarray | None = None,
+    response: np.ndarray | None = None,
     growth: np.ndarray | None = None,
 ) -> None:
     """Write predicted cells to `obsm` and their spread to `obs`; NaN for cells that are no source.
@@ -98,16 +105,23 @@ def write_prediction(
         Positions of the source cells, shape `(n,)`.
     sample, mean
         One possible target state per source cell, and their mean, shapes `(n, q)`.
-    uncertainty, growth
-        One number a source cell, shape `(n,)`; growth is None for a balanced fit.
+    uncertainty, cosine_variance, response, growth
+        One number a source cell, shape `(n,)`; growth is None for a balanced fit, cosine variance and response across
+        two spaces.
     """
     keys = Keys(key)
+    numbers = {
+        keys.uncertainty: uncertainty,
+        keys.cosine_variance: cosine_variance,
+        keys.response: response,
+        keys.growth: growth,
+    }
     with writing():
         adata.obsm[keys.sample] = spread_out(sample, rows, adata.n_obs)
         adata.obsm[keys.mean] = spread_out(mean, rows, adata.n_obs)
-        adata.obs[keys.uncertainty] = spread_out(uncertainty, rows, adata.n_obs)
-        if growth is not None:
-            adata.obs[keys.growth] = spread_out(growth, rows, adata.n_obs)
+        for slot, values in numbers.items():
+            if values is not None:
+                adata.obs[slot] = spread_out(values, rows, adata.n_obs)
 
 
 def spread_out(values: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:

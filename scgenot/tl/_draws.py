@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scgenot._rng import numpy_rng
+from scgenot._rng import Rng, numpy_rng
 from scgenot.model import Genot
 
 # source cells in a block; part of what a seed means, for each block has its own random numbers
@@ -54,9 +54,10 @@ def draw_blocks(
     ------
     Blocks in the order of the cells.
     """
-    rng = numpy_rng(seed)
+    rng: Rng = seed  # the first block has the noise that `genot.sample` gives this seed
     for start in range(0, len(cells), BLOCK):
         rows = slice(start, min(start + BLOCK, len(cells)))
         told = None if condition is None else condition[rows]
         draws = genot.sample(cells[rows], told, n_samples=n_samples, guidance=guidance, rng=rng).numpy()
         yield Block(rows, cells[rows], draws)
+        rng = numpy_rng([seed, start + BLOCK])

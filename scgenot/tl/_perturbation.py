@@ -8,13 +8,14 @@ from anndata import AnnData
 from scgenot._keys import Keys
 from scgenot._rng import Rng, seed_of
 from scgenot.data.by_perturbation import by_perturbation
-from scgenot.data.read import named_rep
+from scgenot.data.read import named_rep, representation
 from scgenot.data.write import write_fit, write_growth
 from scgenot.flow import SetEncoder
 from scgenot.model import TrainSettings
 from scgenot.ot import Sinkhorn
 from scgenot.tl._fit import Solver, describe, fit_pairs
 from scgenot.tl._linked import pair_labels, store_couplings
+from scgenot.tl._seen import sample_seen
 
 # share of training cells whose condition is hidden, where there are several conditions to guide between
 CONDITION_DROPOUT = 0.1
@@ -113,6 +114,8 @@ def fit_perturbation(
         mass.
     `uns[key_added]["couplings"]`
         The couplings, in the form that :func:`coupling` reads.
+    `uns[key_added]["seen"]`
+        At most 1000 control cells, so that :func:`predict` can warn of cells unlike them.
 
     Raises
     ------
@@ -187,6 +190,7 @@ def fit_perturbation(
         history=fit.history,
         pairs=pair_labels(linked, fit.pairs),
         couplings=store_couplings(adata.obs_names, linked, fit.couplings),
+        seen=sample_seen(representation(adata, use_rep, layer=layer), linked, seed),
     )
     write_growth(out, key_added, None)
     return out if copy else None

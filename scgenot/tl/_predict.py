@@ -6,10 +6,11 @@ from anndata import AnnData
 from scgenot._rng import Rng, seed_of
 from scgenot.data.read import check_anndata
 from scgenot.data.write import write_prediction
-from scgenot.model import Genot
 from scgenot.tl._draws import draw_blocks
 from scgenot.tl._questions import ask
+from scgenot.tl._seen import warn_if_unlike
 from scgenot.tl._sources import ModelSource, checked_width, ready_model, source_cells
+from scgenot.tl._spread import cosine_variance, response_size, shares_space, spread, total_variance
 
 
 def predict(
@@ -69,6 +70,12 @@ def predict(
         Mean of the draws, shape `(n, q)`: for alignment and label transfer. It varies less than cells do.
     `obs["genot_uncertainty"]`
         Variance of the draws over the variance of all target cells: 0 is certain, 1 knows nothing of the cell.
+    `obs["genot_cosine_variance"]`
+        Where source and target cells are in one space: one less the mean cosine between the cell's displacements, draws
+        less the cell, and their mean. 0: all go one way; about 1: anywhere.
+    `obs["genot_response"]`
+        Likewise: length of the cell's mean displacement; 1 is the root mean square distance of all target cells from
+        their mean. What the finite number of draws adds to it is taken off. It tells cells that respond from others.
     `obs["genot_growth"]`
         Mass sent over mass had, for an unbalanced fit.
 
@@ -82,6 +89,12 @@ def predict(
         When the representation does not have the dimension that the model was fitted with or is another embedding,
         features are missing, counts are given where the fit had none, `n_samples` is under 2, `target` or `dose` does
         not fit the task, or no cell is a source.
+
+    Warns
+    -----
+    UserWarning
+        When source cells stand out from those that a screen was fitted with, by their local outlier factor: over 5 %
+        of them do so more than 99 % of the fitted cells. Cells of a new kind that lie among others go unnoticed.
     """
     check_anndata(adata)
     if n_samples < 2:
@@ -90,13 +103,17 @@ def predict(
     question = ask(adata, params, target, dose)
     cells = source_cells(adata, params, use_rep=use_rep, shared_rep=shared_rep, fitted=fitted)
     cells = checked_width(cells, genot)[question.rows]
+    warn_if_unlike(cells, fitted, params, key)
+    total, has_displacement = total_variance(genot), shares_space(genot, params)
     sample, mean = (np.empty((len(cells), genot.target_dim), dtype=np.float32) for _ in range(2))
-    uncertainty = np.empty(len(cells), dtype=np.float32)
-    for rows, _, draws in draw_blocks(
+    uncertainty, direction, size = (np.empty(len(cells), dtype=np.float32) for _ in range(3))
+    for rows, source, draws in draw_blocks(
         genot, cells, question.condition, n_samples=n_samples, guidance=guidance, seed=seed_of(rng)
     ):
-        sample[rows], mean[rows] = draws[:, 0], draws.mean(1)
-        uncertainty[rows] = draws.var(1, ddof=1).sum(1) / total_variance(genot)
+        sample[rows], mean[rows], uncertainty[rows] = draws[:, 0], draws.mean(1), spread(draws, total)
+        if has_displacement:
+            moved = draws - source[:, None, : draws.shape[2]]
+            direction[rows], size[rows] = cosine_variance(moved), response_size(moved, total)
     out = adata.copy() if copy else adata
     write_prediction(
         out,
@@ -105,11 +122,8 @@ def predict(
         sample=sample,
         mean=mean,
         uncertainty=uncertainty,
+        cosine_variance=direction if has_displacement else None,
+        response=size if has_displacement else None,
         growth=None if genot.eta is None else genot.growth(cells, question.condition).numpy(),
     )
     return out if copy else None
-
-
-def total_variance(genot: Genot) -> float:
-    """Variance of all target cells of the fit, added over columns."""
-    return float((genot.units.target.std.double() ** 2).sum())

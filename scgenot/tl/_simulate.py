@@ -16,6 +16,7 @@ from scgenot.model.inputs import blocks
 from scgenot.tl._decoder import Decoder, feature_decoder, never_negative
 from scgenot.tl._draws import BLOCK, draw_blocks
 from scgenot.tl._questions import Question, ask
+from scgenot.tl._seen import warn_if_unlike
 from scgenot.tl._sources import ModelSource, checked_width, embedding_key, ready_model, source_cells
 
 logger = logging.getLogger("scgenot")
@@ -94,6 +95,11 @@ def simulate(
     ValueError
         When nothing turns states into features (pass `decoder`), `n_samples` is under 1, or as for :func:`predict`.
 
+    Warns
+    -----
+    UserWarning
+        As for :func:`predict`.
+
     Examples
     --------
     >>> treated = sg.tl.simulate(adata, target=["IFN", "IL6"], model=fitted)  # doctest: +SKIP
@@ -108,6 +114,7 @@ def simulate(
     # all questions before the first answer: what cannot be answered is refused before the work
     asked = each_of(target, dose)
     obs = pd.concat([described(adata, ask(adata, params, *one), n_samples) for one in asked])
+    warn_if_unlike(cells[ask(adata, params, *asked[0]).rows], fitted, params, key)
     states, growth = np.empty((len(obs), genot.target_dim), dtype=np.float32), np.empty(len(obs), dtype=np.float32)
     end, seed = 0, seed_of(rng)
     for one in tqdm(asked, desc="simulating", unit="target", disable=not progress or len(asked) < 2):

@@ -1,0 +1,98 @@
+"""What a model has seen: a sample of its source cells, and a warning for cells that are unlike them."""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from anndata import AnnData
+from sklearn.neighbors import LocalOutlierFactor
+
+from scgenot._keys import SEEN
+from scgenot._rng import Rng, numpy_rng
+from scgenot.data.strata import Linked
+
+MAX_SEEN = 1000
+NEIGHBORS = 20
+# a cell stands out when it does so more than this share of the seen cells among themselves
+LEVEL = 0.99
+# of the cells, standing out; for cells like those seen it is 1 - LEVEL
+TOLERATED = 0.05
+FEW = 5
+
+
+def sample_seen(cells: np.ndarray, linked: Sequence[Linked], rng: Rng) -> np.ndarray:
+    """Choose the cells to keep with a fit, no two the same.
+
+    Parameters
+    ----------
+    cells
+        All cells, shape `(n, p)`.
+    linked
+        Pairs of the fit, whose source cells have been seen.
+    rng
+        Seed.
+
+    Returns
+    -------
+    At most 1000 of them.
+    """
+    sources = np.unique(np.concatenate([item.source for item in linked]))
+    chosen = numpy_rng(rng).permutation(sources)[:MAX_SEEN]
+    return np.unique(cells[chosen].astype(np.float32), axis=0)
+
+
+def unlike(cells: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Say which cells stand out from those seen.
+
+    The measure is the local outlier factor: how much sparser the surroundings of a cell are than those of its nearest
+    neighbours (Breunig, Kriegel, Ng, Sander 2000, *LOF: identifying density-based local outliers*). Being local, it
+    does not mistake a sparse population for an unseen one.
+
+    Parameters
+    ----------
+    cells
+        Source cells, shape `(n, p)`.
+    seen
+        Cells of the fit, shape `(m, p)`.
+
+    Returns
+    -------
+    Mask, shape `(n,)`: cells whose factor exceeds that of 99 % of the seen cells among themselves.
+    """
+    if len(seen) <= NEIGHBORS:
+        return np.zeros(len(cells), dtype=bool)
+    factors = LocalOutlierFactor(NEIGHBORS, novelty=True).fit(seen)
+    return factors.score_samples(cells) < np.quantile(factors.negative_outlier_factor_, 1 - LEVEL)
+
+
+def warn_if_unlike(cells: np.ndarray, fitted: AnnData, params: dict, key: str) -> None:
+    """Warn when many source cells stand out from what the fit has kept of its own, if it has.
+
+    Parameters
+    ----------
+    cells
+        Source cells, shape `(n, p)`.
+    fitted
+        The AnnData with the fit.
+    params
+        Parameters of the fit; empty for a model that came without.
+    key
+        The `key_added` of the fit.
+
+    Warns
+    -----
+    UserWarning
+        When over 5 % of the cells stand out, and over 5 cells.
+    """
+    seen = fitted.uns.get(key, {}).get(SEEN) if params else None
+    if seen is None:
+        return
+    n = int(unlike(cells, np.asarray(seen)).sum())
+    if n > max(FEW, TOLERATED * len(cells)):
+        warnings.warn(
+            f"{n} of {len(cells)} source cells ({n / len(cells):.0%}) stand out from the source cells that the model "
+            f"was fitted with, where {1 - LEVEL:.0%} would be expected: their responses are extrapolated. See whether "
+            "they come from another kind of cell or batch, and compare with measured responses before relying on them.",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,97 @@
+"""What predict says of each cell: how certain, which way, how far, and whether it has seen the like."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import scgenot as sg
+from scgenot.tl._seen import unlike
+from scgenot.tl._spread import cosine_variance, response_size
+from truth.responses import SPREAD, known_cells, known_fit, known_mean
+
+
+@pytest.fixture(scope="module")
+def known():
+    adata = known_fit(known_cells(400))
+    adata = adata[adata.obs["drug"] == "control"].copy()
+    sg.tl.predict(adata, "A", n_samples=256)
+    return adata
+
+
+def test_response_is_the_length_of_the_mean_change(known):
+    total = float((sg.get.model(known).units.target.std ** 2).sum())
+    change = known_mean(known.X.astype(float), "A")
+    # the squared length of a mean of n draws, its bias taken off, has variance 4 m'Sm / n + 2 tr S^2 / n^2
+    square = known.obs["genot_response"].to_numpy() ** 2 * total
+    sd = np.sqrt(4 * (change**2 @ SPREAD**2) / 256 + 2 * (SPREAD**4).sum() / 256**2)
+    error = (square - (change**2).sum(1)) / sd
+    assert abs(error.mean()) < 5 / np.sqrt(400)
+    assert abs(error.std() - 1) < 0.2
+
+
+def test_uncertainty_is_the_variance_of_the_law(known):
+    total = float((sg.get.model(known).units.target.std ** 2).sum())
+    sd = np.sqrt(2 * (SPREAD**4).sum() / 255 / 400)
+    assert known.obs["genot_uncertainty"].mean() * total == pytest.approx((SPREAD**2).sum(), abs=5 * sd)
+
+
+def test_cosine_variance_is_that_of_the_law(known):
+    rng = np.random.default_rng(1)
+    for cell in range(0, 400, 40):
+        change = known_mean(known.X[cell : cell + 1].astype(float), "A")
+        moved = change + SPREAD * rng.normal(size=(100_000, 3))
+        cosine = moved @ change[0] / np.linalg.norm(moved, axis=1) / np.linalg.norm(change)
+        # the direction of the mean of 256 draws is off by about |SPREAD| / (16 |change|), which costs its square
+        slack = (SPREAD**2).sum() / 256 / (change**2).sum()
+        found = known.obs["genot_cosine_variance"].iloc[cell]
+        assert found == pytest.approx(1 - cosine.mean(), abs=5 * cosine.std() / 16 + slack)
+
+
+def test_cells_that_do_not_respond():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(2000, 32, 10))
+    assert np.median(response_size(noise, 10.0)) < 0.1  # uncorrected: 1 / sqrt(32) = .18
+    assert cosine_variance(noise).mean() > 0.8
+    away = np.ones((5, 32, 10)) + 1e-6 * noise[:5]
+    np.testing.assert_allclose(response_size(away, 10.0), 1, atol=1e-5)
+    np.testing.assert_allclose(cosine_variance(away), 0, atol=1e-9)
+    assert (cosine_variance(np.zeros((3, 4, 2))) == 1).all()
+
+
+def test_no_direction_between_two_spaces():
+    source, target = sg.datasets.twins(60)
+    settings = sg.model.TrainSettings(steps=2)
+    sg.tl.fit_translation(source, target, solver=sg.ot.GromovWasserstein(n_starts=1), settings=settings, progress=False)
+    sg.tl.predict(source, n_samples=2)
+    assert not {"genot_response", "genot_cosine_variance"} & set(source.obs)
+
+
+def test_cells_like_those_seen_are_not_warned_of(known):
+    new = known_cells(400, rng=5)[:400].copy()  # the same law, other cells
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sg.tl.predict(new, "A", model=known, n_samples=2)
+
+
+def test_unlike_cells_are_warned_of(known):
+    new = known_cells(400, rng=5)[:400].copy()
+    new.X[:100] += 5  # five standard deviations along each axis
+    with pytest.warns(UserWarning, match=r"1\d\d of 400 source cells \(2\d%\) stand out"):
+        sg.tl.predict(new, "A", model=known, n_samples=2)
+    with pytest.warns(UserWarning, match="stand out"):
+        sg.tl.simulate(new, "A", model=known)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        few = known_cells(400, rng=5)[:400].copy()
+        few.X[:15] += 5  # under 5 % of the cells
+        sg.tl.predict(few, "A", model=known, n_samples=2)
+
+
+def test_a_sparse_population_is_not_an_unseen_one():
+    rng = np.random.default_rng(0)
+    dense, sparse = rng.normal(size=(900, 4)), 20 + 10 * rng.normal(size=(100, 4))
+    seen = np.concatenate([dense, sparse])
+    assert unlike(20 + 10 * rng.normal(size=(500, 4)), seen).mean() < 0.1
+    assert unlike(rng.normal(size=(500, 4)), seen).mean() < 0.05
+    assert unlike(6 + 0.1 * rng.normal(size=(50, 4)), seen).all()
