@@ -53,13 +53,30 @@ def test_the_guide_to_extending_runs(short, cells):
     assert {"manhattan", "singlets"} <= set(rna.uns)
 
 
-def test_the_guide_to_translation_runs(short, tmp_path, monkeypatch):
+@pytest.fixture
+def run(short, tmp_path, monkeypatch):
+    """Run the code of a page in an empty folder; gives the names it ends with."""
     monkeypatch.chdir(tmp_path)
     mpl.use("Agg")
-    names = {}
-    for block in code_of("docs/translation.md"):
-        exec(block, names)
-    assert names["new"].obsm["X_genot"].shape == (100, 12)
+
+    def run(page: str) -> dict:
+        names = {}
+        for block in code_of(page):
+            exec(block, names)
+        return names
+
+    return run
+
+
+def test_the_guide_to_translation_runs(run):
+    assert run("docs/translation.md")["new"].obsm["X_genot"].shape == (100, 12)
+
+
+def test_the_guide_to_trajectories_runs(run):
+    names = run("docs/trajectory.md")
+    assert set(names["table"].columns) == {"A", "B"}
+    assert (names["between"].obs["time"] == 1.5).all()
+    assert set(names["couplings"]) == {(0.0, 1.0), (1.0, 2.0)}
 
 
 def test_the_readme_runs(short, cells, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from anndata import AnnData
 from scgenot._keys import EMBEDDING, VALUES
 from scgenot.data.read import matrix
 from scgenot.tl._project import decode
+from scgenot.tl._scanpy_pca import scanpy_decoder
 from scgenot.tl._sources import embedding_key
 
 Decoder = Callable[[np.ndarray], np.ndarray | pd.DataFrame]
@@ -56,6 +57,9 @@ def feature_decoder(
         return lambda values: some_columns(as_frame(values, len(values), fitted.var_names), features)
     if own_space and rep is not None and EMBEDDING in fitted.uns.get(embedding_key(rep), {}):
         return lambda values: decode(values, fitted, key=embedding_key(rep), features=features)
+    scanpy = scanpy_decoder(fitted, rep) if own_space and rep is not None else None
+    if scanpy is not None:
+        return lambda values: some_columns(scanpy(values), features)
     where = "target cells are in another AnnData" if not own_space else f"uns[{embedding_key(str(rep))!r}] does not say"
     raise ValueError(
         f"`decoder` is needed: {where} how {rep!r} was made from features. Make it with `sg.tl.embed` before the fit, "
@@ -90,6 +94,7 @@ def some_columns(values: pd.DataFrame, features: Sequence[str] | None) -> pd.Dat
 
 def never_negative(fitted: AnnData, params: dict, rep: str | None) -> bool:
     """Whether the features that the fit was made of have no negative values, so that decoded ones should not."""
-    if rep == "X":
+    stored = fitted.uns.get(embedding_key(str(rep)), {})
+    if rep == "X" or EMBEDDING not in stored:
         return bool(matrix(fitted, params.get("layer")).min() >= 0)
-    return bool(fitted.uns.get(embedding_key(str(rep)), {}).get(VALUES, {}).get("nonnegative", False))
+    return bool(stored.get(VALUES, {}).get("nonnegative", False))

@@ -164,7 +164,7 @@ class TestFeatures:
 
     def test_none_says_so(self, embedded):
         bare = embedded.copy()
-        del bare.uns["pca"]
+        del bare.uns["pca"], bare.varm["PCs"]
         with pytest.raises(ValueError, match=r"`decoder` is needed: uns\['pca'\] does not say"):
             sg.tl.simulate(bare, "A")
         source, target = sg.datasets.twins(60)
