@@ -18,6 +18,8 @@ logger = logging.getLogger("scgenot")
 
 # name of the column for what is in no terminal group
 OTHER = "other"
+# shares below this are 0: of those that have an ancestor only for want of a better one
+NEGLIGIBLE = 1e-9
 
 
 def fate(
@@ -89,6 +91,7 @@ def fate(
     _, last = transport.course.ends(None, end)
     names, terminal_shares = _terminal(adata, groupby, terminal, transport.course.times == last)
     shares = backwards(transport, last, terminal_shares, lineage=of == "lineage")
+    shares[shares < NEGLIGIBLE] = 0
     _log_gaps(names, shares, transport.course.times == last)
     table = pd.DataFrame(shares, index=adata.obs_names, columns=[name.replace("/", "|") for name in names])
     out, keys = adata.copy() if copy else adata, Keys(key)
@@ -160,7 +163,7 @@ def _shares(counts: np.ndarray) -> np.ndarray:
 
 
 def _log_gaps(names: list[str], shares: np.ndarray, at_end: np.ndarray) -> None:
-    """Say which groups nothing reaches."""
+    """Say which groups nothing reaches, and how many cells reach nothing."""
     reached = (np.nan_to_num(shares[~at_end]) > 0).any(axis=0)
     missed = [name for name, hit in zip(names, reached, strict=True) if not hit]
     if missed:

@@ -29,7 +29,7 @@ Block = tuple[np.ndarray, np.ndarray, np.ndarray | sparse.csr_matrix]
 # observed cells that a draw of the model is shared among
 N_NEIGHBORS = 5
 # share of a draw for a target cell that no draw meets: nothing as a descendant, enough to have an ancestor
-HARDLY = 1e-6
+HARDLY = 1e-12
 
 
 @dataclass(frozen=True)
