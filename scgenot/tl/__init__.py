@@ -10,6 +10,7 @@ from scgenot.tl._perturbation import fit_perturbation
 from scgenot.tl._predict import predict
 from scgenot.tl._project import decode, project
 from scgenot.tl._push import pull, push
+from scgenot.tl._response import response
 from scgenot.tl._simulate import simulate
 from scgenot.tl._trajectory import fit_trajectory
 from scgenot.tl._transition import cell_transition
@@ -31,6 +32,7 @@ __all__ = [
     "project",
     "pull",
     "push",
+    "response",
     "score_growth",
     "simulate",
     "velocity",

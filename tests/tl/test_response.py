@@ -1,0 +1,139 @@
+"""Predicted changes against a known law, observed ones against the cells."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import ndtr
+
+import scgenot as sg
+from truth.responses import CHANGE, SPREAD, known_cells, known_fit, known_mean
+
+FEATURES = ["one", "two", "three"]
+
+
+@pytest.fixture(scope="module")
+def known():
+    return known_fit(known_cells(400))
+
+
+@pytest.fixture(scope="module")
+def table(known):
+    return sg.tl.response(known, "A", groupby="group")
+
+
+def of_group(adata, drug, group):
+    return adata[(adata.obs["drug"] == drug) & (adata.obs["group"] == group)].X.astype(float)
+
+
+@pytest.mark.parametrize("group", ["g", "h"])
+class TestLaw:
+    def test_change(self, known, table, group):
+        x, rows = of_group(known, "control", group), table[table["group"] == group]
+        assert rows["feature"].tolist() == FEATURES
+        assert (rows["n_cells"] == len(x)).all()
+        error = rows["change"] - known_mean(x, "A").mean(0)
+        assert (np.abs(error) < 5 * SPREAD / np.sqrt(32 * len(x))).all()
+
+    def test_spread(self, known, table, group):
+        x, rows = of_group(known, "control", group), table[table["group"] == group]
+        n = 32 * len(x)
+        np.testing.assert_allclose(rows["sd_within"], SPREAD, rtol=5 / np.sqrt(2 * n))
+        # the variance between cells is known but for the draws: sd^2 / 32 a cell, and as much again in the correction
+        between, noise = known_mean(x, "A").var(0, ddof=1), SPREAD**2 / 32
+        slack = 5 * np.sqrt((4 * between * noise + 4 * noise**2) / len(x))
+        assert (np.abs(rows["sd_between"] ** 2 - between) < slack).all()
+
+    def test_probability_of_sign(self, known, table, group):
+        x, rows = of_group(known, "control", group), table[table["group"] == group]
+        expected = ndtr(known_mean(x, "A") / SPREAD).mean(0)
+        slack = 5 * np.sqrt(expected * (1 - expected) / (32 * len(x))) + 1e-9
+        assert (np.abs(rows["probability_up"] - expected) < slack).all()
+
+    def test_interval_is_that_of_the_mean(self, known, table, group):
+        x, rows = of_group(known, "control", group), table[table["group"] == group]
+        sd = np.sqrt((known_mean(x, "A").var(0) + SPREAD**2 / 32) / len(x))
+        # 5 % and 95 % quantiles of 400 replicates: each has a standard error of sqrt(.05 .95 / 400) / .103 = .106 sd
+        np.testing.assert_allclose((rows["upper"] - rows["change"]) / sd, 1.645, atol=5 * 0.106)
+        np.testing.assert_allclose((rows["change"] - rows["lower"]) / sd, 1.645, atol=5 * 0.106)
+
+    def test_observed(self, known, table, group):
+        control, treated = (of_group(known, drug, group) for drug in ("control", "A"))
+        rows = table[table["group"] == group]
+        assert (rows["n_observed"] == len(treated)).all()
+        np.testing.assert_allclose(rows["control_mean"], control.mean(0), rtol=1e-6)
+        np.testing.assert_allclose(rows["observed_mean"], treated.mean(0), rtol=1e-6)
+        np.testing.assert_allclose(rows["observed_change"], treated.mean(0) - control.mean(0), rtol=1e-4)
+
+
+def test_the_interval_covers(known):
+    new = known_cells(1800, rng=7)[:1800].copy()  # control cells, 60 groups of 30
+    new.obs["group"] = np.arange(1800) % 60
+    table = sg.tl.response(new, "A", groupby="group", model=known, features=["one"], n_samples=4)
+    covered = table["lower"].lt(CHANGE["A"][0]) & table["upper"].gt(CHANGE["A"][0])
+    # of 30 cells the weighted mean has variance 29 / 31 of s^2 / 30: P(|t_29| < 1.645 sqrt(29 / 31)) = .88
+    assert covered.mean() == pytest.approx(0.88, abs=4 * np.sqrt(0.88 * 0.12 / 60))
+
+
+def test_streaming_changes_nothing(known, monkeypatch):
+    monkeypatch.setattr(sg.tl._draws, "BLOCK", 64)
+    drawn = [block.draws for block in blocks_of(known, "A")]
+    x, y = known.X[:400].astype(float), np.concatenate(drawn).astype(float)
+    change = y - x[:, None]
+    monkeypatch.setattr(sg.tl._changes, "MAX_VALUES", 32 * 3 * 5)  # five cells at a time
+    table = sg.tl.response(known, "A")
+    np.testing.assert_allclose(table["change"], change.mean((0, 1)), atol=1e-5)
+    np.testing.assert_allclose(table["sd_within"], np.sqrt(change.var(1, ddof=1).mean(0)), rtol=1e-5)
+    between = change.mean(1).var(0, ddof=1) - change.var(1, ddof=1).mean(0) / 32
+    np.testing.assert_allclose(table["sd_between"] ** 2, np.maximum(between, 0), atol=1e-5)
+    np.testing.assert_allclose(table["probability_up"], (change > 0).mean((0, 1)), atol=1e-4)
+
+
+def blocks_of(adata, target):
+    genot, params = sg.get.model(adata), sg.get.params(adata)
+    question = sg.tl._questions.ask(adata, params, target, None)
+    cells = adata.X[question.rows]
+    return sg.tl._draws.draw_blocks(genot, cells, question.condition, n_samples=32, guidance=1.0, seed=0)
+
+
+def test_groups_do_not_depend_on_each_other(known, table):
+    new = known[known.obs["group"] == "h"].copy()
+    alone = sg.tl.response(new, "A", groupby="group")
+    pd.testing.assert_frame_equal(alone, table[table["group"] == "h"].reset_index(drop=True))
+
+
+def test_features_and_groups_of_several_columns(known, table):
+    some = sg.tl.response(known, "A", groupby=["group", "drug"], features=["three", "one"])
+    assert set(some["group"]) == {"g | control", "h | control"}
+    assert some["feature"].tolist()[:2] == ["three", "one"]
+    row = table[(table["group"] == "g") & (table["feature"] == "one")].iloc[0]
+    found = some[(some["group"] == "g | control") & (some["feature"] == "one")].iloc[0]
+    assert found["change"] == row["change"]
+    assert found["n_observed"] == 0  # treated cells are in another group
+    assert np.isnan(found["observed_mean"])
+
+
+def test_genes_of_an_embedding():
+    adata = sg.datasets.screen(60, drugs=("A", "B"), doses=(0.5, 1.0), combinations=["A+B"])
+    del adata.obsm["X_pca"]
+    sg.tl.embed(adata, n_components=8)
+    settings = sg.model.TrainSettings(steps=2)
+    sg.tl.fit_perturbation(adata, "drug", "control", dose_key="dose", settings=settings, progress=False)
+    table = sg.tl.response(adata, "B+A", dose=0.5, groupby="cell_type")
+    assert table["feature"].tolist()[:60] == list(adata.var_names)
+    for group in table["group"].unique():
+        rows, cells = table[table["group"] == group], adata[adata.obs["cell_type"] == group]
+        treated = cells[(cells.obs["drug"] == "A+B") & (cells.obs["dose"] == 0.5)]
+        assert (rows["n_observed"] == treated.n_obs).all()
+        np.testing.assert_allclose(rows["observed_mean"], treated.X.mean(0), rtol=1e-4)
+        new = sg.tl.simulate(cells[cells.obs["drug"] == "control"].copy(), "A+B", dose=0.5, n_samples=32, clip=False)
+        before = sg.tl.decode(cells[cells.obs["drug"] == "control"].obsm["X_pca"], adata)
+        np.testing.assert_allclose(rows["change"], new.X.mean(0) - before.mean(0), atol=1e-3)
+
+
+def test_errors(known):
+    with pytest.raises(KeyError, match=r"`features` \['four'\] are not among the 3"):
+        sg.tl.response(known, "A", features=["four"])
+    with pytest.raises(KeyError, match="'kind'"):
+        sg.tl.response(known, "A", groupby="kind")
+    with pytest.raises(ValueError, match="`interval=90` between 0 and 1"):
+        sg.tl.response(known, "A", interval=90)
