@@ -50,7 +50,7 @@ def fit_pairs(
     device: str | None,
     progress: bool,
     displacement: bool = False,
-    encoder: nn.Module | None = None,
+    encoder: Callable[[], nn.Module] | None = None,
     condition_dropout: float = 0.0,
     weights_are_growth: bool = False,
 ) -> Fit:
@@ -70,8 +70,10 @@ def fit_pairs(
         Where to train; None for CUDA when there is one.
     progress
         Whether to show progress bars.
-    displacement, encoder, condition_dropout
+    displacement, condition_dropout
         Of the model, see :class:`~scgenot.Genot`.
+    encoder
+        Makes the encoder of the model, whose initial weights are to follow from the seed too; None for none.
     weights_are_growth
         Whether source weights are a prior of growth: growth is then measured against equal weights.
 
@@ -90,7 +92,7 @@ def fit_pairs(
             inputs[0].target.shape[1],
             condition_dim,
             displacement=displacement,
-            encoder=encoder,
+            encoder=None if encoder is None else encoder(),
             condition_dropout=condition_dropout,
         ).to(device or best_device())
         state = train(model, inputs, couplings, settings, rng=rng, progress=progress)

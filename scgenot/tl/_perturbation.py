@@ -1,6 +1,7 @@
 """Fit how cells respond to perturbations."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 from anndata import AnnData
@@ -75,7 +76,9 @@ def fit_perturbation(
         Columns of `obs`, such as donor or cell line: cells are coupled within these. Strata of under 10 cells on a
         side are pooled. The network is not told, so that cells of a new donor can be predicted.
     network_covariates
-        Columns of `obs` that the network is told as well; numbers as they are, categories one by one.
+        Columns of `obs` that the network is told as well; numbers as they are, categories one by one. Cells are coupled
+        within these too, so numbers should have few values; of a pooled stratum it is told the mean of a number, and no
+        category.
     solver
         Turns a :class:`~scgenot.pair.Pair` into a :class:`~scgenot.ot.Coupling`; None for
         `sg.ot.Sinkhorn(epsilon=0.05)`. With `tau=(0.9, 1)` control cells may have no descendants, as under a drug that
@@ -120,12 +123,13 @@ def fit_perturbation(
     Raises
     ------
     TypeError
-        When `adata` is not an AnnData or `embedding` not a DataFrame.
+        When `adata` is not an AnnData, `embedding` not a DataFrame, or `covariates` text.
     KeyError
         When a column or representation is not there.
     ValueError
         When there are no control cells or only those, a perturbation or dose is missing, a control cell has a dose,
-        `embedding` lacks a perturbation, values are not finite, obs names are not unique, or `key_added` has a slash.
+        `embedding` lacks a perturbation, a perturbation has no stratum with enough cells, values are not finite, obs
+        names are not unique, or `key_added` has a slash.
 
     Examples
     --------
@@ -162,7 +166,7 @@ def fit_perturbation(
         device=device,
         progress=progress,
         displacement=displacement,
-        encoder=SetEncoder(conditions.n_slots, conditions.tokens.shape[1], conditions.n_further + n_hidden),
+        encoder=partial(SetEncoder, conditions.n_slots, conditions.tokens.shape[1], conditions.n_further + n_hidden),
         condition_dropout=condition_dropout,
     )
     params = {
