@@ -95,3 +95,9 @@ def test_the_readme_runs(short, cells, tmp_path, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exec(blocks[0], {})
+
+
+def test_the_guide_to_perturbations_runs(run):
+    names = run("docs/perturbation.md")
+    assert set(names["treated"].obs["drug"]) == {"A", "C+D"}
+    assert len(names["table"]) == 3 * names["measured"].n_vars
