@@ -39,17 +39,18 @@ def put_together(make, config: Mapping, arrays: Mapping[str, np.ndarray], *, fie
         )
     if config["encoder"] == "custom" and encoder is None:
         raise ValueError("This model was made with an encoder of its own: pass one made alike as `encoder`.")
-    if encoder is None and config["encoder"]:
-        encoder = SetEncoder(**config["encoder"])
-    model = make(
-        **{name: int(config[name]) for name in SIZES},
-        field=field,
-        encoder=encoder,
-        displacement=bool(config["displacement"]),
-        condition_dropout=float(config["condition_dropout"]),
-    )
-    if bool(config["growth"]):
-        model.add_growth()
+    with torch.random.fork_rng(devices=[]):  # initial weights are made and replaced: the user's generator stays
+        if encoder is None and config["encoder"]:
+            encoder = SetEncoder(**config["encoder"])
+        model = make(
+            **{name: int(config[name]) for name in SIZES},
+            field=field,
+            encoder=encoder,
+            displacement=bool(config["displacement"]),
+            condition_dropout=float(config["condition_dropout"]),
+        )
+        if bool(config["growth"]):
+            model.add_growth()
     model.load_state_dict({name: torch.tensor(np.asarray(array)) for name, array in arrays.items()})
     return model.to(device).eval()
 

@@ -96,7 +96,7 @@ def fit_trajectory(
         The couplings, in the form that :func:`coupling`, :func:`push`, :func:`pull` and :func:`fate` read.
     `obs["<key_added>_growth"]`
         Descendants of each source cell over the mean cell's, after prior and tau; NaN for cells that are no source.
-        Only with `growth_key` or an unbalanced solver.
+        Only with rates that differ between cells, or an unbalanced solver.
 
     Raises
     ------
