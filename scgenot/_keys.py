@@ -97,6 +97,9 @@ DUAL = "dual"  # what gives the coupling of any source cell again: cost, target 
 COUPLINGS = "couplings"  # the same for each pair within one AnnData, with the names of its cells
 CONFIDENCE = "confidence"
 SEEN = "seen"  # a sample of the source cells of the fit, to warn of cells unlike them
+CALIBRATION = "calibration"  # thresholds of regions by level
+CALIBRATION_FEATURES = "calibration_features"  # corrections of intervals by feature and level
+CALIBRATION_STRATA = "calibration_strata"  # columns of obs within whose values regions are made
 COUPLING_KEY = "coupling_key"
 COUPLING_NAMES = "coupling_names"  # obs names of the target cells: the coupling's columns
 

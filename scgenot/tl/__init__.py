@@ -1,6 +1,7 @@
 """Tools: AnnData in, results written back to it."""
 
 from scgenot.tl._annotate import annotate
+from scgenot.tl._calibrate import calibrate, coverage
 from scgenot.tl._coupling import coupling
 from scgenot.tl._embed import embed
 from scgenot.tl._fate import fate
@@ -19,8 +20,10 @@ from scgenot.tl._velocity import velocity
 
 __all__ = [
     "annotate",
+    "calibrate",
     "cell_transition",
     "coupling",
+    "coverage",
     "decode",
     "embed",
     "fate",

@@ -1,0 +1,64 @@
+"""Thresholds of scores: what a model says they are, and what held-out cells say."""
+
+import numpy as np
+
+
+def conformal_threshold(scores: np.ndarray, level: float) -> np.ndarray:
+    """Return what a new score does not exceed with probability `level` or slightly more, whatever the law.
+
+    The `ceil((n + 1) level)`-th smallest of `n` scores (Vovk, Gammerman, Shafer 2005, *Algorithmic learning in a random
+    world*; Lei, G'Sell, Rinaldo, Tibshirani, Wasserman 2018): the new score and these being exchangeable, it is among
+    the smaller ones that often. Infinite where `n` is too small to say.
+
+    Parameters
+    ----------
+    scores
+        Scores of held-out cells, shape `(n, ...)`.
+    level
+        Probability.
+
+    Returns
+    -------
+    Thresholds, shape `(...)`.
+    """
+    rank = int(np.ceil((len(scores) + 1) * level - 1e-9))
+    if rank > len(scores):
+        return np.full(scores.shape[1:], np.inf)
+    return np.partition(scores, rank - 1, axis=0)[rank - 1]
+
+
+def weighted_quantile(values: np.ndarray, weights: np.ndarray, level: float) -> float:
+    """Return the smallest value up to which the values hold `level` of the weight."""
+    order = np.argsort(values)
+    held = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(held, level * held[-1])])
+
+
+def swapped_coverage(scores: np.ndarray, half: np.ndarray, level: float) -> np.ndarray:
+    """Return the share of scores under thresholds from the half that they are not in, mean of both ways.
+
+    Parameters
+    ----------
+    scores
+        Shape `(n, ...)`.
+    half
+        Mask of the first half, shape `(n,)`.
+    level
+        Probability of the thresholds.
+
+    Returns
+    -------
+    Shares, shape `(...)`.
+    """
+    parts = scores[half], scores[~half]
+    inside = [part <= conformal_threshold(other, level) for part, other in (parts, parts[::-1])]
+    return np.concatenate(inside).mean(0)
+
+
+def random_half(strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a mask of half of the cells of each stratum; the odd ones go either way in turn."""
+    order = rng.permutation(len(strata))
+    order = order[np.argsort(strata[order], kind="stable")]
+    half = np.zeros(len(strata), dtype=bool)
+    half[order[::2]] = True
+    return half
