@@ -1,6 +1,7 @@
 """A place to draw."""
 
 import matplotlib.pyplot as plt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 
@@ -14,3 +15,53 @@ def finish(ax: Axes, *, show: bool | None) -> Axes:
     if show:
         plt.show()
     return ax
+
+
+def panels(
+    ax: Axes | None,
+    n: int,
+    *,
+    columns: int,
+    width: float,
+    height: float,
+    gap: tuple[float, float] = (0.08, 0.2),
+    title: str | None = None,
+) -> tuple[Axes, list[Axes]]:
+    """Axes without frame, and in them panels in rows of so many columns.
+
+    Panels lie inside one Axes, so that a picture of several takes `ax` and returns Axes like any other.
+
+    Parameters
+    ----------
+    ax
+        Axes to fill; None for a new figure.
+    n, columns
+        Panels, and those in a row.
+    width, height
+        Inches of one panel.
+    gap
+        Space between panels, as shares of a panel's width and height.
+    title
+        Title of the whole.
+    """
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    ax = new_axes(ax, columns * width * (1 + gap[0]), rows * height * (1 + gap[1]))
+    ax.set_axis_off()
+    if title is not None:
+        ax.set_title(title, pad=24)  # over the titles of the panels
+    wide, high = 1 / (columns + gap[0] * (columns - 1)), 1 / (rows + gap[1] * (rows - 1))
+    inside = []
+    for panel in range(n):
+        row, column = divmod(panel, columns)
+        bounds = column * wide * (1 + gap[0]), 1 - high - row * high * (1 + gap[1]), wide, high
+        inside.append(ax.inset_axes(bounds))
+    return ax, inside
+
+
+def legend_beside(ax: Axes, handles: list[Artist], title: str | None = None) -> None:
+    """A legend to the right of the axes, where it hides no data."""
+    ax.legend(
+        handles=handles, title=title, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False,
+        ncols=1 + len(handles) // 22, alignment="left",
+    )  # fmt: skip

@@ -1,13 +1,16 @@
 """Colours of cells: those stored with the labels, or else a default palette; nothing is written."""
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_rgba, to_rgba_array
+from matplotlib.colors import Normalize, to_hex, to_rgba, to_rgba_array
 from scanpy.pl import palettes
 
 NO_LABEL = "lightgray"
+# for the colour-blind too
+CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR = "#999999", "#D55E00", "#0072B2"
 
 
 def is_numeric(column: pd.Series) -> bool:
@@ -51,3 +54,24 @@ def number_scale(*columns: pd.Series) -> ScalarMappable:
     """One colour scale for the numbers of some columns."""
     values = np.concatenate([column.to_numpy(dtype=float, na_value=np.nan) for column in columns])
     return ScalarMappable(Normalize(np.nanmin(values), np.nanmax(values)), cmap="viridis")
+
+
+def paint(adata: AnnData, column: str) -> tuple[np.ndarray, dict[str, str], ScalarMappable | None]:
+    """Colour of each cell by a column, shape `(n, 4)`, with the colour of each label or else the scale of numbers."""
+    values = adata.obs[column]
+    if is_numeric(values):
+        scale = number_scale(values)
+        rgba = scale.to_rgba(values.to_numpy(dtype=float, na_value=np.nan))
+        rgba[values.isna().to_numpy()] = to_rgba(NO_LABEL)
+        return rgba, {}, scale
+    colors = label_colors((adata, column))
+    return label_rgba(values, colors), colors, None
+
+
+def ordered_colors(labels: list[str]) -> dict[str, str]:
+    """Colours that go from dark to light with the order of the labels."""
+    # the yellow end is lost on white
+    return {
+        label: to_hex(color)
+        for label, color in zip(labels, mpl.colormaps["viridis"](np.linspace(0, 0.92, len(labels))), strict=True)
+    }

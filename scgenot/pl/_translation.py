@@ -6,16 +6,13 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba_array
 from matplotlib.lines import Line2D
-from scipy import sparse
-from scipy.spatial import cKDTree
 
 from scgenot._keys import PARAMS, Keys
-from scgenot.pl._axes import finish, new_axes
+from scgenot.pl._axes import finish, legend_beside, new_axes
 from scgenot.pl._colors import is_numeric, label_colors, label_rgba, number_scale
+from scgenot.pl._embedding import MOST_CROSSES, bare, beside, coordinates, dense, disc_size
 from scgenot.pl._slots import fit_slot, has_coupling, joint_mass, obs_column
 
-MOST_CROSSES = 1500  # translated cells drawn: more would hide the measured ones
-N_NEIGHBORS = 5  # measured cells whose coordinates place a translated one in a basis that cannot be projected to
 TARGET_COLOR, SOURCE_COLOR = "gray", "crimson"  # without labels
 
 
@@ -89,7 +86,7 @@ def translation(
     if len(drawn) < len(translated):
         handles[-1].set_label(f"translated source cell\n({len(drawn):,} of {len(translated):,} drawn)")
     ax = new_axes(ax, 7.5, 5.2)
-    size = np.clip(1.5e4 / len(target), 5, 40)
+    size = disc_size(len(target))
     ax.scatter(*target_xy[back].T, c=target_rgba[back], s=2.5 * size, alpha=0.25, linewidths=0, zorder=1)
     ax.scatter(*xy.T, c=rgba[drawn], s=max(size, 10), marker="x", linewidths=0.8, zorder=3)
     if n_lines and has_coupling(adata_source, key):
@@ -97,8 +94,7 @@ def translation(
         ends = np.stack([xy[:n_lines], target_xy[best]], axis=1)[best >= 0]
         ax.add_collection(LineCollection(ends, colors="0.25", linewidths=0.6, alpha=0.6, zorder=2))
         handles.append(Line2D([], [], color="0.25", lw=0.8, label="to its best match\nin the coupling"))
-    ax.set(xlabel=axis_names[0], ylabel=axis_names[1], xticks=[], yticks=[])
-    ax.set_title("Translated cells among measured ones")
+    bare(ax, axis_names, "Translated cells among measured ones")
     _legend(ax, handles, scale, color or target_color)
     return finish(ax, show=show)
 
@@ -114,10 +110,8 @@ def _states(adata_source: AnnData, adata_target: AnnData, key: str) -> tuple[np.
             f"{rep!r}, which `key={key!r}` was fitted to, is not in obsm of `adata_target`; "
             f"found {list(adata_target.obsm)}."
         )
-    predicted, target = (
-        values.toarray() if sparse.issparse(values) else np.asarray(values)
-        for values in (adata_source.obsm[slot], adata_target.X[:] if rep == "X" else adata_target.obsm[rep])
-    )
+    predicted = dense(adata_source.obsm[slot])
+    target = dense(adata_target.X[:] if rep == "X" else adata_target.obsm[rep])
     if predicted.shape[1] != target.shape[1]:
         raise ValueError(f"{slot!r} has {predicted.shape[1]} columns, {rep!r} of `adata_target` {target.shape[1]}.")
     return predicted, target, rep
@@ -132,13 +126,8 @@ def _plane(
         axes = np.linalg.eigh(np.atleast_2d(np.cov(target.T)))[1][:, :-3:-1]
         names = tuple(f"PC {i} of the target's {rep}" for i in (1, 2))
         return (target - center) @ axes, (predicted - center) @ axes, names
-    basis = basis if basis in adata_target.obsm else f"X_{basis}"
-    if basis not in adata_target.obsm:
-        raise KeyError(f"`basis={basis!r}` is not in obsm of `adata_target`; found {list(adata_target.obsm)}.")
-    target_xy = np.asarray(adata_target.obsm[basis])[:, :2]
-    nearest = cKDTree(target).query(predicted, k=min(N_NEIGHBORS, len(target)))[1].reshape(len(predicted), -1)
-    names = tuple(f"{basis.removeprefix('X_').upper()} {i}" for i in (1, 2))
-    return target_xy, target_xy[nearest].mean(axis=1), names
+    target_xy, names = coordinates(adata_target, basis, "adata_target")
+    return target_xy, beside(predicted, target, target_xy), names
 
 
 def _paint(adata_source: AnnData, color: str | None, adata_target: AnnData, target_color: str | None):
@@ -186,7 +175,6 @@ def _best_match(adata_source: AnnData, adata_target: AnnData, key: str) -> np.nd
 
 
 def _legend(ax: Axes, handles: list[Line2D], scale, label: str | None) -> None:
-    columns = 1 + len(handles) // 22
-    ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, ncols=columns)
+    legend_beside(ax, handles)
     if scale is not None:
         ax.figure.colorbar(scale, ax=ax, label=label, location="bottom", shrink=0.6)
