@@ -1,0 +1,66 @@
+"""Where public data sets come from: a folder of the user's own, or the published files, fetched once and checked."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from anndata import AnnData, read_h5ad
+
+FOLDER = "SCGENOT_DATA"  # environment variable that names the folder
+
+
+@dataclass(frozen=True)
+class Originals:
+    """Published files of a data set.
+
+    Parameters
+    ----------
+    address
+        Of the folder that has them, at one commit.
+    sha256
+        Checksum of each file, by its path in that folder.
+    """
+
+    address: str
+    sha256: dict[str, str]
+
+
+def prepared(*names: str) -> list[AnnData] | None:
+    """Read files such as `"klein_mesc/klein_mesc"` from the folder `SCGENOT_DATA`; None when they are not all there."""
+    folder = os.environ.get(FOLDER)
+    files = [Path(folder, f"{name}.h5ad") for name in names] if folder else []
+    if not files or not all(file.is_file() for file in files):
+        return None
+    return [read_h5ad(file) for file in files]
+
+
+def fetch(originals: Originals, *names: str, progress: bool) -> list[Path]:
+    """Find the published files in the cache of the operating system, or download them; `names` as :func:`prepared`."""
+    import pooch
+
+    cache, files = pooch.os_cache("scgenot"), []
+    for file, sha256 in originals.sha256.items():
+        url = f"{originals.address}/{file}"
+        try:
+            files.append(Path(pooch.retrieve(url, f"sha256:{sha256}", path=cache, progressbar=progress)))
+        except OSError as error:  # what requests raises, too: no network, no such host, refused, not found
+            raise FileNotFoundError(
+                f"{url} (SHA-256 {sha256}) is not in the cache {cache} and could not be downloaded: {error}. "
+                f"Try again with a network, or set {FOLDER} to a folder that has {_files(names)}: what this loader "
+                "gives, written by `write_h5ad` where there is a network."
+            ) from error
+    return files
+
+
+def only_prepared(name: str, reason: str) -> AnnData:
+    """Read a data set that cannot be made of published files, for the `reason` given as a sentence."""
+    found = prepared(name)
+    if found is None:
+        folder = os.environ.get(FOLDER)
+        state = f"is not in {folder}" if folder else "was not looked for: no folder is named"
+        raise FileNotFoundError(f"{_files([name])} {state}. Set {FOLDER} to the folder that has it. {reason}")
+    return found[0]
+
+
+def _files(names) -> str:
+    return " and ".join(f"{name}.h5ad" for name in names)

@@ -1,0 +1,15 @@
+"""Tables of counts as they are published."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+
+def features_by_cells(file: Path) -> AnnData:
+    """Read text with a column for each cell and a line for each feature, compressed or not; counts become sparse."""
+    table = pd.read_csv(file, index_col=0, low_memory=False)
+    counts = sparse.csr_matrix(table.to_numpy(np.float32).T)
+    return AnnData(counts, obs=pd.DataFrame(index=list(table.columns)), var=pd.DataFrame(index=list(table.index)))
