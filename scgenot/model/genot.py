@@ -1,6 +1,7 @@
 """Genot: a velocity field with the units of its cells; loss, samples, densities, and its form on disk."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from scgenot.flow.ode import Method
 from scgenot.flow.path import straight_path, stratified_times
 from scgenot.model.generate import density, draw
 from scgenot.model.growth import GrowthNetwork
-from scgenot.model.inputs import conditions, dropped
+from scgenot.model.inputs import blurred, conditions, dropped
 from scgenot.model.standardiser import Units
 from scgenot.model.storage import put_together, read_file, take_apart, write_file
 
@@ -37,9 +38,8 @@ class Genot(nn.Module):
         Function `(source_dim, target_dim, condition_dim) -> nn.Module` that makes another field, with
         `forward(t, z, source, condition)`; then `width`, `depth` and `encoder` are not used.
     displacement
-        Whether the flow generates the displacement from the source cell in place of the target cell: the same
-        conditional law, in coordinates that carry over to source cells it has not seen. The first `target_dim` columns
-        of a source cell must then be in the space of the targets.
+        Whether the flow generates the displacement from the source cell, not the target cell: the same conditional law,
+        in coordinates that carry over to unseen cells. Sources must begin with `target_dim` columns in target space.
     encoder
         Module that turns conditions `(..., condition_dim)` into what the field sees, `(..., encoder.out_dim)`, such as
         a :class:`~scgenot.flow.SetEncoder`; None for the conditions as they are.
@@ -62,18 +62,12 @@ class Genot(nn.Module):
         condition_dropout: float = 0.0,
     ):
         super().__init__()
-        if displacement and source_dim < target_dim:
-            raise ValueError(
-                f"`displacement` needs sources in the space of targets: {source_dim} < {target_dim} columns."
-            )
         self.source_dim, self.target_dim, self.condition_dim = source_dim, target_dim, condition_dim
         self.width, self.depth, self.custom_field = width, depth, field is not None
         self.displacement, self.condition_dropout = displacement, condition_dropout if condition_dim else 0.0
         given_dim = condition_dim + (self.condition_dropout > 0)
-        if field is None:
-            self.field = VelocityField(source_dim, target_dim, given_dim, width=width, depth=depth, encoder=encoder)
-        else:
-            self.field = field(source_dim, target_dim, given_dim)
+        make = field or partial(VelocityField, width=width, depth=depth, encoder=encoder)
+        self.field = make(source_dim, target_dim, given_dim)
         self.eta: GrowthNetwork | None = None
         self.xi: GrowthNetwork | None = None
         self.units = Units(source_dim, target_dim, displacement=displacement)
@@ -84,7 +78,13 @@ class Genot(nn.Module):
         return self.units.source.mean.device
 
     def loss(
-        self, source: Tensor, target: Tensor, condition: Tensor | None = None, *, generator: torch.Generator
+        self,
+        source: Tensor,
+        target: Tensor,
+        condition: Tensor | None = None,
+        *,
+        generator: torch.Generator,
+        source_noise: float = 0.0,
     ) -> Tensor:
         """Flow-matching loss `E |v(t, z_t | x) - (y - z)|^2` per dimension, in standardised units.
 
@@ -96,12 +96,15 @@ class Genot(nn.Module):
             Conditions, shape `(batch, c)`, or None.
         generator
             Source of times and noise, on the device of the cells.
+        source_noise
+            Noise that the field sees source cells with, see :class:`~scgenot.model.TrainSettings`.
 
         Returns
         -------
         Mean squared error, a scalar.
         """
-        x, y = self.units.source(source), self.units.enter(source, target)
+        x = blurred(self.units.source, source, source_noise, generator=generator)
+        y = self.units.enter(source, target)
         condition = dropped(self, condition, generator=generator)
         noise = torch.randn(y.shape, generator=generator, device=y.device, dtype=y.dtype)
         t = stratified_times(len(y), generator=generator).to(y.dtype)
@@ -200,8 +203,7 @@ class Genot(nn.Module):
         Ratios, shape `(n,)`.
         """
         x = self.units.source(source)
-        c = conditions(self, condition, len(x))
-        return torch.ones(len(x)) if self.eta is None else self.eta(x, c).cpu()
+        return torch.ones(len(x)) if self.eta is None else self.eta(x, conditions(self, condition, len(x))).cpu()
 
     @torch.no_grad()
     def target_growth(self, target: Cells, condition: Cells | None = None) -> Tensor:

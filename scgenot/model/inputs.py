@@ -39,6 +39,14 @@ def dropped(model, condition: Tensor | None, *, generator: torch.Generator) -> T
     return torch.where(hidden, unconditional(given), given)
 
 
+def blurred(units: nn.Module, cells: Tensor, noise: float, *, generator: torch.Generator) -> Tensor:
+    """Standardise cells with noise added, as much in every column: `noise` times their root mean variance."""
+    if noise:
+        spread = units.std.square().mean().sqrt()
+        cells = cells + noise * spread * torch.randn(cells.shape, generator=generator, device=cells.device)
+    return units(cells)
+
+
 def unconditional(condition: Tensor) -> Tensor:
     """Conditions of which nothing is known."""
     hidden = torch.zeros_like(condition)

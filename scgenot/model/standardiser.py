@@ -66,6 +66,10 @@ class Units(nn.Module):
 
     def __init__(self, source_dim: int, target_dim: int, *, displacement: bool):
         super().__init__()
+        if displacement and source_dim < target_dim:
+            raise ValueError(
+                f"`displacement` needs sources in the space of targets: {source_dim} < {target_dim} columns."
+            )
         self.source = Standardiser(source_dim, "source")
         self.target = Standardiser(target_dim, "target")
         self.displacement = Standardiser(target_dim, "target") if displacement else None

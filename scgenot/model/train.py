@@ -49,6 +49,10 @@ class TrainSettings:
         Validations without a better one after which training stops.
     precision
         `"bfloat16"` runs the field in mixed precision.
+    source_noise
+        Standard deviation of noise that the network sees source cells with while training, over the root mean variance
+        of their columns. It keeps what is learned from following directions in which source cells hardly vary, which
+        cells from elsewhere may lie far out in.
     """
 
     steps: int = 3000
@@ -62,6 +66,7 @@ class TrainSettings:
     validation_fraction: float = 0.1
     patience: int = 15
     precision: Literal["float32", "bfloat16"] = "float32"
+    source_noise: float = 0.0
 
     def __post_init__(self):
         if self.precision not in ("float32", "bfloat16"):
@@ -69,6 +74,8 @@ class TrainSettings:
         for name in ("steps", "batch_size", "validation_every", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}, expected at least 1.")
+        if not 0 <= self.source_noise < math.inf:
+            raise ValueError(f"`source_noise` is {self.source_noise}, expected a number, 0 or more.")
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(f"`validation_fraction` is {self.validation_fraction}, expected at least 0 and below 1.")
 
@@ -144,7 +151,8 @@ def train(
             optimizer.param_groups[0]["lr"] = settings.learning_rate_at(state.step)
             batch = draws.batch(state.step)
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-                loss = model.loss(*batch, generator=stream(seed, NOISE, state.step, device=device))
+                generator = stream(seed, NOISE, state.step, device=device)
+                loss = model.loss(*batch, generator=generator, source_noise=settings.source_noise)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.field.parameters(), settings.clip)

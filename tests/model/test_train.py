@@ -193,3 +193,27 @@ def test_what_does_not_fit_is_named():
         TrainSettings(precision="float16")
     with pytest.raises(FloatingPointError, match="The loss is nan at step 45"):
         run(replace(QUICK, learning_rate=float("nan")))
+
+
+class EachToItself:
+    def __init__(self, n):
+        self.n = n
+
+    def sample_pairs(self, n_pairs, *, generator):
+        i = torch.randint(self.n, (n_pairs,), generator=generator)
+        return i, i
+
+
+def test_source_noise_shrinks_slopes_as_a_ridge_penalty_does():
+    spread = np.array([1.0, 0.2])
+    cells = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32) * spread
+    settings = replace(QUICK, steps=1000, batch_size=256, learning_rate=5e-3, ema_decay=0.99, source_noise=0.5)
+    model = small_model(2)
+    train(model, [Pair(cells, cells)], [EachToItself(500)], settings, progress=False)
+    # the network sees x + noise: the best slope of y = x on that is variance / (variance + that of the noise)
+    variance = cells.var(0)
+    expected = variance / (variance + 0.5**2 * variance.mean())
+    mean = model.sample(cells, n_samples=100).mean(1).numpy()
+    slopes = np.linalg.lstsq(cells - cells.mean(0), mean - mean.mean(0), rcond=None)[0]
+    # without noise both slopes are 1
+    assert np.allclose(slopes, np.diag(expected), atol=0.08)
