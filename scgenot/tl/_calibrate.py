@@ -9,7 +9,7 @@ from anndata import AnnData
 from scgenot._keys import CALIBRATION, CALIBRATION_FEATURES, CALIBRATION_STRATA
 from scgenot._rng import Rng, numpy_rng, seed_of
 from scgenot.data.write import writing
-from scgenot.tl._conformal import conformal_threshold, random_half, swapped_coverage
+from scgenot.tl._conformal import conformal_threshold, random_halves, swapped_coverage
 from scgenot.tl._held_out import fit_of_screen, held_out_mask, score_held_out
 from scgenot.tl._sources import ModelSource, checked_width, embedding_key, ready_model, source_cells
 
@@ -77,9 +77,9 @@ def calibrate(
 
     `uns[key]["calibration"]`
         One row a level: `level`; `raw_threshold` and `threshold`, the latter from all held-out cells; `raw_coverage`,
-        share of held-out treated cells in the raw region; `coverage`, in a region corrected on the random half of them
-        that the cell is not in; `n`, treated cells; `error`, binomial standard error of a share of `n` cells at the
-        level.
+        share of held-out treated cells in the raw region; `coverage`, in a region corrected on the half of them that
+        the cell is not in, mean of ten random halvings; `n`, treated cells; `error`, binomial standard error of a share
+        of `n` cells at the level.
     `uns[key]["calibration_features"]`
         One row for each feature of the representation and level: `feature`, `level`, `correction` (stretch at either
         end over length), `raw_coverage`, `coverage`, `n`, `error`.
@@ -116,7 +116,7 @@ def calibrate(
     mask, seed = held_out_mask(adata, held_out), seed_of(rng)
     cells = checked_width(source_cells(adata, params, use_rep=use_rep, fitted=fitted), genot)[mask]
     held = score_held_out(adata[mask], genot, entry, cells, target, dose, groupby, levels, guidance=guidance, seed=seed)
-    half = random_half(held.strata, numpy_rng(seed))
+    halves = random_halves(held.strata, numpy_rng(seed))
     raw = np.array([held.raw_threshold(level) for level in levels])
     region = pd.DataFrame(
         {
@@ -124,7 +124,7 @@ def calibrate(
             "raw_threshold": raw,
             "threshold": [float(conformal_threshold(held.scores, level)) for level in levels],
             "raw_coverage": (held.scores[:, None] <= raw).mean(0),
-            "coverage": [swapped_coverage(held.scores, half, level) for level in levels],
+            "coverage": [swapped_coverage(held.scores, halves, level) for level in levels],
         }
     )
     by_level = [held.beyond[:, i] for i in range(len(levels))]
@@ -134,7 +134,9 @@ def calibrate(
         {
             "correction": [conformal_threshold(beyond, level) for beyond, level in zip(by_level, levels, strict=True)],
             "raw_coverage": [(beyond <= 0).mean(0) for beyond in by_level],
-            "coverage": [swapped_coverage(beyond, half, level) for beyond, level in zip(by_level, levels, strict=True)],
+            "coverage": [
+                swapped_coverage(beyond, halves, level) for beyond, level in zip(by_level, levels, strict=True)
+            ],
         },
     )
     calibration = {

@@ -1,5 +1,7 @@
 """Thresholds of scores: what a model says they are, and what held-out cells say."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -34,15 +36,15 @@ def weighted_quantile(values: np.ndarray, weights: np.ndarray, level: float) -> 
     return float(values[order][np.searchsorted(held, level * held[-1])])
 
 
-def swapped_coverage(scores: np.ndarray, half: np.ndarray, level: float) -> np.ndarray:
-    """Return the share of scores under thresholds from the half that they are not in, mean of both ways.
+def swapped_coverage(scores: np.ndarray, halves: Sequence[np.ndarray], level: float) -> np.ndarray:
+    """Return the share of scores under thresholds from the half that they are not in.
 
     Parameters
     ----------
     scores
         Shape `(n, ...)`.
-    half
-        Mask of the first half, shape `(n,)`.
+    halves
+        Masks of the first half, shape `(n,)`; the mean is taken over them, and over both ways.
     level
         Probability of the thresholds.
 
@@ -50,15 +52,18 @@ def swapped_coverage(scores: np.ndarray, half: np.ndarray, level: float) -> np.n
     -------
     Shares, shape `(...)`.
     """
-    parts = scores[half], scores[~half]
-    inside = [part <= conformal_threshold(other, level) for part, other in (parts, parts[::-1])]
-    return np.concatenate(inside).mean(0)
+    under = 0
+    for half in halves:
+        parts = scores[half], scores[~half]
+        under += sum((part <= conformal_threshold(other, level)).sum(0) for part, other in (parts, parts[::-1]))
+    return under / (len(halves) * len(scores))
 
 
-def random_half(strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a mask of half of the cells of each stratum; the odd ones go either way in turn."""
-    order = rng.permutation(len(strata))
-    order = order[np.argsort(strata[order], kind="stable")]
-    half = np.zeros(len(strata), dtype=bool)
-    half[order[::2]] = True
-    return half
+def random_halves(strata: np.ndarray, rng: np.random.Generator, n: int = 10) -> list[np.ndarray]:
+    """Return masks of half of the cells of each stratum, several; the odd ones go either way in turn."""
+    halves = []
+    for _ in range(n):
+        order = rng.permutation(len(strata))
+        order = order[np.argsort(strata[order], kind="stable")]
+        halves.append(np.isin(np.arange(len(strata)), order[::2]))
+    return halves

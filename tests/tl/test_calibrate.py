@@ -6,7 +6,7 @@ import pytest
 from scipy.special import ndtr
 
 import scgenot as sg
-from scgenot.tl._conformal import conformal_threshold, random_half, swapped_coverage, weighted_quantile
+from scgenot.tl._conformal import conformal_threshold, random_halves, swapped_coverage, weighted_quantile
 from truth.responses import LEAN, SPREAD, known_cells, known_fit
 
 LEVELS = [0.5, 0.8, 0.9]
@@ -125,12 +125,12 @@ class TestConformal:
 
     def test_halves(self):
         strata = np.repeat([0, 1, 2], [5, 4, 1])
-        half = random_half(strata, np.random.default_rng(0))
-        assert half.sum() == 5
-        assert half[strata == 1].sum() == 2
+        halves = random_halves(strata, np.random.default_rng(0))
+        assert all(half.sum() == 5 and half[strata == 1].sum() == 2 for half in halves)
+        assert len({half.tobytes() for half in halves}) > 1
         scores = np.arange(10.0)
         # the even ones and the odd ones: 5th of 5 both ways, 8 and 9; all under 9, of the odd ones all but 9 under 8
-        assert swapped_coverage(scores, scores % 2 == 0, 0.8) == 0.9
+        assert swapped_coverage(scores, [scores % 2 == 0], 0.8) == 0.9
 
     def test_weighted_quantile(self):
         values, weights = np.array([3.0, 1.0, 2.0]), np.array([1.0, 2.0, 1.0])
