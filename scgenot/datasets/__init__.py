@@ -1,6 +1,7 @@
 """Data sets: simulated ones with known answers, and public ones."""
 
 from scgenot.datasets._branching import branching
+from scgenot.datasets._gaussians import gaussians
 from scgenot.datasets._screen import screen
 from scgenot.datasets._time_courses import klein_mesc, larry_clones, worm_embryo
 from scgenot.datasets._treatments import kang_ifnb, ova_tcell_doses
@@ -10,6 +11,7 @@ from scgenot.datasets._two_modalities import citeseq_pbmc10k, scgem_reprogrammin
 __all__ = [
     "branching",
     "citeseq_pbmc10k",
+    "gaussians",
     "kang_ifnb",
     "klein_mesc",
     "larry_clones",
