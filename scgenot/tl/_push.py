@@ -45,7 +45,7 @@ def push(
         to the other takes the fewest fitted steps.
     method
         "coupling", between the cells that were fitted; or "model", between all cells at these times, seen in the fit
-        or not: draws for each source cell, each shared among the 5 observed cells nearest to it.
+        or not: draws for each source cell, each of which counts as the observed cell nearest to it.
     n_samples, rng
         Draws per cell of the model, and their seed.
     device

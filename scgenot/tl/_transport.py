@@ -26,9 +26,7 @@ Method = Literal["coupling", "model"]
 # positions of source and of target cells, and their rows and columns of K
 Block = tuple[np.ndarray, np.ndarray, np.ndarray | sparse.csr_matrix]
 
-# observed cells that a draw of the model is shared among
-N_NEIGHBORS = 5
-# share of a draw for a target cell that no draw meets: nothing as a descendant, enough to have an ancestor
+# part of a draw for a target cell that no draw meets: nothing as a descendant, enough to have an ancestor
 HARDLY = 1e-12
 
 
@@ -192,7 +190,7 @@ def expected_descendants(part: Part) -> Iterator[Block]:
 
 
 def generated(transport: Transport, earlier: float, later: float) -> Step:
-    """Transport by the model: each draw is shared among the observed target cells nearest to it."""
+    """Transport by the model: each draw counts as the observed target cell nearest to it."""
     source = transport.at(earlier)
     draws, growth = transport.draws(source, earlier, later)
     return observed(transport, source, later, draws, growth)
@@ -201,12 +199,12 @@ def generated(transport: Transport, earlier: float, later: float) -> Step:
 def observed(transport: Transport, source: np.ndarray, later: float, draws: np.ndarray, growth: np.ndarray) -> Step:
     """Transport by draws of some source cells, `growth` descendants each."""
     target = transport.at(later)
-    part = (sparse.diags_array(growth) @ share(draws, transport.cells[target])).tocsr()
+    part = (sparse.diags_array(growth) @ assign(draws, transport.cells[target])).tocsr()
     return Step(transport.adata.n_obs, source, target, lambda: iter([(source, target, part)]))
 
 
-def share(draws: np.ndarray, cells: np.ndarray) -> sparse.csr_matrix:
-    """Share draws among the observed cells nearest to them.
+def assign(draws: np.ndarray, cells: np.ndarray) -> sparse.csr_matrix:
+    """Give each draw to the observed cell nearest to it.
 
     Parameters
     ----------
@@ -221,13 +219,15 @@ def share(draws: np.ndarray, cells: np.ndarray) -> sparse.csr_matrix:
     nearest draw, so that it has an ancestor.
     """
     n, n_samples, p = draws.shape
-    draws, k = draws.reshape(-1, p), min(N_NEIGHBORS, len(cells))
-    nearest = NearestNeighbors(n_neighbors=k).fit(cells).kneighbors(draws, return_distance=False)
-    rows, columns = np.repeat(np.arange(n), n_samples * k), nearest.ravel()
-    weights = np.full(len(rows), 1 / (n_samples * k))
-    missed = np.setdiff1d(np.arange(len(cells)), columns)
+    draws, sources = draws.reshape(-1, p), np.repeat(np.arange(n), n_samples)
+    targets, weights = _nearest(draws, cells), np.full(n * n_samples, 1 / n_samples)
+    missed = np.setdiff1d(np.arange(len(cells)), targets)
     if len(missed):
-        closest = NearestNeighbors(n_neighbors=1).fit(draws).kneighbors(cells[missed], return_distance=False)[:, 0]
-        rows, columns = np.append(rows, closest // n_samples), np.append(columns, missed)
-        weights = np.append(weights, np.full(len(missed), HARDLY / n_samples))
-    return sparse.coo_matrix((weights, (rows, columns)), shape=(n, len(cells))).tocsr()
+        sources = np.append(sources, sources[_nearest(cells[missed], draws)])
+        targets, weights = np.append(targets, missed), np.append(weights, np.full(len(missed), HARDLY / n_samples))
+    return sparse.coo_matrix((weights, (sources, targets)), shape=(n, len(cells))).tocsr()
+
+
+def _nearest(places: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Position of the cell nearest to each place, shape `(k,)`."""
+    return NearestNeighbors(n_neighbors=1).fit(cells).kneighbors(places, return_distance=False)[:, 0]

@@ -1,0 +1,139 @@
+"""Fates against clones, days 4 to 6 of larry_clones, with baselines: `python tests/benchmarks/fates.py`.
+
+Clones are used for scoring alone. "in clone" is the coupling's mass between cells of one clone over that of independent
+cells with its marginals, 1 at random. "accuracy" and "r" compare a day-4 cell's fate, the states of its descendants, to
+the states of its clone on day 6: most probable against most frequent, and the correlation over all cells and states.
+"agreement" is the mean absolute difference, over cells that were not fitted and states, between fates that the model
+generates and the row that the coupling gives the cell; "TV" is the same as total variation, half the sum over states.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import ot
+import pandas as pd
+import torch
+from anndata import AnnData
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import scgenot as sg
+from realdata import load
+from scgenot.tl._transport import open_transport
+
+EPSILONS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+Row = dict[str, float | str]
+
+
+def cells_and_truth() -> tuple[AnnData, np.ndarray, pd.DataFrame]:
+    """Cells of days 4 and 6, which of them share a clone across the days, and the states of clones on day 6."""
+    adata = load("larry_clones/larry")
+    adata = adata[adata.obs["day"] >= 4].copy()
+    early, late = ((adata.obs["day"] == day).to_numpy() for day in (4, 6))
+    clones = (np.asarray(adata.obsm["X_clone"].todense()) > 0).astype(float)
+    shared = clones[early] @ clones[late].T > 0
+    states = pd.get_dummies(adata.obs["state_info"][late].cat.remove_unused_categories(), dtype=float)
+    return adata, shared, states
+
+
+def score(plan: np.ndarray, shared: np.ndarray, states: pd.DataFrame) -> Row:
+    """Score joint mass, or expected descendants, of day-4 by day-6 cells."""
+    source, target = plan.sum(1), plan.sum(0)
+    in_clone = plan[shared].sum() / (source[:, None] * target)[shared].sum() * plan.sum()
+    seen = shared.any(1)
+    fates = plan[seen] @ states.to_numpy() / source[seen, None]
+    truth = shared[seen] @ states.to_numpy() / shared[seen].sum(1, keepdims=True)
+    return {
+        "in clone": in_clone,
+        "accuracy": (fates.argmax(1) == truth.argmax(1)).mean(),
+        "r": np.corrcoef(fates.ravel(), truth.ravel())[0, 1],
+    }
+
+
+def transported(adata: AnnData, method: str, seed: int = 0, n_samples: int = 32) -> np.ndarray:
+    """Expected descendants of day-4 cells among day-6 cells, dense."""
+    early, late = (np.flatnonzero(adata.obs["day"] == day) for day in (4, 6))
+    step = open_transport(adata, "genot", method, n_samples=n_samples, rng=seed, device="cpu").step(4, 6)
+    return step.expect(np.eye(adata.n_obs)[:, late])[early]
+
+
+def fit(adata: AnnData, epsilon: float | str, steps: int, seed: int = 0) -> AnnData:
+    """Fit the two days."""
+    settings = sg.model.TrainSettings(steps=steps)
+    solver = sg.ot.Sinkhorn(epsilon=epsilon, device="cpu")
+    return sg.tl.fit_trajectory(
+        adata, "day", use_rep="X_pca", solver=solver, settings=settings, rng=seed, progress=False, copy=True
+    )
+
+
+def against_clones(seeds: int, epsilons: list[float | str]) -> pd.DataFrame:
+    """Plans and models against clones."""
+    adata, shared, states = cells_and_truth()
+    x, y = (adata.obsm["X_pca"][adata.obs["day"] == day] for day in (4, 6))
+    rng = np.random.default_rng(0)
+    uniform = [np.full(len(cells), 1 / len(cells)) for cells in (x, y)]
+    exact = ot.emd(*uniform, ot.dist(x, y))
+    rows = [{"plan": "independent", **score(np.outer(*uniform), shared, states)}]
+    # the exact plan between cells in random order
+    scores = [score(exact[:, rng.permutation(len(y))], shared, states) for _ in range(200)]
+    rows.append({"plan": "random pairs", **pd.DataFrame(scores).mean()})
+    rows.append({"plan": "discrete, exact", **score(exact, shared, states)})
+    for epsilon in epsilons:
+        coupled = fit(adata, epsilon, 1)
+        rows.append({"plan": f"entropic, epsilon {epsilon}", **score(transported(coupled, "coupling"), shared, states)})
+    for epsilon in epsilons:
+        scores = []
+        for seed in range(seeds):
+            fitted = fit(adata, epsilon, 3000, seed)
+            scores.append(score(transported(fitted, "model", seed), shared, states))
+        rows.append({"plan": f"model, epsilon {epsilon}", **pd.DataFrame(scores).mean()})
+    return pd.DataFrame(rows).set_index("plan")
+
+
+def agreement(seeds: int, epsilons: list[float | str]) -> pd.DataFrame:
+    """Generated fates against rows of the coupling, over a fifth of the day-4 cells, left out of the fit."""
+    adata, _, states = cells_and_truth()
+    early = np.flatnonzero(adata.obs["day"] == 4)
+    rows = []
+    for epsilon in epsilons:
+        for seed in range(seeds):
+            held_out = np.sort(np.random.default_rng(seed).permutation(early)[: len(early) // 5])
+            fitted = fit(adata[np.setdiff1d(np.arange(adata.n_obs), held_out)].copy(), epsilon, 3000, seed)
+            adata.uns["genot"] = fitted.uns["genot"]
+            generated = transported(adata, "model", seed, n_samples=256)[np.isin(early, held_out)]
+            dual = fitted.uns["genot"]["couplings"]["0"]["dual"]
+            coupling = sg.ot.store.from_arrays(dual, adata.obsm["X_pca"][held_out])
+            # columns in the order of the fit, which is that of the AnnData
+            by_rows = coupling.rows().double().numpy() @ states.to_numpy()
+            by_draws = generated @ states.to_numpy() / generated.sum(1, keepdims=True)
+            others = np.setdiff1d(early, held_out)
+            nearest = ot.dist(adata.obsm["X_pca"][held_out], adata.obsm["X_pca"][others]).argmin(1)
+            by_neighbour = sg.ot.store.from_arrays(dual, adata.obsm["X_pca"][others[nearest]]).rows().double().numpy()
+            answers = {
+                "model": by_draws,
+                "row of the nearest fitted cell": by_neighbour @ states.to_numpy(),
+                "all day-6 cells": states.to_numpy().mean(0),
+            }
+            for name, fates in answers.items():
+                gap = np.abs(by_rows - fates)
+                rows.append({"epsilon": epsilon, "fate": name, "agreement": gap.mean(), "TV": gap.sum(1).mean() / 2})
+    return pd.DataFrame(rows).groupby(["epsilon", "fate"], sort=False).mean()
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds of the model")
+    parser.add_argument("--epsilons", nargs="*", type=float, default=EPSILONS, help="of the entropic plans")
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    for name, table in (("against clones", against_clones), ("held-out cells", agreement)):
+        found = table(args.seeds, list(args.epsilons))
+        print(f"\n## {name}\n{found.to_string(float_format='{:.3f}'.format)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
