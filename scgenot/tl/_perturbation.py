@@ -20,6 +20,10 @@ from scgenot.tl._seen import sample_seen
 
 # share of training cells whose condition is hidden, where there are several conditions to guide between
 CONDITION_DROPOUT = 0.1
+# smaller couples types and donors that differ little less with one another
+EPSILON = 0.02
+# longer only fits the noise of couplings; source noise is for cells unlike those fitted: new types, new donors
+SETTINGS = TrainSettings(steps=1500, source_noise=0.3)
 
 
 def fit_perturbation(
@@ -81,7 +85,7 @@ def fit_perturbation(
         category.
     solver
         Turns a :class:`~scgenot.pair.Pair` into a :class:`~scgenot.ot.Coupling`; None for
-        `sg.ot.Sinkhorn(epsilon=0.05)`. With `tau=(0.9, 1)` control cells may have no descendants, as under a drug that
+        `sg.ot.Sinkhorn(epsilon=0.02)`. With `tau=(0.9, 1)` control cells may have no descendants, as under a drug that
         kills.
     displacement
         Whether the model generates the change of the control cell in place of the treated cell: the same law in other
@@ -90,7 +94,7 @@ def fit_perturbation(
         Share of training cells whose condition is hidden, so that :func:`predict` takes `guidance`; None for .1, or 0
         with a single condition.
     settings
-        Of the training; None for the defaults.
+        Of the training; None for `sg.model.TrainSettings(steps=1500, source_noise=0.3)`.
     key_added
         Name of the fit in `uns`, and prefix of what later functions write.
     rng
@@ -152,8 +156,8 @@ def fit_perturbation(
         network_covariates=network_covariates,
     )
     seed = seed_of(rng)
-    solver = solver or Sinkhorn(epsilon=0.05, device=device, rng=seed % 2**31)
-    settings = settings or TrainSettings()
+    solver = solver or Sinkhorn(epsilon=EPSILON, device=device, rng=seed % 2**31)
+    settings = settings or SETTINGS
     n_conditions = len({tuple(item.pair.condition) for item in linked})
     if condition_dropout is None:
         condition_dropout = CONDITION_DROPOUT if n_conditions > 1 else 0.0

@@ -1,0 +1,352 @@
+"""Predicted responses on real and simulated cells, with baselines: `python tests/benchmarks/perturbation.py`.
+
+Cells of real sets are log-normalised and compared in 30 principal components of 2,000 variable genes, divided by one
+number so that cells have a mean variance of 1 a component. In these units random treated cells have an energy distance
+of about 3 within the types of `kang_ifnb`.
+
+energy, type energy: unbiased energy distance of the populations, and its mean over the types of the source cells; both
+can fall below 0. MMD: unbiased. R2 means, R2 variances, top-50: of genes decoded from the components, the last one the
+correlation of the 50 largest changes. Ceiling: half of the true treated cells against the other half.
+"""
+
+import argparse
+import resource
+import sys
+import time
+import warnings
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scanpy as sc
+import torch
+from anndata import AnnData
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import scgenot as sg
+from realdata import load
+from scgenot import baselines
+from scgenot.metrics import change_correlation, energy_distance, grouped, mmd, r2_means, r2_variances
+
+Row = dict[str, float | str]
+energy = partial(energy_distance, unbiased=True)
+
+
+def kang() -> AnnData:
+    """PBMC of eight donors, with and without interferon beta, log-normalised."""
+    adata = load("kang_ifnb/kang_ifnb")
+    adata = adata[~adata.obs["donor"].isin(["unmatched", "doublet/amb"])].copy()
+    return log_normalised(adata, treated=adata.obs["condition"] == "stim", kind=adata.obs["predicted_type"])
+
+
+def labelled() -> AnnData:
+    """PBMC of two donors and five published types, with and without interferon beta, log-normalised."""
+    adata = load("kang_ifnb_labelled/kang_muscat")
+    return log_normalised(adata, treated=adata.obs["group_id"] == "stim", kind=adata.obs["cluster_id"])
+
+
+def log_normalised(adata: AnnData, treated: pd.Series, kind: pd.Series) -> AnnData:
+    """Normalise, and give treatment and type the same names in every set."""
+    sc.pp.normalize_total(adata, target_sum=1e4)
+    sc.pp.log1p(adata)
+    adata.obs["drug"] = np.where(treated, "IFNB", "control")
+    adata.obs["kind"] = kind.astype(str)
+    return adata
+
+
+def embedded(adata: AnnData, known: np.ndarray | None = None) -> AnnData:
+    """Cells in the principal components of the known cells, of all for None, and the unit of the tables."""
+    train = adata.copy() if known is None else adata[known].copy()
+    sc.pp.highly_variable_genes(train, n_top_genes=min(2000, adata.n_vars))
+    sg.tl.embed(train, method="pca", n_components=30)
+    out = adata.copy()
+    sg.tl.project(out, train, key="pca")
+    out.uns["pca"] = train.uns["pca"]
+    out.uns["unit"] = float(np.sqrt(train.obsm["X_pca"].var(0).mean()))
+    return out
+
+
+def scores(predicted: np.ndarray, kinds: np.ndarray, truth: AnnData, control: AnnData, *, min_cells: int = 10) -> Row:
+    """All figures of a prediction; `kinds` are the types of its source cells."""
+    within = partial(grouped, energy, min_cells=min_cells)
+    unit, true = truth.uns["unit"], truth.obsm["X_pca"]
+    genes, true_genes, control_genes = (
+        sg.tl.decode(np.asarray(cells), truth, key="pca").to_numpy()
+        for cells in (predicted, true, control.obsm["X_pca"])
+    )
+    return {
+        "energy": energy(predicted / unit, true / unit),
+        "type energy": within(predicted / unit, true / unit, kinds, truth.obs["kind"]),
+        "MMD": mmd(predicted, true, unbiased=True),
+        "R2 means": r2_means(genes, true_genes),
+        "R2 variances": r2_variances(genes, true_genes),
+        "top-50": change_correlation(genes, true_genes, control_genes),
+    }
+
+
+def predictions(source: AnnData, target: AnnData, query: AnnData, seed: int) -> dict[str, np.ndarray]:
+    """What trivial methods predict for control cells, given control and treated cells."""
+    cells = [part.obsm["X_pca"] for part in (source, target, query)]
+    kinds = tuple(part.obs["kind"] for part in (source, target, query))
+    return {
+        "identity": baselines.identity(cells[2]),
+        "mean shift": baselines.mean_shift(*cells),
+        "mean shift per type": baselines.mean_shift(*cells, groups=kinds),
+        "Gaussian map": baselines.gaussian_map(*cells),
+        "random treated cells": baselines.random_targets(cells[1], query.n_obs, rng=seed),
+        "discrete plan": baselines.plan_nearest(*cells, epsilon=0.02, rng=seed),
+        "discrete plan, displacement": baselines.plan_nearest(*cells, epsilon=0.02, displacement=True, rng=seed),
+    }
+
+
+def compared(cells: AnnData, fitted: np.ndarray, asked: np.ndarray, seed: int, **options) -> list[Row]:
+    """Fit on some cells, predict the treated among others from the control among them, and score all methods.
+
+    `options` are those of `fit_perturbation`.
+    """
+    control = (cells.obs["drug"] == "control").to_numpy()
+    train, query, truth = cells[fitted].copy(), cells[asked & control].copy(), cells[asked & ~control]
+    started = time.perf_counter()
+    sg.tl.fit_perturbation(train, "drug", "control", use_rep="X_pca", rng=seed, progress=False, **options)
+    sg.tl.predict(query, model=train, rng=seed)
+    seconds = time.perf_counter() - started
+    # of a type without treated cells the baselines would know no partner: they see the types that have both
+    known = fitted & cells.obs["kind"].isin(cells.obs["kind"][fitted & ~control]).to_numpy()
+    predicted = predictions(cells[known & control], cells[fitted & ~control], query, seed)
+    predicted["GENOT"] = query.obsm["X_genot"]
+    rows = [
+        {"method": method, "seed": seed, **scores(values, query.obs["kind"], truth, query)}
+        for method, values in predicted.items()
+    ]
+    rows[-1]["s"] = seconds
+    half = np.random.default_rng(seed).permutation(truth.n_obs) < truth.n_obs // 2
+    ceiling = scores(truth.obsm["X_pca"][half], truth.obs["kind"][half], truth[~half], query, min_cells=5)
+    return [*rows, {"method": "ceiling", "seed": seed, **ceiling}]
+
+
+def in_sample(seeds: list[int]) -> list[Row]:
+    """`kang_ifnb`, fitted on all cells and scored on the same."""
+    cells = embedded(kang())
+    everything = np.ones(cells.n_obs, dtype=bool)
+    return [row for seed in seeds for row in compared(cells, everything, everything, seed)]
+
+
+def in_distribution(seeds: list[int]) -> list[Row]:
+    """`kang_ifnb`, fitted on 70 % of the cells, scored on the others."""
+    cells, rows = embedded(kang()), []
+    for seed in seeds:
+        training = np.random.default_rng(seed).random(cells.n_obs) < 0.7
+        rows += compared(cells, training, ~training, seed)
+    return rows
+
+
+def donors(seeds: list[int]) -> list[Row]:
+    """`kang_ifnb`, each donor held out in turn, control cells too; coupled within donors and types."""
+    cells, rows = embedded(kang()), []
+    for seed in seeds:
+        for donor in cells.obs["donor"].unique():
+            asked = (cells.obs["donor"] == donor).to_numpy()
+            found = compared(cells, ~asked, asked, seed, covariates=["donor", "kind"])
+            rows += [{**row, "part": donor} for row in found]
+    return rows
+
+
+def cell_types(seeds: list[int]) -> list[Row]:
+    """`kang_ifnb_labelled`, the treated cells of each type held out in turn; coupled within types."""
+    adata, rows = labelled(), []
+    control = (adata.obs["drug"] == "control").to_numpy()
+    for seed in seeds:
+        for kind in adata.obs["kind"].unique():
+            asked = (adata.obs["kind"] == kind).to_numpy()
+            fitted = control | ~asked
+            found = compared(embedded(adata, fitted), fitted, asked, seed, covariates=["kind"])
+            rows += [{**row, "part": kind} for row in found]
+    return rows
+
+
+def ova(seeds: list[int]) -> list[Row]:
+    """`ova_tcell_doses`, 750 cells a dose and treatment: an inner dose held out of all four treatments."""
+    adata = load("ova_tcell_doses/ova_flow")
+    adata.obs["dose"] = adata.obs["ova_conc"]
+    kept = adata.obs.groupby(["treatment", "dose"], observed=True).sample(750, random_state=0).index
+    adata = adata[kept].copy()
+    adata.obsm["X_pca"] = np.asarray(adata.X)
+    return [
+        {**row, "part": f"{dose:g}"}
+        for seed in seeds
+        for dose in (0.005, 0.05)
+        for row in held_out_dose(adata, dose, seed, covariates=["treatment"])
+    ]
+
+
+def sciplex(seeds: list[int]) -> list[Row]:
+    """`sciplex_a549_dex`, dose 10 held out: 69 cells."""
+    adata = load("sciplex_a549_dex/a549_dex")
+    sc.pp.normalize_total(adata, target_sum=1e4)
+    sc.pp.log1p(adata)
+    return [
+        row for seed in seeds for row in held_out_dose(embedded(adata, (adata.obs["dose"] != 10).to_numpy()), 10, seed)
+    ]
+
+
+def held_out_dose(adata: AnnData, dose: float, seed: int, **options) -> list[Row]:
+    """Energy at a dose that was not fitted, mean over treatments; the cells asked for are those of dose 0."""
+    levels = adata.obs["dose"].to_numpy(dtype=float)
+    train = adata[levels != dose].copy()
+    unit = float(np.sqrt(train.obsm["X_pca"].var(0).mean()))
+    started = time.perf_counter()
+    sg.tl.fit_perturbation(
+        train, "treatment", None, dose_key="dose", use_rep="X_pca", rng=seed, progress=False, **options
+    )
+    seconds = time.perf_counter() - started
+    known = np.unique(levels[levels != dose])
+    low, high = known[known < dose].max(), known[known > dose].min()
+    place, start, end = np.log1p(np.array([dose, low, high]) / min(dose, known[1]))  # dose 0 has no logarithm
+    fraction = (place - start) / (end - start)
+    rows = []
+    for treatment in adata.obs["treatment"].unique():
+        of_treatment = (adata.obs["treatment"] == treatment).to_numpy()
+        control, below, above, true = (
+            adata.obsm["X_pca"][of_treatment & (levels == level)] for level in (0, low, high, dose)
+        )
+        query = adata[of_treatment & (levels == 0)].copy()
+        sg.tl.predict(query, treatment, dose=dose, model=train, rng=seed)
+        pairs = baselines.plan_pairs(below, above, len(control), rng=seed)
+        predicted = {
+            "identity": control,
+            "dose below": below,
+            "dose above": above,
+            "interpolation of means": baselines.interpolated_shift(control, below, above, fraction, control),
+            "discrete plan between doses": baselines.straight(below, above, fraction, pairs=pairs),
+            "GENOT": query.obsm["X_genot"],
+            "ceiling": None,
+        }
+        for method, values in predicted.items():
+            found = (values, true) if values is not None else baselines.halves(true, rng=seed)
+            row = {"method": method, "seed": seed, "energy": energy(*(np.asarray(cells) / unit for cells in found))}
+            rows.append(row | ({"s": seconds} if method == "GENOT" else {}))
+    return rows
+
+
+def screen(seeds: list[int]) -> list[Row]:
+    """Simulated screen, 12 drugs and 20 of their pairs; 4 pairs and 2 drugs with their pairs held out."""
+    rows = []
+    for seed in seeds:
+        drugs = [f"D{i + 1}" for i in range(12)]
+        pairs = [f"{a}+{b}" for i, a in enumerate(drugs) for b in drugs[i + 1 :]]
+        pairs = list(np.random.default_rng(0).permutation(pairs)[:24])
+        adata = sg.datasets.screen(300, drugs=drugs, combinations=pairs, rng=seed)
+        names = adata.obs["drug"].astype(str).to_numpy()
+        unseen = ["D11", "D12"]
+        pairs = [pair for pair in pairs if not set(unseen) & set(pair.split("+"))]
+        held_out = {"unseen drug": unseen, "unseen pair": pairs[:4]}
+        train = adata[[not set(unseen) & set(name.split("+")) and name not in pairs[:4] for name in names]].copy()
+        started = time.perf_counter()
+        sg.tl.fit_perturbation(train, "drug", "control", embedding=adata.uns["embedding"], rng=seed, progress=False)
+        seconds = time.perf_counter() - started
+        for part, conditions in held_out.items():
+            for name in conditions:
+                rows += [{**row, "part": part} for row in asked_of_screen(adata, train, name, seed, seconds)]
+    return rows
+
+
+def asked_of_screen(adata: AnnData, train: AnnData, name: str, seed: int, seconds: float) -> list[Row]:
+    """Energy and per-type energy of an unseen condition; the cells asked for are new control cells."""
+    query = adata[adata.obs["drug"] == "control"].copy()
+    true = adata[adata.obs["drug"] == name]
+    sg.tl.predict(query, name, model=train, rng=seed)
+    control, kinds = query.obsm["X_pca"], query.obs["cell_type"].to_numpy()
+    names = train.obs["drug"].astype(str).to_numpy()
+    singles = {n: train.obsm["X_pca"][names == n].mean(0) - control.mean(0) for n in set(names) if "+" not in n}
+    tokens, shifts = adata.uns["embedding"], {n: v for n, v in singles.items() if n != "control"}
+    linear = np.linalg.lstsq(tokens.loc[list(shifts)].to_numpy(), np.stack(list(shifts.values())), rcond=None)[0]
+    shift = {
+        "mean shift of all drugs": train.obsm["X_pca"][names != "control"].mean(0) - control.mean(0),
+        "mean shift by embedding": sum(tokens.loc[part].to_numpy() @ linear for part in name.split("+")),
+        "true mean shift": true.obsm["X_pca"].mean(0) - control.mean(0),
+    }
+    predicted = {"identity": control, **{method: control + by for method, by in shift.items()}}
+    predicted["GENOT"] = query.obsm["X_genot"]
+    half = np.random.default_rng(seed).permutation(true.n_obs) < true.n_obs // 2
+    rows = []
+    for method, values in predicted.items():
+        rows.append({"method": method, "seed": seed, **screen_scores(values, kinds, true)})
+    rows[-1]["s"] = seconds
+    ceiling = screen_scores(true.obsm["X_pca"][half], true.obs["cell_type"].to_numpy()[half], true[~half])
+    return [*rows, {"method": "ceiling", "seed": seed, **ceiling}]
+
+
+def screen_scores(predicted: np.ndarray, kinds: np.ndarray, true: AnnData) -> Row:
+    """Energy distances in latent units."""
+    values = np.asarray(true.obsm["X_pca"])
+    return {
+        "energy": energy(predicted, values),
+        "type energy": grouped(energy, predicted, values, kinds, true.obs["cell_type"]),
+    }
+
+
+def size(seeds: list[int]) -> list[Row]:
+    """50 drugs and control, 500 cells each, 30 components of 2,000 genes: one model, every drug predicted."""
+    adata = sg.datasets.screen(500, drugs=50, combinations=False, n_genes=2000, rng=seeds[0])
+    sg.tl.embed(adata, method="pca", n_components=30)
+    solved = []
+
+    def solver(pair):
+        begun = time.perf_counter()
+        coupling = sg.ot.Sinkhorn(epsilon=0.02)(pair)
+        solved.append(time.perf_counter() - begun)
+        return coupling
+
+    started = time.perf_counter()
+    sg.tl.fit_perturbation(adata, "drug", "control", solver=solver, progress=False)
+    fitted = time.perf_counter()
+    for name in adata.obs["drug"].unique()[1:]:
+        sg.tl.predict(adata, name)
+    predicted = time.perf_counter()
+    return [
+        {
+            "method": "GENOT",
+            "seed": seeds[0],
+            "couplings, s": sum(solved),
+            "fit, s": fitted - started,
+            "predict, s": predicted - fitted,
+            "share of couplings": sum(solved) / (predicted - started),
+            "peak, GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        }
+    ]
+
+
+PARTS = {
+    "in_sample": in_sample,
+    "in_distribution": in_distribution,
+    "donors": donors,
+    "cell_types": cell_types,
+    "ova": ova,
+    "sciplex": sciplex,
+    "screen": screen,
+    "size": size,
+}
+
+
+def main() -> None:
+    """Print one table a part: means, and by donor, type, dose or kind of condition where there are several."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help=f"which of {', '.join(PARTS)}; all when none is named")
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    warnings.simplefilter("ignore", FutureWarning)
+    for name in args.parts or PARTS:
+        table = pd.DataFrame(PARTS[name](list(range(args.seeds)))).drop(columns="seed")
+        means = table.drop(columns="part", errors="ignore").groupby("method", sort=False).mean()
+        print(f"\n## {name}\n{means.to_string(float_format='{:.4f}'.format)}", flush=True)
+        if "part" in table:
+            energies = table.pivot_table(index="method", columns="part", values="energy", sort=False)
+            print(f"\nenergy\n{energies.to_string(float_format='{:.4f}'.format)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
