@@ -15,7 +15,7 @@ from scgenot.tl._sources import embedding_key
 Decoder = Callable[[np.ndarray], np.ndarray | pd.DataFrame]
 
 # values of features held at a time
-MAX_VALUES = 2**24
+MAX_VALUES = 2**22
 
 
 def feature_decoder(

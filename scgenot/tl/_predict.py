@@ -94,7 +94,8 @@ def predict(
     -----
     UserWarning
         When source cells stand out from those that a screen was fitted with, by their local outlier factor: over 5 %
-        of them do so more than 99 % of the fitted cells. Cells of a new kind that lie among others go unnoticed.
+        of them do so more than 99 % of the fitted cells. Cells of a kind that the embedding was not made with may be
+        projected among others and go unnoticed.
     """
     check_anndata(adata)
     if n_samples < 2:
