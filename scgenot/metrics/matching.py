@@ -35,6 +35,11 @@ def foscttm(predicted: np.ndarray, true: np.ndarray) -> float:
     ----------
     Liu, Huang, Singh, Vert, Noble (2019), *Jointly embedding multiple single-cell omics measurements*.
     """
+    return float(match_fractions(predicted, true).mean())
+
+
+def match_fractions(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Return what :func:`foscttm` is the mean of: the fraction of each cell, in both directions, shape `(n,)`."""
     predicted, true = same_space(predicted, true)
     n = len(true)
     if len(predicted) != n:
@@ -42,13 +47,13 @@ def foscttm(predicted: np.ndarray, true: np.ndarray) -> float:
     batches = list(row_blocks(n, n))
     # the same routine as for the blocks, so that equal points have bitwise equal distances and count as ties
     own = np.concatenate([np.diagonal(cdist(predicted[rows], true[rows])) for rows in batches])
-    closer = 0.0
+    closer = np.full(n, -1.0)  # each cell ties with itself, one half in each direction
     for rows in batches:
         distances = cdist(predicted[rows], true)
-        for match in (own[rows, None], own[None, :]):
-            closer += np.count_nonzero(distances < match) + 0.5 * np.count_nonzero(distances == match)
-    ties_with_itself = n  # one half per cell and direction
-    return float((closer - ties_with_itself) / (2 * n * (n - 1)))
+        for axis, match in ((1, own[rows, None]), (0, own[None, :])):
+            found = np.count_nonzero(distances < match, axis) + 0.5 * np.count_nonzero(distances == match, axis)
+            closer[rows if axis else slice(None)] += found
+    return closer / (2 * (n - 1))
 
 
 def label_transfer(

@@ -4,6 +4,7 @@ from scgenot.tl._annotate import annotate
 from scgenot.tl._calibrate import calibrate, coverage
 from scgenot.tl._coupling import coupling
 from scgenot.tl._embed import embed
+from scgenot.tl._evaluate import evaluate
 from scgenot.tl._fate import fate
 from scgenot.tl._growth import score_growth
 from scgenot.tl._interpolate import interpolate
@@ -26,6 +27,7 @@ __all__ = [
     "coverage",
     "decode",
     "embed",
+    "evaluate",
     "fate",
     "fit_perturbation",
     "fit_trajectory",

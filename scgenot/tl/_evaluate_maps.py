@@ -1,0 +1,159 @@
+"""Predictions for source cells whose targets were held out: by the model, its coupling, and baselines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scgenot import baselines
+from scgenot._keys import COUPLINGS, PAIRS
+from scgenot._rng import numpy_rng, torch_rng
+from scgenot.data.strata import read_strata
+from scgenot.model import Genot
+from scgenot.ot.store import from_arrays
+from scgenot.tl._draws import draw_blocks
+from scgenot.tl._evaluate_parts import BASELINE, COUPLING, Method, one_each
+
+# training cells a side of which a baseline solves a plan of its own; other baselines take them all
+MAX_PLANNED = 2000
+RANDOM = "random target cells"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The cells that a fit has coupled, looked up by name.
+
+    Parameters
+    ----------
+    entry
+        What the fit left in uns.
+    names, cells
+        Obs names and cells of the AnnData with the fit, shape `(n, p)`.
+    groups
+        Group of each; None when the column is not there.
+    """
+
+    entry: dict
+    names: pd.Index
+    cells: np.ndarray
+    groups: np.ndarray | None
+
+    def side(self, pairs: Sequence[int], side: str) -> np.ndarray:
+        """Positions of the source or target cells of some rows of the table of pairs, each once."""
+        stored = self.entry[COUPLINGS]
+        wanted = pd.unique(np.concatenate([np.asarray(stored[str(row)][f"{side}_names"], dtype=str) for row in pairs]))
+        found = self.names.get_indexer(wanted)
+        if (found < 0).any():
+            raise ValueError(
+                f"`fitted` lacks {(found < 0).sum()} of {len(found)} cells that were fitted, by obs name: pass the "
+                "AnnData as it was fitted; baselines are made of its cells."
+            )
+        return found
+
+
+def read_fitted(fitted: AnnData, entry: dict, cells: np.ndarray, groupby: str | None) -> Fitted:
+    """Look up the cells of a fit, and their groups where they have any."""
+    known = groupby is not None and groupby in fitted.obs and not fitted.obs[groupby].isna().any()
+    return Fitted(entry, fitted.obs_names, cells, read_strata(fitted, [groupby]) if known else None)
+
+
+def drawn(genot: Genot, cells: np.ndarray, condition: np.ndarray | None, seed: int) -> np.ndarray:
+    """Draw one target of each source cell from the model."""
+    found = draw_blocks(genot, cells, condition, n_samples=1, guidance=1.0, seed=seed)
+    return np.concatenate([block.draws[:, 0] for block in found])
+
+
+def coupled(fit: Fitted, pairs: Sequence[int], cells: np.ndarray, strata: np.ndarray | None, seed: int) -> np.ndarray:
+    """Draw a fitted target cell of each source cell from its row of the coupling, through the dual.
+
+    Parameters
+    ----------
+    fit
+        The cells of the fit.
+    pairs
+        Rows of the table of pairs that make the coupling, one a stratum.
+    cells
+        Source cells, of the fit or not, shape `(n, p)`.
+    strata
+        Stratum of each; None when unknown. A cell whose stratum was not fitted takes that of a random fitted cell.
+    seed
+        Seed of the draws.
+
+    Returns
+    -------
+    Target cells, shape `(n, p)`; NaN when the coupling could not be stored in full.
+    """
+    stored, table = fit.entry[COUPLINGS], fit.entry[PAIRS].iloc[list(pairs)]
+    out, rng = np.full(cells.shape, np.nan), numpy_rng([seed, 1])
+    if any("dual" not in stored[str(row)] for row in pairs):
+        return out
+    share = table["n_source"].to_numpy(dtype=float)
+    part = rng.choice(len(pairs), len(cells), p=share / share.sum())
+    if strata is not None:
+        own = pd.Index(table["stratum"]).get_indexer(strata)
+        part = np.where(own >= 0, own, part)
+    for k, row in enumerate(pairs):
+        chosen = np.flatnonzero(part == k)
+        if len(chosen):
+            plan = from_arrays(stored[str(row)]["dual"], cells[chosen])
+            out[chosen] = plan.y[plan.sample(generator=torch_rng(rng))[:, 0]].double().numpy()
+    return out
+
+
+def held_out_strata(held_out: AnnData, keys: Sequence[str], rows: np.ndarray) -> np.ndarray | None:
+    """Read the stratum of held-out cells; None when a column is not there or has gaps."""
+    known = all(key in held_out.obs and not held_out.obs[key].isna().any() for key in keys)
+    return read_strata(held_out, keys)[rows] if keys and known else None
+
+
+def map_methods(
+    fit: Fitted, pairs: Sequence[int], query: np.ndarray, groups: np.ndarray, strata: np.ndarray | None, seed: int
+) -> dict[str, Method]:
+    """Predict by the plain coupling and by baselines, given the source and target cells that were coupled.
+
+    Parameters
+    ----------
+    fit
+        The cells of the fit.
+    pairs
+        Rows of the table of pairs of this step or condition.
+    query
+        Source cells to predict for, shape `(n, p)`.
+    groups, strata
+        Group and stratum of each of them.
+    seed
+        Seed.
+
+    Returns
+    -------
+    Predictions by name.
+    """
+    source, target = (fit.side(pairs, side) for side in ("source", "target"))
+    before, after = fit.cells[source], fit.cells[target]
+    methods = {}
+    plan = coupled(fit, pairs, query, strata, seed)
+    if np.isfinite(plan).all():
+        methods["plain coupling"] = one_each(COUPLING, plan)
+    methods["identity"] = one_each(BASELINE, baselines.identity(query))
+    methods["mean shift"] = one_each(BASELINE, baselines.mean_shift(before, after, query))
+    if fit.groups is not None and len(np.unique(groups)) > 1:
+        three = fit.groups[source], fit.groups[target], groups
+        methods["mean shift per group"] = one_each(BASELINE, baselines.mean_shift(before, after, query, groups=three))
+    methods["Gaussian map"] = one_each(BASELINE, baselines.gaussian_map(before, after, query))
+    methods[RANDOM] = random_cells(after, len(query), seed)
+    rng = numpy_rng([seed, 2])
+    x, y = (cells[rng.permutation(len(cells))[:MAX_PLANNED]] for cells in (before, after))
+    for name, displacement in (("discrete plan", False), ("discrete plan, displacement", True)):
+        methods[name] = one_each(
+            BASELINE, baselines.plan_nearest(x, y, query, displacement=displacement, rng=numpy_rng([seed, 3]))
+        )
+    return methods
+
+
+def random_cells(target: np.ndarray, n: int, seed: int) -> Method:
+    """Random target cells for some of `n` source cells, each at most once: repeated ones would count against them."""
+    rng = numpy_rng([seed, 4])
+    rows = rng.permutation(n)[: len(target)]
+    return Method(BASELINE, baselines.random_targets(target, len(rows), rng=rng), rows)

@@ -1,0 +1,195 @@
+"""What is compared in an evaluation: the predictions of all methods for one population, and the true cells."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scgenot.data.strata import read_strata
+
+logger = logging.getLogger("scgenot")
+
+ALL = "all"  # the group, or the condition, when there is one
+# kinds of methods
+MODEL, COUPLING, BASELINE, SUPERVISED, CEILING = "model", "coupling", "baseline", "supervised", "ceiling"
+GENOT = "GENOT"
+
+Features = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a method predicts.
+
+    Parameters
+    ----------
+    kind
+        What it is: model, coupling, baseline, supervised or ceiling.
+    cells
+        Predicted cells, shape `(k, d)`.
+    rows
+        Of which source cell each is the prediction, shape `(k,)`: cells of one source are resampled together.
+    """
+
+    kind: str
+    cells: np.ndarray
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Others:
+    """Features of the treated cells of a screen's other perturbations.
+
+    Parameters
+    ----------
+    mean, variance
+        Of each feature over these cells, shape `(g,)`.
+    n_cells
+        How many they are.
+    centre
+        Mean of each feature over all perturbations, each counting the same, shape `(g,)`.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    n_cells: int
+    centre: np.ndarray
+
+
+@dataclass(frozen=True)
+class Part:
+    """All predictions for one condition and group.
+
+    Parameters
+    ----------
+    condition, group
+        What they are.
+    methods
+        Predictions by the name of the method.
+    true
+        True cells, shape `(m, d)`, in random order.
+    n_source
+        Number of source cells, which `rows` of the methods count.
+    negative
+        Method that is 0 on the calibrated scale.
+    to_features
+        From states to the features whose means are compared.
+    paired
+        Whether true cell `i` is what source cell `i` became.
+    control
+        The source cells, where they are in the space of the true ones, shape `(n_source, d)`.
+    others
+        Cells of other perturbations; None where there are none.
+    labels
+        Label of each true cell; None when no labels are compared.
+    reference, reference_labels
+        Measured cells that labels are read from, shape `(r, d)`, and theirs.
+    """
+
+    condition: str
+    group: str
+    methods: dict[str, Method]
+    true: np.ndarray
+    n_source: int
+    negative: str
+    to_features: Features
+    paired: bool = False
+    control: np.ndarray | None = None
+    others: Others | None = None
+    labels: np.ndarray | None = None
+    reference: np.ndarray | None = None
+    reference_labels: np.ndarray | None = None
+
+    @cached_property
+    def true_features(self) -> np.ndarray:
+        """Features of the true cells, shape `(m, g)`."""
+        return self.to_features(self.true)
+
+    @cached_property
+    def control_features(self) -> np.ndarray:
+        """Features of the source cells, shape `(n_source, g)`."""
+        return self.to_features(self.control)
+
+
+def one_each(kind: str, cells: np.ndarray) -> Method:
+    """Return the method that predicts one cell for each source cell, in their order."""
+    return Method(kind, np.asarray(cells, dtype=float), np.arange(len(cells)))
+
+
+def split_groups(whole: Part, source_groups: np.ndarray, true_groups: np.ndarray, *, min_cells: int) -> Iterator[Part]:
+    """Split a part by the group of the source cells and of the true cells.
+
+    Parameters
+    ----------
+    whole
+        The part.
+    source_groups, true_groups
+        Group of each source and of each true cell.
+    min_cells
+        Fewest cells on both sides; other groups are left out, and logged.
+
+    Yields
+    ------
+    A part for each group.
+    """
+    for group in pd.unique(np.concatenate([source_groups, true_groups])):
+        source, true = np.flatnonzero(source_groups == group), np.flatnonzero(true_groups == group)
+        if min(len(source), len(true)) >= min_cells:
+            yield choose(whole, source, true, group=str(group))
+        else:
+            logger.info(
+                "%s: group %s has %d source and %d true cells and is left out, under %d.",
+                *(whole.condition, group, len(source), len(true), min_cells),
+            )
+
+
+def shuffled(part: Part, n_cells: int | None, rng: np.random.Generator) -> Part:
+    """Put source and true cells in random order, and keep so many of each."""
+    source, true = rng.permutation(part.n_source)[:n_cells], rng.permutation(len(part.true))[:n_cells]
+    return choose(part, source, source if part.paired else true, group=part.group)
+
+
+def choose(part: Part, source: np.ndarray, true: np.ndarray, *, group: str) -> Part:
+    """Keep some source and some true cells, in the order given."""
+    place = np.full(part.n_source, -1)
+    place[source] = np.arange(len(source))
+    methods = {}
+    for name, method in part.methods.items():
+        order = np.argsort(place[method.rows], kind="stable")
+        kept = order[place[method.rows][order] >= 0]
+        methods[name] = Method(method.kind, method.cells[kept], place[method.rows[kept]])
+    return Part(
+        part.condition,
+        group,
+        methods,
+        part.true[true],
+        len(source),
+        part.negative,
+        part.to_features,
+        paired=part.paired,
+        control=None if part.control is None else part.control[source],
+        others=part.others,
+        labels=None if part.labels is None else part.labels[true],
+        reference=part.reference,
+        reference_labels=part.reference_labels,
+    )
+
+
+def read_groups(adata: AnnData, groupby: str | None) -> np.ndarray:
+    """Read the group of every cell; one for all when there is no column."""
+    return np.full(adata.n_obs, ALL, dtype=object) if groupby is None else read_strata(adata, [groupby])
+
+
+def refuse_seen(held_out: pd.Index, fitted: Mapping[str, object] | pd.Index, *, in_sample: bool) -> None:
+    """Raise a ValueError when cells to score against were in the fit, by obs name."""
+    seen = held_out[held_out.isin(list(fitted))]
+    if len(seen) and not in_sample:
+        raise ValueError(
+            f"`held_out` has {len(seen)} of {len(held_out)} true cells that the fit has seen ({', '.join(seen[:3])}): "
+            "what was learned by heart would count as predicted. Fit without them; or, if these are other cells of "
+            "the same name, rename them. `in_sample=True` scores the cells of the fit all the same."
+        )

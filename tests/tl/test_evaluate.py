@@ -1,0 +1,376 @@
+"""evaluate: the same rows as by hand, intervals that cover, a verdict that names who wins, and no leak."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import norm, ttest_ind
+from sklearn.metrics import r2_score
+
+import scgenot as sg
+from scgenot import baselines, metrics
+from scgenot._rng import numpy_rng
+from scgenot.tl import _evaluate_metrics as prepared
+from scgenot.tl._evaluate_metrics import Compared, Counts
+from scgenot.tl._evaluate_parts import BASELINE, GENOT, MODEL, Others, Part, choose, one_each
+from scgenot.tl._evaluate_scores import compare, interval, resample, score_part
+from truth.responses import LEAN, known_cells, known_fit
+
+FEW = sg.model.TrainSettings(steps=5)
+DRUG = {"A": [2.0, 0.0, -1.0], "B": [0.0, 1.0, 0.0]}
+
+
+def two_populations(n=40, m=50, d=4, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, d)), 1.4 * rng.normal(size=(m, d)) + np.arange(d)
+
+
+def part_of(predicted, true, **options):
+    """Make a part whose only method predicts these cells."""
+    options = {"control": predicted - 1} | options
+    methods = {GENOT: one_each(MODEL, predicted)}
+    return Part("A", "all", methods, true, len(predicted), GENOT, lambda states: states, **options)
+
+
+def value_of(metric, part, counts=None):
+    cells = Compared(part.methods[GENOT].cells, part.true, part)
+    if counts is None:
+        counts = Counts(*(np.ones((1, n)) for n in (len(cells.predicted), len(cells.true), part.n_source)))
+    return metric(cells)(counts)
+
+
+def of(table, method, metric, condition=None):
+    rows = table[table["method"] == method]
+    return rows[metric].iloc[0] if condition is None else rows.loc[rows["condition"] == condition, metric].iloc[0]
+
+
+class TestMetrics:
+    def test_every_cell_once_is_the_metric(self):
+        x, y = two_populations()
+        part = part_of(x, y)
+        width = np.median(np.linalg.norm(y[:, None] - y[None], axis=2)[np.triu_indices(50, 1)])
+        expected = {
+            "edistance": metrics.energy_distance(x, y, unbiased=True),
+            "mmd": metrics.mmd(x, y, bandwidths=width, unbiased=True),
+            "wasserstein": metrics.wasserstein(x[:25], y[:25]),
+            "r2_distance": 1 - metrics.r2_means(x, y),
+            "r2_variances": metrics.r2_variances(x, y),
+        }
+        assert list(expected) == list(prepared.POPULATIONS)
+        for name, metric in prepared.POPULATIONS.items():
+            assert value_of(metric, part)[0] == pytest.approx(expected[name], rel=1e-9), name
+        found = value_of(prepared.pearson_delta, part)[0]
+        assert found == pytest.approx(metrics.change_correlation(x, y, part.control), abs=1e-12)
+
+    def test_matches(self):
+        x = np.random.default_rng(0).normal(size=(30, 3))
+        y = x + 0.5 * np.random.default_rng(1).normal(size=(30, 3))
+        labels = np.where(x[:, 0] > 0, "a", "b")
+        part = part_of(x, y, paired=True, labels=labels, reference=y, reference_labels=labels)
+        assert value_of(prepared.foscttm, part)[0] == pytest.approx(metrics.foscttm(x, y))
+        assert value_of(prepared.label_transfer, part)[0] == metrics.label_transfer(x, y, labels, labels)
+
+    def test_a_resample_is_the_metric_of_repeated_cells(self):
+        x, y = two_populations()
+        part = part_of(x, y)
+        rng = np.random.default_rng(3)
+        a, b = (rng.multinomial(n, np.full(n, 1 / n), size=3).astype(float) for n in (len(x), len(y)))
+        counts = Counts(a, b, a)
+        repeated = {
+            "r2_distance": lambda p, t: 1 - metrics.r2_means(p, t),
+            "r2_variances": metrics.r2_variances,
+        }
+        for name, function in repeated.items():
+            found = value_of(prepared.POPULATIONS[name], part, counts)
+            np.testing.assert_allclose(found, value_of(prepared.plain(function), part, counts), err_msg=name)
+        # with copies of a cell compared to each other the energy would be higher: they are left out, and only they
+        for k, energy in enumerate(value_of(prepared.edistance, part, counts)):
+            i, j = (np.repeat(np.arange(c.shape[1]), c[k].astype(int)) for c in (a, b))
+
+            def within(cells, rows):
+                distances = np.linalg.norm(cells[rows][:, None] - cells[rows][None], axis=2)
+                return distances[rows[:, None] != rows[None]].mean()
+
+            across = np.linalg.norm(x[i][:, None] - y[j][None], axis=2).mean()
+            assert energy == pytest.approx(2 * across - within(x, i) - within(y, j))
+
+    def test_potentials_are_the_dual(self):
+        x, y = two_populations(30, 30)
+        costs = ((x[:, None] - y[None]) ** 2).sum(2)
+                matched = linear_sum_assignment(costs)[1]
+        f, g = prepared.potentials(costs, matched)
+        assert (f[:, None] + g[None] <= costs + 1e-9).all()
+        np.testing.assert_allclose(f + g[matched], costs[np.arange(30), matched])
+
+    def test_wasserstein_of_a_resample(self):
+        """The dual potentials of the sample give a bound of the exact cost, and it is near."""
+        ot = pytest.importorskip("ot")
+        x, y = two_populations(30, 60)
+        rng = np.random.default_rng(0)
+        a, b = (rng.multinomial(n, np.full(n, 1 / n), size=20).astype(float) for n in (30, 60))
+        found = value_of(prepared.wasserstein, part_of(x, y), Counts(a, b, a))
+        costs = ((x[:30, None] - y[None, :30]) ** 2).sum(2)
+        exact = [np.sqrt(ot.emd2(p / p.sum(), q / q.sum(), costs)) for p, q in zip(a, b[:, :30], strict=True)]
+        assert (found <= np.array(exact) + 1e-7).all()
+        assert np.corrcoef(found, exact)[0, 1] > 0.8
+
+    def test_weighted_errors_are_those_of_the_paper(self):
+        x, y = two_populations(d=6)
+        rng = np.random.default_rng(1)
+        pool, centre = rng.normal(size=(80, 6)), rng.normal(size=6)
+        part = part_of(x, y, others=Others(pool.mean(0), pool.var(0, ddof=1), len(pool), centre))
+        score = np.abs(ttest_ind(y, pool, equal_var=False).statistic)
+        weights = ((score - score.min()) / (score.max() - score.min())) ** 2
+        weights /= weights.sum()
+        np.testing.assert_allclose(prepared.change_weights(part), weights)
+        error = (weights * (x.mean(0) - y.mean(0)) ** 2).sum()
+        assert value_of(prepared.wmse, part)[0] == pytest.approx(error)
+        expected = r2_score(y.mean(0) - centre, x.mean(0) - centre, sample_weight=weights)
+        assert value_of(prepared.weighted_r2_delta, part)[0] == pytest.approx(expected)
+        average = part_of(x - x.mean(0) + centre, y, others=part.others)
+        assert value_of(prepared.weighted_r2_delta, average)[0] <= 0
+
+
+class TestIntervals:
+    """Coverage over repeated experiments, within three standard deviations of a binomial."""
+
+    N = 300
+
+    def covered(self, metric, truth, rng, *, level=0.9, difference=False):
+        hits = 0
+        for _ in range(self.N):
+            x, y = rng.normal(size=(60, 1)), 1 + rng.normal(size=(80, 1))
+            methods = {GENOT: one_each(MODEL, x), "other": one_each(BASELINE, 0.5 * x - 1)}
+            part = Part("", "", methods, y, 60, "other", lambda states: states, control=x)
+            scores = score_part(part, {"metric": metric}, 100, rng)
+            if difference:
+                (found,) = compare(scores, ["metric"], level)
+                low, high = found["low"], found["high"]
+            else:
+                low, high = interval(scores[GENOT].values["metric"], level)
+            hits += low <= truth <= high
+        return hits / self.N
+
+    def check(self, share):
+        # a bootstrap of 60 cells and 100 resamples is a little narrow
+        assert share == pytest.approx(0.9, abs=0.02 + 3 * np.sqrt(0.9 * 0.1 / self.N))
+
+    def test_of_a_mean(self):
+        shift = partial(prepared.of_means, function=lambda predicted, true, _: (true - predicted)[:, 0])
+        self.check(self.covered(shift, 1.0, np.random.default_rng(0)))
+
+    def test_of_the_energy_distance(self):
+        # E|N(m, s^2)| = 2 s phi(m / s) + m (1 - 2 Phi(-m / s)); within either population m = 0
+        s = np.sqrt(2)
+        across = 2 * s * norm.pdf(1 / s) + 1 - 2 * norm.cdf(-1 / s)
+        self.check(self.covered(prepared.edistance, 2 * across - 2 * 2 * s * norm.pdf(0), np.random.default_rng(1)))
+
+    def test_of_a_paired_difference(self):
+        """Of the means x and x / 2 - 1 the difference is 1, and varies by half of what x does: the pairing is used."""
+        mean = partial(prepared.of_means, function=lambda predicted, true, _: predicted[:, 0])
+        self.check(self.covered(mean, 1.0, np.random.default_rng(2), difference=True))
+
+    def test_an_interval_holds_its_value(self):
+        values = np.concatenate([[0.0], np.random.default_rng(0).pareto(0.3, size=200) + 5])
+        low, high = interval(values, 0.95)
+        assert low <= 0 <= high
+
+    def test_choosing_cells_keeps_sources_and_predictions_together(self):
+        part = part_of(np.arange(10.0)[:, None], np.arange(20.0)[:, None])
+        order = np.array([7, 2, 5])
+        chosen = choose(part, order, np.array([3, 1]), group="g")
+        np.testing.assert_array_equal(chosen.methods[GENOT].cells[:, 0], order)
+        np.testing.assert_array_equal(chosen.methods[GENOT].rows, [0, 1, 2])
+        np.testing.assert_array_equal(chosen.true[:, 0], [3, 1])
+        assert (resample(5, 9, numpy_rng(0)).sum(1) == 5).all()
+
+
+@pytest.fixture(scope="module")
+def screen():
+    """A fit whose model is exact, `x + change + LEAN (x - MEAN) + SPREAD noise`."""
+    return known_fit(known_cells(300))
+
+
+def new_donor(n=300, *, shift=(2.0, 0.0, 0.0), seed=9):
+    """Draw cells of another donor: the law of the response is the same, the control cells are not."""
+    adata = known_cells(n, rng=seed)
+    adata.obs_names = [f"new-{name}" for name in adata.obs_names]
+    adata.X = (adata.X + np.array(shift) @ (np.eye(3) + LEAN * 0)).astype(np.float32)
+    treated = (adata.obs["drug"] != "control").to_numpy()
+    adata.X[treated] += (np.array(shift) @ LEAN.T).astype(np.float32)
+    return adata
+
+
+class TestScreen:
+    def test_an_exact_model_wins_and_reaches_the_ceiling(self, screen):
+        table = sg.tl.evaluate(screen, new_donor(), metrics=["edistance", "mmd"])
+        found = {c["metric"]: c for c in table.attrs["comparisons"]}
+        assert found["edistance"]["outcome"] == "beats"
+        verdict = table.attrs["verdict"]
+        assert f"edistance: GENOT beats {found['edistance']['best']}" in verdict
+        assert "on 2 of 2 metrics: edistance, mmd" in verdict
+        for condition in DRUG:
+            # the law is exact, so the distance is 0 within what resampling says of it
+            assert of(table, GENOT, "edistance_low", condition) < 0 < of(table, GENOT, "edistance_high", condition)
+            assert of(table, GENOT, "edistance_scaled", condition) == pytest.approx(1, abs=0.2)
+            assert of(table, "random cells of all perturbations", "edistance_scaled", condition) == 0
+            assert of(table, "replicate", "edistance_scaled", condition) == 1
+
+    def test_a_model_that_takes_one_drug_for_another_loses(self, screen):
+        swapped = new_donor()
+        swapped.obs["drug"] = swapped.obs["drug"].astype(str).replace({"A": "B", "B": "A"})
+        asked = sg.tl.evaluate(screen, swapped, metrics=["edistance"])
+        # the baselines are fooled as well, but for those that look at all drugs
+        assert asked.attrs["comparisons"][0]["outcome"] == "loses to"
+        assert "on 0 of 1 metrics." in asked.attrs["verdict"]
+
+    def test_rows_are_those_by_hand(self, screen):
+        new = new_donor(120)
+        table = sg.tl.evaluate(screen, new[new.obs["drug"] != "B"].copy(), n_cells=None)
+        control, treated, query, true = (
+            cells.X[cells.obs["drug"] == drug].astype(float)
+            for cells, drug in ((screen, "control"), (screen, "A"), (new, "control"), (new, "A"))
+        )
+        by_hand = {
+            "identity": query,
+            "mean shift": baselines.mean_shift(control, treated, query),
+            "Gaussian map": baselines.gaussian_map(control, treated, query),
+        }
+        for method, cells in by_hand.items():
+            energy = metrics.energy_distance(cells, true, unbiased=True)
+            assert of(table, method, "edistance") == pytest.approx(energy), method
+            assert of(table, method, "r2_distance") == pytest.approx(1 - metrics.r2_means(cells, true)), method
+            assert of(table, method, "pearson_delta") == pytest.approx(
+                metrics.change_correlation(cells, true, query), abs=1e-9
+            ), method
+        assert set(table["kind"]) == {"model", "coupling", "baseline", "ceiling"}
+        assert (table["condition"] == "A").all()
+        assert of(table, "replicate", "n_predicted") == 60
+
+    def test_the_plain_coupling_is_that_of_the_fit(self, screen):
+        """Draws from the rows of the dual: their mean is the barycentre that the solver gives."""
+        new = new_donor(300)
+        control, treated = (screen.X[screen.obs["drug"] == drug].astype(float) for drug in ("control", "A"))
+        query = new.X[new.obs["drug"] == "control"]
+        plan = sg.ot.Sinkhorn(epsilon=0.05)(sg.pair.Pair(control, treated))
+        rows = plan.rows(torch.as_tensor(query)).double().numpy()
+        mean, square = rows @ treated, rows @ treated**2
+        table = sg.tl.evaluate(
+            screen, new, metrics={"mean": lambda predicted, true: predicted[:, 0].mean()}, n_cells=None
+        )
+        sd = np.sqrt((square - mean**2)[:, 0].sum()) / 300
+        assert of(table, "plain coupling", "mean", "A") == pytest.approx(mean[:, 0].mean(), abs=5 * sd)
+
+    def test_mean_rows_average_the_others(self, screen):
+        table = sg.tl.evaluate(screen, new_donor(), metrics=["edistance"], groupby="group")
+        parts = table[table["condition"] != "mean"]
+        assert set(zip(parts["condition"], parts["group"], strict=True)) == {(d, g) for d in "AB" for g in "gh"}
+        for method in (GENOT, "mean shift per group"):
+            mean = parts.loc[parts["method"] == method, "edistance"].mean()
+            assert of(table, method, "edistance", "mean") == pytest.approx(mean)
+
+    def test_same_seed_same_bits(self, screen):
+        tables = [sg.tl.evaluate(screen, new_donor(60), rng=3, n_resamples=20) for _ in range(2)]
+        pd.testing.assert_frame_equal(*tables, check_exact=True)
+        assert tables[0].attrs == tables[1].attrs
+        assert len(pd.concat(tables)) == 2 * len(tables[0])
+        other = sg.tl.evaluate(screen, new_donor(60), rng=4, n_resamples=20)
+        assert not np.allclose(other["edistance"], tables[0]["edistance"])
+
+    def test_what_the_fit_has_seen_is_refused(self, screen):
+        with pytest.raises(ValueError, match="600 of 600 true cells that the fit has seen"):
+            sg.tl.evaluate(screen, screen)
+        table = sg.tl.evaluate(screen, screen, in_sample=True, metrics=["r2_distance"], n_resamples=5)
+        assert set(table["condition"]) == {"mean", "A", "B"}
+        # control cells may be of the fit
+        new = new_donor(50)
+        new.obs_names = [*screen.obs_names[:50], *new.obs_names[50:]]
+        sg.tl.evaluate(screen, new, metrics=["r2_distance"], n_resamples=5)
+
+    def test_functions_of_your_own(self, screen):
+        def size(predicted, true):
+            return float(len(predicted))
+
+        table = sg.tl.evaluate(screen, new_donor(50), metrics=[size, "edistance"], maximize=["size"], n_resamples=5)
+        assert of(table, GENOT, "size", "A") == 50
+        assert table.attrs["higher_is_better"] == ["size"]
+
+    @pytest.mark.parametrize(
+        ("options", "error", "match"),
+        [
+            ({"metrics": ["energy"]}, ValueError, r"`metrics` has \['energy'\]; of a perturbation there are"),
+            ({"metrics": "edistance"}, TypeError, "give a list"),
+            ({"metrics": ["label_transfer"]}, ValueError, "label_transfer"),
+            ({"n_resamples": 1}, ValueError, "`n_resamples=1`"),
+            ({"interval": 1.0}, ValueError, "`interval=1.0`"),
+            ({"n_cells": 5}, ValueError, "`n_cells=5`"),
+            ({"min_cells": 1000}, ValueError, "`min_cells=1000` cells on both sides"),
+            ({"groupby": "donor"}, KeyError, "donor"),
+            ({"key": "other"}, KeyError, "other"),
+        ],
+    )
+    def test_bad_options(self, screen, options, error, match):
+        with pytest.raises(error, match=match):
+            sg.tl.evaluate(screen, new_donor(30), **options)
+
+    def test_bad_cells(self, screen):
+        with pytest.raises(TypeError, match="held_out"):
+            sg.tl.evaluate(screen, (screen, screen))
+        new = new_donor(30)
+        with pytest.raises(ValueError, match="control cells only"):
+            sg.tl.evaluate(screen, new[new.obs["drug"] == "control"].copy())
+        new.obs["drug"] = new.obs["drug"].astype(str).replace({"B": "C"})
+        with pytest.raises(KeyError, match="'C', which the fit has not seen"):
+            sg.tl.evaluate(screen, new)
+        some = screen[50:].copy()
+        with pytest.raises(ValueError, match="lacks 50 of 300 cells that were fitted"):
+            sg.tl.evaluate(some, new_donor(30))
+
+
+class TestUnseenConditions:
+    def test_combination_and_drug_by_embedding(self):
+        adata = sg.datasets.screen(60, drugs=5, combinations=["D1+D2"], heterogeneity=0.0, rng=0)
+        seen = adata[~adata.obs["drug"].isin(["D1+D2", "D5"])].copy()
+        options = {"embedding": adata.uns["embedding"], "separator": "+", "settings": FEW, "progress": False}
+        seen.obs["drug"] = seen.obs["drug"].astype(str)
+        seen.obs.iloc[-1, seen.obs.columns.get_loc("drug")] = "D3+D4"  # so that the fit knows of pairs
+        seen.obs.iloc[-2, seen.obs.columns.get_loc("drug")] = "D3+D4"
+        sg.tl.fit_perturbation(seen, "drug", "control", **options)
+        held_out = adata[adata.obs["drug"].isin(["D1+D2", "D5", "control"])].copy()
+        held_out.obs["drug"] = held_out.obs["drug"].astype(str).replace({"D1+D2": "D2+D1"})
+        table = sg.tl.evaluate(seen, held_out, n_cells=None, n_resamples=10)
+        x, names = adata.obsm["X_pca"].astype(float), adata.obs["drug"].to_numpy()
+        kept = {name: x[np.isin(adata.obs_names, seen.obs_names[seen.obs["drug"] == name])] for name in names}
+        control = x[names == "control"]
+        shift = {name: kept[name].mean(0) - control.mean(0) for name in ("D1", "D2", "D3", "D4")}
+        expected = metrics.energy_distance(control + shift["D1"] + shift["D2"], x[names == "D1+D2"], unbiased=True)
+        assert of(table, "sum of mean shifts", "edistance", "D2+D1") == pytest.approx(expected, rel=1e-4)
+        # four drugs and an intercept with three numbers each: the regression is exact
+        tokens = adata.uns["embedding"]
+        full = np.column_stack([np.ones(4), tokens.loc[list(shift)].to_numpy()])
+        at = np.r_[1, tokens.loc["D5"]] @ np.linalg.solve(full, np.stack(list(shift.values())))
+        expected = metrics.energy_distance(control + at, x[names == "D5"], unbiased=True)
+        assert of(table, "mean shift by embedding", "edistance", "D5") == pytest.approx(expected, rel=1e-3)
+        # what only some conditions have is in no mean
+        assert "sum of mean shifts" not in set(table.loc[table["condition"] == "mean", "method"])
+
+    def test_dose_between_doses(self):
+        adata = sg.datasets.screen(60, drugs=["A"], doses=(0.1, 1.0, 10.0), rng=0)
+        seen = adata[adata.obs["dose"] != 1].copy()
+        sg.tl.fit_perturbation(seen, "drug", "control", dose_key="dose", settings=FEW, progress=False)
+        held_out = adata[adata.obs["dose"].isin([0, 1])].copy()
+        table = sg.tl.evaluate(seen, held_out, n_cells=None, n_resamples=10)
+        x, dose = adata.obsm["X_pca"].astype(float), adata.obs["dose"].to_numpy()
+        assert set(table["condition"]) == {"A 1"}
+        for method, level in (("dose below", 0.1), ("dose above", 10.0)):
+            expected = metrics.energy_distance(x[dose == level], x[dose == 1], unbiased=True)
+            assert of(table, method, "edistance") == pytest.approx(expected)
+        fraction = (np.log1p(10) - np.log1p(1)) / (np.log1p(100) - np.log1p(1))
+        control, low, high = (x[dose == level] for level in (0, 0.1, 10))
+        shifted = baselines.interpolated_shift(control, low, high, fraction, control)
+        expected = metrics.energy_distance(shifted, x[dose == 1], unbiased=True)
+        assert of(table, "interpolation of means", "edistance") == pytest.approx(expected)
+        assert "plain coupling" not in set(table["method"])
