@@ -1,8 +1,31 @@
 """Plots of what a fit wrote."""
 
+from scgenot.pl._calibration import calibration
 from scgenot.pl._coupling import coupling
+from scgenot.pl._dose_response import dose_response
+from scgenot.pl._fate import fate
+from scgenot.pl._growth import growth
+from scgenot.pl._interpolation import interpolation
+from scgenot.pl._perturbation import perturbation
+from scgenot.pl._response import response
+from scgenot.pl._response_heatmap import response_heatmap
 from scgenot.pl._training import training
 from scgenot.pl._trajectory import trajectory
+from scgenot.pl._transition import transition
 from scgenot.pl._translation import translation
 
-__all__ = ["coupling", "training", "trajectory", "translation"]
+__all__ = [
+    "calibration",
+    "coupling",
+    "dose_response",
+    "fate",
+    "growth",
+    "interpolation",
+    "perturbation",
+    "response",
+    "response_heatmap",
+    "training",
+    "trajectory",
+    "transition",
+    "translation",
+]

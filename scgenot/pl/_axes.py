@@ -3,6 +3,8 @@
 import matplotlib.pyplot as plt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
 
 
 def new_axes(ax: Axes | None, width: float, height: float) -> Axes:
@@ -25,7 +27,9 @@ def panels(
     width: float,
     height: float,
     gap: tuple[float, float] = (0.08, 0.2),
+    room: tuple[float, float] = (1.6, 0.8),
     title: str | None = None,
+    lines: int = 1,
 ) -> tuple[Axes, list[Axes]]:
     """Axes without frame, and in them panels in rows of so many columns.
 
@@ -41,15 +45,21 @@ def panels(
         Inches of one panel.
     gap
         Space between panels, as shares of a panel's width and height.
-    title
-        Title of the whole.
+    room
+        Inches for what stands beside the panels, and over and under them, in a new figure.
+    title, lines
+        Title of the whole, and lines in the titles of panels.
     """
     columns = min(columns, n)
     rows = -(-n // columns)
-    ax = new_axes(ax, columns * width * (1 + gap[0]), rows * height * (1 + gap[1]))
+    ax = new_axes(
+        ax,
+        width * (columns + gap[0] * (columns - 1)) + room[0],
+        height * (rows + gap[1] * (rows - 1)) + room[1],
+    )
     ax.set_axis_off()
     if title is not None:
-        ax.set_title(title, pad=24)  # over the titles of the panels
+        ax.set_title(title, pad=10 + 15 * lines)  # over the titles of the panels
     wide, high = 1 / (columns + gap[0] * (columns - 1)), 1 / (rows + gap[1] * (rows - 1))
     inside = []
     for panel in range(n):
@@ -65,3 +75,12 @@ def legend_beside(ax: Axes, handles: list[Artist], title: str | None = None) -> 
         handles=handles, title=title, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False,
         ncols=1 + len(handles) // 22, alignment="left",
     )  # fmt: skip
+
+
+def bar_beside(
+    ax: Axes, scale: ScalarMappable, label: str | None, *, below: bool = False, extend: str = "neither"
+) -> Colorbar:
+    """A colour bar to the right of the axes, or below."""
+    bounds, way = ((0.1, -0.22, 0.8, 0.045), "horizontal") if below else ((1.03, 0, 0.045, 1), "vertical")
+    # inside the axes, since layouts know no colour bars of panels
+    return ax.figure.colorbar(scale, cax=ax.inset_axes(bounds), orientation=way, label=label, extend=extend)

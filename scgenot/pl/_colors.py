@@ -75,3 +75,10 @@ def ordered_colors(labels: list[str]) -> dict[str, str]:
         label: to_hex(color)
         for label, color in zip(labels, mpl.colormaps["viridis"](np.linspace(0, 0.92, len(labels))), strict=True)
     }
+
+
+def colors_for(names: list[str], adata: AnnData | None, column: str | None) -> dict[str, str]:
+    """One colour for each name: that of the label in a column, or else of a palette."""
+    table = pd.Categorical(names, categories=names)
+    listed = AnnData(obs=pd.DataFrame({"name": table}, index=names))
+    return label_colors(*([] if column is None else [(adata, column)]), (listed, "name"))

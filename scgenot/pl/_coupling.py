@@ -8,11 +8,10 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from scipy import sparse
 
-from scgenot.pl._axes import finish, new_axes
+from scgenot.pl._axes import finish
 from scgenot.pl._colors import labels_of
+from scgenot.pl._heatmap import draw_percent, heat_axes
 from scgenot.pl._slots import joint_mass, obs_column
-
-MOST_ANNOTATED = 16  # groups on a side up to which percentages are written into the fields
 
 UNITS = {"source": "% of the source group's mass", "target": "% of the target group's mass", None: "% of all mass"}
 TITLES = {
@@ -75,15 +74,9 @@ def coupling(
 
     totals = {"source": mass.sum(axis=1).to_numpy()[:, None], "target": mass.sum(axis=0).to_numpy()}
     percent = 100 * mass / totals.get(normalize, mass.to_numpy().sum())
-    n_rows, n_columns = percent.shape
-    ax = new_axes(ax, 3.4 + 0.5 * n_columns, 2.2 + 0.42 * n_rows)
-    image = ax.imshow(percent, cmap="Blues", vmin=0, vmax=100 if normalize else None, aspect="auto")
-    ax.set_xticks(range(n_columns), percent.columns, rotation=45, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(n_rows), percent.index)
+    ax = heat_axes(ax, percent)
+    draw_percent(ax, percent, vmax=100 if normalize else None, label=UNITS[normalize])
     ax.set(xlabel=f"target: {target_groupby}", ylabel=f"source: {groupby}", title=TITLES[normalize])
-    ax.figure.colorbar(image, ax=ax, label=UNITS[normalize])
-    if max(percent.shape) <= MOST_ANNOTATED:
-        _write_percentages(ax, percent.to_numpy(), image)
     return finish(ax, show=show)
 
 
@@ -102,10 +95,3 @@ def _group_mass(joint: sparse.csr_matrix, source: pd.Series, target: pd.Series) 
     if mass.empty:
         raise ValueError("the coupling has no mass between cells with a label in `groupby` and `target_groupby`.")
     return mass
-
-
-def _write_percentages(ax: Axes, percent: np.ndarray, image) -> None:
-    for (row, column), value in np.ndenumerate(percent):
-        text = "<1" if 0 < value < 1 else f"{value:.0f}"
-        dark = image.norm(value) > 0.6
-        ax.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if dark else "0.15")

@@ -61,11 +61,8 @@ def predicted_xy(adata: AnnData, key: str, basis: str, rows: np.ndarray) -> np.n
         return states[:, :2]
     if rep != "X" and rep not in adata.obsm:
         raise KeyError(f"{rep!r}, which `key={key!r}` was fitted to, is not in obsm; found {list(adata.obsm)}.")
-    if rep != "X":
-        measured = dense(adata.obsm[rep])
-    else:
-        measured = dense(adata.X[:] if layer is None else adata.layers[layer])
-    return beside(states, measured, coordinates(adata, basis)[0])
+    source = adata.obsm[rep] if rep != "X" else adata.X[:] if layer is None else adata.layers[layer]
+    return beside(states, dense(source), coordinates(adata, basis)[0])
 
 
 def bare(ax: Axes, names: tuple[str, str], title: str | None = None) -> None:

@@ -122,13 +122,13 @@ def _arrows(ax: Axes, start: np.ndarray, end: np.ndarray) -> None:
 
 
 def _handles(colors: dict[str, str], n_drawn: int, n: int, *, arrows: bool) -> list[Line2D]:
-    part = f"\n({n_drawn:,} of {n:,} drawn)" if n_drawn < n else ""
+    generated = "descendant, generated,\ncolour of its source" + (
+        f"\n({n_drawn:,} of {n:,} drawn)" if n_drawn < n else ""
+    )
     handles = [
         *(Line2D([], [], ls="", marker="s", ms=7, color=color, label=label) for label, color in colors.items()),
         Line2D([], [], ls="", marker="o", ms=7, mew=0, alpha=0.5, color="0.35", label="measured cell"),
-        Line2D(
-            [], [], ls="", marker="x", ms=6, color="0.35", label=f"descendant, generated,\ncolour of its source{part}"
-        ),
+        Line2D([], [], ls="", marker="x", ms=6, color="0.35", label=generated),
     ]
     if arrows:
         arrow = Line2D([], [], ls="", marker="$\\rightarrow$", ms=12, color="0.1", label="source to descendant")

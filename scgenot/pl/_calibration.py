@@ -1,0 +1,91 @@
+"""Whether stated probabilities hold."""
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from matplotlib.axes import Axes
+
+from scgenot._keys import CALIBRATION, CALIBRATION_FEATURES
+from scgenot.pl._axes import finish, legend_beside, new_axes
+from scgenot.pl._colors import PREDICTED_COLOR, TREATED_COLOR
+from scgenot.pl._slots import fit_slot
+
+REGION = "region"  # in the column of features: the region of all of them together
+NEEDED = ("level", "raw_coverage", "coverage", "n")
+
+
+def calibration(
+    table: AnnData | pd.DataFrame,
+    *,
+    feature: str | None = None,
+    key: str = "genot",
+    ax: Axes | None = None,
+    show: bool | None = None,
+) -> Axes:
+    """Draw how many treated cells lie in predicted regions against how many should, before and after correction.
+
+    On the diagonal regions hold what they state; below it they are too small, and the prediction too sure of itself.
+    In the band 95 % of such shares would fall by chance alone, if they held.
+
+    Parameters
+    ----------
+    table
+        What `sg.tl.coverage` returned; or cells with `uns[key]["calibration"]`, which `sg.tl.calibrate` writes.
+    feature
+        Draw the interval of this feature; None for the region of all features.
+    key
+        The `key_added` of the fit.
+    ax
+        Where to draw; None for a new figure.
+    show
+        Whether to call :func:`matplotlib.pyplot.show`.
+
+    Returns
+    -------
+    The axes.
+
+    Raises
+    ------
+    TypeError
+        When `table` is neither.
+    KeyError
+        When there is no such fit, calibration, column or feature.
+    """
+    rows = _read(table, key, feature).sort_values("level")
+    level, n = rows["level"].to_numpy(dtype=float), float(rows["n"].iloc[0])
+    low = max(0, min(level.min(), rows["raw_coverage"].min(), rows["coverage"].min()) - 0.08)
+    ax = new_axes(ax, 6.6, 4)
+    grid = np.linspace(low, 1, 200)
+    error = 1.96 * np.sqrt(grid * (1 - grid) / n)
+    label = f"95 % of shares of {n:,.0f} cells"
+    band = ax.fill_between(grid, grid - error, np.minimum(grid + error, 1), color="0.88", lw=0, label=label)
+    (diagonal,) = ax.plot([low, 1], [low, 1], color="0.4", lw=1, ls="--", label="stated is true")
+    raw = ax.plot(level, rows["raw_coverage"], "s--", color=TREATED_COLOR, mfc="white", label="as predicted")
+    corrected = ax.plot(level, rows["coverage"], "o-", color=PREDICTED_COLOR, label="corrected")
+    ticks = np.round(np.arange(np.ceil(10 * low) / 10, 1.01, 0.1), 1)
+    ax.set(xlim=(low, 1.01), ylim=(low, 1.01), xticks=ticks, yticks=ticks, title="Calibration")
+    what = "region" if feature is None else f"interval of {feature}"
+    ax.set(xlabel=f"stated probability of the {what}", ylabel="share of treated cells inside")
+    ax.spines[["top", "right"]].set_visible(False)
+    legend_beside(ax, [*corrected, *raw, diagonal, band])
+    return finish(ax, show=show)
+
+
+def _read(table: AnnData | pd.DataFrame, key: str, feature: str | None) -> pd.DataFrame:
+    """Rows of the region or of a feature."""
+    if isinstance(table, AnnData):
+        fit_slot(table, key, "params")
+        if CALIBRATION not in table.uns[key]:
+            raise KeyError(f"`key={key!r}` is not calibrated: run `sg.tl.calibrate` on held-out cells first.")
+        table = table.uns[key][CALIBRATION if feature is None else CALIBRATION_FEATURES]
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"`table` must be an AnnData or a DataFrame; found {type(table).__name__}.")
+    missing = [column for column in NEEDED if column not in table]
+    if missing:
+        raise KeyError(f"`table` lacks the columns {missing}; found {list(table)}: run `sg.tl.coverage` first.")
+    if "feature" not in table:
+        return table
+    rows = table[table["feature"].astype(str) == (feature or REGION)]
+    if rows.empty:
+        raise KeyError(f"`feature={feature!r}` is not in `table`; found {table['feature'].unique()[:5].tolist()}.")
+    return rows

@@ -1,0 +1,159 @@
+"""Where cells end."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+from scgenot._keys import PARAMS, Keys
+from scgenot.pl._axes import bar_beside, finish, legend_beside, panels
+from scgenot.pl._colors import NO_LABEL, colors_for, labels_of
+from scgenot.pl._embedding import bare, coordinates, disc_size
+from scgenot.pl._slots import fit_slot, obs_column
+
+OTHER = "other"  # the column of `sg.tl.fate` for what is in no terminal group
+
+
+def fate(
+    adata: AnnData,
+    *,
+    key: str = "genot",
+    basis: str | None = "umap",
+    groups: Sequence[str] | None = None,
+    groupby: str | None = None,
+    ax: Axes | None = None,
+    show: bool | None = None,
+) -> Axes:
+    """Draw the fate of cells: a panel for each terminal group, and bars by group of cells.
+
+    Of two terminal groups one panel tells all, from the colour of the one to that of the other. Cells of the last time
+    are in their own group; cells without a fate are small and gray.
+
+    Parameters
+    ----------
+    adata
+        Cells with `obsm["<key>_fate"]`, which `sg.tl.fate` writes.
+    key
+        The `key_added` of the fit.
+    basis
+        A key of obsm, with or without `X_`, whose first two columns are drawn; None for bars only.
+    groups
+        Terminal groups to draw; None for all.
+    groupby
+        Column of obs: bars show the mean fate of the cells of each of its groups, those of the last time left out;
+        None for no bars.
+    ax
+        Where to draw; None for a new figure.
+    show
+        Whether to call :func:`matplotlib.pyplot.show`.
+
+    Returns
+    -------
+    The axes; the panels are its `child_axes`.
+
+    Raises
+    ------
+    KeyError
+        When there is no such fit, fate, basis or column.
+    ValueError
+        When a group is not terminal, `groups` is empty, there is nothing to draw, or no cell before the last time has a
+        fate.
+    """
+    table = _read(adata, key, groups)
+    if basis is None and groupby is None:
+        raise ValueError("`basis` and `groupby` are both None: name a basis, a column of obs, or both.")
+    bars = None if groupby is None else _mean_fates(adata, key, table, groupby)
+    xy, axis_names = (None, None) if basis is None else coordinates(adata, basis)
+    colors = colors_for(list(table.columns), *((adata, groupby) if groupby is not None else (None, None)))
+    if OTHER in table:
+        colors[OTHER] = NO_LABEL
+    pair = table.shape[1] == 2 and np.allclose(table.sum(axis=1, min_count=2).dropna(), 1)
+    shown = 0 if basis is None else 1 if pair else table.shape[1]
+    ax, inside = panels(
+        ax, shown + (bars is not None), columns=3, width=2.9, height=2.7, gap=(0.08 if bars is None else 0.5, 0.25),
+        room=(0.4 if bars is None else 2.6, 1),
+        title="Fate of cells" if shown > 1 else None,
+    )  # fmt: skip
+    if shown == 1:
+        _between(inside[0], xy, table, axis_names, colors) if pair else _shares(inside[0], xy, table, axis_names)
+    elif shown:
+        for panel, name in zip(inside, table.columns, strict=False):
+            _shares(panel, xy, table[[name]], axis_names)
+        scale = ScalarMappable(Normalize(0, 1), cmap="viridis")
+        ax.figure.colorbar(scale, ax=ax, label="share of descendants", location="bottom", shrink=0.4, aspect=30)
+    if bars is not None:
+        _bars(inside[-1], bars, groupby, colors)
+        legend_beside(ax, inside[-1].containers, "fate")
+    return finish(ax, show=show)
+
+
+def _read(adata: AnnData, key: str, groups: Sequence[str] | None) -> pd.DataFrame:
+    """Shares of terminal groups, those asked for."""
+    fit_slot(adata, key, PARAMS)
+    slot = Keys(key).fate
+    if slot not in adata.obsm:
+        raise KeyError(f"{slot!r} is not in obsm of `adata`; found {list(adata.obsm)}: run `sg.tl.fate` first.")
+    table = pd.DataFrame(adata.obsm[slot])
+    if groups is None:
+        return table
+    unknown = [group for group in groups if group not in table]
+    if unknown or not len(groups):
+        raise ValueError(f"`groups={list(groups)!r}` must be terminal groups, of {list(table)}.")
+    return table[list(groups)]
+
+
+def _mean_fates(adata: AnnData, key: str, table: pd.DataFrame, groupby: str) -> pd.DataFrame:
+    """Mean fate of the cells of each group, those of the last time left out: theirs is certain."""
+    labels = obs_column(adata, groupby, "groupby", "adata")
+    params = fit_slot(adata, key, PARAMS)
+    times = obs_column(adata, params["time_key"], "time_key", "adata").astype(str)
+    order = {label: place for place, label in enumerate(params["time_labels"])}
+    place = times.map(order).to_numpy(dtype=float)
+    known = table.notna().all(axis=1).to_numpy()
+    before = known & (place < np.max(place[known], initial=-np.inf))
+    if not before.any():
+        raise ValueError("no cell before the last time has a fate: there are no bars to draw.")
+    means = table[before].groupby(labels[before].astype(str).to_numpy()).mean()
+    return means.loc[[label for label in labels_of(labels) if label in means.index]]
+
+
+def _shares(panel: Axes, xy: np.ndarray, table: pd.DataFrame, names: tuple[str, str]) -> None:
+    """Cells by their share of one group, the highest on top."""
+    values = table.iloc[:, 0].to_numpy(dtype=float)
+    order = np.argsort(np.nan_to_num(values, nan=-1), kind="stable")
+    _cells(panel, xy[order], values[order], "viridis")
+    bare(panel, names, str(table.columns[0]))
+
+
+def _between(panel: Axes, xy: np.ndarray, table: pd.DataFrame, names: tuple[str, str], colors: dict[str, str]) -> None:
+    """Cells between two groups."""
+    one, other = table.columns
+    cmap = LinearSegmentedColormap.from_list("between", [colors[one], "#f7f7f7", colors[other]])
+    cells = _cells(panel, xy, table[other].to_numpy(dtype=float), cmap)
+    bare(panel, names, "Fate of cells")
+    bar = bar_beside(panel, cells, "share of descendants", below=True)
+    bar.set_ticks([0, 0.5, 1], labels=[f"all {one}", "half", f"all {other}"])
+
+
+def _cells(panel: Axes, xy: np.ndarray, values: np.ndarray, cmap):
+    known = np.isfinite(values)
+    size = 1.5 * disc_size(len(xy))
+    panel.scatter(*xy[~known].T, c=NO_LABEL, s=size / 6, linewidths=0)
+    return panel.scatter(
+        *xy[known].T, c=values[known], s=size, linewidths=0.2, edgecolors="0.5", cmap=cmap, vmin=0, vmax=1
+    )
+
+
+def _bars(panel: Axes, means: pd.DataFrame, groupby: str, colors: dict[str, str]) -> None:
+    left = np.zeros(len(means))
+    for name in means:
+        panel.barh(range(len(means)), means[name], left=left, color=colors[name], height=0.8, label=name)
+        left += means[name].to_numpy()
+    panel.set_yticks(range(len(means)), means.index)
+    panel.set(xlim=(0, 1), ylabel=groupby, xlabel="share of descendants", title="Mean fate")
+    panel.invert_yaxis()
+    panel.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,34 @@
+"""Tables as fields of colour, with the numbers in them."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from scgenot.pl._axes import new_axes
+
+MOST_ANNOTATED = 16  # groups on a side up to which percentages are written into the fields
+
+
+def heat_axes(ax: Axes | None, table: pd.DataFrame) -> Axes:
+    """The axes that were passed, or those of a new figure as large as a table needs."""
+    n_rows, n_columns = table.shape
+    return new_axes(ax, 3.4 + 0.5 * n_columns, 2.2 + 0.42 * n_rows)
+
+
+def draw_percent(ax: Axes, percent: pd.DataFrame, *, vmax: float | None, label: str) -> None:
+    """Draw percentages, from white to blue, rows from top to bottom."""
+    image = ax.imshow(percent, cmap="Blues", vmin=0, vmax=vmax, aspect="auto")
+    name_fields(ax, percent)
+    ax.figure.colorbar(image, ax=ax, label=label)
+    if max(percent.shape) > MOST_ANNOTATED:
+        return
+    for (row, column), value in np.ndenumerate(percent.to_numpy()):
+        text = "<1" if 0 < value < 1 else f"{value:.0f}"
+        dark = image.norm(value) > 0.6
+        ax.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if dark else "0.15")
+
+
+def name_fields(ax: Axes, table: pd.DataFrame, *, rows: bool = True) -> None:
+    """Write the names of columns, and of rows, beside the fields."""
+    ax.set_xticks(range(table.shape[1]), table.columns, rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(table.shape[0]), table.index if rows else [""] * table.shape[0])

@@ -1,0 +1,133 @@
+"""A population that was left out, beside predictions of it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from scgenot.pl._axes import finish, legend_beside, panels
+from scgenot.pl._colors import PREDICTED_COLOR
+from scgenot.pl._embedding import MOST_CROSSES, bare, dense, disc_size
+
+TRUE_COLOR = "0.45"
+Population = AnnData | np.ndarray
+
+
+def interpolation(
+    populations: Mapping[str, Population],
+    true: Population | None = None,
+    *,
+    basis: str = "X_pca",
+    scores: Mapping[str, float] | pd.Series | pd.DataFrame | None = None,
+    rng: int | np.random.Generator | None = 0,
+    ax: Axes | None = None,
+    show: bool | None = None,
+) -> Axes:
+    """Draw predicted populations over the true one, a panel each, all on the same axes.
+
+    The axes are the two directions in which the populations, taken together and each with the same weight, vary most;
+    a prediction that is off is seen off.
+
+    Parameters
+    ----------
+    populations
+        Predictions and baselines by name: AnnData, such as `sg.tl.interpolate` returns, or arrays `(n, p)`.
+    true
+        The cells that were sampled at that time; None where there are none.
+    basis
+        Representation of an AnnData, a key of obsm or "X".
+    scores
+        A number for each name, written over its panel; or a Series with the names as index; or a DataFrame, of which
+        each column is a metric. Names without a score have none.
+    rng
+        Seed or generator for the cells that are drawn of large populations, at most 1,500 each.
+    ax
+        Where to draw; None for a new figure.
+    show
+        Whether to call :func:`matplotlib.pyplot.show`.
+
+    Returns
+    -------
+    The axes; the panels are its `child_axes`, in the order of `populations`.
+
+    Raises
+    ------
+    TypeError
+        When `populations` is not a mapping of populations, or a population is neither AnnData nor array.
+    KeyError
+        When an AnnData lacks the representation.
+    ValueError
+        When there are no populations, their widths differ or are under 2, or values are not finite.
+    """
+    if not isinstance(populations, Mapping):
+        raise TypeError(f"`populations` must be {{name: cells}}; found {type(populations).__name__}.")
+    if not populations:
+        raise ValueError("`populations` is empty: name at least one.")
+    cells = {str(name): _states(value, basis, f"populations[{name!r}]") for name, value in populations.items()}
+    reference = None if true is None else _states(true, basis, "true")
+    together = list(cells.values()) + ([] if reference is None else [reference])
+    if len({states.shape[1] for states in together}) > 1:
+        raise ValueError(f"populations have different widths: {[states.shape[1] for states in together]}.")
+    generator = np.random.default_rng(rng)
+    center, axes = _plane(together)
+    drawn = {name: _some(states, generator) @ axes - center @ axes for name, states in cells.items()}
+    under = None if reference is None else _some(reference, generator) @ axes - center @ axes
+    titles = {name: name + _score(scores, name) for name in cells}
+    lines = 1 + max(title.count("\n") for title in titles.values())
+    ax, inside = panels(
+        ax, len(cells), columns=2 if len(cells) == 4 else 3, width=2.7, height=2.5, gap=(0.12, 0.18 + 0.09 * lines),
+        lines=lines,
+        title=None if len(cells) == 1 else "Predicted populations" + (" over the true one" if true is not None else ""),
+    )  # fmt: skip
+    everything = np.concatenate([*drawn.values(), *([] if under is None else [under])])
+    low, high = everything.min(axis=0), everything.max(axis=0)
+    margin = 0.04 * (high - low)
+    for panel, (name, xy) in zip(inside, drawn.items(), strict=True):
+        if under is not None:
+            panel.scatter(*under.T, c=TRUE_COLOR, s=2 * disc_size(len(under)), alpha=0.25, linewidths=0, zorder=1)
+        panel.scatter(*xy.T, c=PREDICTED_COLOR, s=0.7 * disc_size(len(xy)), alpha=0.6, linewidths=0, zorder=2)
+        bare(panel, ("PC 1", "PC 2"), titles[name])
+        panel.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(low[1] - margin[1], high[1] + margin[1]))
+    disc = {"ls": "", "marker": "o", "mew": 0}
+    truth = [Line2D([], [], color=TRUE_COLOR, alpha=0.5, ms=8, label="true cell", **disc)] * (true is not None)
+    legend_beside(ax, [*truth, Line2D([], [], color=PREDICTED_COLOR, ms=5, label="predicted cell", **disc)])
+    return finish(ax, show=show)
+
+
+def _states(population: Population, basis: str, name: str) -> np.ndarray:
+    """A population as an array."""
+    if isinstance(population, AnnData):
+        found = basis if basis == "X" or basis in population.obsm else f"X_{basis}"
+        if found != "X" and found not in population.obsm:
+            raise KeyError(f"`basis={found!r}` is not in obsm of `{name}`; found {list(population.obsm)}.")
+        population = population.X if found == "X" else population.obsm[found]
+    states = dense(population)
+    if states.dtype.kind not in "iuf":
+        raise TypeError(f"`{name}` must be an AnnData or an array of numbers; found {type(population).__name__}.")
+    if states.ndim != 2 or states.shape[1] < 2 or not len(states) or not np.isfinite(states).all():
+        raise ValueError(f"`{name}` must be finite, cells x 2 dimensions or more; found shape {states.shape}.")
+    return states.astype(float)
+
+
+def _plane(populations: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Center, shape `(p,)`, and first two principal axes, `(p, 2)`, of populations of equal weight."""
+    center = np.mean([states.mean(axis=0) for states in populations], axis=0)
+    moments = np.mean([(states - center).T @ (states - center) / len(states) for states in populations], axis=0)
+    return center, np.linalg.eigh(moments)[1][:, :-3:-1]
+
+
+def _some(states: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """At most so many cells as can be told apart."""
+    return states if len(states) <= MOST_CROSSES else states[generator.permutation(len(states))[:MOST_CROSSES]]
+
+
+def _score(scores: Mapping[str, float] | pd.Series | pd.DataFrame | None, name: str) -> str:
+    """Lines for the title."""
+    if scores is None:
+        return ""
+    if isinstance(scores, pd.DataFrame):
+        return "".join(f"\n{column} {scores.loc[name, column]:.3g}" for column in scores if name in scores.index)
+    return f"\n{scores[name]:.3g}" if name in scores else ""

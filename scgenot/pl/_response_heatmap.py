@@ -1,0 +1,99 @@
+"""Predicted change of features by group."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+
+from scgenot.pl._axes import bar_beside, finish, panels
+from scgenot.pl._heatmap import name_fields
+from scgenot.pl._screen import feature_names
+
+NEEDED = ("group", "feature", "change", "observed_change")
+
+
+def response_heatmap(
+    table: pd.DataFrame,
+    *,
+    features: Sequence[str] | None = None,
+    n_features: int = 25,
+    ax: Axes | None = None,
+    show: bool | None = None,
+) -> Axes:
+    """Draw the predicted change of features in groups of cells, and the observed change beside it.
+
+    Both have one scale, with no change in the middle. Features are in the order of their mean predicted change; fields
+    of groups without treated cells are gray.
+
+    Parameters
+    ----------
+    table
+        What `sg.tl.response` returned.
+    features
+        Features to draw; None for those that change most, up or down, in some group by prediction.
+    n_features
+        How many, when `features` is None.
+    ax
+        Where to draw; None for a new figure.
+    show
+        Whether to call :func:`matplotlib.pyplot.show`.
+
+    Returns
+    -------
+    The axes; the panels, predicted and, where anything was observed, observed change, are its `child_axes`.
+
+    Raises
+    ------
+    TypeError
+        When `table` is no DataFrame.
+    KeyError
+        When a column or feature is not there.
+    ValueError
+        When `n_features` is under 1, or the table holds a group and feature twice.
+    """
+    predicted, observed = _fields(table)
+    if features is None:
+        if n_features < 1:
+            raise ValueError(f"`n_features` is {n_features}: draw at least 1.")
+        features = predicted.abs().max(axis=1).nlargest(n_features).index
+    features = feature_names(features)
+    missing = [feature for feature in features if feature not in predicted.index]
+    if missing:
+        raise KeyError(f"`features` {missing} are not in `table`.")
+    features = predicted.loc[features].mean(axis=1).sort_values(ascending=False, kind="stable").index
+    shown = {"predicted": predicted.loc[features]}
+    if observed.notna().to_numpy().any():
+        shown["observed"] = observed.loc[features]
+    most = max(np.nanmax(np.abs(fields.to_numpy())) for fields in shown.values()) or 1.0
+    ax, inside = panels(
+        ax, len(shown), columns=2, width=0.2 + 0.36 * predicted.shape[1], height=0.22 * len(features),
+        gap=(0.06, 0),
+        room=(2, 1 + 0.06 * max(map(len, predicted.columns))), title="Change under perturbation",
+    )  # fmt: skip
+    scale = ScalarMappable(Normalize(-most, most), cmap="RdBu_r")
+    for panel, (name, fields) in zip(inside, shown.items(), strict=True):
+        panel.set_facecolor("0.75")  # seen where there is nothing
+        panel.imshow(fields.to_numpy(dtype=float), cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto")
+        name_fields(panel, fields, rows=name == "predicted")
+        panel.set_title(name)
+    bar_beside(inside[-1], scale, "change of the mean")
+    return finish(ax, show=show)
+
+
+def _fields(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predicted and observed change, rows features and columns groups, in the order of the table."""
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"`table` must be a DataFrame; found {type(table).__name__}: run `sg.tl.response` first.")
+    missing = [column for column in NEEDED if column not in table]
+    if missing:
+        raise KeyError(f"`table` lacks the columns {missing}; found {list(table)}: run `sg.tl.response` first.")
+    if table.duplicated(["group", "feature"]).any() or not len(table):
+        raise ValueError(
+            "`table` must hold each group and feature once: pass the answer for one perturbation and dose."
+        )
+    order = table["feature"].unique(), table["group"].unique()
+    wide = table.pivot(index="feature", columns="group", values=["change", "observed_change"])
+    return wide["change"].loc[order], wide["observed_change"].loc[order]

@@ -1,0 +1,94 @@
+"""Control, treated and simulated cells of a screen."""
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scgenot._keys import PARAMS
+from scgenot.pl._colors import labels_of
+from scgenot.pl._embedding import dense
+from scgenot.pl._slots import fit_slot, obs_column
+
+
+def screen_params(adata: AnnData, key: str) -> dict:
+    """Parameters of a fit of perturbations, with the columns it names there."""
+    params = fit_slot(adata, key, PARAMS)
+    if params.get("task") != "perturbation":
+        raise ValueError(f"`key={key!r}` is a fit of a {params.get('task')}, not one of `sg.tl.fit_perturbation`.")
+    obs_column(adata, params["perturbation_key"], "perturbation_key", "adata")
+    return params
+
+
+def doses(adata: AnnData, params: dict) -> np.ndarray:
+    """Dose of each cell, shape `(n,)`; NaN where there is none."""
+    if "dose_key" not in params:
+        return np.full(adata.n_obs, np.nan)
+    column = obs_column(adata, params["dose_key"], "dose_key", "adata")
+    return column.to_numpy(dtype=float, na_value=np.nan)
+
+
+def is_control(adata: AnnData, params: dict) -> np.ndarray:
+    """Which cells are control, by name or by dose 0."""
+    names = adata.obs[params["perturbation_key"]].astype(str).to_numpy()
+    return (names == str(params.get("control"))) | (doses(adata, params) == 0)
+
+
+def is_treated(adata: AnnData, params: dict, target: str | None, dose: float | None = None) -> np.ndarray:
+    """Which cells are treated, with a perturbation and dose or with any, however a combination is written."""
+    treated = ~is_control(adata, params)
+    names = adata.obs[params["perturbation_key"]].astype(str)
+    if target is not None:
+        separator = params["conditions"].get("separator")
+        treated &= names.map(lambda name: _parts(name, separator) == _parts(target, separator)).to_numpy(dtype=bool)
+    if dose is not None and "dose_key" in params:
+        treated &= np.isclose(doses(adata, params), dose)
+    return treated
+
+
+def _parts(name: str, separator: str | None) -> frozenset[str]:
+    return frozenset(part.strip() for part in (name.split(separator) if separator else [name]))
+
+
+def simulated_targets(simulated: AnnData, params: dict) -> list[str]:
+    """Perturbations of simulated cells."""
+    key = params["perturbation_key"]
+    if not isinstance(simulated, AnnData):
+        raise TypeError(f"`simulated` must be what `sg.tl.simulate` returned; found {type(simulated).__name__}.")
+    return labels_of(obs_column(simulated, key, "perturbation_key", "simulated").astype(str))
+
+
+def one_condition(simulated: AnnData, params: dict, target: str | None, dose: float | None) -> tuple[str, float | None]:
+    """Return the perturbation and dose asked for, or the only ones that are there."""
+    targets = simulated_targets(simulated, params)
+    if target is None and len(targets) > 1:
+        raise ValueError(f"`target` is needed: `simulated` has cells of {targets}.")
+    if target is not None and str(target) not in targets:
+        raise ValueError(f"`target={target!r}` is not in `simulated`; found {targets}: run `sg.tl.simulate` for it.")
+    target = targets[0] if target is None else str(target)
+    if "dose_key" not in params:
+        return target, None
+    there = doses(simulated, params)[simulated.obs[params["perturbation_key"]].astype(str).to_numpy() == target]
+    found = sorted(set(there))
+    if dose is None and len(found) > 1:
+        raise ValueError(f"`dose` is needed: `simulated` has {target!r} at {found}.")
+    if dose is not None and not np.isclose(found, dose).any():
+        raise ValueError(f"`dose={dose}` of {target!r} is not in `simulated`; found {found}.")
+    return target, found[0] if dose is None else dose
+
+
+def feature_table(adata: AnnData, features: list[str], layer: str | None, name: str) -> pd.DataFrame:
+    """Values of some features in all cells."""
+    missing = [feature for feature in features if feature not in adata.var_names]
+    if missing or not features:
+        shown = ", ".join(adata.var_names[:5])
+        raise KeyError(f"`features` {missing or 'is empty'}: name some of var of `{name}` ({shown}, ...).")
+    if layer is not None and layer not in adata.layers:
+        raise KeyError(f"`layer={layer!r}` is not in layers of `{name}`; found {list(adata.layers)}.")
+    columns = adata.var_names.get_indexer(features)
+    values = (adata.X if layer is None else adata.layers[layer])[:, columns]
+    return pd.DataFrame(dense(values).astype(float), columns=features)
+
+
+def feature_names(features) -> list[str]:
+    """A list of names, of one name too."""
+    return [features] if isinstance(features, str) else list(features)

@@ -1,0 +1,160 @@
+"""Which groups become which."""
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from matplotlib.axes import Axes
+from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.path import Path
+
+from scgenot.pl._axes import finish, new_axes
+from scgenot.pl._colors import colors_for
+from scgenot.pl._heatmap import draw_percent, heat_axes
+from scgenot.pl._slots import obs_column
+
+BAR, GAP = 0.06, 0.02  # width of a bar over that of the picture; space between bars over all mass
+LINE = 0.2  # inches that a label takes
+TITLES = {
+    1: ("Where each source group's descendants are", "% of the source group's descendants"),
+    0: ("Where each target group's ancestors are", "% of the target group's ancestors"),
+    None: ("Mass between groups", "% of all mass"),
+}
+
+
+def transition(
+    table: pd.DataFrame,
+    *,
+    kind: Literal["alluvial", "heatmap"] = "alluvial",
+    adata: AnnData | None = None,
+    groupby: str | None = None,
+    ax: Axes | None = None,
+    show: bool | None = None,
+) -> Axes:
+    """Draw a table of which groups become which, as ribbons or as fields with percentages.
+
+    Parameters
+    ----------
+    table
+        What `sg.tl.cell_transition` returned: rows source groups, columns target groups. Groups without mass are left
+        out.
+    kind
+        "alluvial": ribbons as thick as the mass, in the colour of their source group. "heatmap": percentages.
+    adata, groupby
+        Cells, and the column of obs whose colours the groups have; None for default colours.
+    ax
+        Where to draw; None for a new figure.
+    show
+        Whether to call :func:`matplotlib.pyplot.show`.
+
+    Returns
+    -------
+    The axes.
+
+    Raises
+    ------
+    TypeError
+        When `table` is no DataFrame.
+    KeyError
+        When the column is not there.
+    ValueError
+        When `kind` is neither, one of `adata` and `groupby` is missing, or the table has negative or missing values or
+        no mass.
+    """
+    if kind not in ("alluvial", "heatmap"):
+        raise ValueError(f"`kind={kind!r}` must be 'alluvial' or 'heatmap'.")
+    if (adata is None) != (groupby is None):
+        raise ValueError("`adata` and `groupby` go together: the cells, and the column with the colours.")
+    mass = _checked(table)
+    whole = next((axis for axis in (1, 0) if np.allclose(mass.sum(axis=axis), 1)), None)
+    title, unit = TITLES[whole]
+    names = list(dict.fromkeys([*map(str, mass.index), *map(str, mass.columns)]))
+    if groupby is not None:
+        obs_column(adata, groupby, "groupby", "adata")
+    colors = colors_for(names, adata, groupby)
+    if kind == "heatmap":
+        ax = heat_axes(ax, mass)
+        percent = 100 * mass / (1 if whole is not None else mass.to_numpy().sum())
+        draw_percent(ax, percent, vmax=None if whole is None else 100, label=unit)
+        ax.set(xlabel="target", ylabel="source")
+    else:
+        ax = new_axes(ax, 6, max(3.6, 1 + 1.4 * LINE * max(mass.shape)))
+        _alluvial(ax, mass, colors)
+    ax.set_title(title)
+    return finish(ax, show=show)
+
+
+def _checked(table: pd.DataFrame) -> pd.DataFrame:
+    """The groups with mass."""
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(
+            f"`table` must be a DataFrame; found {type(table).__name__}: run `sg.tl.cell_transition` first."
+        )
+    values = table.to_numpy(dtype=float)
+    if not (values >= 0).all():
+        raise ValueError("`table` has negative or missing values: mass is neither.")
+    if not values.sum() > 0:
+        raise ValueError("`table` has no mass: nothing to draw.")
+    return table.loc[values.sum(axis=1) > 0, values.sum(axis=0) > 0].astype(float)
+
+
+def _alluvial(ax: Axes, mass: pd.DataFrame, colors: dict[str, str]) -> None:
+    values = mass.to_numpy() / mass.to_numpy().sum()
+    left, right = _bottoms(values.sum(axis=1)), _bottoms(values.sum(axis=0))
+    # each ribbon starts below the one before, on either side
+    starts = left[:, None] + values.sum(axis=1)[:, None] - values.cumsum(axis=1)
+    ends = right + values.sum(axis=0) - values.cumsum(axis=0)
+    for (row, column), thick in np.ndenumerate(values):
+        if thick > 0:
+            path = _ribbon(starts[row, column], ends[row, column], thick)
+            color = colors[str(mass.index[row])]
+            ax.add_patch(PathPatch(path, facecolor=color, alpha=0.5, edgecolor="none", zorder=1))
+    low, high = min(left[-1], right[-1]), 0.0
+    height = ax.get_window_extent().height / ax.figure.dpi
+    apart = LINE * (high - low) / height
+    for x, bottoms, sums, names, side in (
+        (0, left, values.sum(axis=1), mass.index, "right"),
+        (1 - BAR, right, values.sum(axis=0), mass.columns, "left"),
+    ):
+        texts = spread(bottoms + sums / 2, apart)
+        for bottom, tall, name, y in zip(bottoms, sums, map(str, names), texts, strict=True):
+            ax.add_patch(Rectangle((x, bottom), BAR, tall, facecolor=colors[name], edgecolor="none", zorder=2))
+            edge = x if side == "right" else x + BAR
+            away = -0.03 if side == "right" else 0.03
+            ax.plot([edge, edge + 0.8 * away], [bottom + tall / 2, y], color="0.6", lw=0.6, clip_on=False)
+            ax.text(edge + away, y, name, ha=side, va="center")
+        ax.text(
+            x + BAR / 2, low - 2 * GAP, "source" if side == "right" else "target", ha="center", va="top", color="0.35"
+        )
+    ax.set(xlim=(0, 1), ylim=(low - GAP, high + GAP))
+    ax.set_axis_off()
+
+
+def _bottoms(sums: np.ndarray) -> np.ndarray:
+    """Lower ends of bars stacked from 0 downwards."""
+    return -(np.cumsum(sums) + GAP * np.arange(len(sums)))
+
+
+def _ribbon(start: float, end: float, thick: float) -> Path:
+    """A band from the left bar to the right one, level at both."""
+    a, b, middle = BAR, 1 - BAR, 0.5
+    points = [
+        (a, start), (middle, start), (middle, end), (b, end),
+        (b, end + thick), (middle, end + thick), (middle, start + thick), (a, start + thick), (a, start),
+    ]  # fmt: skip
+    codes = [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3, Path.CLOSEPOLY]
+    return Path(points, codes)
+
+
+def spread(y: np.ndarray, apart: float) -> np.ndarray:
+    """Heights at least so far apart and as near as that allows to those wanted, which fall."""
+    # shifted by rank, heights that may not cross need only not rise: pooled where they would
+    wanted = y + apart * np.arange(len(y))
+    blocks: list[list[float]] = []
+    for value in wanted:
+        blocks.append([value])
+        while len(blocks) > 1 and np.mean(blocks[-1]) > np.mean(blocks[-2]):
+            blocks[-2:] = [blocks[-2] + blocks[-1]]
+    pooled = np.concatenate([[np.mean(block)] * len(block) for block in blocks])
+    return pooled - apart * np.arange(len(y))
