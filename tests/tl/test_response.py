@@ -13,7 +13,7 @@ FEATURES = ["one", "two", "three"]
 
 @pytest.fixture(scope="module")
 def known():
-    return known_fit(known_cells(400))
+    return known_fit(known_cells(200))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ class TestLaw:
 def test_the_interval_covers(known):
     new = known_cells(1800, rng=7)[:1800].copy()  # control cells, 60 groups of 30
     new.obs["group"] = np.arange(1800) % 60
-    table = sg.tl.response(new, "A", groupby="group", model=known, features=["one"], n_samples=4)
+    table = sg.tl.response(new, "A", groupby="group", model=known, features=["one"], n_samples=2)
     covered = table["lower"].lt(CHANGE["A"][0]) & table["upper"].gt(CHANGE["A"][0])
     # of 30 cells the weighted mean has variance 29 / 31 of s^2 / 30: P(|t_29| < 1.645 sqrt(29 / 31)) = .88
     assert covered.mean() == pytest.approx(0.88, abs=4 * np.sqrt(0.88 * 0.12 / 60))
@@ -77,7 +77,7 @@ def test_the_interval_covers(known):
 def test_streaming_changes_nothing(known, monkeypatch):
     monkeypatch.setattr(sg.tl._draws, "BLOCK", 64)
     drawn = [block.draws for block in blocks_of(known, "A")]
-    x, y = known.X[:400].astype(float), np.concatenate(drawn).astype(float)
+    x, y = known.X[:200].astype(float), np.concatenate(drawn).astype(float)
     change = y - x[:, None]
     monkeypatch.setattr(sg.tl._changes, "MAX_VALUES", 32 * 3 * 5)  # five cells at a time
     table = sg.tl.response(known, "A")

@@ -1,5 +1,7 @@
 """A fitted screen whose model has a known law, so that what is made of its draws has an exact answer."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import torch
@@ -40,7 +42,16 @@ def known_fit(adata: AnnData, **options) -> AnnData:
     settings = sg.model.TrainSettings(steps=1)
     options = {"use_rep": "X", "progress": False, "settings": settings} | options
     sg.tl.fit_perturbation(adata, "drug", "control", **options)
-    model = sg.get.model(adata)
+    fitted = sg.get.model(adata)
+    model = sg.Genot(
+        *(fitted.source_dim, fitted.target_dim, fitted.condition_dim),
+        width=8,  # the networks are silent: as small as can be
+        depth=1,
+        displacement=True,
+        encoder=fitted.field.encoder,
+        condition_dropout=fitted.condition_dropout,
+    )
+    model.units.load_state_dict(fitted.units.state_dict())
     field, names = model.field, sg.get.params(adata)["conditions"]["names"]
     with torch.no_grad():
         for layer in (field.z_skip, field.out, field.gates, field.given_skip, *field.encoder.parameters()):
@@ -55,5 +66,6 @@ def known_fit(adata: AnnData, **options) -> AnnData:
         model.units.source.std.fill_(1)
         model.units.displacement.mean.fill_(0)
         model.units.displacement.std.copy_(torch.tensor(SPREAD))
-    adata.uns["genot"]["model"]["weights"] = model.to_arrays()[1]
+    config, weights = model.to_arrays()
+    adata.uns["genot"]["model"] = {"config": json.dumps(config), "weights": weights}
     return adata
