@@ -1,11 +1,13 @@
 """evaluate: the same rows as by hand, intervals that cover, a verdict that names who wins, and no leak."""
 
+import warnings
 from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from anndata import AnnData
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm, ttest_ind
 from sklearn.metrics import r2_score
@@ -100,7 +102,7 @@ class TestMetrics:
     def test_potentials_are_the_dual(self):
         x, y = two_populations(30, 30)
         costs = ((x[:, None] - y[None]) ** 2).sum(2)
-                matched = linear_sum_assignment(costs)[1]
+        matched = linear_sum_assignment(costs)[1]
         f, g = prepared.potentials(costs, matched)
         assert (f[:, None] + g[None] <= costs + 1e-9).all()
         np.testing.assert_allclose(f + g[matched], costs[np.arange(30), matched])
@@ -137,7 +139,7 @@ class TestMetrics:
 class TestIntervals:
     """Coverage over repeated experiments, within three standard deviations of a binomial."""
 
-    N = 300
+    N = 200
 
     def covered(self, metric, truth, rng, *, level=0.9, difference=False):
         hits = 0
@@ -273,11 +275,11 @@ class TestScreen:
             assert of(table, method, "edistance", "mean") == pytest.approx(mean)
 
     def test_same_seed_same_bits(self, screen):
-        tables = [sg.tl.evaluate(screen, new_donor(60), rng=3, n_resamples=20) for _ in range(2)]
+        tables = [sg.tl.evaluate(screen, new_donor(60), rng=3, n_resamples=5) for _ in range(2)]
         pd.testing.assert_frame_equal(*tables, check_exact=True)
         assert tables[0].attrs == tables[1].attrs
         assert len(pd.concat(tables)) == 2 * len(tables[0])
-        other = sg.tl.evaluate(screen, new_donor(60), rng=4, n_resamples=20)
+        other = sg.tl.evaluate(screen, new_donor(60), rng=4, n_resamples=5)
         assert not np.allclose(other["edistance"], tables[0]["edistance"])
 
     def test_what_the_fit_has_seen_is_refused(self, screen):
@@ -374,3 +376,161 @@ class TestUnseenConditions:
         expected = metrics.energy_distance(shifted, x[dose == 1], unbiased=True)
         assert of(table, "interpolation of means", "edistance") == pytest.approx(expected)
         assert "plain coupling" not in set(table["method"])
+
+
+def course(times=(0, 1, 2, 3), n=60, seed=0, name="c"):
+    """Cells whose mean follows a parabola, `(t, t^2)`."""
+    rng = np.random.default_rng(seed)
+    time = np.repeat(times, n)
+    cells = np.column_stack([time, time**2, time * 0]) + np.array([0.1, 0.2, 0.3]) * rng.normal(size=(len(time), 3))
+    obs = pd.DataFrame({"day": time, "donor": rng.choice(list("ab"), len(time))})
+    obs.index = [f"{name}{i}" for i in range(len(time))]
+    return AnnData(cells.astype(np.float32), obs=obs)
+
+
+def at(adata, day):
+    return adata.X[adata.obs["day"] == day].astype(float)
+
+
+@pytest.fixture(scope="module")
+def fitted_course():
+    adata = course((0, 1, 3))
+    sg.tl.fit_trajectory(adata, "day", use_rep="X", settings=FEW, progress=False)
+    return adata
+
+
+class TestCourse:
+    def test_a_left_out_time(self, fitted_course):
+        new = course((2,), name="new")
+        table = sg.tl.evaluate(fitted_course, new, n_cells=50, n_resamples=20)
+        x, y, true = (at(cells, day) for cells, day in ((fitted_course, 1), (fitted_course, 3), (new, 2)))
+        assert (table["condition"] == "2").all()
+        assert table.attrs["negative"] == "time before"
+        assert table["kind"].value_counts()["coupling"] == 2
+        # of the mean of the course, (2, 4), the line is off by 1, the spline by less
+        half_way = metrics.r2_means((x + y) / 2, true)
+        assert of(table, "mean shift", "r2_distance") == pytest.approx(1 - half_way, abs=0.05)
+        assert of(table, "coupling, clock and bend", "edistance") < of(table, "plain coupling", "edistance")
+        everything = sg.tl.evaluate(fitted_course, new, n_cells=None, n_resamples=5, metrics=["edistance"])
+        for method, cells in (("time before", x), ("time after", y)):
+            energy = metrics.energy_distance(cells, true, unbiased=True)
+            assert of(everything, method, "edistance") == pytest.approx(energy)
+
+    def test_cells_of_a_new_donor(self, fitted_course):
+        new = course((0, 1, 3), seed=4, name="new")
+        table = sg.tl.evaluate(fitted_course, new, n_cells=None, n_resamples=20, metrics=["edistance", "mmd"])
+        assert set(table["condition"]) == {"mean", "0 to 1", "1 to 3"}
+        x, y, query, true = (
+            at(cells, day) for cells, day in ((fitted_course, 1), (fitted_course, 3), (new, 1), (new, 3))
+        )
+        energy = metrics.energy_distance(baselines.gaussian_map(x, y, query), true, unbiased=True)
+        assert of(table, "Gaussian map", "edistance", "1 to 3") == pytest.approx(energy, rel=1e-6, abs=1e-9)
+        # five steps of training are no model, and the verdict says so
+        assert "on 0 of 2 metrics" in table.attrs["verdict"]
+
+    def test_a_cell_that_is_there_but_not_coupled_tells_the_answer(self):
+        adata = course()
+        sg.tl.fit_trajectory(adata, "day", use_rep="X", pairs=[(0, 1), (1, 3)], settings=FEW, progress=False)
+        for options in ({}, {"in_sample": True}):
+            with pytest.raises(ValueError, match="60 of 60 true cells"):
+                sg.tl.evaluate(adata, adata[adata.obs["day"] == 2].copy(), **options)
+
+    def test_text_and_categories(self):
+        adata = course((0, 1, 3))
+        adata.obs["day"] = "day " + adata.obs["day"].astype(str)
+        sg.tl.fit_trajectory(adata, "day", use_rep="X", settings=FEW, progress=False)
+        new = course((2,), name="new")
+        new.obs["day"] = "day 2"
+        table = sg.tl.evaluate(adata, new, n_resamples=5, metrics=["r2_distance"], n_cells=50)
+        assert (table["condition"] == "2").all()
+        stages = {"0": "egg", "1": "larva", "3": "fly"}
+        adata = course((0, 1, 3))
+        adata.obs["day"] = pd.Categorical(adata.obs["day"].astype(str).map(stages), stages.values(), ordered=True)
+        sg.tl.fit_trajectory(adata, "day", use_rep="X", settings=FEW, progress=False)
+        new.obs["day"] = "pupa"
+        with pytest.raises(ValueError, match="categories without numbers"):
+            sg.tl.evaluate(adata, new)
+
+    def test_bad_times(self, fitted_course):
+        with pytest.raises(ValueError, match=r"cells at \[5.0\]: neither both times"):
+            sg.tl.evaluate(fitted_course, course((5,), name="new"))
+        with pytest.raises(ValueError, match="`groupby='donor'` needs source cells"):
+            sg.tl.evaluate(fitted_course, course((2,), name="new"), groupby="donor")
+        new = course((2,), name="new")
+        del new.obs["day"]
+        with pytest.raises(KeyError, match="'day', the time of the fit"):
+            sg.tl.evaluate(fitted_course, new)
+
+
+@pytest.fixture(scope="module")
+def sides():
+    source, target = sg.datasets.twins(160)
+    target = target[source.obs["partner"]].copy()  # row i of both is one cell
+    target.obs_names = [f"target-{i}" for i in range(160)]
+    return source, target
+
+
+@pytest.fixture(scope="module")
+def fitted_source(sides):
+    source, target = (side[:100].copy() for side in sides)
+    solver = sg.ot.GromovWasserstein(n_starts=2, search_cells=60)
+    with warnings.catch_warnings(action="ignore"):  # of an ambiguous match, here not the question
+        sg.tl.fit_translation(source, target, solver=solver, settings=FEW, progress=False)
+    return source
+
+
+class TestTranslation:
+    def test_rows_are_those_by_hand(self, sides, fitted_source):
+        source, target = (side[100:].copy() for side in sides)
+        options = {"label_key": "cell_type", "n_cells": None, "n_resamples": 50}
+        table = sg.tl.evaluate(fitted_source, (source, target), **options)
+        sg.tl.coupling(source, model=fitted_source, top_k=100)
+        true = target.obsm["X_lsi"].astype(float)
+        training = sides[1][:100].obsm["X_lsi"]
+        mean = source.obsm["genot_coupling"] @ training * 60
+        assert of(table, "plain coupling, mean", "foscttm") == pytest.approx(metrics.foscttm(mean, true), abs=1e-3)
+        labels = source.obs["cell_type"], target.obs["cell_type"]
+        expected = metrics.label_transfer(mean, true, *labels)
+        assert of(table, "plain coupling, mean", "label_transfer") == pytest.approx(expected)
+        # chance; the fractions of 60 cells have a standard deviation of about a third
+        assert of(table, "random matching", "foscttm") == pytest.approx(0.5, abs=5 / 3 / np.sqrt(60))
+        assert of(table, "replicate", "foscttm") == 0
+        assert of(table, "replicate", "label_transfer") == metrics.label_transfer(true, true, *labels)
+        assert {"GENOT", "GENOT, mean"} <= set(table["method"])
+        assert table.attrs["comparisons"][0]["model"] == "GENOT, mean"
+        assert table.loc[table["method"] == "ridge, shown the pairs", "kind"].item() == "supervised"
+        # random matching is the right population: there is no range to calibrate a distance by
+        assert table["edistance_scaled"].isna().all()
+
+    def test_functions_see_pairs(self, sides, fitted_source):
+        def error(predicted, true):
+            return float(((predicted - true) ** 2).mean())
+
+        held_out = tuple(side[100:].copy() for side in sides)
+        table = sg.tl.evaluate(fitted_source, held_out, metrics=[error], n_resamples=5)
+        assert of(table, "replicate", "error") == 0
+        assert of(table, "ridge, shown the pairs", "error") < of(table, "random matching", "error")
+
+    def test_bad_cells(self, sides, fitted_source):
+        source, target = (side[100:].copy() for side in sides)
+        with pytest.raises(TypeError, match=r"must be \(source, target\)"):
+            sg.tl.evaluate(fitted_source, source)
+        with pytest.raises(ValueError, match="60 source and 59 target cells"):
+            sg.tl.evaluate(fitted_source, (source, target[1:].copy()))
+        with pytest.raises(ValueError, match="100 of 100 true cells"):
+            sg.tl.evaluate(fitted_source, tuple(side[:100].copy() for side in sides))
+
+
+def test_pertpy_has_the_same_numbers():
+    """Its energy distance and MMD are the biased ones, with a Gaussian kernel of width 1 / sqrt(2) when asked."""
+    pertpy = pytest.importorskip("pertpy")
+    x, y = two_populations(100, 120)
+    ours = {
+        "edistance": metrics.energy_distance(x, y),
+        "mmd": metrics.mmd(x, y, bandwidths=1 / np.sqrt(2)),
+        "r2_distance": 1 - metrics.r2_means(x, y),
+    }
+    for name, value in ours.items():
+        options = {"kernel": "rbf"} if name == "mmd" else {}
+        # pertpy's reference comes first
+        assert pertpy.tl.Distance(name, obsm_key="X_pca")(y, x, **options) == pytest.approx(value), name
