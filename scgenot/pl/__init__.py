@@ -3,6 +3,7 @@
 from scgenot.pl._calibration import calibration
 from scgenot.pl._coupling import coupling
 from scgenot.pl._dose_response import dose_response
+from scgenot.pl._evaluation import evaluation
 from scgenot.pl._fate import fate
 from scgenot.pl._growth import growth
 from scgenot.pl._interpolation import interpolation
@@ -18,6 +19,7 @@ __all__ = [
     "calibration",
     "coupling",
     "dose_response",
+    "evaluation",
     "fate",
     "growth",
     "interpolation",

@@ -1,5 +1,7 @@
 """Colours of cells: those stored with the labels, or else a default palette; nothing is written."""
 
+from collections.abc import Sequence
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -68,7 +70,7 @@ def paint(adata: AnnData, column: str) -> tuple[np.ndarray, dict[str, str], Scal
     return label_rgba(values, colors), colors, None
 
 
-def ordered_colors(labels: list[str]) -> dict[str, str]:
+def ordered_colors(labels: Sequence[str]) -> dict[str, str]:
     """Colours that go from dark to light with the order of the labels."""
     # the yellow end is lost on white
     return {

@@ -68,7 +68,7 @@ def one_condition(simulated: AnnData, params: dict, target: str | None, dose: fl
     if "dose_key" not in params:
         return target, None
     there = doses(simulated, params)[simulated.obs[params["perturbation_key"]].astype(str).to_numpy() == target]
-    found = sorted(set(there))
+    found = sorted(set(there.tolist()))
     if dose is None and len(found) > 1:
         raise ValueError(f"`dose` is needed: `simulated` has {target!r} at {found}.")
     if dose is not None and not np.isclose(found, dose).any():

@@ -93,15 +93,9 @@ def _paint(adata: AnnData, key: str, color: str | None):
     if "time_key" not in params:
         raise ValueError(f"`key={key!r}` is no fit of a time course: name a `color`, or use `sg.pl.perturbation`.")
     times = obs_column(adata, params["time_key"], "time_key", "adata")
-    found = times.dropna().drop_duplicates().astype(str).tolist()
-    colors = ordered_colors(_in_order(found, params))
+    found = set(times.astype(str))
+    colors = {label: color for label, color in ordered_colors(params["time_labels"]).items() if label in found}
     return label_rgba(times.astype(str), colors), colors, None, params["time_key"]
-
-
-def _in_order(found: list[str], params: dict) -> list[str]:
-    """Labels of times that are there in the order of the fit."""
-    labels = list(params.get("time_labels", [f"{time:g}" for time in params["times"]]))
-    return [label for label in labels if label in found]
 
 
 def apart(xy: np.ndarray, n: int) -> np.ndarray:

@@ -14,14 +14,6 @@ from scipy import sparse
 
 from scgenot import pl
 
-mpl.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
-
 
 @pytest.fixture
 def target():

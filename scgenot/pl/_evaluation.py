@@ -1,0 +1,173 @@
+"""A fit beside baselines and the ceiling."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from scgenot.pl._axes import finish, legend_beside, panels
+from scgenot.pl._colors import CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR
+
+MEAN = "mean"  # condition and group of the rows that sum up the others
+COLORS = {
+    "model": PREDICTED_COLOR,
+    "coupling": "#CC79A7",
+    "baseline": "#555555",
+    "supervised": "#E69F00",
+    "ceiling": TREATED_COLOR,
+}
+FURTHEST = 1.5  # methods further than so many spans of the better half are arrows at the edge
+
+
+def evaluation(
+    table: pd.DataFrame,
+    metric: str | Sequence[str] | None = None,
+    *,
+    condition: str | None = None,
+    group: str | None = None,
+    ax: Axes | None = None,
+    show: bool | None = None,
+) -> Axes:
+    """Draw a fit beside baselines and the ceiling: a panel for each metric, points with intervals.
+
+    The band is the interval of the ceiling, the dotted line the best of baselines and plain coupling, whose name is
+    over it. Methods that are far worse than the others are arrows at the edge, with their value.
+
+    Parameters
+    ----------
+    table
+        What `sg.tl.evaluate` returned, or some of its rows.
+    metric
+        Metric to draw, or several; None for all.
+    condition, group
+        Which rows to draw; None for the rows that sum up all, or the only ones.
+    ax
+        Where to draw; None for a new figure.
+    show
+        Whether to call :func:`matplotlib.pyplot.show`.
+
+    Returns
+    -------
+    The axes; the panels are its `child_axes`.
+
+    Raises
+    ------
+    TypeError
+        When `table` is not a DataFrame.
+    KeyError
+        When a metric is not in the table.
+    ValueError
+        When the table is no evaluation, or has several conditions or groups and none was chosen.
+
+    Examples
+    --------
+    >>> table = sg.tl.evaluate(train, test)
+    >>> sg.pl.evaluation(table)
+    """
+    rows = chosen_rows(table, condition, group)
+    metrics = chosen_metrics(table, metric)
+    title = ", ".join(part for part in (str(rows["condition"].iloc[0]), str(rows["group"].iloc[0])) if part != "all")
+    n_columns = min(len(metrics), 3)
+    ax, inside = panels(
+        ax,
+        len(metrics),
+        columns=3,
+        width=2.6,
+        height=0.6 + 0.2 * len(rows),
+        gap=(0.1, 0.45),
+        title={"mean, mean": "Mean over conditions and groups"}.get(title, title),
+        lines=2,
+    )
+    for position, (panel, name) in enumerate(zip(inside, metrics, strict=True)):
+        one_metric(panel, rows, name, table.attrs.get("higher_is_better"), named=position % n_columns == 0)
+    kinds = [kind for kind in COLORS if kind in set(rows["kind"]) and kind != "ceiling"]
+    handles = [Line2D([], [], marker="o", color=COLORS[kind], label=kind) for kind in kinds]
+    handles += [Patch(color=COLORS["ceiling"], alpha=0.25, label="ceiling")]
+    handles += [Line2D([], [], ls=":", color="black", label="best of coupling\nand baselines")]
+    legend_beside(ax, handles)
+    return finish(ax, show=show)
+
+
+def chosen_rows(table: pd.DataFrame, condition: str | None, group: str | None) -> pd.DataFrame:
+    """Return the rows of one condition and group."""
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"`table` must be the DataFrame that `sg.tl.evaluate` returns; found {type(table).__name__}.")
+    missing = [column for column in ("condition", "group", "method", "kind") if column not in table]
+    if missing or not len(table):
+        raise ValueError(f"`table` has {len(table)} rows and lacks the columns {missing} of `sg.tl.evaluate`.")
+    rows = table
+    for column, value in (("condition", condition), ("group", group)):
+        if value is None and rows[column].nunique() > 1 and MEAN in set(rows[column]):
+            value = MEAN
+        if value is not None:
+            if value not in set(rows[column]):
+                raise ValueError(f"`{column}={value!r}` is not in `table`; found {list(rows[column].unique())}.")
+            rows = rows[rows[column] == value]
+        if rows[column].nunique() > 1:
+            raise ValueError(f"`table` has several of `{column}`: choose one of {list(rows[column].unique())}.")
+    return rows
+
+
+def chosen_metrics(table: pd.DataFrame, metric: str | Sequence[str] | None) -> list[str]:
+    """Return the metrics to draw, checked."""
+    known = [name for name in table if {f"{name}_low", f"{name}_high"} <= set(table)]
+    wanted = known if metric is None else [metric] if isinstance(metric, str) else list(metric)
+    if unknown := [name for name in wanted if name not in known]:
+        raise KeyError(f"`metric` {unknown} is not in `table`; found {known}.")
+    if not wanted:
+        raise ValueError("`metric` is empty, or `table` has no metric with an interval.")
+    return wanted
+
+
+def one_metric(panel: Axes, rows: pd.DataFrame, metric: str, higher: Sequence[str] | None, *, named: bool) -> None:
+    """Draw one metric of all methods, from top to bottom."""
+    shown = rows[rows["kind"] != "ceiling"].reset_index(drop=True)
+    values, low, high = (shown[f"{metric}{end}"].to_numpy(dtype=float) for end in ("", "_low", "_high"))
+    sign = -1 if metric in (higher or ()) else 1
+    ceiling = rows[rows["kind"] == "ceiling"]
+    if len(ceiling):
+        panel.axvspan(*ceiling[[f"{metric}_low", f"{metric}_high"]].iloc[0], color=COLORS["ceiling"], alpha=0.2, lw=0)
+        panel.axvline(ceiling[metric].iloc[0], color=COLORS["ceiling"], lw=1)
+    left, right = limits(shown, ceiling, metric)
+    for y, (value, start, end) in enumerate(zip(values, low, high, strict=True)):
+        color = COLORS.get(shown["kind"][y], CONTROL_COLOR)
+        if left <= value <= right:
+            panel.plot([max(start, left), min(end, right)], [y, y], color=color, lw=1.5, solid_capstyle="butt")
+            panel.plot(value, y, "o", color=color, ms=5)
+        elif np.isfinite(value):
+            edge, marker, align = (right, ">", "right") if value > right else (left, "<", "left")
+            panel.plot(edge, y, marker, color=color, ms=5, clip_on=False)
+            gap = 0.04 * (right - left) * (1 if align == "left" else -1)
+            panel.text(edge + gap, y, f"{value:.2g}", color=color, ha=align, va="center", fontsize="small")
+    others = shown.index[shown["kind"].isin(["coupling", "baseline"]) & np.isfinite(values)]
+    if len(others):
+        best = others[np.argmin(sign * values[others])]
+        panel.axvline(values[best], color="black", lw=0.9, ls=":", zorder=0)
+    panel.set(xlim=(left, right), ylim=(len(shown) - 0.5, -0.5), yticks=range(len(shown)))
+    panel.set_yticklabels(shown["method"] if named else [], fontsize="small")
+    panel.tick_params(axis="x", labelsize="small")
+    panel.locator_params(axis="x", nbins=4)
+    direction = "" if higher is None else f"\n{'higher' if sign < 0 else 'lower'} is better"
+    panel.set_title(f"{metric}{direction}", fontsize="medium")
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def limits(shown: pd.DataFrame, ceiling: pd.DataFrame, metric: str) -> tuple[float, float]:
+    """Ends of the axis: all intervals but those of methods far off, which would press the others together."""
+    values = shown[metric].to_numpy(dtype=float)
+    core = shown["kind"].isin(["model", "coupling"]).to_numpy()
+    reference = ceiling[metric].iloc[0] if len(ceiling) else np.nanmedian(values)
+    away = np.abs(values - reference)
+    finite = np.isfinite(values)
+    span = np.median(away[finite]) if finite.any() else 1.0
+    span = max([span, *away[core & finite & (away <= 4 * span)]])
+    kept = shown[finite & (away <= FURTHEST * span)]
+    ends = pd.concat([kept, ceiling])[[f"{metric}_low", f"{metric}_high"]].to_numpy(dtype=float)
+    # intervals of single methods may be long; they are cut where the others end
+    left = max(np.nanmin(ends), reference - 2 * FURTHEST * span)
+    right = min(np.nanmax(ends), reference + 2 * FURTHEST * span)
+    margin = 0.06 * (right - left) or 1.0
+    return left - margin, right + margin
