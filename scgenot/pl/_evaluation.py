@@ -33,8 +33,8 @@ def evaluation(
 ) -> Axes:
     """Draw a fit beside baselines and the ceiling: a panel for each metric, points with intervals.
 
-    The band is the interval of the ceiling, the dotted line the best of baselines and plain coupling, whose name is
-    over it. Methods that are far worse than the others are arrows at the edge, with their value.
+    The blue line and band are the ceiling and its interval, the dotted line is the best of baselines and plain
+    coupling. Methods far off from the others are arrows at the edge, with their value.
 
     Parameters
     ----------
