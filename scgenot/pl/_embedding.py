@@ -72,6 +72,11 @@ def bare(ax: Axes, names: tuple[str, str], title: str | None = None) -> None:
         ax.set_title(title)
 
 
+def lower_left(n: int, columns: int) -> int:
+    """Which of so many panels names the axes for all."""
+    return columns * ((n - 1) // columns)
+
+
 def disc_size(n: int) -> float:
     """Area of a disc for each of so many cells."""
     return float(np.clip(1.5e4 / n, 5, 40))

@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from scgenot._keys import PARAMS, Keys
 from scgenot.pl._axes import bar_beside, finish, legend_beside, panels
 from scgenot.pl._colors import NO_LABEL, colors_for, labels_of
-from scgenot.pl._embedding import bare, coordinates, disc_size
+from scgenot.pl._embedding import bare, coordinates, disc_size, lower_left
 from scgenot.pl._slots import fit_slot, obs_column
 
 OTHER = "other"  # the column of `sg.tl.fate` for what is in no terminal group
@@ -81,8 +81,9 @@ def fate(
     if shown == 1:
         _between(inside[0], xy, table, axis_names, colors) if pair else _shares(inside[0], xy, table, axis_names)
     elif shown:
+        named = inside[lower_left(shown, 3)]
         for panel, name in zip(inside, table.columns, strict=False):
-            _shares(panel, xy, table[[name]], axis_names)
+            _shares(panel, xy, table[[name]], axis_names if panel is named else ("", ""))
         scale = ScalarMappable(Normalize(0, 1), cmap="viridis")
         ax.figure.colorbar(scale, ax=ax, label="share of descendants", location="bottom", shrink=0.4, aspect=30)
     if bars is not None:

@@ -123,7 +123,7 @@ def _on_embedding(ax: Axes, xy: np.ndarray, values: np.ndarray, names: tuple[str
         norm=LogNorm(1 / most, most),
     )
     bare(ax, names, "Growth")
-    bar = bar_beside(ax, cells, "descendants over those of the mean cell", extend="both")
+    bar = bar_beside(ax, cells, "descendants (mean cell: 1)", extend="both")
     ticks = 2.0 ** np.arange(-6, 10)
     ticks = ticks[(ticks >= 1 / most) & (ticks <= most)] if most >= 2 else np.array([1 / most, 1, most])
     bar.set_ticks(ticks, labels=[as_factor(np.log2(tick)) for tick in ticks])
@@ -140,7 +140,7 @@ def _violins(ax: Axes, groups: dict[str, np.ndarray], groupby: str | None, color
     ax.set_xticks(range(len(groups)), list(groups), **slanted)
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda power, _: as_factor(power)))
-    ax.set(xlabel=groupby or "", ylabel="descendants over those of the mean cell", title="Growth")
+    ax.set(xlabel=groupby or "", ylabel="descendants (mean cell: 1)", title="Growth")
     ax.spines[["top", "right"]].set_visible(False)
 
 

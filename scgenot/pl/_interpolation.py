@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from scgenot.pl._axes import finish, legend_beside, panels
 from scgenot.pl._colors import PREDICTED_COLOR
-from scgenot.pl._embedding import MOST_CROSSES, bare, dense, disc_size
+from scgenot.pl._embedding import MOST_CROSSES, bare, dense, disc_size, lower_left
 
 TRUE_COLOR = "0.45"
 Population = AnnData | np.ndarray
@@ -77,19 +77,21 @@ def interpolation(
     under = None if reference is None else _some(reference, generator) @ axes - center @ axes
     titles = {name: name + _score(scores, name) for name in cells}
     lines = 1 + max(title.count("\n") for title in titles.values())
+    columns = 2 if len(cells) == 4 else 3
     ax, inside = panels(
-        ax, len(cells), columns=2 if len(cells) == 4 else 3, width=2.7, height=2.5, gap=(0.12, 0.18 + 0.09 * lines),
+        ax, len(cells), columns=columns, width=2.7, height=2.5, gap=(0.08, 0.08 + 0.09 * lines),
         lines=lines,
         title=None if len(cells) == 1 else "Predicted populations" + (" over the true one" if true is not None else ""),
     )  # fmt: skip
     everything = np.concatenate([*drawn.values(), *([] if under is None else [under])])
     low, high = everything.min(axis=0), everything.max(axis=0)
+    named = inside[lower_left(len(cells), columns)]
     margin = 0.04 * (high - low)
     for panel, (name, xy) in zip(inside, drawn.items(), strict=True):
         if under is not None:
             panel.scatter(*under.T, c=TRUE_COLOR, s=2 * disc_size(len(under)), alpha=0.25, linewidths=0, zorder=1)
         panel.scatter(*xy.T, c=PREDICTED_COLOR, s=0.7 * disc_size(len(xy)), alpha=0.6, linewidths=0, zorder=2)
-        bare(panel, ("PC 1", "PC 2"), titles[name])
+        bare(panel, ("PC 1", "PC 2") if panel is named else ("", ""), titles[name])
         panel.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(low[1] - margin[1], high[1] + margin[1]))
     disc = {"ls": "", "marker": "o", "mew": 0}
     truth = [Line2D([], [], color=TRUE_COLOR, alpha=0.5, ms=8, label="true cell", **disc)] * (true is not None)
