@@ -19,7 +19,7 @@ COLORS = {
     "supervised": "#E69F00",
     "ceiling": TREATED_COLOR,
 }
-FURTHEST = 1.5  # methods further than so many spans of the better half are arrows at the edge
+FURTHEST = 3  # methods further from the ceiling than so many times the median method are arrows at the edge
 
 
 def evaluation(
@@ -167,7 +167,7 @@ def limits(shown: pd.DataFrame, ceiling: pd.DataFrame, metric: str) -> tuple[flo
     kept = shown[finite & (away <= FURTHEST * span)]
     ends = pd.concat([kept, ceiling])[[f"{metric}_low", f"{metric}_high"]].to_numpy(dtype=float)
     # intervals of single methods may be long; they are cut where the others end
-    left = max(np.nanmin(ends), reference - 2 * FURTHEST * span)
-    right = min(np.nanmax(ends), reference + 2 * FURTHEST * span)
+    left = max(np.nanmin(ends), reference - 1.3 * FURTHEST * span)
+    right = min(np.nanmax(ends), reference + 1.3 * FURTHEST * span)
     margin = 0.06 * (right - left) or 1.0
     return left - margin, right + margin

@@ -42,7 +42,7 @@ def evaluate(
     features: Sequence[str] | None = None,
     decoder: Decoder | None = None,
     n_cells: int | None = 1000,
-    min_cells: int = 10,
+    min_cells: int = 20,
     n_resamples: int = 200,
     interval: float = 0.95,
     in_sample: bool = False,
@@ -88,7 +88,7 @@ def evaluate(
     n_cells
         Most source and most true cells to compare in a group, the same random ones for every method; None for all.
     min_cells
-        Fewest cells of a group on both sides; smaller groups are left out, and logged.
+        Fewest cells of a group on both sides, 10 or more; smaller groups are left out, and logged.
     n_resamples
         Resamples of the cells (bootstrap).
     interval

@@ -83,11 +83,11 @@ def two_sample(cells: Compared, kernel: Callable[[np.ndarray, np.ndarray], np.nd
         np.fill_diagonal(square, 0)
 
     def within(square: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        return ((counts @ square) * counts).sum(1) / (counts.sum(1) ** 2 - (counts**2).sum(1))
+        return ((counts @ square) * counts).sum(1) / positive(counts.sum(1) ** 2 - (counts**2).sum(1))
 
     def value(counts: Counts) -> np.ndarray:
         x, y = counts.predicted, counts.true
-        across = ((x @ between) * y).sum(1) / (x.sum(1) * y.sum(1))
+        across = ((x @ between) * y).sum(1) / positive(x.sum(1) * y.sum(1))
         return within(within_predicted, x) + within(within_true, y) - 2 * across
 
     return value
@@ -109,7 +109,7 @@ def wasserstein(cells: Compared) -> Statistic:
 
     def value(counts: Counts) -> np.ndarray:
         a, b = counts.predicted[:, :k], counts.true[:, :k]
-        return np.sqrt(np.maximum((a @ f) / a.sum(1) + (b @ g) / b.sum(1), 0))
+        return np.sqrt(np.maximum((a @ f) / positive(a.sum(1)) + (b @ g) / positive(b.sum(1)), 0))
 
     return value
 
@@ -139,8 +139,8 @@ def r2_variances(cells: Compared) -> Statistic:
     predicted, true = (side - side.mean(0) for side in cells.features)
 
     def variance(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
-        n = counts.sum(1, keepdims=True)
-        return (counts @ values**2 / n - (counts @ values / n) ** 2) * n / (n - 1)
+        n = positive(counts.sum(1, keepdims=True))
+        return (counts @ values**2 / n - (counts @ values / n) ** 2) * n / positive(n - 1)
 
     return lambda counts: determination(variance(counts.predicted, predicted), variance(counts.true, true))
 
@@ -157,7 +157,7 @@ def pearson_delta(cells: Compared) -> Statistic:
         lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
         # no change at all correlates with nothing; rounding would correlate with anything
         flat = np.linalg.norm(x, axis=1) <= 1e-9 * np.linalg.norm(y, axis=1)
-        return np.where(flat, 0, (x * y).sum(1) / np.where(lengths > 0, lengths, np.nan))
+        return np.where(flat, 0, (x * y).sum(1) / positive(lengths))
 
     return of_means(cells, correlation)
 
@@ -237,14 +237,19 @@ def of_cells(scores: np.ndarray) -> Statistic:
 
 def mean(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Mean of each column in each resample, shape `(b, g)`."""
-    return counts @ values / counts.sum(1, keepdims=True)
+    return counts @ values / positive(counts.sum(1, keepdims=True))
+
+
+def positive(values: np.ndarray) -> np.ndarray:
+    """Return what to divide by; NaN where that is 0, as where a resample has none of a small half's cells."""
+    return np.where(values > 0, values, np.nan)
 
 
 def determination(predicted: np.ndarray, true: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """1 - residual over total sum of squares, row by row; NaN where the truth is one number."""
     weights = np.full(true.shape[1], 1 / true.shape[1]) if weights is None else weights
     total = (true - (true @ weights)[:, None]) ** 2 @ weights
-    return 1 - (true - predicted) ** 2 @ weights / np.where(total > 0, total, np.nan)
+    return 1 - (true - predicted) ** 2 @ weights / positive(total)
 
 
 MEANS = {"r2_distance": r2_distance, "r2_variances": r2_variances}

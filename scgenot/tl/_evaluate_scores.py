@@ -95,9 +95,11 @@ def interval(values: np.ndarray, level: float) -> tuple[float, float]:
     """Bootstrap interval of the first value by the others, around the value.
 
     Cells drawn twice make populations more unlike than they are, so resamples lie to one side of the value: only how
-    far they lie from their own median counts.
+    far they lie from their own median counts. NaN when no resample has a value.
     """
-    replicates = values[1:]
+    replicates = values[1:][np.isfinite(values[1:])]
+    if len(replicates) == 0:
+        return np.nan, np.nan
     tail = (1 - level) / 2
     # of few resamples the usual quantile is too near to the middle; this one is right on average
     low, high = np.quantile(replicates - np.median(replicates), [tail, 1 - tail], method="weibull")

@@ -175,6 +175,17 @@ class TestIntervals:
         mean = partial(prepared.of_means, function=lambda predicted, true, _: predicted[:, 0])
         self.check(self.covered(mean, 1.0, np.random.default_rng(2), difference=True))
 
+    def test_a_resample_without_cells_does_not_count(self):
+        """Of a half of five cells a resample may have one cell or none, which has no distance."""
+        x, y = two_populations(10, 10)
+        part = part_of(x, y)
+        counts = Counts(np.ones((3, 10)), np.eye(10)[:3], np.ones((3, 10)))
+        counts.true[2] = 0
+        for metric in (prepared.edistance, prepared.mmd, prepared.r2_variances):
+            assert np.isnan(value_of(metric, part, counts)).all()
+        assert interval(np.array([1.0, np.nan, 2.0, np.nan, 2.0]), 0.9) == (1.0, 1.0)
+        assert np.isnan(interval(np.array([1.0, np.nan]), 0.9)).all()
+
     def test_an_interval_holds_its_value(self):
         values = np.concatenate([[0.0], np.random.default_rng(0).pareto(0.3, size=200) + 5])
         low, high = interval(values, 0.95)
