@@ -23,9 +23,9 @@ def to_arrays(coupling: Coupling) -> dict | None:
 
     Returns
     -------
-    The dictionary, or None when the cost is a function that only exists in this session.
+    The dictionary, or None when the cost is a function that only exists in this session, or is one of each minibatch.
     """
-    cost = _cost_to_arrays(coupling.cost)
+    cost = _cost_to_arrays(coupling.cost) if isinstance(coupling, Coupling) else None
     if cost is None:
         return None
     return {

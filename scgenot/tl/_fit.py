@@ -123,6 +123,8 @@ def growth_ratios(coupling: Coupling, *, weights_are_growth: bool) -> tuple[Tens
     balanced = set(getattr(coupling, "tau", (1.0, 1.0))) == {1.0}
     if balanced and not (weights_are_growth and coupling.a.max() > coupling.a.min()):
         return None
+    if not isinstance(coupling, Coupling):  # minibatches know nothing of the whole
+        return None
     source, target = coupling.marginals()
     return source * len(source) if weights_are_growth else coupling.growth(), target / coupling.b
 

@@ -8,6 +8,7 @@ import pandas as pd
 from scipy import sparse
 
 from scgenot._keys import COUPLINGS, PAIRS
+from scgenot._rng import torch_rng
 from scgenot.data.strata import Linked
 from scgenot.ot import Coupling
 from scgenot.ot.store import from_arrays, to_arrays
@@ -39,9 +40,19 @@ def store_couplings(names: pd.Index, linked: Sequence[Linked], couplings: Sequen
             "source_names": names[item.source].to_numpy(dtype=str),
             "target_names": names[item.target].to_numpy(dtype=str),
             "source_weights": item.pair.source_weights,
-            **({"dual": dual} if dual is not None else {"plan": coupling.to_sparse(TOP_K)}),
+            **({"dual": dual} if dual is not None else {"plan": sparse_plan(coupling)}),
         }
     return stored
+
+
+def sparse_plan(coupling: Coupling) -> sparse.csr_matrix:
+    """Return the largest entries of each row; of what can only be drawn from, such as minibatches, a sample."""
+    if isinstance(coupling, Coupling):
+        return coupling.to_sparse(TOP_K)
+    n_pairs = TOP_K * coupling.shape[0]
+    i, j = coupling.sample_pairs(n_pairs, generator=torch_rng(0, device=coupling.device))
+    weights = np.full(n_pairs, 1 / n_pairs)
+    return sparse.coo_matrix((weights, (i.cpu().numpy(), j.cpu().numpy())), shape=coupling.shape).tocsr()
 
 
 @dataclass(frozen=True)

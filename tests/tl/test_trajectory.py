@@ -412,3 +412,20 @@ def test_bad_input_says_what_to_do_and_changes_nothing(spoil, options, error, me
     with pytest.raises(error, match=message):
         fit(adata, **options)
     assert_same_state(before, state(adata))
+
+
+def test_minibatches_answer_questions_from_a_sample_of_their_pairs():
+    adata = two_groups()
+    solver = sg.ot.Minibatch(sg.ot.Sinkhorn(epsilon=0.05), batch_size=32)
+    sg.tl.fit_trajectory(adata, "day", use_rep="X", solver=solver, settings=QUICK, progress=False)
+    table = sg.tl.cell_transition(adata, "kind", "kind")
+    np.testing.assert_allclose(table, np.eye(2), atol=1e-6)
+
+
+def two_groups() -> ad.AnnData:
+    """Two groups far apart at two times."""
+    rng = np.random.default_rng(0)
+    kind, day = np.tile([0, 1], 80), np.repeat([0, 1], 80)
+    cells = np.column_stack([20 * kind, day]) + rng.normal(size=(160, 2))
+    obs = pd.DataFrame({"day": day, "kind": np.where(kind, "b", "a")}, index=[f"c{i}" for i in range(160)])
+    return ad.AnnData(cells.astype(np.float32), obs=obs)
