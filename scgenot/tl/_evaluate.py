@@ -117,11 +117,11 @@ def evaluate(
     `<metric>_scaled`
         0 is a negative baseline, 1 the ceiling. The negative baseline is `table.attrs["negative"]`: random treated
         cells of all perturbations, or the control cells with a single perturbation; the source cells; the time before;
-        random matching. Read off the baselines how much of the range is trivial. NaN where the ceiling is not better
+        random matching. NaN where the ceiling is not better
         than the negative baseline by more than the interval of the difference.
 
-    `attrs` has `verdict`; `comparisons`, what the verdict is made of; `higher_is_better`, `negative`, `metrics`,
-    `interval` and `task`.
+    `attrs` has `verdict`; `comparisons`, what the verdict is made of; `trivial`, how much of the range the best
+    baseline fills, by condition, group and metric; `higher_is_better`, `negative`, `metrics`, `interval` and `task`.
 
     Metrics, in the representation:
 

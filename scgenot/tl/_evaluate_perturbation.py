@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from anndata import AnnData
@@ -125,7 +126,7 @@ def screen_parts(
     )
     targets = [screen.fit.side(rows, "target") for rows in screen.pairs.values()]
     refuse_seen(held_out.obs_names[~is_control], screen.fit.names[np.concatenate(targets)], in_sample=in_sample)
-    groups = read_groups(held_out, groupby)
+    groups, moments = read_groups(held_out, groupby), all_moments(screen, to_features)
     told = [key for key in params["network_covariates"] if key not in params["covariates"]]
     for (name, dose), treated in group_rows(names, doses, is_control).items():
         question, key = ask(held_out, params, name, dose), screen.key(name, dose)
@@ -148,7 +149,7 @@ def screen_parts(
             negative=ALL_CELLS if len(screen.pairs) > 1 else "identity",
             to_features=to_features,
             control=query,
-            others=other_cells(screen, key, to_features),
+            others=other_cells(moments, key),
         )
         yield part, groups[question.rows], groups[treated]
 
@@ -159,14 +160,30 @@ def of_all(screen: Screen, query: np.ndarray, seed: int) -> dict[str, Method]:
     return {ALL_MEAN: one_each(BASELINE, query + screen.mean_shift), ALL_CELLS: random_cells(pool, len(query), seed)}
 
 
-def other_cells(screen: Screen, key: Key, to_features: Features) -> Others | None:
-    """Look at the features of the cells of other perturbations; None when there are none."""
-    others = [to_features(screen.sample(other)) for other in screen.pairs if other[0] != key[0]]
+class Moments(NamedTuple):
+    """Number of cells of a condition, and mean and variance of their features."""
+
+    n: int
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+def all_moments(screen: Screen, to_features: Features) -> dict[Key, Moments]:
+    """Look at the features of some cells of every condition."""
+    features = {key: to_features(screen.sample(key)) for key in screen.pairs}
+    return {key: Moments(len(f), f.mean(0), f.var(0, ddof=1)) for key, f in features.items()}
+
+
+def other_cells(moments: dict[Key, Moments], key: Key) -> Others | None:
+    """Pool the cells of other perturbations; None when there are none."""
+    others = [found for other, found in moments.items() if other[0] != key[0]]
     if not others:
         return None
-    means = [to_features(screen.sample(other)).mean(0) for other in screen.pairs]
-    pool = np.concatenate(others)
-    return Others(pool.mean(0), pool.var(0, ddof=1), len(pool), np.mean(means, axis=0))
+    n = sum(found.n for found in others)
+    mean = sum(found.n * found.mean for found in others) / n
+    squares = sum((found.n - 1) * found.variance + found.n * (found.mean - mean) ** 2 for found in others)
+    centre = np.mean([found.mean for found in moments.values()], axis=0)
+    return Others(mean, squares / (n - 1), n, centre)
 
 
 def between_doses(screen: Screen, key: Key, query: np.ndarray, seed: int) -> dict[str, Method]:

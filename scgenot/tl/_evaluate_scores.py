@@ -183,6 +183,18 @@ def verdict(comparisons: Sequence[Mapping], rows: Sequence[Mapping], negative: s
     return "\n".join([head, *lines])
 
 
+def trivial(rows: Sequence[Mapping], metrics: Sequence[str]) -> list[dict]:
+    """Say for each condition and group how far the best baseline comes on the calibrated scale."""
+    found: dict[tuple, dict] = {}
+    for row in rows:
+        for metric in metrics if row["kind"] == BASELINE else ():
+            place, scaled = (row["condition"], row["group"], metric), row[f"{metric}_scaled"]
+            if scaled > found.get(place, {"scaled": -np.inf})["scaled"]:  # never of NaN
+                named = dict(zip(("condition", "group", "metric"), place, strict=True))
+                found[place] = {**named, "method": row["method"], "scaled": scaled}
+    return list(found.values())
+
+
 def make_table(
     parts: Sequence[Part],
     metrics: Mapping[str, Metric],
@@ -229,6 +241,7 @@ def make_table(
         "negative": negative,
         "interval": level,
         "comparisons": comparisons,
+        "trivial": trivial(rows, list(metrics)),
         "verdict": verdict(comparisons, rows[: len(whole)], negative, level),
     }
     return table

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from anndata import AnnData
+from anndata import AnnData, read_h5ad
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm, ttest_ind
 from sklearn.metrics import r2_score
@@ -18,6 +18,7 @@ from scgenot._rng import numpy_rng
 from scgenot.tl import _evaluate_metrics as prepared
 from scgenot.tl._evaluate_metrics import Compared, Counts
 from scgenot.tl._evaluate_parts import BASELINE, GENOT, MODEL, Others, Part, choose, one_each
+from scgenot.tl._evaluate_perturbation import Moments, other_cells
 from scgenot.tl._evaluate_scores import compare, interval, resample, score_part
 from truth.responses import LEAN, known_cells, known_fit
 
@@ -277,6 +278,31 @@ class TestScreen:
         sd = np.sqrt((square - mean**2)[:, 0].sum()) / 300
         assert of(table, "plain coupling", "mean", "A") == pytest.approx(mean[:, 0].mean(), abs=5 * sd)
 
+    def test_the_range_that_a_baseline_fills(self, screen):
+        table = sg.tl.evaluate(screen, new_donor(), metrics=["edistance", "wmse"], n_resamples=20)
+        found = {(t["condition"], t["metric"]): (t["method"], t["scaled"]) for t in table.attrs["trivial"]}
+        assert set(found) == {(c, m) for c in ("mean", "A", "B") for m in ("edistance", "wmse")}
+        rows = table[(table["condition"] == "A") & (table["kind"] == "baseline")]
+        best = rows.loc[rows["edistance"].idxmin()]
+        assert found["A", "edistance"] == (best["method"], best["edistance_scaled"])
+
+    def test_cells_are_coupled_within_their_stratum(self):
+        """Strata that lie apart: a held-out cell is sent to a target cell of its own."""
+        adata, new = known_cells(40), new_donor(60)
+        for cells in (adata, new):
+            cells.X[cells.obs["group"] == "h"] += 100
+        known_fit(adata, covariates=["group"])
+        first = {"low": lambda predicted, true: (predicted[:, 0] < 60).mean()}
+        table = sg.tl.evaluate(adata, new, metrics=first, groupby="group", min_cells=10, n_resamples=2)
+        rows = table[(table["method"] == "plain coupling") & (table["condition"] != "mean")]
+        assert rows.set_index("group")["low"].groupby("group").mean().to_dict() == {"g": 1.0, "h": 0.0}
+
+    def test_after_a_file(self, screen, tmp_path):
+        screen.write_h5ad(tmp_path / "fit.h5ad")
+        options = {"metrics": ["edistance"], "n_resamples": 5}
+        tables = [sg.tl.evaluate(fit, new_donor(40), **options) for fit in (screen, read_h5ad(tmp_path / "fit.h5ad"))]
+        pd.testing.assert_frame_equal(*tables)
+
     def test_mean_rows_average_the_others(self, screen):
         table = sg.tl.evaluate(screen, new_donor(), metrics=["edistance"], groupby="group")
         parts = table[table["condition"] != "mean"]
@@ -344,6 +370,18 @@ class TestScreen:
 
 
 class TestUnseenConditions:
+    def test_others_are_pooled(self):
+        rng = np.random.default_rng(0)
+        cells = {(frozenset(name), None): rng.normal(size=(n, 4)) + n for name, n in (("A", 5), ("B", 8), ("C", 11))}
+        moments = {key: Moments(len(x), x.mean(0), x.var(0, ddof=1)) for key, x in cells.items()}
+        pool = np.concatenate(list(cells.values())[1:])
+        found = other_cells(moments, (frozenset("A"), None))
+        np.testing.assert_allclose(found.mean, pool.mean(0))
+        np.testing.assert_allclose(found.variance, pool.var(0, ddof=1))
+        np.testing.assert_allclose(found.centre, np.mean([x.mean(0) for x in cells.values()], axis=0))
+        assert found.n_cells == 19
+        assert other_cells({key: moments[key] for key in list(cells)[:1]}, next(iter(cells))) is None
+
     def test_combination_and_drug_by_embedding(self):
         adata = sg.datasets.screen(60, drugs=5, combinations=["D1+D2"], heterogeneity=0.0, rng=0)
         seen = adata[~adata.obs["drug"].isin(["D1+D2", "D5"])].copy()
