@@ -7,6 +7,9 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 
+# the scale of doses is logarithmic down to this part of the smallest, where no effect may not be near yet
+DOSE_RANGE = 10
+
 HELD_OUT_HINT = "fit with `embedding=` (a DataFrame with a row for it) to place perturbations that were not measured"
 
 
@@ -16,7 +19,8 @@ class Conditions:
 
     A condition becomes `n_slots` slots, one for each part of a combination in the order of the vocabulary, of a
     strength and a token; then the covariates. Strength is 0 without perturbation, 1 at the largest dose, and
-    `log(1 + dose / d) / log(1 + largest / d)` between, `d` the smallest dose; without doses it is 1.
+    `log(1 + dose / d) / log(1 + largest / d)` between, `d` a tenth of the smallest dose; without
+    doses it is 1.
 
     Parameters
     ----------
@@ -101,7 +105,8 @@ class Conditions:
         if not np.isfinite(dose) or dose < 0:
             raise ValueError(f"`dose={dose}` must be a number, 0 or more.")
         smallest, largest = self.doses
-        return float(np.log1p(dose / smallest) / np.log1p(largest / smallest))
+        unit = smallest / DOSE_RANGE
+        return float(np.log1p(dose / unit) / np.log1p(largest / unit))
 
     def place(self, part: str) -> int:
         """Return the row of a single perturbation among the tokens."""

@@ -130,7 +130,7 @@ def test_the_same_treatment_has_the_same_answer(fitted):
     assert not np.allclose(answer(fitted, "A", dose=10)[rows], answer(fitted, "A", dose=0.1)[rows])
     # past the largest dose and between them
     strength = [conditions_of(fitted, "A", dose)[0, 0] for dose in (0.1, 1, 10, 100)]
-    np.testing.assert_allclose(strength, np.log1p(np.array([1, 10, 100, 1000])) / np.log(101))
+    np.testing.assert_allclose(strength, np.log1p(np.array([10, 100, 1000, 10000])) / np.log(1001))
 
 
 def test_the_network_is_told_of_each_cell(fitted):
