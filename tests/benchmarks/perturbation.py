@@ -235,7 +235,7 @@ def held_out_dose(adata: AnnData, dose: float, seed: int, **options) -> list[Row
 
 
 def screen(seeds: list[int]) -> list[Row]:
-    """Simulated screen, 12 drugs and 20 of their pairs; 4 pairs and 2 drugs with their pairs held out."""
+    """Simulated screen: ten drugs and some of their pairs fitted, four pairs and two drugs held out."""
     rows = []
     for seed in seeds:
         drugs = [f"D{i + 1}" for i in range(12)]
