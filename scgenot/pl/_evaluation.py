@@ -33,8 +33,8 @@ def evaluation(
 ) -> Axes:
     """Draw a fit beside baselines and the ceiling: a panel for each metric, points with intervals.
 
-    The blue line and band are the ceiling and its interval, the dotted line is the best of baselines and plain
-    coupling. Methods far off from the others are arrows at the edge, with their value.
+    The blue line and band are the ceiling and its interval, the dotted line is the best baseline.
+    Methods far off from the others are arrows at the edge, with their value.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def evaluation(
     kinds = [kind for kind in COLORS if kind in set(rows["kind"]) and kind != "ceiling"]
     handles = [Line2D([], [], marker="o", color=COLORS[kind], label=kind) for kind in kinds]
     handles += [Patch(color=COLORS["ceiling"], alpha=0.25, label="ceiling")]
-    handles += [Line2D([], [], ls=":", color="black", label="best of coupling\nand baselines")]
+    handles += [Line2D([], [], ls=":", color="black", label="best baseline")]
     legend_beside(ax, handles)
     return finish(ax, show=show)
 
@@ -142,7 +142,7 @@ def one_metric(panel: Axes, rows: pd.DataFrame, metric: str, higher: Sequence[st
             panel.plot(edge, y, marker, color=color, ms=5, clip_on=False)
             gap = 0.04 * (right - left) * (1 if align == "left" else -1)
             panel.text(edge + gap, y, f"{value:.2g}", color=color, ha=align, va="center", fontsize="small")
-    others = shown.index[shown["kind"].isin(["coupling", "baseline"]) & np.isfinite(values)]
+    others = shown.index[(shown["kind"] == "baseline") & np.isfinite(values)]
     if len(others):
         best = others[np.argmin(sign * values[others])]
         panel.axvline(values[best], color="black", lw=0.9, ls=":", zorder=0)

@@ -53,8 +53,9 @@ def evaluate(
 
     Nothing is fitted again: the fit was made without the held-out cells, and true cells that it has seen are refused.
     Every method gets the same held-out source cells, baselines the cells that the fit has coupled, and every row of the
-    table comes from the same functions and the same resamples. A model is worth its cost where it beats the best of
-    the others by more than the interval of the difference; `table.attrs["verdict"]` says where that is. On a distance
+    table comes from the same functions and the same resamples. A model is worth its cost where it beats the best
+    baseline by more than the interval of the paired difference; `table.attrs["verdict"]` says where that is, names that
+    baseline, and compares with the coupling that the model learned from. On a distance
     between whole populations nothing beats random target cells when the held-out cells are like those of the fit: ask
     with `groupby`, or hold out a donor, a cell type, a dose.
 
@@ -71,8 +72,8 @@ def evaluate(
     key
         The `key_added` of the fit.
     groupby
-        Column of `obs` of the held-out cells: everything is compared within its groups too. Of a predicted cell the
-        group is that of its source cell.
+        Column of `obs` of the held-out cells: everything is compared within its groups, and averaged over them. Of a
+        predicted cell the group is that of its source cell, so that what ignores its input is found out.
     label_key
         Column of `obs` of both sides of a translation with labels of cells, for `label_transfer`.
     metrics

@@ -130,57 +130,60 @@ def as_rows(
 
 
 def compare(scores: Scores, higher_is_better: Sequence[str], level: float) -> list[dict]:
-    """Compare the model with the best other method, metric by metric, by the interval of the paired difference.
+    """Compare the model with the best baseline and with the coupling that it learned from, metric by metric.
 
-    The best is the best by its value among the coupling and the baselines; both were scored on the same resamples.
+    The best is the best by its value; all were scored on the same resamples, so the interval is that of the paired
+    difference.
     """
     found = []
     for metric in scores[GENOT].values:
         model = f"{GENOT}, {MEAN}" if metric in MATCHES and f"{GENOT}, {MEAN}" in scores else GENOT
-        sign = -1 if metric in higher_is_better else 1
-        others = {n: sign * s.values[metric] for n, s in scores.items() if s.kind in (COUPLING, BASELINE)}
-        others = {name: values for name, values in others.items() if np.isfinite(values[0])}
-        ours = scores[model].values[metric]
-        if not others or not np.isfinite(ours[0]):
-            continue
-        best = min(others, key=lambda name: others[name][0])
-        difference = ours - sign * others[best]
-        low, high = interval(difference, level)
-        ahead, behind = (high < 0, low > 0) if sign > 0 else (low > 0, high < 0)
-        found.append(
-            {
-                "metric": metric,
-                "model": model,
-                "best": best,
-                "value": float(ours[0]),
-                "best_value": float(sign * others[best][0]),
-                "difference": float(difference[0]),
-                "low": low,
-                "high": high,
-                "outcome": "beats" if ahead else "loses to" if behind else "is not told apart from",
-            }
-        )
+        for kind in (BASELINE, COUPLING):
+            sign = -1 if metric in higher_is_better else 1
+            others = {n: sign * s.values[metric][0] for n, s in scores.items() if s.kind == kind}
+            others = {name: value for name, value in others.items() if np.isfinite(value)}
+            if others and np.isfinite(scores[model].values[metric][0]):
+                best = min(others, key=others.get)
+                ours, theirs = (scores[name].values[metric] for name in (model, best))
+                result = difference(ours, theirs, level, higher=metric in higher_is_better)
+                found.append({"metric": metric, "model": model, "kind": kind, "best": best, **result})
     return found
 
 
+def difference(ours: np.ndarray, theirs: np.ndarray, level: float, *, higher: bool) -> dict:
+    """Say whether one method is better than another by more than the interval of the difference."""
+    low, high = interval(ours - theirs, level)
+    ahead, behind = (low > 0, high < 0) if higher else (high < 0, low > 0)
+    return {
+        "value": float(ours[0]),
+        "best_value": float(theirs[0]),
+        "difference": float(ours[0] - theirs[0]),
+        "low": low,
+        "high": high,
+        "outcome": "beats" if ahead else "loses to" if behind else "is not told apart from",
+    }
+
+
 def verdict(comparisons: Sequence[Mapping], rows: Sequence[Mapping], negative: str, level: float) -> str:
-    """Say in words where the model beats the best other method beyond the interval, and where it does not."""
-    scaled = {(row["method"], c["metric"]): row[f"{c['metric']}_scaled"] for row in rows for c in comparisons}
-    lines = []
+    """Say in words where the model beats the best baseline beyond the interval, and where it does not."""
+    lines = {}
     for c in comparisons:
-        line = (
-            f"{c['metric']}: {c['model']} {c['outcome']} {c['best']}, the best of the others ({c['value']:.3g} against "
-            f"{c['best_value']:.3g}; difference {c['difference']:.2g}, {level:.0%} interval {c['low']:.2g} to "
-            f"{c['high']:.2g})."
+        scaled = {row["method"]: row[f"{c['metric']}_scaled"] for row in rows}
+        ours, theirs = scaled[c["model"]], scaled[c["best"]]
+        text = f"the best baseline, {c['best']}" if c["kind"] == BASELINE else c["best"]
+        text = (
+            f"{c['outcome']} {text} ({c['value']:.3g} against {c['best_value']:.3g}; difference "
+            f"{c['difference']:.2g}, {level:.0%} interval {c['low']:.2g} to {c['high']:.2g})"
         )
-        ours, theirs = (scaled[c[method], c["metric"]] for method in ("model", "best"))
-        if np.isfinite(ours):
-            line += f" Of the way from {negative} to a replicate they come {ours:.2f} and {theirs:.2f}."
-        lines.append(line)
-    wins = [c["metric"] for c in comparisons if c["outcome"] == "beats"]
-    head = f"{GENOT} beats every baseline and the plain coupling beyond the interval on {len(wins)} of "
-    head += f"{len(comparisons)} metrics{': ' * bool(wins)}{', '.join(wins)}."
-    return "\n".join([head, *lines])
+        if c["kind"] == BASELINE and np.isfinite(ours):
+            text += f", {ours:.2f} against {theirs:.2f} of the way from {negative} to a replicate"
+        lines.setdefault(f"{c['metric']}: {c['model']} ", []).append(text)
+    found = [c for c in comparisons if c["kind"] == BASELINE]
+    wins, losses = ([c["metric"] for c in found if c["outcome"] == how] for how in ("beats", "loses to"))
+    head = f"{GENOT} beats the best baseline beyond the interval on {len(wins)} of {len(found)} metrics"
+    head += f" ({', '.join(wins)})" * bool(wins) + f" and loses on {len(losses)}"
+    head += f" ({', '.join(losses)})" * bool(losses) + "."
+    return "\n".join([head, *(start + "; it ".join(texts) + "." for start, texts in lines.items())])
 
 
 def trivial(rows: Sequence[Mapping], metrics: Sequence[str]) -> list[dict]:
