@@ -30,11 +30,12 @@ lint: $(SETUP_LINT)  ## style and formatting
 	$(BIN)/ruff format --check .
 
 docs: $(SETUP_DOCS)  ## the documentation, warnings are errors
-	rm -rf docs/generated  # pages of functions that are gone would stay
+	rm -rf docs/generated docs/tutorials  # pages of functions that are gone would stay
+	cp -r tutorials docs/tutorials
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 clean:  ## remove what was built; .venv stays
-	rm -rf docs/_build docs/generated dist .pytest_cache .ruff_cache
+	rm -rf docs/_build docs/generated docs/tutorials dist .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # the interpreter is checked before anything is installed: pip's own message for this is hard to read

@@ -72,7 +72,7 @@ def dose_response(
     ValueError
         When the fit is of no screen or has no doses, or a target was not simulated.
     """
-    params, features = screen_params(adata, key), feature_names(features)
+    params, features = screen_params(adata, key, simulated), feature_names(features)
     if "dose_key" not in params:
         raise ValueError(f"`key={key!r}` was fitted without doses: use `sg.pl.response`.")
     there = simulated_targets(simulated, params)

@@ -76,7 +76,7 @@ def response(
     """
     if kind not in ("violin", "dots"):
         raise ValueError(f"`kind={kind!r}` must be 'violin' or 'dots'.")
-    params, features = screen_params(adata, key), feature_names(features)
+    params, features = screen_params(adata, key, simulated), feature_names(features)
     target, dose = one_condition(simulated, params, target, dose)
     measured = feature_table(adata, features, layer, "adata")
     predicted = feature_table(simulated, features, None, "simulated")

@@ -10,9 +10,13 @@ from scgenot.pl._embedding import dense
 from scgenot.pl._slots import fit_slot, obs_column
 
 
-def screen_params(adata: AnnData, key: str) -> dict:
-    """Parameters of a fit of perturbations, with the columns it names there."""
-    params = fit_slot(adata, key, PARAMS)
+def screen_params(adata: AnnData, key: str, simulated: AnnData | None = None) -> dict:
+    """Parameters of a fit of perturbations, with the columns it names there.
+
+    Cells that were not fitted do not know the fit; those that were simulated from them do.
+    """
+    knows = simulated if simulated is not None and key not in adata.uns else adata
+    params = fit_slot(knows, key, PARAMS)
     if params.get("task") != "perturbation":
         raise ValueError(f"`key={key!r}` is a fit of a {params.get('task')}, not one of `sg.tl.fit_perturbation`.")
     obs_column(adata, params["perturbation_key"], "perturbation_key", "adata")

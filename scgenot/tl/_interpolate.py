@@ -117,7 +117,7 @@ def interpolate(
     states = result.cells.astype(np.float32)
     clip = clip and decoder is None and never_negative(adata, params, params.get("use_rep"))
     features, names = decoded(states, to_features, clip=clip)
-    return assemble(adata, params, params.get("use_rep"), features, names, states, obs)
+    return assemble(adata, params, params.get("use_rep"), features, names, states, obs, key)
 
 
 @dataclass(frozen=True)

@@ -179,9 +179,7 @@ def feature_columns(adata: AnnData, features: Sequence[str], of: str) -> np.ndar
         raise ValueError("var names of `adata` are not unique: call `adata.var_names_make_unique()`.")
     columns = adata.var_names.get_indexer(features)
     if (missing := np.asarray(features)[columns < 0]).size:
-        raise ValueError(
-            f"`adata` lacks {len(missing)} of {len(features)} features of {of}: {_some(missing)}."
-        )
+        raise ValueError(f"`adata` lacks {len(missing)} of {len(features)} features of {of}: {_some(missing)}.")
     return columns
 
 

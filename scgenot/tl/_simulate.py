@@ -10,7 +10,7 @@ import pandas as pd
 from anndata import AnnData
 from tqdm.auto import tqdm
 
-from scgenot._keys import EMBEDDING, SOURCE_CELL, Keys
+from scgenot._keys import EMBEDDING, PARAMS, SOURCE_CELL, Keys
 from scgenot._rng import Rng, seed_of
 from scgenot.model.inputs import blocks
 from scgenot.tl._decoder import Decoder, feature_decoder, never_negative
@@ -83,7 +83,7 @@ def simulate(
     `obsm`
         The generated states, under the name of the representation of targets.
     `uns`
-        The embedding, so that :func:`decode` and :func:`project` work.
+        The embedding, so that :func:`decode` and :func:`project` work, and the parameters of the fit.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def simulate(
     if genot.eta is not None:
         obs[Keys(key).growth] = growth
     features, names = decoded(states, feature_decoder(fitted, params, rep, decoder), clip=clip)
-    return assemble(fitted, params, rep, features, names, states, obs)
+    return assemble(fitted, params, rep, features, names, states, obs, key)
 
 
 def each_of(
@@ -190,11 +190,12 @@ def assemble(
     names: pd.Index,
     states: np.ndarray,
     obs: pd.DataFrame,
+    key: str,
 ) -> AnnData:
-    """Make an AnnData of simulated cells that goes with that of the fit."""
+    """Make an AnnData of simulated cells that goes with that of the fit, and says of which fit they are."""
     var = fitted.var.loc[names] if names.isin(fitted.var_names).all() else pd.DataFrame(index=names)
-    for key in obs.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in obs.dtypes]]:
-        obs[key] = obs[key].cat.remove_unused_categories()
+    for column in obs.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in obs.dtypes]]:
+        obs[column] = obs[column].cat.remove_unused_categories()
     out = AnnData(features, obs=obs, var=var.copy())
     out.obs_names_make_unique()
     if rep is not None and rep != "X":
@@ -202,4 +203,6 @@ def assemble(
         stored = fitted.uns.get(embedding_key(rep), {})
         if params.get("task") != "translation" and EMBEDDING in stored:
             out.uns[embedding_key(rep)] = deepcopy(dict(stored))
+    if params:
+        out.uns[key] = {PARAMS: deepcopy(dict(params))}
     return out
