@@ -53,11 +53,12 @@ def kang_ifnb() -> AnnData:
 def ova_tcell_doses() -> AnnData:
     """Load T cells activated by four doses of ovalbumin, by flow cytometry, from `SCGENOT_DATA`.
 
-    Not to be downloaded: the published files are in a format of cytometers (FCS), which nothing here reads.
+    Not to be downloaded: the published files are in a format of cytometers (FCS), which nothing here reads. Of each of
+    32 samples 1,500 events, compensated, arcsinh of a 150th.
 
     Returns
     -------
-    AnnData, 48,000 events x 8 markers, 1,500 events of each of 32 samples, compensated, `arcsinh(x / 150)`, with
+    AnnData, 48,000 x 8, with
 
     `obs["ova_conc"]`
         Dose: 0, 0.005, 0.05 or 0.5.
@@ -67,8 +68,8 @@ def ova_tcell_doses() -> AnnData:
         One of 32: two of each dose and treatment.
     `obs["crude_type"]`
         `"CD4_T"`, `"CD8_T"`, `"DC"` or `"other"`, a rough gate.
-
-    and `obs["FSC-A"]`, `obs["SSC-A"]`, `obs["n_gated"]`.
+    `obs["FSC-A"]`, `obs["SSC-A"]`, `obs["n_gated"]`
+        As measured.
 
     Raises
     ------

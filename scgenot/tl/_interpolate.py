@@ -72,9 +72,18 @@ def interpolate(
 
     Returns
     -------
-    New cells: features in `X`, states in `obsm` under the name of the representation, the time in `obs` under the name
-    of the column, `obs["source_cell"]`, the cell each started from, with what `obs` says of it, and `obs["fraction"]`,
-    how far it has come.
+    New cells, with
+
+    `X`
+        Features.
+    `obsm`
+        States, under the name of the representation.
+    `obs`
+        That of the cell each started from, with the time that was asked for under the name of the column of times.
+    `obs["source_cell"]`
+        Name of the cell it started from.
+    `obs["fraction"]`
+        How far it has come, from 0 to 1.
 
     Raises
     ------
