@@ -7,7 +7,7 @@ from torch import Tensor
 
 from scgenot.model.draws import VALIDATE, Batch, Draws, stream
 from scgenot.model.genot import Genot
-from scgenot.ot import sinkhorn_divergence
+from scgenot.ot import Coupling, sinkhorn_divergence
 
 # points in all and at least for each pair; the divergence, quadratic in the number, takes fewer
 N_POINTS, MIN_POINTS, N_DIVERGENCE = 4096, 64, 512
@@ -77,7 +77,9 @@ def _held_out_batches(draws: Draws) -> Iterator[Batch]:
     for k, masks in enumerate(draws.held_out):
         if not (masks.source.any() and masks.target.any()):
             continue
-        i, j = draws.draw(k, max(N_DRAWS // n_pairs, MIN_DRAWS), VALIDATE, 0)
+        # each minibatch is solved anew: few draws have to do
+        n_draws = max(N_DRAWS // n_pairs, MIN_DRAWS) if isinstance(draws.couplings[k], Coupling) else MIN_DRAWS
+        i, j = draws.draw(k, n_draws, VALIDATE, 0)
         found = (masks.source.to(i.device)[i] & masks.target.to(j.device)[j]).nonzero()[:, 0]
         if len(found) > 1:
             # a pair of cells may come again: the loss has other noise then

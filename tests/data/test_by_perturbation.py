@@ -53,7 +53,7 @@ def test_doses_are_conditions_and_the_control_is_one_at_dose_0():
     assert [item.target.tolist() for item in linked] == [[2, 4], [5, 8], [0, 6], [1, 3, 7]]
     assert all(item.source.tolist() == [1, 3, 7] for item in linked)
     assert conditions.doses == (1, 10)
-    low = np.log(2) / np.log(11)
+    low = np.log1p(1 / 0.1) / np.log1p(10 / 0.1)  # the unit of dose is a tenth of the smallest
     expected = [[low, 1, 0], [low, 0, 1], [1, 0, 1], [0, 0, 0]]
     np.testing.assert_allclose([item.pair.condition for item in linked], expected)
 

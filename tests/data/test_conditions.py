@@ -80,11 +80,11 @@ def test_no_dose_is_the_control_exactly_and_more_is_more():
     doses = np.r_[0, np.geomspace(1e-3, 10, 20)]
     strengths = np.array([conditions.strength(dose) for dose in doses])
     assert (np.diff(strengths) > 0).all()
-    np.testing.assert_allclose(strengths, np.log1p(doses / 0.1) / np.log1p(100), rtol=1e-12)
+    np.testing.assert_allclose(strengths, np.log1p(doses / 0.01) / np.log1p(1000), rtol=1e-12)
     assert strengths[0] == 0
     assert strengths[-1] == conditions.strength(None) == 1
     # doses past the largest go on along the logarithm
-    assert conditions.strength(100.0) == pytest.approx(np.log(1001) / np.log(101))
+    assert conditions.strength(100.0) == pytest.approx(np.log(10_001) / np.log(1001))
     np.testing.assert_array_equal(conditions.encode("A", 10.0), conditions.encode("A"))
     # the strength stands before every token, which the dose does not change
     strength = conditions.strength(0.5)

@@ -98,7 +98,7 @@ def test_stored_couplings_are_the_solved_ones(fitted):
         assert source == fitted.obs_names[rows[0]].tolist()
         assert target == fitted.obs_names[rows[1]].tolist()
         cells = fitted.obsm["X_pca"]
-        coupling = sg.ot.Sinkhorn(epsilon=0.05)(sg.pair.Pair(cells[rows[0]], cells[rows[1]]))
+        coupling = sg.ot.Sinkhorn(epsilon=0.01)(sg.pair.Pair(cells[rows[0]], cells[rows[1]]))  # the default
         expected = torch.cat([block for _, block in coupling.mass_blocks()])
         # the source potential is made anew from the target's: off by the tolerance of the solver, 1e-4
         np.testing.assert_allclose(plan, expected, atol=1e-4 / 40)
@@ -416,10 +416,13 @@ def test_bad_input_says_what_to_do_and_changes_nothing(spoil, options, error, me
 
 def test_minibatches_answer_questions_from_a_sample_of_their_pairs():
     adata = two_groups()
-    solver = sg.ot.Minibatch(sg.ot.Sinkhorn(epsilon=0.05), batch_size=32)
-    sg.tl.fit_trajectory(adata, "day", use_rep="X", solver=solver, settings=QUICK, progress=False)
+    solver = sg.ot.Minibatch(sg.ot.Sinkhorn(epsilon=0.05, tolerance=1e-2), batch_size=64)
+    settings = sg.model.TrainSettings(steps=5, validation_fraction=0)
+    sg.tl.fit_trajectory(adata, "day", use_rep="X", solver=solver, settings=settings, progress=False)
     table = sg.tl.cell_transition(adata, "kind", "kind")
-    np.testing.assert_allclose(table, np.eye(2), atol=1e-6)
+    # 64 of 80 cells a side: the groups' counts differ between the sides by 2.0 in the mean (each hypergeometric with
+    # variance 64 / 4 * 16 / 79), and that many of 64 cells have to cross
+    np.testing.assert_allclose(table, np.eye(2), atol=2 * 2.0 / 64)
 
 
 def two_groups() -> ad.AnnData:
