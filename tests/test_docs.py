@@ -26,6 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The match between:UserWarning")
 def short(monkeypatch):
     """Examples spell out no settings; here a few steps and one start will do."""
     monkeypatch.setattr(sg.model.TrainSettings.__init__, "__defaults__", defaults(sg.model.TrainSettings, steps=20))
+    monkeypatch.setattr("scgenot.tl._perturbation.SETTINGS", sg.model.TrainSettings(steps=20))
     few = defaults(sg.ot.GromovWasserstein, n_starts=3, search_cells=60)
     monkeypatch.setattr(sg.ot.GromovWasserstein.__init__, "__defaults__", few)
 
@@ -72,6 +73,7 @@ def test_the_guide_to_translation_runs(run):
     assert run("docs/translation.md")["new"].obsm["X_genot"].shape == (100, 12)
 
 
+@pytest.mark.slow
 def test_the_guide_to_trajectories_runs(run):
     names = run("docs/trajectory.md")
     assert set(names["table"].columns) == {"A", "B"}
@@ -97,6 +99,7 @@ def test_the_readme_runs(short, cells, tmp_path, monkeypatch):
         exec(blocks[0], {})
 
 
+@pytest.mark.slow
 def test_the_guide_to_perturbations_runs(run):
     names = run("docs/perturbation.md")
     assert set(names["treated"].obs["drug"]) == {"A", "C+D"}

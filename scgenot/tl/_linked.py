@@ -16,6 +16,8 @@ from scgenot.tl._fit import growth_ratios
 
 # entries kept per source cell of a coupling whose cost is a function that cannot be stored
 TOP_K = 200
+# draws per source cell that stand for a coupling which can only be drawn from, each minibatch being solved anew
+N_DRAWS = 32
 
 
 def store_couplings(names: pd.Index, linked: Sequence[Linked], couplings: Sequence[Coupling]) -> dict[str, dict]:
@@ -49,7 +51,7 @@ def sparse_plan(coupling: Coupling) -> sparse.csr_matrix:
     """Return the largest entries of each row; of what can only be drawn from, such as minibatches, a sample."""
     if isinstance(coupling, Coupling):
         return coupling.to_sparse(TOP_K)
-    n_pairs = TOP_K * coupling.shape[0]
+    n_pairs = N_DRAWS * coupling.shape[0]
     i, j = coupling.sample_pairs(n_pairs, generator=torch_rng(0, device=coupling.device))
     weights = np.full(n_pairs, 1 / n_pairs)
     return sparse.coo_matrix((weights, (i.cpu().numpy(), j.cpu().numpy())), shape=coupling.shape).tocsr()

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from scgenot.model import Genot, fit_growth
@@ -21,6 +22,7 @@ def test_balanced_gives_one():
     np.testing.assert_allclose(model.target_growth(pair.target), 1, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_known_growth_is_learned_in_relative_terms():
     model, pair = make()
 

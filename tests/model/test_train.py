@@ -50,6 +50,7 @@ class Interrupted:
         return self.coupling.sample_pairs(n_pairs, generator=generator)
 
 
+@pytest.mark.slow
 def test_learns_a_gaussian_conditional_law():
     problem, pair, coupling = gaussian(n=2000, dim=5, n_draws=50)
     torch.manual_seed(0)
@@ -204,6 +205,7 @@ class EachToItself:
         return i, i
 
 
+@pytest.mark.slow
 def test_source_noise_shrinks_slopes_as_a_ridge_penalty_does():
     spread = np.array([1.0, 0.2])
     cells = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32) * spread

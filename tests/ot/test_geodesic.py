@@ -226,6 +226,7 @@ class TestBoth:
         assert spearmanr(truth[above], straight[above])[0] < 0.5
         assert spearmanr(truth[above], found[above])[0] > 0.95
 
+    @pytest.mark.slow
     def test_unrolls_a_swiss_roll(self, kind):
         graph = Geodesic(kind=kind, n_neighbors=6)
         assert misplaced(graph, graph if kind == "heat" else euclidean) < 0.05

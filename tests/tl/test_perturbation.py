@@ -199,6 +199,7 @@ def test_an_embedding_places_drugs_that_were_not_measured():
     ("drugs", "control"),
     [([0, 1, 2], 0), (["DMSO/水", "α/β", "TNF γ"], "DMSO/水"), (["ctrl", "A+ctrl", "ctrl+B"], "ctrl")],
 )
+@pytest.mark.slow
 def test_names_of_any_kind_survive_the_disk(tmp_path, drugs, control):
     adata = screen(drugs)
     fit(adata, control=control)
@@ -210,6 +211,7 @@ def test_names_of_any_kind_survive_the_disk(tmp_path, drugs, control):
 
 
 @pytest.mark.parametrize("form", ["h5ad", "zarr"])
+@pytest.mark.slow
 def test_a_fit_survives_the_disk(fitted, tmp_path, form):
     path = tmp_path / f"cells.{form}"
     with warnings.catch_warnings():
@@ -221,6 +223,7 @@ def test_a_fit_survives_the_disk(fitted, tmp_path, form):
     np.testing.assert_array_equal(answer(again, "A", guidance=2.0), answer(fitted, "A", guidance=2.0))
 
 
+@pytest.mark.slow
 def test_a_dose_alone_marks_control_and_survives_the_disk(tmp_path):
     adata = screen(["A", "B"], n=60)
     adata.obs["dose"] = np.resize([0.0, 0, 1, 1, 5, 5], adata.n_obs)
@@ -250,6 +253,7 @@ def opposite(n=60) -> ad.AnnData:
 
 
 @pytest.mark.parametrize("displacement", [True, False])
+@pytest.mark.slow
 def test_strata_that_move_in_opposite_directions(displacement):
     adata = opposite()
     settings = sg.model.TrainSettings(steps=150, batch_size=64, learning_rate=5e-3, warmup=20, ema_decay=0.98)
@@ -272,6 +276,7 @@ def test_without_strata_the_nearest_cells_are_coupled():
     assert np.abs(change).max() < 1  # as if types did not change places
 
 
+@pytest.mark.slow
 def test_drugs_that_kill_leave_growth():
     # of two clusters of control cells one has no descendants
     rng = np.random.default_rng(0)
@@ -324,6 +329,7 @@ def test_a_view_is_taken_and_its_parent_stays():
     assert sg.get.params(view)["conditions"]["known"] == ["A"]
 
 
+@pytest.mark.slow
 def test_sparse_and_dense_are_fitted_alike():
     adata = screen()
     adata.layers["raw"] = sparse.csr_matrix(adata.X)

@@ -301,6 +301,7 @@ def test_same_seed_same_bits():
 
 
 @pytest.mark.parametrize("form", ["h5ad", "zarr"])
+@pytest.mark.slow
 def test_a_fit_survives_the_disk(grown, tmp_path, form):
     adata = grown
     path = tmp_path / f"cells.{form}"
@@ -342,6 +343,7 @@ def test_a_view_is_taken_and_its_parent_stays():
     np.testing.assert_array_equal(whole.obsm["X_genot"], view.obsm["X_genot"])
 
 
+@pytest.mark.slow
 def test_sparse_and_dense_layers_are_fitted_alike():
     adata = course()
     adata.layers["raw"] = sparse.csr_matrix(adata.X)
@@ -414,6 +416,7 @@ def test_bad_input_says_what_to_do_and_changes_nothing(spoil, options, error, me
     assert_same_state(before, state(adata))
 
 
+@pytest.mark.slow
 def test_minibatches_answer_questions_from_a_sample_of_their_pairs():
     adata = two_groups()
     solver = sg.ot.Minibatch(sg.ot.Sinkhorn(epsilon=0.05, tolerance=1e-2), batch_size=64)

@@ -27,6 +27,7 @@ def one_hot(adata, cells):
     return np.stack([(adata.obs["state"] == state) & cells for state in "cab"], axis=1).astype(float)
 
 
+@pytest.mark.slow
 def test_rows_are_the_prior_of_growth(fitted):
     adata, steps, days = fitted
     for step, day in zip(steps, ("day 2", "day 4"), strict=True):

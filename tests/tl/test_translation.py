@@ -29,6 +29,7 @@ def fitted():
     return source, target
 
 
+@pytest.mark.slow
 def test_partners_are_found_without_pairs(fitted):
     source, target = fitted
     true = target[source.obs["partner"]].obsm["X_lsi"]
@@ -70,6 +71,7 @@ def test_a_sample_varies_more_than_the_mean(fitted):
 
 
 @pytest.mark.parametrize("form", ["h5ad", "zarr"])
+@pytest.mark.slow
 def test_a_fit_survives_the_disk(fitted, tmp_path, form):
     source, _ = fitted
     path = tmp_path / f"cells.{form}"
@@ -119,6 +121,7 @@ def test_copy_leaves_the_original_alone():
     assert "X_genot" not in out.obsm
 
 
+@pytest.mark.slow
 def test_shared_features_settle_a_symmetric_case():
     # two clusters that mirror each other: distances alone cannot tell them apart
     rng = np.random.default_rng(0)
@@ -134,6 +137,7 @@ def test_shared_features_settle_a_symmetric_case():
     assert np.corrcoef(source.obsm["X_genot_mean"][:, 0], side)[0, 1] > 0.9
 
 
+@pytest.mark.slow
 def test_unbalanced_fits_write_growth():
     source, target = twins(150)
     few = target[target.obs["cell_type"] != "A"].copy()
