@@ -26,7 +26,7 @@ def growth(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw growth, the descendants of a cell over those of the mean cell, on an embedding and by group.
+    """Draw growth, the mass that a cell sends of 1 that it has, on an embedding and by group.
 
     The scale is logarithmic and 1 is the middle: twice as many is as far from it as half as many. Growth under 1/64 is
     drawn there.
@@ -57,6 +57,11 @@ def growth(
         When there is no such fit, growth, basis or column.
     ValueError
         When no cell has a growth, or no such cell a group.
+
+    Examples
+    --------
+    >>> sg.tl.fit_trajectory(adata, "day", solver=sg.ot.Sinkhorn(tau=(0.8, 1)))
+    >>> sg.pl.growth(adata, basis="umap", groupby="cell_type")
     """
     params = fit_slot(adata, key, PARAMS)
     values = _read(adata, key)
@@ -123,7 +128,7 @@ def _on_embedding(ax: Axes, xy: np.ndarray, values: np.ndarray, names: tuple[str
         norm=LogNorm(1 / most, most),
     )
     bare(ax, names, "Growth")
-    bar = bar_beside(ax, cells, "descendants (mean cell: 1)", extend="both")
+    bar = bar_beside(ax, cells, "descendants (1: keeps its share)", extend="both")
     ticks = 2.0 ** np.arange(-6, 10)
     ticks = ticks[(ticks >= 1 / most) & (ticks <= most)] if most >= 2 else np.array([1 / most, 1, most])
     bar.set_ticks(ticks, labels=[as_factor(np.log2(tick)) for tick in ticks])
@@ -140,7 +145,7 @@ def _violins(ax: Axes, groups: dict[str, np.ndarray], groupby: str | None, color
     ax.set_xticks(range(len(groups)), list(groups), **slanted)
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda power, _: as_factor(power)))
-    ax.set(xlabel=groupby or "", ylabel="descendants (mean cell: 1)", title="Growth")
+    ax.set(xlabel=groupby or "", ylabel="descendants (1: keeps its share)", title="Growth")
     ax.spines[["top", "right"]].set_visible(False)
 
 

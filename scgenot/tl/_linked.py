@@ -126,7 +126,7 @@ def pair_labels(linked: Sequence[Linked], table: pd.DataFrame) -> pd.DataFrame:
 
 
 def growth_of(n: int, linked: Sequence[Linked], couplings: Sequence[Coupling]) -> np.ndarray | None:
-    """Return the growth of every cell, relative to the mean of its pair; NaN where a cell is no source.
+    """Return the mass that each cell sends, of 1 in the mean cell; NaN where a cell is no source.
 
     A cell that is the source of several pairs has that of the first. None when no coupling knows of growth.
     """
@@ -134,6 +134,5 @@ def growth_of(n: int, linked: Sequence[Linked], couplings: Sequence[Coupling]) -
     for item, coupling in reversed(list(zip(linked, couplings, strict=True))):
         ratios = growth_ratios(coupling, weights_are_growth=True)
         known |= ratios is not None
-        values = np.ones(len(item.source)) if ratios is None else ratios[0].double().cpu().numpy()
-        growth[item.source] = values / values.mean()
+        growth[item.source] = 1 if ratios is None else ratios[0].double().cpu().numpy()
     return growth if known else None

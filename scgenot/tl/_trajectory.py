@@ -98,8 +98,8 @@ def fit_trajectory(
     `uns[key_added]["couplings"]`
         The couplings, in the form that :func:`coupling`, :func:`push`, :func:`pull` and :func:`fate` read.
     `obs["<key_added>_growth"]`
-        Descendants of each source cell over the mean cell's, after prior and tau; NaN for cells that are no source.
-        Only with rates that differ between cells, or an unbalanced solver.
+        Descendants of each source cell, after prior and tau: the mass it sends, of 1 for the mean cell where none is
+        lost. NaN for cells that are no source. Only with rates that differ between cells, or an unbalanced solver.
 
     Raises
     ------
