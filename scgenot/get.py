@@ -34,6 +34,11 @@ def model(adata: AnnData, key: str = "genot") -> "Genot":
     ------
     KeyError
         When there is no such fit.
+
+    Examples
+    --------
+    >>> genot = sg.get.model(adata)
+    >>> genot.save("genot.safetensors")
     """
     return stored_model(fit_entry(adata, key))
 
@@ -99,6 +104,10 @@ def params(adata: AnnData, key: str = "genot") -> dict:
     ------
     KeyError
         When there is no such fit.
+
+    Examples
+    --------
+    >>> sg.get.params(adata)["use_rep"]
     """
     return dict(fit_entry(adata, key)[PARAMS])
 

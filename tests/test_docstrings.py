@@ -6,11 +6,17 @@ import re
 import textwrap
 from collections.abc import Iterator
 from importlib import import_module
-from importlib.util import find_spec
 
+import numpy as np
 import pytest
+import torch
+
+import scgenot as sg
+from scgenot.pair import Pair
 
 MODULES = ("baselines", "datasets", "flow", "get", "metrics", "model", "ot", "pl", "tl")
+# what a user's input may lead to; others are accidents
+ERRORS = {"KeyError", "TypeError", "ValueError"}
 
 
 def public(module) -> Iterator[tuple[str, object]]:
@@ -64,6 +70,35 @@ def _is_none(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
+def raised(function, seen: set) -> set[str]:
+    """Errors that a function raises, itself or in the functions of scgenot that it calls by name."""
+    function = inspect.unwrap(function)
+    if function in seen:
+        return set()
+    seen.add(function)
+    found, known = set(), function.__globals__
+    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name):
+            found |= {node.exc.func.id} & ERRORS
+        if isinstance(node, ast.Call):
+            called = known.get(node.func.id) if isinstance(node.func, ast.Name) else None
+            if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+                called = getattr(known.get(node.func.value.id), node.func.attr, None)  # such as `get.model`
+            if inspect.isfunction(called) and called.__module__.startswith(("scgenot", __name__)):
+                found |= raised(called, seen)
+    return found
+
+
+def makers(thing) -> list:
+    """What runs when a function is called or an object is made."""
+    if inspect.isfunction(thing):
+        return [thing]
+    # those that a dataclass writes itself have no source, and raise nothing
+    written = [vars(thing).get(name) for name in ("__init__", "__post_init__")]
+    ours = [maker for maker in written if inspect.isfunction(maker) and maker.__module__.startswith("scgenot")]
+    return [maker for maker in ours if maker.__code__.co_filename != "<string>"]
+
+
 def complaints(thing) -> Iterator[str]:
     """What is missing from a docstring."""
     # __doc__ and not getdoc: that of a parent class says nothing about this one
@@ -83,15 +118,89 @@ def complaints(thing) -> Iterator[str]:
         yield f"does not document the parameters {missing}"
     if inspect.isfunction(thing) and gives_something(thing) and not {"Returns", "Yields"} & set(found):
         yield "returns something but has no Returns or Yields section"
+    stated = re.findall(r"\w+", " ".join(entries(found.get("Raises", ""))))
+    errors = set().union(*(raised(maker, set()) for maker in makers(thing)))
+    if silent := sorted(errors - set(stated)):
+        yield f"may raise {silent} and does not say when"
+    if not {"Examples", "See Also", "References"} & set(found):
+        yield "has no example and no link"
+
+
+ALL = [found for name in MODULES for found in public(import_module(f"scgenot.{name}"))]
 
 
 def test_docstrings():
-    found = []
-    for name in MODULES:
-        if find_spec(f"scgenot.{name}") is not None:
-            for where, thing in public(import_module(f"scgenot.{name}")):
-                found += [f"{where} {complaint}" for complaint in complaints(thing)]
+    found = [f"{where} {complaint}" for where, thing in ALL for complaint in complaints(thing)]
     assert not found, "\n" + "\n".join(found)
+
+
+def test_methods_say_what_they_do():
+    found = []
+    for where, thing in ALL:
+        if inspect.isclass(thing):
+            named = {name: value for name, value in vars(thing).items() if not name.startswith("_")}
+            functions = {name: getattr(value, "__func__", value) for name, value in named.items()}
+            of_interest = {name: f for name, f in functions.items() if inspect.isfunction(f) or isinstance(f, property)}
+            found += [f"{where}.{name}" for name, function in of_interest.items() if not function.__doc__]
+    assert not found, f"no docstring: {found}"
+
+
+def example(thing) -> str:
+    """Code of the Examples section."""
+    lines = sections(inspect.cleandoc(thing.__doc__ or "")).get("Examples", "").splitlines()
+    return "\n".join(line[4:] for line in lines if line.startswith((">>> ", "... ")))
+
+
+def unknown(code: str) -> Iterator[str]:
+    """What code asks of scgenot that is not there: names, and arguments of calls."""
+    for node in ast.walk(ast.parse(code)):
+        name = ast.unparse(node.func if isinstance(node, ast.Call) else node) if isinstance(node, ast.expr) else ""
+        if isinstance(node, (ast.Attribute, ast.Call)) and re.fullmatch(r"sg(\.\w+)+", name):
+            try:
+                thing = eval(name)
+                if isinstance(node, ast.Call):
+                    inspect.signature(thing).bind(*node.args, **{word.arg: word.value for word in node.keywords})
+            except (AttributeError, TypeError) as error:
+                yield f"{ast.unparse(node)}: {error}"
+
+
+EXAMPLES = [pytest.param(example(thing), id=where) for where, thing in ALL if example(thing)]
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_examples_name_what_there_is(code):
+    assert not list(unknown(code))
+
+
+def test_the_test_sees_names_that_are_not_there():
+    assert (
+        len(list(unknown("sg.tl.embed(adata, methods='pca')\nsg.tl.fit(adata)"))) == 3
+    )  # an argument, a name, its call
+
+
+ARRAYS = ("baselines", "flow", "metrics", "model", "ot")
+
+
+@pytest.fixture
+def arrays():
+    """The names that examples on arrays take as given."""
+    rng = np.random.default_rng(0)
+    names = ("source", "target", "query", "treated", "predicted", "true", "control", "matched")
+    given = {name: rng.normal(size=(24, 5)) for name in names}
+    given |= {f"{side}_types": np.repeat(["B", "T"], 12) for side in ("source", "target", "query")}
+    x, y = (torch.from_numpy(given[side]).float() for side in ("source", "target"))
+    pair = Pair(given["source"], given["target"])
+    shared = Pair(given["source"], given["target"], source_shared=given["query"], target_shared=given["true"])
+    given |= {"x": x, "y": y, "pair": pair, "pair_with_shared": shared, "coupling": sg.ot.Sinkhorn()(pair)}
+    given["model"] = sg.Genot(5, 5, width=16, depth=1)
+    given["model"].units.fit([pair])
+    return given | {"sg": sg, "np": np, "torch": torch}
+
+
+@pytest.mark.parametrize("code", [case for case in EXAMPLES if case.id.split(".")[1] in ARRAYS])
+def test_examples_on_arrays_run(code, arrays, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(code, arrays)
 
 
 def _good(a, *, b=1):
@@ -105,8 +214,37 @@ def _good(a, *, b=1):
     Returns
     -------
     Their sum.
+
+    Raises
+    ------
+    ValueError
+        When they are not.
+
+    Examples
+    --------
+    >>> _good(1)
     """
+    _check(a)
     return a + b
+
+
+def _check(a):
+    raise ValueError(a)
+
+
+def _careless(a):
+    """Check.
+
+    Parameters
+    ----------
+    a
+        A number.
+
+    References
+    ----------
+    A book.
+    """
+    _check(a)
 
 
 def _bare(a):
@@ -128,6 +266,6 @@ def _typed(a):
 def _silent(): ...
 
 
-@pytest.mark.parametrize(("function", "n"), [(_good, 0), (_bare, 2), (_typed, 1), (_silent, 1)])
+@pytest.mark.parametrize(("function", "n"), [(_good, 0), (_bare, 3), (_typed, 2), (_silent, 1), (_careless, 1)])
 def test_the_test_sees_what_is_missing(function, n):
     assert len(list(complaints(function))) == n

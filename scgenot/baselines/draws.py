@@ -22,6 +22,11 @@ def identity(query: np.ndarray) -> np.ndarray:
     ------
     ValueError
         When the array is empty or not finite.
+
+    Examples
+    --------
+    >>> predicted = sg.baselines.identity(query)
+    >>> sg.metrics.energy_distance(predicted, treated)
     """
     return one_space({"query": query})[0]
 
@@ -51,6 +56,10 @@ def random_targets(target: np.ndarray, n: int, *, rng: Rng = 0) -> np.ndarray:
     ------
     ValueError
         When the array is empty or not finite, or `n` is below 1.
+
+    Examples
+    --------
+    >>> predicted = sg.baselines.random_targets(target, len(query))
     """
     (target,) = one_space({"target": target})
     check_count(n, "n")
@@ -83,6 +92,10 @@ def mixture(source: np.ndarray, target: np.ndarray, s: float, n: int, *, rng: Rn
     ------
     ValueError
         When an array is empty or not finite, the features differ in number, `s` is outside [0, 1] or `n` is below 1.
+
+    Examples
+    --------
+    >>> predicted = sg.baselines.mixture(source, target, 0.5, 500)
     """
     source, target = one_space({"source": source, "target": target})
     check_fraction(s, "s")
@@ -116,6 +129,11 @@ def random_pairs(n_source: int, n_target: int, n: int, *, rng: Rng = 0) -> tuple
     ------
     ValueError
         When a number is below 1.
+
+    Examples
+    --------
+    >>> pairs = sg.baselines.random_pairs(len(source), len(target), 500)
+    >>> predicted = sg.baselines.straight(source, target, 0.5, pairs=pairs)
     """
     for name, value in (("n_source", n_source), ("n_target", n_target), ("n", n)):
         check_count(value, name)
@@ -144,6 +162,11 @@ def halves(cells: np.ndarray, *, rng: Rng = 0) -> tuple[np.ndarray, np.ndarray]:
     ------
     ValueError
         When the array is not finite or has fewer than 2 cells.
+
+    Examples
+    --------
+    >>> first, second = sg.baselines.halves(treated)
+    >>> ceiling = sg.metrics.energy_distance(first, second)
     """
     (cells,) = one_space({"cells": cells})
     if len(cells) < 2:

@@ -43,6 +43,12 @@ def mean_shift(
     ValueError
         When an array is empty or not finite, the features differ in number, or `groups` are not three lists with one
         label a cell.
+
+    Examples
+    --------
+    >>> predicted = sg.baselines.mean_shift(source, target, query)
+    >>> labels = source_types, target_types, query_types
+    >>> predicted = sg.baselines.mean_shift(source, target, query, groups=labels)
     """
     source, target, query = one_space({"source": source, "target": target, "query": query})
     check_count(min_cells, "min_cells")
@@ -85,6 +91,11 @@ def interpolated_shift(
     ------
     ValueError
         When an array is empty or not finite, the features differ in number, or `fraction` is outside [0, 1].
+
+    Examples
+    --------
+    >>> fraction = np.log(3 / 1) / np.log(10 / 1)  # dose 3 between 1 and 10, on a logarithmic scale
+    >>> predicted = sg.baselines.interpolated_shift(source, target, treated, fraction, query)
     """
     source, low, high, query = one_space({"source": source, "low": low, "high": high, "query": query})
     check_fraction(fraction, "fraction")
@@ -120,6 +131,10 @@ def gaussian_map(source: np.ndarray, target: np.ndarray, query: np.ndarray) -> n
     ----------
     Peyré, Cuturi (2019), *Computational optimal transport*, arXiv 1803.00567, remark 2.31; Ledoit, Wolf (2004), *A
     well-conditioned estimator for large-dimensional covariance matrices*.
+
+    Examples
+    --------
+    >>> predicted = sg.baselines.gaussian_map(source, target, query)
     """
     source, target, query = one_space({"source": source, "target": target, "query": query})
     for name, cells in (("source", source), ("target", target)):

@@ -46,6 +46,11 @@ def plan_nearest(
     ------
     ValueError
         When an array is unfit, the features differ in number, or there are fewer source cells than `n_neighbors`.
+
+    Examples
+    --------
+    >>> predicted = sg.baselines.plan_nearest(source, target, query)
+    >>> moved = sg.baselines.plan_nearest(source, target, query, displacement=True)
     """
     source, target, query = one_space({"source": source, "target": target, "query": query})
     if not 1 <= n_neighbors <= len(source):
@@ -85,6 +90,11 @@ def plan_pairs(
     ------
     ValueError
         When an array is unfit, the features differ in number, or `n` is below 1.
+
+    Examples
+    --------
+    >>> pairs = sg.baselines.plan_pairs(source, target, 500)
+    >>> predicted = sg.baselines.straight(source, target, 0.5, pairs=pairs)
     """
     source, target = one_space({"source": source, "target": target})
     check_count(n, "n")
@@ -123,6 +133,11 @@ def straight(
     References
     ----------
     McCann (1997), *A convexity principle for interacting gases*.
+
+    Examples
+    --------
+    >>> pairs = sg.baselines.plan_pairs(source, target, 500)
+    >>> halfway = sg.baselines.straight(source, target, 0.5, pairs=pairs)
     """
     source, target = one_space({"source": source, "target": target})
     check_fraction(s, "s")

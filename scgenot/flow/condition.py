@@ -22,6 +22,11 @@ class SetEncoder(nn.Module):
         Columns after the slots, passed on as they are.
     width
         Size of an encoded perturbation.
+
+    Examples
+    --------
+    >>> encoder = sg.flow.SetEncoder(n_slots=2, token_dim=10)
+    >>> model = sg.Genot(8, 8, encoder.in_dim, encoder=encoder)
     """
 
     def __init__(self, n_slots: int, token_dim: int, n_further: int = 0, *, width: int = 32):

@@ -9,7 +9,12 @@ from torch import Tensor, nn
 
 
 class Field(Protocol):
-    """What a velocity field must be: an `nn.Module` with this `forward`; :class:`VelocityField` is one."""
+    """What a velocity field must be: an `nn.Module` with this `forward`.
+
+    See Also
+    --------
+    :class:`~scgenot.flow.VelocityField` : the one that is used by default.
+    """
 
     def __call__(self, t: Tensor, z: Tensor, source: Tensor, condition: Tensor | None = None) -> Tensor:
         """Velocities `(batch, q)` at times `(batch,)`, points `(batch, q)`, given sources `(batch, p)`."""
@@ -87,6 +92,11 @@ class VelocityField(nn.Module):
     encoder
         Module that turns conditions into what the networks see, of size `encoder.out_dim`; None for the conditions
         as they are.
+
+    Examples
+    --------
+    >>> field = sg.flow.VelocityField(8, 12, width=64)
+    >>> field(torch.rand(5), torch.randn(5, 12), torch.randn(5, 8)).shape  # (5, 12)
     """
 
     def __init__(
@@ -192,6 +202,11 @@ def bind(field: Field, source: Tensor, condition: Tensor | None, n_samples: int)
     Returns
     -------
     Function of a scalar time and points `(n, n_samples, q)`, giving velocities of that shape.
+
+    Examples
+    --------
+    >>> velocity = sg.flow.bind(sg.flow.VelocityField(8, 12), torch.randn(5, 8), None, 4)
+    >>> draws = sg.flow.integrate(velocity, torch.randn(5, 4, 12))
     """
     if isinstance(field, VelocityField):
         encoded = Encoded(*(part.unsqueeze(1) for part in field.encode(source, condition)))

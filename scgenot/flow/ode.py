@@ -90,6 +90,10 @@ def integrate(
         When the method is unknown or `n_steps` is below 1.
     RuntimeError
         When `"dopri5"` needs too many steps.
+
+    Examples
+    --------
+    >>> decayed = sg.flow.integrate(lambda t, z: -z, torch.ones(3, 2))  # about exp(-1)
     """
     if n_steps < 1:
         raise ValueError(f"`n_steps` is {n_steps}: at least one step is needed.")
@@ -151,6 +155,10 @@ def divergence(velocity: Velocity, t: Tensor, z: Tensor, probe: Tensor | None = 
     Returns
     -------
     Velocities `(..., q)` and divergences `(...)`, both without gradient.
+
+    Examples
+    --------
+    >>> value, trace = sg.flow.divergence(lambda t, z: -z, torch.tensor(0.0), torch.ones(3, 2))  # trace is -2
     """
     with torch.enable_grad():
         z = z.detach().requires_grad_()
@@ -192,6 +200,15 @@ def log_density(
     Returns
     -------
     Log-densities, shape `(...)`.
+
+    Raises
+    ------
+    ValueError
+        When the method is unknown or `n_steps` is below 1.
+
+    Examples
+    --------
+    >>> sg.flow.log_density(lambda t, z: 0 * z, torch.zeros(1, 2))  # of the noise itself: -log(2 pi)
     """
     q = y.shape[-1]
 

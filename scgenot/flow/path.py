@@ -20,6 +20,10 @@ def straight_path(t: Tensor, noise: Tensor, target: Tensor) -> tuple[Tensor, Ten
     Returns
     -------
     `z_t` and `y - z`, both `(batch, q)`.
+
+    Examples
+    --------
+    >>> z, velocity = sg.flow.straight_path(torch.rand(5), torch.randn(5, 2), torch.randn(5, 2))
     """
     return noise + t[:, None] * (target - noise), target - noise
 
@@ -39,6 +43,10 @@ def stratified_times(n: int, *, generator: torch.Generator) -> Tensor:
     Returns
     -------
     Times, shape `(n,)`, ascending.
+
+    Examples
+    --------
+    >>> t = sg.flow.stratified_times(256, generator=torch.Generator().manual_seed(0))
     """
     shift = torch.rand((), generator=generator, device=generator.device)
     return (torch.arange(n, device=generator.device) + shift) / n

@@ -37,6 +37,10 @@ def energy_distance(predicted: np.ndarray, true: np.ndarray, *, unbiased: bool =
     References
     ----------
     Székely, Rizzo (2013), *Energy statistics*, eq. 5.
+
+    Examples
+    --------
+    >>> sg.metrics.energy_distance(predicted, true)
     """
     predicted, true = same_space(predicted, true)
     return _two_sample(predicted, true, lambda x, y: -cdist(x, y), 0.0, unbiased=unbiased)
@@ -75,6 +79,10 @@ def mmd(
     References
     ----------
     Gretton et al. (2012), *A kernel two-sample test*, eqs. 3 and 5.
+
+    Examples
+    --------
+    >>> sg.metrics.mmd(predicted, true)
     """
     predicted, true = same_space(predicted, true)
     if bandwidths is None:
@@ -123,6 +131,10 @@ def wasserstein(predicted: np.ndarray, true: np.ndarray, *, n_cells: int = 1000,
     References
     ----------
     Peyré, Cuturi (2019), *Computational optimal transport*, arXiv 1803.00567, eq. 2.3 and prop. 2.1.
+
+    Examples
+    --------
+    >>> sg.metrics.wasserstein(predicted, true)
     """
     predicted, true = same_space(predicted, true)
     if n_cells < 1:
@@ -166,6 +178,10 @@ def sinkhorn_divergence(predicted: np.ndarray, true: np.ndarray, *, epsilon: flo
     ----------
     Feydy et al. (2019), *Interpolating between optimal transport and MMD using Sinkhorn divergences*, arXiv 1810.08278,
     eq. 3.
+
+    Examples
+    --------
+    >>> sg.metrics.sinkhorn_divergence(predicted, true)
     """
     import torch
 

@@ -42,6 +42,10 @@ def grouped(
     ------
     ValueError
         When an array is unfit, a length does not match, a label is missing, or no group has enough cells on both sides.
+
+    Examples
+    --------
+    >>> sg.metrics.grouped(sg.metrics.energy_distance, query, target, query_types, target_types)
     """
     predicted, true = same_space(predicted, true)
     members = [

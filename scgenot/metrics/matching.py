@@ -34,6 +34,10 @@ def foscttm(predicted: np.ndarray, true: np.ndarray) -> float:
     References
     ----------
     Liu, Huang, Singh, Vert, Noble (2019), *Jointly embedding multiple single-cell omics measurements*.
+
+    Examples
+    --------
+    >>> sg.metrics.foscttm(matched, true)  # row i of both is the same cell
     """
     return float(match_fractions(predicted, true).mean())
 
@@ -85,6 +89,10 @@ def label_transfer(
     ValueError
         When an array is unfit, a length does not match, a label is missing, or there are fewer than `n_neighbors`
         reference cells.
+
+    Examples
+    --------
+    >>> sg.metrics.label_transfer(query, target, query_types, target_types)
     """
     predicted, reference = same_space(predicted, reference, "reference")
     labels = one_label_a_cell(labels, predicted, "labels")

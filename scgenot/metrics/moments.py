@@ -29,6 +29,10 @@ def r2_means(predicted: np.ndarray, true: np.ndarray) -> float:
     References
     ----------
     Lotfollahi et al. (2023), *Predicting cellular responses to complex perturbations in high-throughput screens*.
+
+    Examples
+    --------
+    >>> sg.metrics.r2_means(predicted, true)
     """
     predicted, true = same_space(predicted, true)
     return _determination(predicted.mean(0), true.mean(0), "mean")
@@ -57,6 +61,10 @@ def r2_variances(predicted: np.ndarray, true: np.ndarray) -> float:
     References
     ----------
     Lotfollahi et al. (2023), *Predicting cellular responses to complex perturbations in high-throughput screens*.
+
+    Examples
+    --------
+    >>> sg.metrics.r2_variances(predicted, true)
     """
     predicted, true = same_space(predicted, true)
     return _determination(predicted.var(0, ddof=1), true.var(0, ddof=1), "variance")
@@ -89,6 +97,10 @@ def change_correlation(predicted: np.ndarray, true: np.ndarray, control: np.ndar
     References
     ----------
     Roohani, Huang, Leskovec (2024), *Predicting transcriptional outcomes of novel multigene perturbations with GEARS*.
+
+    Examples
+    --------
+    >>> sg.metrics.change_correlation(predicted, true, control)
     """
     predicted, true = same_space(predicted, true)
     _, control = same_space(predicted, control, "control")

@@ -83,6 +83,10 @@ def held_out(pairs: Sequence[Pair], fraction: float, seed: int) -> list[HeldOut]
     Returns
     -------
     Masks of each pair.
+
+    See Also
+    --------
+    :func:`~scgenot.model.train` : validates on these.
     """
     validated = set(np.linspace(0, len(pairs) - 1, min(len(pairs), MAX_VALIDATED_PAIRS)).astype(int).tolist())
     masks = []

@@ -46,6 +46,10 @@ class Genot(nn.Module):
     condition_dropout
         Share of training cells whose condition is hidden, so that :meth:`sample` can be guided. When above 0 the
         encoder or field gets one more column, 1 where hidden.
+
+    Examples
+    --------
+    >>> model = sg.Genot(pair.source.shape[1], pair.target.shape[1])  # to be trained by sg.model.train
     """
 
     def __init__(
@@ -139,10 +143,8 @@ class Genot(nn.Module):
             (classifier-free guidance, Ho and Salimans 2022, arXiv 2207.12598). Needs `condition_dropout`.
         rng
             Seed; the same seed gives the same bits, whatever the device draws it.
-        method, n_steps
-            Integrator, see :func:`scgenot.flow.integrate`.
-        batch_size
-            Points integrated at a time.
+        method, n_steps, batch_size
+            Integrator, see :func:`scgenot.flow.integrate`, and points integrated at a time.
 
         Returns
         -------
@@ -173,10 +175,8 @@ class Genot(nn.Module):
         exact
             Whether to take the exact divergence, q backward passes an evaluation; False for an unbiased estimate by
             one random direction per cell.
-        rng
-            Seed of the random directions.
-        method, n_steps, batch_size
-            As in :meth:`sample`.
+        rng, method, n_steps, batch_size
+            As in :meth:`sample`; the seed is that of the random directions.
 
         Returns
         -------

@@ -26,6 +26,10 @@ class GrowthNetwork(nn.Module):
         Sizes of a cell and of a condition.
     width
         Features per layer.
+
+    See Also
+    --------
+    :func:`~scgenot.model.fit_growth` : gives a model two of them.
     """
 
     def __init__(self, cell_dim: int, condition_dim: int = 0, *, width: int = 64):
@@ -112,6 +116,12 @@ def fit_growth(
         Steps of optimisation, each network.
     rng
         Seed.
+
+    Examples
+    --------
+    >>> coupling = sg.ot.Sinkhorn(tau=(0.9, 1))(pair)
+    >>> xi = coupling.marginals()[1] / coupling.b
+    >>> sg.model.fit_growth(model, [pair], [coupling.growth()], [xi], steps=10)
     """
     model.add_growth()
     generator = torch_rng(rng, model.device)

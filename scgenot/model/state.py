@@ -31,6 +31,12 @@ class TrainState:
         Weights of the model, their moving average, and the average that validated best (empty before any).
     moments
         State of the optimiser.
+
+    Examples
+    --------
+    >>> state = sg.model.train(model, [pair], [coupling], sg.model.TrainSettings(steps=20), progress=False)
+    >>> state.save("run.safetensors")
+    >>> sg.model.TrainState.load("run.safetensors").step
     """
 
     seed: int

@@ -53,6 +53,16 @@ class TrainSettings:
         Standard deviation of noise that the network sees source cells with while training, over the root mean variance
         of their columns. It keeps what is learned from following directions in which source cells hardly vary, which
         cells from elsewhere may lie far out in.
+
+    Raises
+    ------
+    ValueError
+        When a number is out of range, or `precision` is neither.
+
+    Examples
+    --------
+    >>> settings = sg.model.TrainSettings(steps=20, batch_size=64)
+    >>> sg.model.train(model, [pair], [coupling], settings, progress=False)
     """
 
     steps: int = 3000
@@ -129,6 +139,12 @@ def train(
         When there are not as many couplings as pairs, or the conditions do not fit the model.
     FloatingPointError
         When the loss is no longer finite.
+
+    Examples
+    --------
+    >>> model = sg.Genot(pair.source.shape[1], pair.target.shape[1])
+    >>> state = sg.model.train(model, [pair], [coupling], sg.model.TrainSettings(steps=20), progress=False)
+    >>> model.sample(pair.source, n_samples=8).shape  # (n, 8, q)
     """
     settings = settings or TrainSettings()
     check_pairs(model, pairs, couplings)

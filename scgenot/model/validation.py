@@ -25,6 +25,10 @@ class Validation:
     ----------
     draws
         Draws of the run; its `held_out` cells are validated on.
+
+    See Also
+    --------
+    :func:`~scgenot.model.train` : makes it and asks it.
     """
 
     def __init__(self, draws: Draws):

@@ -22,6 +22,10 @@ class Confidence:
         Objective of the next distinct optimum over the best one, minus 1; infinite when there is only one.
     agreement
         Correlation between the answers that two subsets of the cells prefer.
+
+    See Also
+    --------
+    :class:`~scgenot.ot.GromovWasserstein` : the search that it is of.
     """
 
     n_starts: int

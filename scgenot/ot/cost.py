@@ -27,6 +27,10 @@ def squared_euclidean(x: Tensor, y: Tensor) -> Tensor:
     Returns
     -------
     Costs, shape `(n, m)`.
+
+    Examples
+    --------
+    >>> sg.ot.squared_euclidean(x, y)  # the default of sg.ot.Sinkhorn
     """
     # distances do not see a shift; float32 does, where the cells lie far from the origin
     centre = y.mean(0)
@@ -46,6 +50,10 @@ def euclidean(x: Tensor, y: Tensor) -> Tensor:
     Returns
     -------
     Costs, shape `(n, m)`.
+
+    Examples
+    --------
+    >>> solver = sg.ot.Sinkhorn(cost=sg.ot.euclidean)
     """
     return squared_euclidean(x, y).sqrt_()
 
@@ -61,6 +69,10 @@ def cosine(x: Tensor, y: Tensor) -> Tensor:
     Returns
     -------
     Costs, shape `(n, m)`.
+
+    Examples
+    --------
+    >>> solver = sg.ot.Sinkhorn(cost=sg.ot.cosine)
     """
     unit = torch.nn.functional.normalize
     return 1 - unit(x, dim=1) @ unit(y, dim=1).T
@@ -77,6 +89,10 @@ def coulomb(x: Tensor, y: Tensor) -> Tensor:
     Returns
     -------
     Costs, shape `(n, m)`; coincident cells cost at most the inverse of 1e-6 times the mean squared distance.
+
+    Examples
+    --------
+    >>> solver = sg.ot.Sinkhorn(cost=sg.ot.coulomb)
     """
     distance = squared_euclidean(x, y)
     return 1 / distance.clamp_(min=1e-6 * float(distance.mean()) + torch.finfo(x.dtype).tiny)
@@ -102,6 +118,10 @@ def mean_cost(cost: Cost, x: Tensor, y: Tensor, *, n_cells: int = 2000) -> float
     ------
     ValueError
         When the mean is not a positive finite number, as for constant cells.
+
+    Examples
+    --------
+    >>> sg.ot.mean_cost(sg.ot.euclidean, x, y)
     """
     mean = float(cost(x[spaced(len(x), n_cells)], y[spaced(len(y), n_cells)]).double().mean())
     if not mean > 0 or mean == float("inf"):

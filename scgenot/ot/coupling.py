@@ -21,10 +21,8 @@ class Diagnostics:
     ----------
     method
         Solver, in words; says so when the plan is of minibatches or was extended from a subset.
-    epsilon
-        Entropic regularisation relative to the unit `cost_scale`.
-    epsilon_absolute
-        The same in the units of the cost.
+    epsilon, epsilon_absolute
+        Entropic regularisation, relative to the mean cost and in the units of the cost.
     marginal_error
         L1 distance of the plan's marginals from the ones its potentials imply (the weights, when balanced).
     iterations
@@ -40,6 +38,10 @@ class Diagnostics:
     objective
         What the solver minimises: the transport cost (linear) or distortion (quadratic) plus epsilon times KL, and
         the penalties of the marginals when unbalanced.
+
+    See Also
+    --------
+    :class:`~scgenot.ot.Coupling` : has them as `diagnostics`.
     """
 
     method: str
@@ -73,16 +75,16 @@ class Coupling:
         Source and target cells, shapes `(n, p)` and `(m, q)`.
     a, b
         Their weights, shapes `(n,)` and `(m,)`, each summing to 1.
-    f, g
-        Potentials, shapes `(n,)` and `(m,)`, in the units of the cost.
-    epsilon
-        Entropic regularisation in the units of the cost.
+    f, g, epsilon
+        Potentials, shapes `(n,)` and `(m,)`, and entropic regularisation, in the units of the cost.
     tau
         Relaxation of the source and of the target side; 1 when balanced.
-    diagnostics
-        How it was solved.
-    confidence
-        How far the orientation of a quadratic coupling can be trusted; None where no search was made.
+    diagnostics, confidence
+        How it was solved; how far the orientation of a quadratic one can be trusted, None without a search.
+
+    Examples
+    --------
+    >>> coupling.rows(torch.arange(3)).sum(1)  # laws of the targets of three cells
     """
 
     cost: Cost

@@ -53,6 +53,10 @@ def sinkhorn_divergence(
     ------
     ValueError
         When `epsilon` is not positive, all cells of `y` are one point and there is no `scale`, or cells are too many.
+
+    Examples
+    --------
+    >>> sg.ot.sinkhorn_divergence(x, y, epsilon=0.1)
     """
     if not 0 < epsilon < float("inf"):
         raise ValueError(f"`epsilon={epsilon}` must be positive.")

@@ -39,6 +39,11 @@ class Geodesic:
         Most different cells of both populations together. All costs between them are held: 5,000 cells take .2 GiB in
         double precision, five times that while they are made, and half a minute to make (on one core).
 
+    Raises
+    ------
+    ValueError
+        When `kind` is neither, or a number out of range.
+
     References
     ----------
     Huguet et al. (2023), *Geodesic Sinkhorn for fast and accurate optimal transport on manifolds*, arXiv 2211.00805;
@@ -47,8 +52,8 @@ class Geodesic:
 
     Examples
     --------
-    >>> solver = Sinkhorn(cost=Geodesic())  # doctest: +SKIP
-    >>> solver = GromovWasserstein(intra_cost=Geodesic(kind="shortest_path"), geometry="centred")  # doctest: +SKIP
+    >>> solver = sg.ot.Sinkhorn(cost=sg.ot.Geodesic())
+    >>> solver = sg.ot.GromovWasserstein(intra_cost=sg.ot.Geodesic(kind="shortest_path"), geometry="centred")
     """
 
     n_neighbors: int = 15

@@ -61,6 +61,16 @@ class GromovWasserstein:
         Seed of the starts and subsets.
     progress
         Whether to show a progress bar of the search.
+
+    Raises
+    ------
+    ValueError
+        When `epsilon` is not positive or "auto", `tau` not two numbers in (0, 1], or `n_starts` under 1.
+
+    Examples
+    --------
+    >>> coupling = sg.ot.GromovWasserstein(epsilon=0.05, n_starts=4)(pair)
+    >>> coupling.confidence.ambiguous
     """
 
     epsilon: float | str = 0.01
@@ -140,6 +150,15 @@ class FusedGromovWasserstein(GromovWasserstein):
         As in :class:`GromovWasserstein`.
     max_cells, max_dense_cells, memory_limit, dtype, device, rng, progress
         As in :class:`GromovWasserstein`.
+
+    Raises
+    ------
+    ValueError
+        When `alpha` is not between 0 and 1, or as for :class:`GromovWasserstein`.
+
+    Examples
+    --------
+    >>> coupling = sg.ot.FusedGromovWasserstein(alpha=0.5)(pair_with_shared)
     """
 
     alpha: float = 0.3

@@ -38,6 +38,16 @@ class Minibatch:
         Cells a side of a batch; a population that has no more is in every batch as a whole.
     rng
         Seed of the first batch, whose diagnostics stand for all.
+
+    Raises
+    ------
+    ValueError
+        When `batch_size` is under 2.
+
+    Examples
+    --------
+    >>> coupling = sg.ot.Minibatch(sg.ot.Sinkhorn(epsilon=0.05), batch_size=64)(pair)
+    >>> sources, targets = coupling.sample_pairs(512, generator=torch.Generator().manual_seed(0))
     """
 
     solver: Callable[[Pair], Coupling]
@@ -133,6 +143,10 @@ class MinibatchCoupling:
         Cells a side of a batch.
     first
         Coupling of the first batch.
+
+    See Also
+    --------
+    :class:`~scgenot.ot.Minibatch` : makes it.
     """
 
     solver: Callable[[Pair], Coupling]

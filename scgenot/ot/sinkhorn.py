@@ -54,6 +54,16 @@ class Sinkhorn:
         Where to compute; None for CUDA when there is one.
     rng
         Seed of the subset.
+
+    Raises
+    ------
+    ValueError
+        When `epsilon` is not positive or "auto", or `tau` not two numbers in (0, 1].
+
+    Examples
+    --------
+    >>> coupling = sg.ot.Sinkhorn(epsilon=0.02, tau=(0.9, 1))(pair)
+    >>> coupling.diagnostics.converged, coupling.diagnostics.effective_targets
     """
 
     epsilon: float | str = 0.05

@@ -50,6 +50,11 @@ def calibration(
         When `table` is neither.
     KeyError
         When there is no such fit, calibration, column or feature.
+
+    Examples
+    --------
+    >>> table = sg.tl.coverage(test, model=adata)
+    >>> sg.pl.calibration(table)
     """
     rows = _read(table, key, feature).sort_values("level")
     level, n = rows["level"].to_numpy(dtype=float), float(rows["n"].iloc[0])

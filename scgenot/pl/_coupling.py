@@ -62,6 +62,11 @@ def coupling(
         When there is no such fit, coupling or column.
     ValueError
         When `normalize` is none of those, `adata_target` is missing, or its names differ from the coupling's.
+
+    Examples
+    --------
+    >>> sg.tl.coupling(rna)
+    >>> sg.pl.coupling(rna, atac, groupby="cell_type")
     """
     if normalize not in UNITS:
         raise ValueError(f"`normalize={normalize!r}` must be 'source', 'target' or None.")

@@ -71,6 +71,11 @@ def dose_response(
         When there is no such fit, feature, layer or column.
     ValueError
         When the fit is of no screen or has no doses, or a target was not simulated.
+
+    Examples
+    --------
+    >>> simulated = sg.tl.simulate(adata, target="A", dose=[0.1, 1.0, 10.0])
+    >>> sg.pl.dose_response(adata, simulated, ["CD69", "CD44"])
     """
     params, features = screen_params(adata, key, simulated), feature_names(features)
     if "dose_key" not in params:

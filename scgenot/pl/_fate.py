@@ -62,6 +62,11 @@ def fate(
     ValueError
         When a group is not terminal, `groups` is empty, there is nothing to draw, or no cell before the last time has a
         fate.
+
+    Examples
+    --------
+    >>> sg.tl.fate(adata, "cell_type")
+    >>> sg.pl.fate(adata, groupby="cell_type")
     """
     table = _read(adata, key, groups)
     if basis is None and groupby is None:

@@ -61,6 +61,12 @@ def interpolation(
         When an AnnData lacks the representation.
     ValueError
         When there are no populations, their widths differ or are under 2, or values are not finite.
+
+    Examples
+    --------
+    >>> between = sg.tl.interpolate(adata, 3)
+    >>> earlier, later = adata[adata.obs["day"] == 2], adata[adata.obs["day"] == 4]
+    >>> sg.pl.interpolation({"day 2": earlier, "predicted": between, "day 4": later})
     """
     if not isinstance(populations, Mapping):
         raise TypeError(f"`populations` must be {{name: cells}}; found {type(populations).__name__}.")

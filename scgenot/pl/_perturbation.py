@@ -62,6 +62,11 @@ def perturbation(
         When there is no such fit, prediction, basis or column.
     ValueError
         When the fit is of no screen, no cell has a prediction, or `target` has no measured cells.
+
+    Examples
+    --------
+    >>> sg.tl.predict(adata, target="A")
+    >>> sg.pl.perturbation(adata, basis="pca", color="cell_type")
     """
     generator, params = np.random.default_rng(rng), screen_params(adata, key)
     rows = generator.permutation(predicted_rows(adata, key))

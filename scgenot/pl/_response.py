@@ -73,6 +73,11 @@ def response(
     ValueError
         When the fit is of no screen, `kind` is neither, `simulated` has other perturbations or doses, or several and
         none was named, or no group has cells on both sides.
+
+    Examples
+    --------
+    >>> simulated = sg.tl.simulate(adata, target="A")
+    >>> sg.pl.response(adata, simulated, ["ISG15", "IFI6"], groupby="cell_type")
     """
     if kind not in ("violin", "dots"):
         raise ValueError(f"`kind={kind!r}` must be 'violin' or 'dots'.")

@@ -53,6 +53,11 @@ def response_heatmap(
         When a column or feature is not there.
     ValueError
         When `n_features` is under 1, or the table holds a group and feature twice.
+
+    Examples
+    --------
+    >>> table = sg.tl.response(adata, target="A", groupby="cell_type")
+    >>> sg.pl.response_heatmap(table, n_features=20)
     """
     predicted, observed = _fields(table)
     if features is None:

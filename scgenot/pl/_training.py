@@ -39,6 +39,11 @@ def training(adata: AnnData, *, key: str = "genot", ax: Axes | None = None, show
     ------
     KeyError
         When there is no such fit.
+
+    Examples
+    --------
+    >>> sg.tl.fit_trajectory(adata, "day")
+    >>> sg.pl.training(adata)
     """
     history = fit_slot(adata, key, HISTORY)
     ax = new_axes(ax, 6.5, 4)

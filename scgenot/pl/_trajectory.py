@@ -61,6 +61,11 @@ def trajectory(
         When there is no such fit, prediction, basis or column.
     ValueError
         When no cell has a prediction.
+
+    Examples
+    --------
+    >>> sg.tl.predict(adata)
+    >>> sg.pl.trajectory(adata, basis="pca", color="cell_type")
     """
     generator = np.random.default_rng(rng)
     rgba, colors, scale, named = _paint(adata, key, color)

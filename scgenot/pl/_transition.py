@@ -61,6 +61,11 @@ def transition(
     ValueError
         When `kind` is neither, one of `adata` and `groupby` is missing, or the table has negative or missing values or
         no mass.
+
+    Examples
+    --------
+    >>> table = sg.tl.cell_transition(adata, "cell_type", "cell_type", start=2, end=4)
+    >>> sg.pl.transition(table)
     """
     if kind not in ("alluvial", "heatmap"):
         raise ValueError(f"`kind={kind!r}` must be 'alluvial' or 'heatmap'.")

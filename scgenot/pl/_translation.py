@@ -70,6 +70,11 @@ def translation(
         When there is no such fit, prediction, representation, basis or column.
     ValueError
         When prediction and target representation differ in width, or no cell was translated.
+
+    Examples
+    --------
+    >>> sg.tl.predict(rna)
+    >>> sg.pl.translation(rna, atac, color="cell_type")
     """
     generator = np.random.default_rng(rng)
     if target_color is None and color in adata_target.obs:

@@ -58,10 +58,18 @@ def coupling(
 
     Raises
     ------
+    TypeError
+        When `adata` is not an AnnData.
     KeyError
         When there is no such fit, or its coupling could not be stored.
     ValueError
         When `top_k` is under 1, or no cell of the fit is there.
+
+    Examples
+    --------
+    >>> sg.tl.fit_translation(rna, atac)
+    >>> sg.tl.coupling(rna)
+    >>> rna.obsm["genot_coupling"]  # cells x target cells
     """
     check_anndata(adata)
     if top_k < 1:

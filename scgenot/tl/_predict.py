@@ -96,6 +96,12 @@ def predict(
         When source cells stand out from those that a screen was fitted with, by their local outlier factor: over 5 %
         of them do so more than 99 % of the fitted cells. Cells of a kind that the embedding was not made with may be
         projected among others and go unnoticed.
+
+    Examples
+    --------
+    >>> sg.tl.predict(adata)
+    >>> sg.tl.predict(adata, target="A", dose=1.0)  # of a screen
+    >>> sg.tl.predict(new_cells, model=adata)
     """
     check_anndata(adata)
     if n_samples < 2:

@@ -58,6 +58,12 @@ def project(
     ValueError
         When features of the embedding are missing in `adata`, its values are unfit (see `embed`), or they are whole
         numbers, such as raw counts, where those that were embedded are not.
+
+    Examples
+    --------
+    >>> sg.tl.embed(adata)
+    >>> sg.tl.project(new_cells, adata)
+    >>> sg.tl.predict(new_cells, model=adata)
     """
     values = coordinates(adata, reference, key=key, layer=layer)
     stored = _stored(reference, key, "reference")
@@ -103,6 +109,10 @@ def decode(
         When there is no such embedding, or a feature was not embedded.
     ValueError
         When `values` has the wrong number of columns, or the embedding was made with `l2=True`: lengths are then lost.
+
+    Examples
+    --------
+    >>> genes = sg.tl.decode(adata.obsm["X_genot"], adata, features=["ISG15", "IFI6"])
     """
     stored = _stored(adata, key, "adata")
     if stored[PARAMS]["l2"]:
