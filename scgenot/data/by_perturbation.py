@@ -74,6 +74,9 @@ def by_perturbation(
         raise ValueError("obs names of `adata` are not unique: call `adata.obs_names_make_unique()`.")
     cells = representation(adata, use_rep, layer=layer)
     told = [key for key in network_covariates if key not in covariates]
+    missing = [key for key in told if key not in adata.obs]
+    if missing:
+        raise KeyError(f"`network_covariates` names {missing}, not in obs; found {list(adata.obs)}.")
     strata = read_strata(adata, [*covariates, *told])
     groups = group_rows(names, doses, is_control)
     kept = np.concatenate(list(groups.values()))
@@ -85,7 +88,7 @@ def by_perturbation(
     linked, sources = [], {}
     for (name, dose), target in groups.items():
         label = (name or "control") if doses is None else f"{name or 'control'} {dose:g}"
-        for stratum, source, treated in split(strata, np.flatnonzero(is_control), target, name=label):
+        for stratum, source, treated in split(strata, controls_of(strata, is_control, target), target, name=label):
             told_values = shared_values(adata.obs[list(network_covariates)].iloc[np.concatenate([source, treated])])
             pair = Pair(
                 # one array for all pairs of the same control cells: in training they are kept once
@@ -206,6 +209,12 @@ def group_rows(
     if not groups:
         raise ValueError("No perturbation has 2 cells or more: there is no response to learn.")
     return groups
+
+
+def controls_of(strata: np.ndarray, is_control: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the control cells of strata in which cells were treated; of all strata where those have no control."""
+    found = np.flatnonzero(is_control & np.isin(strata, strata[target]))
+    return found if len(found) else np.flatnonzero(is_control)
 
 
 def shared_values(table: pd.DataFrame) -> dict[str, object]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from scgenot._rng import Rng, numpy_rng
 from scgenot.model import Genot
@@ -31,7 +32,14 @@ class Block(NamedTuple):
 
 
 def draw_blocks(
-    genot: Genot, cells: np.ndarray, condition: np.ndarray | None, *, n_samples: int, guidance: float, seed: int
+    genot: Genot,
+    cells: np.ndarray,
+    condition: np.ndarray | None,
+    *,
+    n_samples: int,
+    guidance: float,
+    seed: int,
+    progress: bool = False,
 ) -> Iterator[Block]:
     """Draw target cells block by block, so that memory does not grow with the number of cells.
 
@@ -49,15 +57,20 @@ def draw_blocks(
         Strength of the condition.
     seed
         Seed; the same one gives a cell the same noise whatever the condition.
+    progress
+        Whether to show a progress bar when there are several blocks.
 
     Yields
     ------
     Blocks in the order of the cells.
     """
     rng: Rng = seed  # the first block has the noise that `genot.sample` gives this seed
-    for start in range(0, len(cells), BLOCK):
-        rows = slice(start, min(start + BLOCK, len(cells)))
-        told = None if condition is None else condition[rows]
-        draws = genot.sample(cells[rows], told, n_samples=n_samples, guidance=guidance, rng=rng).numpy()
-        yield Block(rows, cells[rows], draws)
-        rng = numpy_rng([seed, start + BLOCK])
+    hidden = not progress or len(cells) <= BLOCK
+    with tqdm(total=len(cells), desc="predicting", unit="cell", disable=hidden) as bar:
+        for start in range(0, len(cells), BLOCK):
+            rows = slice(start, min(start + BLOCK, len(cells)))
+            told = None if condition is None else condition[rows]
+            draws = genot.sample(cells[rows], told, n_samples=n_samples, guidance=guidance, rng=rng).numpy()
+            yield Block(rows, cells[rows], draws)
+            rng = numpy_rng([seed, start + BLOCK])
+            bar.update(len(draws))

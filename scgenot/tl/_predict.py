@@ -26,6 +26,7 @@ def predict(
     guidance: float = 1.0,
     rng: Rng = 0,
     device: str | None = None,
+    progress: bool = True,
     copy: bool = False,
 ) -> AnnData | None:
     """Predict target states of source cells: one possible cell, the mean of many, and how far they spread.
@@ -57,6 +58,8 @@ def predict(
         Seed. The same seed gives the same draws.
     device
         Where to compute; None for CUDA when there is one.
+    progress
+        Whether to show a progress bar over thousands of cells.
     copy
         Return a copy with the results in place of writing to `adata`.
 
@@ -114,9 +117,8 @@ def predict(
     total, has_displacement = total_variance(genot), shares_space(genot, params)
     sample, mean = (np.empty((len(cells), genot.target_dim), dtype=np.float32) for _ in range(2))
     uncertainty, direction, size = (np.empty(len(cells), dtype=np.float32) for _ in range(3))
-    for rows, source, draws in draw_blocks(
-        genot, cells, question.condition, n_samples=n_samples, guidance=guidance, seed=seed_of(rng)
-    ):
+    options = {"n_samples": n_samples, "guidance": guidance, "seed": seed_of(rng), "progress": progress}
+    for rows, source, draws in draw_blocks(genot, cells, question.condition, **options):
         sample[rows], mean[rows], uncertainty[rows] = draws[:, 0], draws.mean(1), spread(draws, total)
         if has_displacement:
             moved = draws - source[:, None, : draws.shape[2]]

@@ -66,7 +66,7 @@ def simulate(
     device
         Where to compute; None for CUDA when there is one.
     progress
-        Whether to show a progress bar over several targets.
+        Whether to show a progress bar over several targets, or over thousands of cells.
 
     Returns
     -------
@@ -117,11 +117,12 @@ def simulate(
     warn_if_unlike(cells[ask(adata, params, *asked[0]).rows], fitted, params, key)
     states, growth = np.empty((len(obs), genot.target_dim), dtype=np.float32), np.empty(len(obs), dtype=np.float32)
     end, seed = 0, seed_of(rng)
+    options = {"n_samples": n_samples, "guidance": guidance, "seed": seed, "progress": progress and len(asked) == 1}
     for one in tqdm(asked, desc="simulating", unit="target", disable=not progress or len(asked) < 2):
         rows, condition = (question := ask(adata, params, *one)).rows, question.condition
         start, end = end, end + n_samples * len(rows)
         by_sample = states[start:end].reshape(n_samples, len(rows), -1)
-        for block in draw_blocks(genot, cells[rows], condition, n_samples=n_samples, guidance=guidance, seed=seed):
+        for block in draw_blocks(genot, cells[rows], condition, **options):
             by_sample[:, block.rows] = block.draws.transpose(1, 0, 2)
         if genot.eta is not None:
             growth[start:end] = np.tile(genot.growth(cells[rows], condition).numpy(), n_samples)

@@ -144,6 +144,27 @@ def test_pairs_are_within_strata_and_the_network_is_told_of_some():
         assert sorted(rows) == np.flatnonzero(adata.obs["drug"] == "ctrl").tolist()
 
 
+def groups_of(**sizes) -> AnnData:
+    """A screen of so many cells of each drug and donor, named "drug_donor"."""
+    labels = [name.split("_") for name, size in sizes.items() for _ in range(size)]
+    return screen([drug for drug, _ in labels], donor=[donor for _, donor in labels])
+
+
+def test_control_of_a_donor_that_was_not_treated_is_in_no_pair(caplog):
+    adata = groups_of(ctrl_d1=20, ctrl_d2=20, ctrl_d3=5, A_d1=20, A_d3=20, B_d2=20)
+    linked, _ = by_perturbation(adata, "drug", "ctrl", covariates=["donor"])
+    assert [(*item.labels.values(), len(item.source)) for item in linked] == [("A", "d1", 20), ("B", "d2", 20)]
+    # the cells of d3 are lost, which is said; that d2 did not get A is not
+    expected = "A: 5 source and 20 target cells of the strata ['d3'] are left out, under 10 on a side."
+    assert [record.message for record in caplog.records] == [expected]
+
+
+def test_treated_cells_of_a_donor_without_control_are_paired_with_all_control_cells():
+    adata = groups_of(ctrl_d1=20, ctrl_d2=20, A_d3=20)
+    ((item,), _) = by_perturbation(adata, "drug", "ctrl", covariates=["donor"])
+    assert (item.labels["stratum"], len(item.source), len(item.target)) == ("pooled", 40, 20)
+
+
 def test_of_a_pooled_stratum_no_donor_is_told():
     adata = large()
     few = ((adata.obs["donor"] == "d2") & (adata.obs["drug"] == "A")).to_numpy().nonzero()[0][5:]
@@ -240,7 +261,7 @@ def spoiled(**changes) -> AnnData:
         (spoiled(), {"perturbation_key": "mg"}, KeyError, "`perturbation_key='mg'` is not in obs"),
         (spoiled(), {"covariates": "drug"}, TypeError, r"`covariates='drug'` is text: .* \['drug'\]"),
         (spoiled(), {"network_covariates": "dose"}, TypeError, r"`network_covariates='dose'` is text"),
-        (spoiled(), {"network_covariates": ["sex"]}, KeyError, "`covariates` names 'sex', which is not in obs"),
+        (spoiled(), {"network_covariates": ["sex"]}, KeyError, r"`network_covariates` names \['sex'\], not in obs"),
         (spoiled(donor=["d", None] * 4), {"network_covariates": ["donor"]}, ValueError, "missing in 4 of 8 cells"),
         (spoiled(donor=["d", "e"] * 4), {"covariates": ["donor"]}, ValueError, "A: no stratum of `covariates` has 10"),
         (spoiled(), {"use_rep": "X_umap"}, KeyError, "use_rep='X_umap'"),
