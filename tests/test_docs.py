@@ -1,11 +1,14 @@
-"""The code of the README and of the guide runs as it stands there."""
+"""The code of the README and of the guides runs as it stands there; the README says what is true."""
 
 import re
-import warnings
+import tomllib
 from pathlib import Path
+from urllib.parse import unquote
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
 
@@ -69,6 +72,7 @@ def run(short, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_the_guide_to_translation_runs(run):
     assert run("docs/translation.md")["new"].obsm["X_genot"].shape == (100, 12)
 
@@ -81,22 +85,63 @@ def test_the_guide_to_trajectories_runs(run):
     assert set(names["couplings"]) == {(0.0, 1.0), (1.0, 2.0)}
 
 
-def test_the_readme_runs(short, cells, tmp_path, monkeypatch):
-    rna, atac = cells
+@pytest.fixture
+def own_files(tmp_path, monkeypatch):
+    """An empty folder with files as a newcomer has them: genes, peaks, `obs`, and no representation."""
     rng = np.random.default_rng(0)
-    counts = AnnData(rng.poisson(np.exp(rna.obsm["X_pca"] @ rng.normal(size=(8, 60)) / 4)).astype(np.float32), rna.obs)
-    peaks = AnnData(rng.binomial(2, 0.3, size=(80, 90)).astype(np.float32), atac.obs)
-    counts.X = np.log1p(counts.X)
-    counts.write_h5ad(tmp_path / "rna.h5ad")
-    peaks.write_h5ad(tmp_path / "atac.h5ad")
+    obs = pd.DataFrame({"cell_type": pd.Categorical(["B", "T"] * 40)}, index=[f"cell-{i}" for i in range(80)])
+    genes = np.log1p(rng.poisson(rng.gamma(1, 2, size=(80, 60)))).astype(np.float32)
+    course = obs.assign(day=np.repeat([2, 4], 40))
+    screen = obs.assign(drug=np.repeat(["DMSO", "dexamethasone"], 40))
+    for name, values, of_cells in (("course", genes, course), ("screen", genes, screen), ("rna", genes, obs)):
+        AnnData(values, of_cells).write_h5ad(tmp_path / f"{name}.h5ad")
+    AnnData(rng.binomial(2, 0.3, size=(80, 90)).astype(np.float32), obs).write_h5ad(tmp_path / "atac.h5ad")
     monkeypatch.chdir(tmp_path)
     mpl.use("Agg")
+
+
+@pytest.mark.parametrize("task", range(3))
+@pytest.mark.filterwarnings("ignore")  # so few random cells deserve warnings
+def test_a_newcomer_gets_a_figure_of_an_own_file(short, own_files, task):
     blocks = code_of("README.md")
-    assert len(blocks) == 1
-    assert len(blocks[0].splitlines()) <= 12
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        exec(blocks[0], {})
+    assert len(blocks) == 3
+    lines = [line for line in blocks[task].splitlines() if line]
+    assert len(lines) <= 10
+    plt.close("all")
+    exec(blocks[task], {})
+    assert lines[-1].startswith("sg.pl.")
+    assert plt.gcf().axes
+    plt.close("all")
+
+
+def test_figures_of_the_readme_are_those_of_the_benchmarks():
+    readme, benchmarks = ((ROOT / page).read_text() for page in ("README.md", "docs/benchmarks.md"))
+    rows = [row.split("|") for row in readme.split("## Figures")[1].split("## ")[0].splitlines() if row.startswith("|")]
+    figures = [figure for row in rows[2:] for figure in re.findall(r"(?<![\d.])\d*\.\d+", " ".join(row[2:4]))]
+    assert len(figures) > 15
+    assert not [figure for figure in figures if not re.search(rf"(?<![\d.]){re.escape(figure)}(?!\d)", benchmarks)]
+    scripts = re.findall(r"tests/benchmarks/\w+\.py", readme)
+    assert scripts
+    assert all((ROOT / script).is_file() for script in scripts)
+
+
+def test_badges_are_true():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    badges = [
+        unquote(badge) for badge in re.findall(r"img\.shields\.io/badge/(\S+)\)", (ROOT / "README.md").read_text())
+    ]
+    assert badges == [
+        f"licence-{(ROOT / 'LICENSE').read_text().splitlines()[0].removesuffix(' License').replace('-', '--')}-blue",
+        f"python-{project['requires-python']}-blue",
+        f"status-{project['classifiers'][0].split(' - ')[1].lower()}-orange",
+    ]
+
+
+@pytest.mark.slow
+def test_questions_are_answered_with_code_that_runs(run):
+    names = run("docs/faq.md")
+    assert names["table"].attrs["verdict"]
+    assert isinstance(names["model"], sg.Genot)
 
 
 @pytest.mark.slow

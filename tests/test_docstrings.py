@@ -5,6 +5,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 
 import numpy as np
@@ -70,6 +71,11 @@ def _is_none(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
+@cache
+def tree_of(function) -> ast.Module:
+    return ast.parse(textwrap.dedent(inspect.getsource(function)))
+
+
 def raised(function, seen: set) -> set[str]:
     """Errors that a function raises, itself or in the functions of scgenot that it calls by name."""
     function = inspect.unwrap(function)
@@ -77,7 +83,7 @@ def raised(function, seen: set) -> set[str]:
         return set()
     seen.add(function)
     found, known = set(), function.__globals__
-    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
+    for node in ast.walk(tree_of(function)):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name):
             found |= {node.exc.func.id} & ERRORS
         if isinstance(node, ast.Call):

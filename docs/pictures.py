@@ -1,0 +1,136 @@
+"""Draw the pictures of the README and of these pages, from public data: `python docs/pictures.py [NAME ...]`.
+
+The data sets are those of `SCGENOT_DATA` (see :mod:`scgenot.datasets`), of which all but `kang_ifnb` can be downloaded.
+All pictures together take about five minutes on one idle core.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import scanpy as sc
+from anndata import AnnData
+from PIL import Image
+
+import scgenot as sg
+
+FOLDER = Path(__file__).parent / "_static"
+DONOR = "1244"
+
+
+def stimulated_blood() -> tuple[AnnData, AnnData]:
+    """Control and stimulated cells of all donors but one, with a representation, and those of that donor."""
+    adata = sg.datasets.kang_ifnb()
+    adata = adata[~adata.obs["donor"].isin(["unmatched", "doublet/amb"])].copy()
+    adata.obs["predicted_type"] = adata.obs["predicted_type"].cat.remove_unused_categories()
+    sc.pp.filter_genes(adata, min_cells=10)
+    sc.pp.normalize_total(adata, target_sum=1e4)
+    sc.pp.log1p(adata)
+    sc.pp.highly_variable_genes(adata, n_top_genes=1500)
+    adata = adata[:, adata.var["highly_variable"]].copy()
+    known, new = (adata[keep].copy() for keep in (adata.obs["donor"] != DONOR, adata.obs["donor"] == DONOR))
+    sg.tl.embed(known, n_components=30)
+    sg.tl.project(new, known)
+    return known, new
+
+
+@cache
+def fitted_blood() -> tuple[AnnData, AnnData]:
+    """As :func:`stimulated_blood`, the others fitted."""
+    known, new = stimulated_blood()
+    sg.tl.fit_perturbation(known, "condition", "ctrl", covariates=["donor", "predicted_type"], progress=False)
+    return known, new
+
+
+@cache
+def fitted_progenitors() -> AnnData:
+    """Blood progenitors of days 4 and 6, the common states, fitted."""
+    adata = sg.datasets.larry_clones(progress=False)
+    sc.pp.log1p(adata)
+    sg.tl.embed(adata, n_components=30)
+    common = ["undiff", "Monocyte", "Neutrophil", "Baso", "Mast", "Meg"]
+    adata = adata[(adata.obs["day"] >= 4) & adata.obs["state_info"].isin(common)].copy()
+    sg.tl.fit_trajectory(adata, "day", progress=False)
+    return adata
+
+
+@cache
+def fitted_cell_lines() -> tuple[AnnData, AnnData]:
+    """Four cell lines by chromatin and by RNA, translated without pairs."""
+    rna, atac = sg.datasets.snareseq_celllines(progress=False)
+    sg.tl.fit_translation(atac, rna, use_rep="X", progress=False)
+    sg.tl.predict(atac)
+    sg.tl.coupling(atac)
+    return atac, rna
+
+
+def readme() -> None:
+    """One picture for each task."""
+    _, (left, middle, right) = plt.subplots(1, 3, figsize=(18, 4.2), gridspec_kw={"wspace": 0.75})
+    atac, rna = fitted_cell_lines()
+    sg.pl.translation(atac, rna, color="cell_type", n_lines=0, ax=left, show=False)
+    left.set(title="chromatin translated to RNA, no pairs", xlabel="RNA, PC 1", ylabel="RNA, PC 2")
+    adata = fitted_progenitors()
+    sg.tl.predict(adata)
+    sg.pl.trajectory(adata, basis="emb", color="state_info", ax=middle, show=False)
+    middle.set(title="what progenitors of day 4 may become by day 6")
+    known, new = fitted_blood()
+    sg.tl.predict(new, target="stim", model=known)
+    new.uns["genot"] = known.uns["genot"]  # the fit, which the plot asks
+    sg.pl.perturbation(new, basis="pca", color="predicted_type", ax=right, show=False)
+    right.set(title="a new donor's response to interferon")
+
+
+def translation() -> None:
+    """Which cell line is matched with which."""
+    atac, rna = fitted_cell_lines()
+    sg.pl.coupling(atac, rna, groupby="cell_type", show=False)
+
+
+def trajectory() -> None:
+    """Fates of the progenitors of day 4."""
+    adata = fitted_progenitors()
+    sg.tl.fate(adata, "state_info", terminal=["Monocyte", "Neutrophil", "Baso"])
+    sg.pl.fate(adata[adata.obs["day"] == 4], basis="emb", show=False)
+
+
+def perturbation() -> None:
+    """Genes of a donor that was not fitted: control, predicted, measured."""
+    known, new = fitted_blood()
+    treated = sg.tl.simulate(new, target="stim", model=known)
+    new.uns["genot"] = known.uns["genot"]
+    sg.pl.response(new, treated, ["ISG15", "CXCL10", "IL8", "CD14"], show=False)
+
+
+def evaluation() -> None:
+    """The same donor beside the baselines, within cell types."""
+    known, new = fitted_blood()
+    table = sg.tl.evaluate(known, new, groupby="predicted_type", min_cells=10)
+    print(table.attrs["verdict"])
+    sg.pl.evaluation(table, ["edistance", "mmd", "r2_distance"], show=False)
+
+
+DRAW = (readme, translation, trajectory, perturbation, evaluation)
+PICTURES: dict[str, Callable[[], None]] = {draw.__name__: draw for draw in DRAW}
+
+
+def save(name: str) -> None:
+    """Write the current figure, 128 colours to keep it small."""
+    buffer = BytesIO()
+    plt.savefig(buffer, dpi=110, bbox_inches="tight")
+    Image.open(buffer).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(
+        FOLDER / f"{name}.png", optimize=True
+    )
+    plt.close("all")
+
+
+if __name__ == "__main__":
+    mpl.use("Agg")
+    for name in sys.argv[1:] or PICTURES:
+        PICTURES[name]()
+        save(name)
+        print(f"wrote {name}.png")

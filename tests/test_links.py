@@ -1,0 +1,141 @@
+"""What the documentation points to is there: pages, anchors, pictures and names; every page can be reached."""
+
+import importlib
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+import scgenot as sg
+from test_docstrings import ALL
+from test_layers import LAYERS
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "CHANGELOG.md"]
+NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
+ROLES = "attr|class|func|meth|mod"
+
+
+def text_of(page: Path) -> str:
+    """The prose of a page or notebook: no code."""
+    if page.suffix == ".ipynb":
+        cells = json.loads(page.read_text())["cells"]
+        return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    # directives stay; what runs, and what is quoted in a line, does not
+    text = re.sub(r"^```(?!\{).*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"(?<!\})`[^`\n]+`", "", text)
+
+
+def anchors(page: Path) -> set[str]:
+    """Targets of a page: `(name)=`, labels of formulas, and headings of three levels as GitHub and MyST name them."""
+    text = text_of(page) if page.suffix == ".ipynb" else page.read_text()
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    named = re.findall(r"^\((\S+)\)=$", text, flags=re.MULTILINE)
+    formulas = re.findall(r"^\$\$ \((\S+)\)$", text, flags=re.MULTILINE)
+    headings = re.findall(r"^#{1,3} (.+)$", text, flags=re.MULTILINE)
+    slugs = [re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings]
+    return {*named, *formulas, *slugs}
+
+
+def placed(page: Path) -> Path:
+    """Folder that a page's links start from: notebooks are copied to docs/tutorials to be built."""
+    return DOCS / "tutorials" if page.suffix == ".ipynb" else page.parent
+
+
+def source_of(target: Path) -> Path:
+    """The file that is committed, for one in docs/tutorials."""
+    target = target.resolve()
+    within = target.relative_to(DOCS / "tutorials") if target.is_relative_to(DOCS / "tutorials") else None
+    return target if within is None else ROOT / "tutorials" / within
+
+
+def broken(page: Path) -> Iterator[str]:
+    """Links and pictures that lead nowhere."""
+    text = text_of(page)
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(
+        r"^[`:]{3,}\{(?:figure|image)\} (\S+)$", text, re.MULTILINE
+    )
+    for link in links:
+        if re.match(r"(https?|mailto):", link):
+            continue
+        path, _, anchor = unquote(link).partition("#")
+        target = source_of(placed(page) / path) if path else page
+        if not target.is_file() or (anchor and anchor not in anchors(target)):
+            yield link
+    for label in re.findall(r"\{(?:eq|ref)\}`([^`]+)`", text):
+        if label not in anchors(page):
+            yield label
+
+
+@pytest.mark.parametrize("page", [*PAGES, *NOTEBOOKS], ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    assert not list(broken(page))
+
+
+def exists(name: str, near: list) -> bool:
+    """Whether a name can be found: from the top, or in one of the modules and classes around it."""
+    name = re.sub(r".*<(.+)>$", r"\1", name).lstrip("~!").removesuffix("()")
+    return find(name) is not None or any(find(name, thing) is not None for thing in near)
+
+
+def find(name: str, thing=None):
+    """The thing of this name, from a module or class, or from the outermost module on; None where there is none."""
+    parts = name.split(".")
+    if thing is None:
+        for n in range(len(parts), 0, -1):
+            try:
+                thing = importlib.import_module(".".join(parts[:n]))
+            except ImportError:
+                continue
+            parts = parts[n:]
+            break
+    for part in parts:
+        thing = inspect.getattr_static(thing, part, None) if inspect.isclass(thing) else getattr(thing, part, None)
+    return thing
+
+
+@pytest.mark.parametrize("page", [*PAGES, *NOTEBOOKS], ids=lambda page: page.name)
+def test_names_in_pages_are_there(page):
+    names = re.findall(rf"\{{(?:py:)?(?:{ROLES})\}}`([^`]+)`", text_of(page))
+    assert not [name for name in names if not exists(name, [])]
+
+
+@pytest.mark.parametrize(("where", "thing"), ALL, ids=[where for where, _ in ALL])
+def test_names_in_docstrings_are_there(where, thing):
+    # as Sphinx looks: in the class, in the module whose page it is on, then from the top
+    near = [importlib.import_module(where.rpartition(".")[0]), *([thing] if inspect.isclass(thing) else [])]
+    own = [getattr(value, "__func__", value) for value in vars(thing).values()] if inspect.isclass(thing) else []
+    texts = [part.__doc__ or "" for part in (thing, *own) if part is thing or inspect.isfunction(part)]
+    names = re.findall(rf":(?:{ROLES}):`([^`]+)`", "\n".join(texts))
+    assert not [name for name in names if not exists(name, near)]
+
+
+def test_every_page_can_be_reached():
+    trees = re.findall(r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text(), flags=re.DOTALL)
+    entries = [line for tree in trees for line in tree.splitlines() if line and line[0] != ":"]
+    pages = {page.stem for page in DOCS.glob("*.md")} - {"index"}
+    assert set(entries) == pages | {f"tutorials/{notebook.stem}" for notebook in NOTEBOOKS}
+    assert len(entries) == len(set(entries))
+
+
+def test_the_api_lists_every_public_module():
+    listed = re.findall(r"^   scgenot\.(\w+)$", (DOCS / "api.md").read_text(), flags=re.MULTILINE)
+    modules = [name for name in sg.__all__ if inspect.ismodule(getattr(sg, name))]
+    assert sorted(listed) == sorted(modules)
+    # what the template then lists of a module
+    assert all(getattr(sg, name).__all__ for name in modules)
+
+
+def test_the_table_of_modules_is_that_of_the_layers():
+    text = (DOCS / "contributing.md").read_text()
+    rows = [row.split("|")[1] for row in text.splitlines() if re.match(r"\| `\w+`", row)]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    layers = {name for name in LAYERS if not name.startswith("__")}
+    assert named == layers
+    drawn = (DOCS / "_static" / "architecture.svg").read_text()
+    assert not [name for name in layers if not re.search(rf"\b{name}\b", drawn)]
