@@ -94,8 +94,9 @@ def translation() -> None:
 def trajectory() -> None:
     """Fates of the progenitors of day 4."""
     adata = fitted_progenitors()
-    sg.tl.fate(adata, "state_info", terminal=["Monocyte", "Neutrophil", "Baso"])
-    sg.pl.fate(adata[adata.obs["day"] == 4], basis="emb", show=False)
+    ends = ["Monocyte", "Neutrophil", "Baso"]
+    sg.tl.fate(adata, "state_info", terminal=ends)
+    sg.pl.fate(adata[adata.obs["day"] == 4], basis="emb", groups=ends, show=False)
 
 
 def perturbation() -> None:

@@ -61,8 +61,7 @@ class TrainSettings:
 
     Examples
     --------
-    >>> settings = sg.model.TrainSettings(steps=20, batch_size=64)
-    >>> sg.model.train(model, [pair], [coupling], settings, progress=False)
+    >>> settings = sg.model.TrainSettings(steps=1500, source_noise=0.3)  # for any of `sg.tl.fit_*`
     """
 
     steps: int = 3000
