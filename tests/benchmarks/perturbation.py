@@ -149,12 +149,16 @@ def in_distribution(seeds: list[int]) -> list[Row]:
 
 
 def donors(seeds: list[int]) -> list[Row]:
-    """`kang_ifnb`, each donor held out in turn, control cells too; coupled within donors and types."""
+    """`kang_ifnb`, each donor held out in turn, control cells too; coupled within donors and types, or types alone."""
     cells, rows = embedded(kang()), []
     for seed in seeds:
         for donor in cells.obs["donor"].unique():
             asked = (cells.obs["donor"] == donor).to_numpy()
             found = compared(cells, ~asked, asked, seed, covariates=["donor", "kind"])
+            (of_types,) = (
+                row for row in compared(cells, ~asked, asked, seed, covariates=["kind"]) if row["method"] == "GENOT"
+            )
+            found.append({**of_types, "method": "GENOT, coupled within types"})
             rows += [{**row, "part": donor} for row in found]
     return rows
 
