@@ -102,8 +102,8 @@ def simulate(
 
     Examples
     --------
-    >>> treated = sg.tl.simulate(adata, target=["IFN", "IL6"], model=fitted)  # doctest: +SKIP
-    >>> sc.tl.rank_genes_groups(ad.concat([adata, treated]), "drug", reference="control")  # doctest: +SKIP
+    >>> treated = sg.tl.simulate(adata, target="IFN", model=fitted)  # doctest: +SKIP
+    >>> sg.pl.response(adata, treated, ["ISG15", "CXCL10"])  # doctest: +SKIP
     """
     if n_samples < 1:
         raise ValueError(f"`n_samples` is {n_samples}: at least 1 cell per source cell is needed.")
