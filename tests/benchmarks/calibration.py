@@ -1,4 +1,4 @@
-"""Do stated regions hold as many new cells as they say: `python tests/benchmarks/coverage.py`.
+"""Do stated regions hold as many new cells as they say: `python tests/benchmarks/calibration.py`.
 
 `kang_ifnb` in five parts, control and treated cells alike. In turn one part is asked, the next one calibrates, and the
 model and the principal components are those of the other three; so every treated cell is asked once. The second table
