@@ -1,7 +1,7 @@
 """Draw the pictures of the README and of these pages, from public data: `python docs/pictures.py [NAME ...]`.
 
 The data sets are those of `SCGENOT_DATA` (see :mod:`scgenot.datasets`), of which all but `kang_ifnb` can be downloaded.
-All pictures together take about five minutes on one idle core.
+All pictures together take about ten minutes on one core.
 """
 
 import sys
@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import scanpy as sc
 from anndata import AnnData
 from PIL import Image
+from sklearn.preprocessing import normalize
 
 import scgenot as sg
 
@@ -62,8 +63,10 @@ def fitted_progenitors() -> AnnData:
 def fitted_cell_lines() -> tuple[AnnData, AnnData]:
     """Four cell lines by chromatin and by RNA, translated without pairs."""
     rna, atac = sg.datasets.snareseq_celllines(progress=False)
-    sg.tl.fit_translation(atac, rna, use_rep="X", progress=False)
-    sg.tl.predict(atac)
+    for modality in (rna, atac):
+        modality.obsm["X_unit"] = normalize(modality.X)  # directions: the counts, and so the depth, are not at hand
+    sg.tl.fit_translation(atac, rna, use_rep="X_unit", progress=False)
+    sg.tl.predict(atac, progress=False)
     sg.tl.coupling(atac)
     return atac, rna
 
@@ -73,16 +76,16 @@ def readme() -> None:
     _, (left, middle, right) = plt.subplots(1, 3, figsize=(18, 4.2), gridspec_kw={"wspace": 0.75})
     atac, rna = fitted_cell_lines()
     sg.pl.translation(atac, rna, color="cell_type", n_lines=0, ax=left, show=False)
-    left.set(title="chromatin translated to RNA, no pairs", xlabel="RNA, PC 1", ylabel="RNA, PC 2")
+    left.set(title="chromatin to RNA, no pairs", xlabel="RNA, PC 1", ylabel="RNA, PC 2")
     adata = fitted_progenitors()
-    sg.tl.predict(adata)
+    sg.tl.predict(adata, progress=False)
     sg.pl.trajectory(adata, basis="emb", color="state_info", ax=middle, show=False)
-    middle.set(title="what progenitors of day 4 may become by day 6")
+    middle.set(title="descendants, day 4 to day 6", xlabel="SPRING 1", ylabel="SPRING 2")
     known, new = fitted_blood()
-    sg.tl.predict(new, target="stim", model=known)
+    sg.tl.predict(new, target="stim", model=known, progress=False)
     new.uns["genot"] = known.uns["genot"]  # the fit, which the plot asks
     sg.pl.perturbation(new, basis="pca", color="predicted_type", ax=right, show=False)
-    right.set(title="a new donor's response to interferon")
+    right.set(title="interferon, a new donor")
 
 
 def translation() -> None:
