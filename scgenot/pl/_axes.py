@@ -1,5 +1,6 @@
 """A place to draw."""
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -59,7 +60,7 @@ def panels(
     )
     ax.set_axis_off()
     if title is not None:
-        ax.set_title(title, pad=10 + 15 * lines)  # over the titles of the panels
+        ax.set_title(title, pad=12 + 1.4 * lines * mpl.rcParams["font.size"])  # over the titles of the panels
     wide, high = 1 / (columns + gap[0] * (columns - 1)), 1 / (rows + gap[1] * (rows - 1))
     inside = []
     for panel in range(n):

@@ -77,7 +77,7 @@ def evaluation(
         columns=3,
         width=2.6,
         height=0.6 + 0.2 * len(rows),
-        gap=(0.1, 0.45),
+        gap=(0.2, 0.45),
         title={"mean, mean": "Mean over conditions and groups"}.get(title, title),
         lines=2,
     )

@@ -74,5 +74,6 @@ def _validation(ax: Axes, checked: pd.DataFrame) -> list[Line2D]:
     )  # fmt: skip
     ax.axvline(best["step"], color="black", lw=0.8, ls=":")
     ax.set_ylabel("validation (lower is better)", color=VALIDATION_COLOR)
+    ax.grid(visible=False)  # that of the loss is enough
     ax.spines["top"].set_visible(False)
     return lines

@@ -241,6 +241,16 @@ def test_axes_that_are_passed_are_used(source, target):
     axes[0].figure.canvas.draw()
 
 
+def test_no_grid_over_fields_nor_twice(source, target):
+    with mpl.rc_context({"axes.grid": True}):  # as `sc.set_figure_params` leaves it
+        pl.coupling(source, target, groupby="type")
+        fields = plt.gcf().axes[0]
+        pl.training(source)
+        loss, validation = plt.gcf().axes
+    drawn = [any(line.get_visible() for line in ax.get_xgridlines()) for ax in (fields, loss, validation)]
+    assert drawn == [False, True, False]
+
+
 def test_show_only_when_asked(source, monkeypatch):
     shown = []
     monkeypatch.setattr(plt, "show", lambda: shown.append(True))
