@@ -23,7 +23,7 @@ test: $(SETUP)  ## all tests
 	$(BIN)/python -m pytest -n 2
 
 test-fast: $(SETUP)  ## the tests that take seconds
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"  # a file's fits are made once
 
 lint: $(SETUP_LINT)  ## style and formatting
 	$(BIN)/ruff check .

@@ -46,6 +46,7 @@ def cells():
     return sg.datasets.twins(80)
 
 
+@pytest.mark.slow
 def test_the_guide_to_extending_runs(short, cells):
     rna, atac = cells
     names = {"rna": rna, "atac": atac}

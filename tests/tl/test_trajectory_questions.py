@@ -257,6 +257,7 @@ def branched():
     return adata
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_branches_are_followed(branched, method):
     adata, true = branched.copy(), (branched.obs["branch"] == "up").to_numpy(dtype=float)
@@ -272,6 +273,7 @@ def test_branches_are_followed(branched, method):
     np.testing.assert_allclose(mean, [0, 1], atol=0.1)
 
 
+@pytest.mark.slow
 def test_model_and_coupling_agree_on_fates_of_cells_that_were_not_fitted(branched):
     new = branches(seed=1)
     new.obs_names = [f"new-{name}" for name in new.obs_names]
@@ -286,6 +288,7 @@ def test_model_and_coupling_agree_on_fates_of_cells_that_were_not_fitted(branche
         sg.tl.fate(cells, "branch")
 
 
+@pytest.mark.slow
 def test_a_group_that_nothing_reaches_has_zeros_and_a_message(branched, caplog):
     adata = branched[(branched.obs["time"] == 2) | (branched.obs["branch"] == "down")].copy()
     for method in METHODS:
