@@ -108,9 +108,11 @@ def interpolation(
 def _states(population: Population, basis: str, name: str) -> np.ndarray:
     """A population as an array."""
     if isinstance(population, AnnData):
-        found = basis if basis == "X" or basis in population.obsm else f"X_{basis}"
+        found = basis if basis.startswith("X") or basis in population.obsm else f"X_{basis}"
         if found != "X" and found not in population.obsm:
-            raise KeyError(f"`basis={found!r}` is not in obsm of `{name}`; found {list(population.obsm)}.")
+            raise KeyError(
+                f"`basis={found!r}` is not in obsm of `{name}`; found {list(population.obsm)}. For features: `basis='X'`."
+            )
         population = population.X if found == "X" else population.obsm[found]
     states = dense(population)
     if states.dtype.kind not in "iuf":

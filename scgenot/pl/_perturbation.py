@@ -7,10 +7,13 @@ from matplotlib.colors import to_rgba_array
 from matplotlib.lines import Line2D
 
 from scgenot.pl._axes import bar_beside, finish, legend_beside, new_axes
-from scgenot.pl._colors import CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR, paint
+from scgenot.pl._colors import PREDICTED_COLOR, TREATED_COLOR, paint
 from scgenot.pl._embedding import MOST_CROSSES, bare, coordinates, disc_size, predicted_rows, predicted_xy
 from scgenot.pl._screen import is_control, is_treated, screen_params
 from scgenot.pl._slots import obs_column
+
+# of control cells: where they are dense, they must not look like treated ones
+PALE = "0.87"
 
 
 def perturbation(
@@ -89,7 +92,7 @@ def perturbation(
     treated = generator.permutation(treated)
     after = np.repeat(to_rgba_array(TREATED_COLOR), len(treated), axis=0) if rgba is None else rgba[treated]
     crosses = np.repeat(to_rgba_array(PREDICTED_COLOR), len(drawn), axis=0) if rgba is None else rgba[drawn]
-    ax.scatter(*xy[control].T, c=CONTROL_COLOR, s=2.5 * size, alpha=0.2, linewidths=0, zorder=1)
+    ax.scatter(*xy[control].T, c=PALE, s=2.5 * size, linewidths=0, zorder=1)
     ax.scatter(*xy[treated].T, c=after, s=2.5 * size, alpha=0.3, linewidths=0, zorder=2)
     ax.scatter(*ends.T, c=crosses, s=max(size, 10), marker="x", linewidths=0.8, zorder=3)
     bare(ax, names, "Predicted cells among measured ones")
@@ -101,11 +104,12 @@ def perturbation(
 
 
 def _handles(colors: dict[str, str], part: str, *, labeled: bool) -> list[Line2D]:
-    treated, predicted = ("0.35", "0.35") if labeled else (TREATED_COLOR, PREDICTED_COLOR)
+    in_color = ", by colour" if labeled else ""
+    treated, predicted = (next(iter(colors.values()), "0.35"), "0.35") if labeled else (TREATED_COLOR, PREDICTED_COLOR)
     disc = {"ls": "", "marker": "o", "ms": 8, "mew": 0}
     return [
         *(Line2D([], [], ls="", marker="s", ms=7, color=color, label=label) for label, color in colors.items()),
-        Line2D([], [], color=CONTROL_COLOR, alpha=0.4, label="control, measured", **disc),
-        Line2D([], [], color=treated, alpha=0.6, label="treated, measured", **disc),
-        Line2D([], [], ls="", marker="x", ms=6, color=predicted, label=f"treated, predicted{part}"),
+        Line2D([], [], color=PALE, label="control, measured", **disc),
+        Line2D([], [], color=treated, alpha=0.5, label=f"treated, measured{in_color}", **disc),
+        Line2D([], [], ls="", marker="x", ms=6, color=predicted, label=f"treated, predicted{in_color}{part}"),
     ]

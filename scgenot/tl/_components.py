@@ -30,13 +30,14 @@ def _count_components(n_components: int | None, most: int) -> int:
 
 
 def fit_pca(values: Values, n_components: int | None, seed: int, label: str, *, scale: bool) -> Fit:
-    """Principal components; warns of what looks like raw counts."""
+    """Principal components; warns of what does not look like logarithms."""
     n_cells, n_features = values.shape
     stored = values.data if sparse.issparse(values) else values
-    if stored.size and stored.min() >= 0 and stored.max() > 10 and are_whole(values):
-        # log-normalised values are not whole numbers, and few exceed 10
+    # logarithms of counts are not whole numbers, few exceed 10 and none 30
+    if stored.size and stored.min() >= 0 and stored.max() > 10 and (stored.max() > 30 or are_whole(values)):
+        kind = "raw counts" if are_whole(values) else f"values without a logarithm, up to {stored.max():.0f}"
         warnings.warn(
-            f"{label} looks like raw counts: run `sc.pp.normalize_total` and `sc.pp.log1p` before `method='pca'`.",
+            f"{label} looks like {kind}: run `sc.pp.normalize_total` and `sc.pp.log1p` before `method='pca'`.",
             stacklevel=3,
         )
     k = _count_components(n_components, min(n_cells - 1, n_features))

@@ -106,7 +106,7 @@ def embed(
     Warns
     -----
     UserWarning
-        When `"pca"` is given what looks like raw counts.
+        When `"pca"` is given what looks like raw counts, or normalised without a logarithm.
 
     References
     ----------

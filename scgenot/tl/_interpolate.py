@@ -1,6 +1,7 @@
 """Predict the population at a time that was not sampled."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -88,7 +89,7 @@ def interpolate(
     Raises
     ------
     TypeError
-        When `adata` is not an AnnData.
+        When `adata` is not an AnnData, or `time` not a number.
     KeyError
         When there is no such fit.
     ValueError
@@ -151,6 +152,11 @@ class Pairs:
 
 def step_around(transport: Transport, time: float) -> tuple[float, float]:
     """Return the shortest fitted step that a time lies in."""
+    if not isinstance(time, Real):
+        raise TypeError(
+            f"`time={time!r}` must be one number, on the scale on which the fit has read its times: "
+            f"{[float(known) for known in transport.course.sampled]}."
+        )
     steps = [step for step in transport.course.steps if step[0] <= time <= step[1]]
     if not steps:
         raise ValueError(

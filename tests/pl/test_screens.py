@@ -219,7 +219,8 @@ class TestPerturbation:
         np.testing.assert_allclose(np.sort(treated.get_offsets(), axis=0), screen.X[40:])
         np.testing.assert_allclose(np.sort(crosses.get_offsets(), axis=0), screen.X[:10] + np.array([10, 0]))
         colors = [tuple(scatter.get_facecolor()[0][:3]) for scatter in (control, treated, crosses)]
-        assert colors == [CONTROL, TREATED, PREDICTED]
+        assert colors == [(0.87, 0.87, 0.87), TREATED, PREDICTED]
+        assert control.get_alpha() is None  # many pale discs on each other are no darker than the legend
         assert legend_texts(ax) == ["control, measured", "treated, measured", "treated, predicted"]
 
     def test_all_treated_cells_unless_one_is_named(self, screen):

@@ -378,6 +378,11 @@ class TestUnfit:
         with pytest.warns(UserWarning, match=r"X of `adata` looks like raw counts"):
             embed(counts, n_components=5)
 
+    def test_values_without_a_logarithm_warn(self, counts):
+        counts.X = counts.X * (100.5 / counts.X.max())
+        with pytest.warns(UserWarning, match=r"X of `adata` looks like values without a logarithm, up to 10[01]"):
+            embed(counts, n_components=5)
+
     def test_binary_values_do_not_warn(self):
         embed(AnnData(np.eye(6)), n_components=2)
 

@@ -116,6 +116,12 @@ def test_refusals(fitted, options, message):
     assert set(before.obs) == set(fitted.obs)
 
 
+@pytest.mark.parametrize("time", ["day 2", None, [1, 2]])
+def test_a_time_is_one_number(fitted, time):
+    with pytest.raises(TypeError, match=r"`time=.*must be one number.*\[0.0"):
+        sg.tl.interpolate(fitted, time)
+
+
 def test_states_that_nothing_decodes_are_refused():
     adata = course()
     adata.obsm["X_mine"] = adata.X.copy()
