@@ -12,6 +12,7 @@ from scgenot.model import Genot
 from scgenot.tl._features import are_whole
 from scgenot.tl._fit import best_device
 from scgenot.tl._project import coordinates, feature_columns
+from scgenot.tl._same_embedding import check_same_embedding, embedding_key
 
 ModelSource = Genot | AnnData | str | PathLike | None
 
@@ -98,18 +99,11 @@ def one_space(adata: AnnData, fitted: AnnData, rep: str | None, layer: str | Non
         return representation(adata, rep, layer=layer, argument=argument)
     if rep == "X":
         return matched_features(adata, fitted, layer, argument)
-    stored = fitted.uns.get(embedding_key(rep), {})
-    if EMBEDDING not in stored:
-        return representation(adata, rep, layer=layer, argument=argument)
-    if rep not in adata.obsm:
+    if rep not in adata.obsm and EMBEDDING in fitted.uns.get(embedding_key(rep), {}):
         return coordinates(adata, fitted, key=embedding_key(rep))
-    check_same_embedding(adata, fitted, rep)
-    return representation(adata, rep, argument=argument)
-
-
-def embedding_key(rep: str) -> str:
-    """Return the name of the embedding that made a representation: `pca` of `X_pca`."""
-    return rep.removeprefix("X_")
+    cells = representation(adata, rep, layer=layer, argument=argument)
+    check_same_embedding(adata, cells, fitted, rep, argument)
+    return cells
 
 
 def matched_features(adata: AnnData, fitted: AnnData, layer: str | None, argument: str) -> np.ndarray:
@@ -122,17 +116,3 @@ def matched_features(adata: AnnData, fitted: AnnData, layer: str | None, argumen
             f"prepare {'X' if layer is None else f'layers[{layer!r}]'} as that of the fitted cells."
         )
     return values
-
-
-def check_same_embedding(adata: AnnData, fitted: AnnData, rep: str) -> None:
-    """Raise when both know how their representation was made, and it was not the same way."""
-    key = embedding_key(rep)
-    ours, theirs = (cells.uns.get(key, {}).get(EMBEDDING) for cells in (adata, fitted))
-    if ours is None:
-        return
-    same = set(ours) == set(theirs) and all(np.array_equal(ours[name], theirs[name]) for name in theirs)
-    if not same:
-        raise ValueError(
-            f"`use_rep={rep!r}` of `adata` is another embedding than that of the fitted cells: place the cells with "
-            f"`sg.tl.project(adata, fitted, key={key!r})`."
-        )
