@@ -9,7 +9,7 @@ from anndata import AnnData
 from scgenot._keys import CALIBRATION, CALIBRATION_FEATURES, CALIBRATION_STRATA
 from scgenot._rng import Rng, numpy_rng, seed_of
 from scgenot.data.write import writing
-from scgenot.tl._conformal import conformal_threshold, random_halves, swapped_coverage
+from scgenot.tl._conformal import check_enough, conformal_threshold, random_halves, swapped_coverage
 from scgenot.tl._held_out import fit_of_screen, held_out_mask, score_held_out
 from scgenot.tl._sources import ModelSource, checked_width, embedding_key, ready_model, source_cells
 
@@ -93,8 +93,8 @@ def calibrate(
     KeyError
         When there is no such fit, a column or the representation is not there, or the perturbation was not seen.
     ValueError
-        When the fit is of no screen, there are no control or treated cells among those held out, or a level is not
-        between 0 and 1.
+        When the fit is of no screen, `target` is the control, there are no control or treated cells among those held
+        out, a level is not between 0 and 1, or there are fewer than `level / (1 - level)` treated cells for one.
 
     Warns
     -----
@@ -116,6 +116,7 @@ def calibrate(
     mask, seed = held_out_mask(adata, held_out), seed_of(rng)
     cells = checked_width(source_cells(adata, params, use_rep=use_rep, fitted=fitted), genot)[mask]
     held = score_held_out(adata[mask], genot, entry, cells, target, dose, groupby, levels, guidance=guidance, seed=seed)
+    check_enough(len(held.scores), levels)
     halves = random_halves(held.strata, numpy_rng(seed))
     raw = np.array([held.raw_threshold(level) for level in levels])
     region = pd.DataFrame(

@@ -29,6 +29,17 @@ def conformal_threshold(scores: np.ndarray, level: float) -> np.ndarray:
     return np.partition(scores, rank - 1, axis=0)[rank - 1]
 
 
+def check_enough(n: int, levels: Sequence[float]) -> None:
+    """Raise a ValueError when `n` scores are too few for the threshold of a level, which would be infinite."""
+    level = max(levels)
+    needed = int(np.ceil(level / (1 - level) - 1e-9))
+    if n < needed:
+        raise ValueError(
+            f"`levels` has {level:g}, which takes {needed} held-out treated cells; found {n}: hold out more cells, or "
+            f"give levels up to {np.floor(1000 * n / (n + 1)) / 1000:g}."
+        )
+
+
 def weighted_quantile(values: np.ndarray, weights: np.ndarray, level: float) -> float:
     """Return the smallest value up to which the values hold `level` of the weight."""
     order = np.argsort(values)

@@ -9,7 +9,7 @@ from anndata import AnnData
 from scgenot import get
 from scgenot._keys import COUPLINGS, PARAMS
 from scgenot.data.by_perturbation import read_perturbations
-from scgenot.data.conditions import Conditions
+from scgenot.data.conditions import Conditions, is_control_name
 from scgenot.model import Genot
 from scgenot.tl._regions import Scores, pool, score_conditions
 from scgenot.tl._simulate import each_of
@@ -50,7 +50,10 @@ def score_held_out(
     guidance: float,
     seed: int,
 ) -> Scores:
-    """Score all held-out treated cells; warns when they were fitted."""
+    """Score all held-out treated cells; warns when they were fitted, and refuses the control."""
+    asked = measured(adata, entry[PARAMS]) if target is None and dose is None else each_of(target, dose)
+    for name, level in asked:
+        refuse_control(name, level, entry[PARAMS])
     fitted = {str(name) for coupling in entry[COUPLINGS].values() for name in coupling["target_names"]}
     if n := sum(name in fitted for name in adata.obs_names):
         warnings.warn(
@@ -59,9 +62,16 @@ def score_held_out(
             UserWarning,
             stacklevel=3,
         )
-    asked = measured(adata, entry[PARAMS]) if target is None and dose is None else each_of(target, dose)
     parts = score_conditions(adata, genot, entry[PARAMS], cells, asked, groupby, levels, guidance=guidance, seed=seed)
     return pool(parts)
+
+
+def refuse_control(target: str | None, dose: float | None, params: dict) -> None:
+    """Raise a ValueError when what is asked for is the control, whose cells are the sources."""
+    separator, control = Conditions.from_dict(params["conditions"]).separator, params.get("control")
+    if dose == 0 or (target is not None and is_control_name(target, separator, control)):
+        found = f"`dose={dose}`" if dose == 0 else f"`target={target!r}`"
+        raise ValueError(f"{found} is the control, from which predictions start: give treated conditions.")
 
 
 def measured(adata: AnnData, params: dict) -> list[tuple[str, float | None]]:

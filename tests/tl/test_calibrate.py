@@ -2,11 +2,12 @@
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import ndtr
 
 import scgenot as sg
-from scgenot.tl._conformal import conformal_threshold, random_halves, swapped_coverage, weighted_quantile
+from scgenot.tl._conformal import check_enough, conformal_threshold, random_halves, swapped_coverage, weighted_quantile
 from truth.responses import LEAN, SPREAD, known_cells, known_fit
 
 LEVELS = [0.5, 0.8, 0.9]
@@ -136,6 +137,26 @@ class TestConformal:
         assert [weighted_quantile(values, weights, level) for level in (0.5, 0.6, 0.9)] == [1, 2, 3]
 
 
+@pytest.mark.parametrize(("level", "needed"), [(0.5, 1), (0.8, 4), (0.9, 9), (0.95, 19), (0.99, 99)])
+def test_cells_that_a_level_takes(level, needed):
+    assert np.isfinite(conformal_threshold(np.arange(float(needed)), level))
+    assert np.isinf(conformal_threshold(np.arange(needed - 1.0), level))
+    check_enough(needed, [level, 0.5])
+    with pytest.raises(ValueError, match=f"`levels` has {level}, which takes {needed} .* found {needed - 1}:"):
+        check_enough(needed - 1, [0.5, level])
+
+
+def test_too_few_cells_change_nothing(right):
+    new, before = cells(30, 5), right.uns["genot"]["calibration"].copy()
+    few = new[(new.obs["drug"] == "control") | (np.arange(new.n_obs) % 3 == 0)].copy()  # 10 cells of A
+    with pytest.raises(ValueError, match=r"has 0.95, which takes 19 .* found 10: .* levels up to 0.909"):
+        sg.tl.calibrate(few, "A", model=right)
+    pd.testing.assert_frame_equal(right.uns["genot"]["calibration"], before)
+    again = right.copy()
+    sg.tl.calibrate(few, "A", model=again, levels=[0.909])
+    assert np.isfinite(again.uns["genot"]["calibration"]["threshold"]).all()
+
+
 def test_errors(right):
     new = cells(30, 5)
     with pytest.raises(KeyError, match="`key='genot'` is not calibrated"):
@@ -146,3 +167,6 @@ def test_errors(right):
         sg.tl.calibrate(new, model=right, held_out=np.arange(90))
     with pytest.raises(ValueError, match="`target='B'` at `dose=None` has no treated cell"):
         sg.tl.calibrate(new[new.obs["drug"] != "B"].copy(), ["A", "B"], model=right)
+    for ask in (sg.tl.calibrate, sg.tl.coverage):
+        with pytest.raises(ValueError, match="`target='control'` is the control"):
+            ask(new, ["A", "control"], model=right)
