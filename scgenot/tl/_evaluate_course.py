@@ -96,13 +96,13 @@ def course_parts(
     """
     course = read_course(fitted, fit.entry, key)
     found = HeldOut(held_out, cells, held_out_times(held_out, course), read_groups(held_out, groupby))
-    present = set(np.unique(found.times))
+    present = set(np.unique(found.times).tolist())
     steps = [step for step in course.steps if set(step) <= present]
     ends = {time for step in steps for time in step}
     between = [time for time in sorted(present - ends) if any(a < time < b for a, b in course.steps)]
     if not steps and not between:
         raise ValueError(
-            f"`held_out` has cells at {sorted(map(float, present))}: neither both times of a fitted step nor a time "
+            f"`held_out` has cells at {sorted(present)}: neither both times of a fitted step nor a time "
             f"within one; fitted are {course.steps}."
         )
     true = np.isin(found.times, [later for _, later in steps])

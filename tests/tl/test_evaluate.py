@@ -506,7 +506,7 @@ class TestCourse:
     def test_bad_times(self, fitted_course):
         with pytest.raises(ValueError, match=r"cells at \[5.0\]: neither both times"):
             sg.tl.evaluate(fitted_course, course((5,), name="new"))
-        with pytest.raises(ValueError, match="`groupby='donor'` needs source cells"):
+        with pytest.raises(ValueError, match=r"`groupby='donor'` needs .* left-out times \[2.0\] there"):
             sg.tl.evaluate(fitted_course, course((2,), name="new"), groupby="donor")
         new = course((2,), name="new")
         del new.obs["day"]
