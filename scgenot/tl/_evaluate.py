@@ -155,12 +155,13 @@ def evaluate(
     Raises
     ------
     TypeError
-        When an argument is not an AnnData, or of a translation not a pair of them.
+        When an argument is not an AnnData, or of a translation not a pair of them; when a list of names is text.
     KeyError
         When there is no such fit, a column or representation is not there, or a perturbation cannot be predicted.
     ValueError
         When true cells are of the fit, cells of the fit are gone from `fitted`, `held_out` lacks source or target
-        cells, times fit no step, a metric is unknown, groups are too small, or an option is out of range.
+        cells, times fit no step, a metric, or one to maximize, is unknown, groups are too small, or an option is out
+        of range.
 
     References
     ----------
@@ -184,6 +185,7 @@ def evaluate(
     if label_key is None:
         offered.pop("label_transfer", None)
     chosen = choose_metrics(metrics, offered, task)
+    check_maximize(maximize, chosen)
     common = {"groupby": groupby, "in_sample": in_sample, "seed": seed}
     if task == "translation":
         source, target = check_pair(held_out)
@@ -234,6 +236,14 @@ def choose_metrics(
     if unknown or not named:
         raise ValueError(f"`metrics` has {unknown}; of a {task} there are {list(offered)}, or functions of your own.")
     return {name: plain(metric) if callable(metric) else offered[metric] for name, metric in named.items()}
+
+
+def check_maximize(maximize: Sequence[str], chosen: Mapping[str, Metric]) -> None:
+    """Raise when `maximize` is no list of names of the metrics."""
+    if isinstance(maximize, str):
+        raise TypeError(f"`maximize={maximize!r}` is text: give a list of names, such as [{maximize!r}].")
+    if unknown := [name for name in maximize if name not in chosen]:
+        raise ValueError(f"`maximize` has {unknown}, not among the metrics {list(chosen)}.")
 
 
 def as_features(fitted: AnnData, params: dict, decoder: Decoder | None, features: Sequence[str] | None) -> Features:

@@ -349,6 +349,8 @@ class TestScreen:
             ({"n_resamples": 1}, ValueError, "`n_resamples=1`"),
             ({"interval": 1.0}, ValueError, "`interval=1.0`"),
             ({"n_cells": 5}, ValueError, "`n_cells=5`"),
+            ({"maximize": ["size"], "metrics": ["mmd"]}, ValueError, r"`maximize` has \['size'\], not .* \['mmd'\]"),
+            ({"maximize": "mmd"}, TypeError, "`maximize='mmd'` is text"),
             ({"min_cells": 1000}, ValueError, "`min_cells=1000` cells on both sides"),
             ({"groupby": "donor"}, KeyError, "donor"),
             ({"key": "other"}, KeyError, "other"),
