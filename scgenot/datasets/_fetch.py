@@ -44,10 +44,12 @@ def fetch(originals: Originals, *names: str, progress: bool) -> list[Path]:
         try:
             files.append(Path(pooch.retrieve(url, f"sha256:{sha256}", path=cache, progressbar=progress)))
         except OSError as error:  # what requests raises, too: no network, no such host, refused, not found
+            folder = os.environ.get(FOLDER)
             raise FileNotFoundError(
-                f"{url} (SHA-256 {sha256}) is not in the cache {cache} and could not be downloaded: {error}. "
-                f"Try again with a network, or set {FOLDER} to a folder that has {_files(names)}: what this loader "
-                "gives, written by `write_h5ad` where there is a network."
+                (f"{_files(names)} not in {FOLDER}={folder}, and " if folder else "")
+                + f"{url} (SHA-256 {sha256}) is not in the cache {cache} and could not be downloaded "
+                f"({type(error).__name__}). Try again with a network, or set {FOLDER} to a folder that has "
+                f"{_files(names)}: what this loader gives, written by `write_h5ad` where there is one. Cause: {error}"
             ) from error
     return files
 
