@@ -36,7 +36,7 @@ class Linked:
     labels: dict[str, float | str] = field(default_factory=dict)
 
 
-def read_strata(adata: AnnData, covariates: Sequence[str]) -> np.ndarray:
+def read_strata(adata: AnnData, covariates: Sequence[str], *, argument: str = "covariates") -> np.ndarray:
     """Read the stratum of each cell: the values of some columns of obs, side by side.
 
     Parameters
@@ -45,6 +45,8 @@ def read_strata(adata: AnnData, covariates: Sequence[str]) -> np.ndarray:
         Cells.
     covariates
         Columns of obs; none for one stratum.
+    argument
+        What to call `covariates` in messages.
 
     Returns
     -------
@@ -59,14 +61,14 @@ def read_strata(adata: AnnData, covariates: Sequence[str]) -> np.ndarray:
     ValueError
         When a value is missing.
     """
-    check_list(covariates, "covariates")
+    check_list(covariates, argument)
     columns = []
     for key in covariates:
         if key not in adata.obs:
-            raise KeyError(f"`covariates` names {key!r}, which is not in obs; found {list(adata.obs)}.")
+            raise KeyError(f"`{argument}` names {key!r}, which is not in obs; found {list(adata.obs)}.")
         missing = int(pd.isna(adata.obs[key]).sum())
         if missing:
-            raise ValueError(f"`covariates` names {key!r}, which is missing in {missing} of {adata.n_obs} cells.")
+            raise ValueError(f"`{argument}` names {key!r}, which is missing in {missing} of {adata.n_obs} cells.")
         columns.append(adata.obs[key].astype(str))
     if not columns:
         return np.full(adata.n_obs, "", dtype=object)

@@ -15,7 +15,7 @@ from scgenot.tl._decoder import Decoder, feature_decoder
 from scgenot.tl._evaluate_course import course_parts
 from scgenot.tl._evaluate_maps import read_fitted
 from scgenot.tl._evaluate_metrics import CHANGES, HIGHER_IS_BETTER, MATCHES, POPULATIONS, Metric, Plain, plain
-from scgenot.tl._evaluate_parts import Features, shuffled, split_groups
+from scgenot.tl._evaluate_parts import Features, shuffled, split_all
 from scgenot.tl._evaluate_perturbation import Screen, screen_parts
 from scgenot.tl._evaluate_scores import make_table
 from scgenot.tl._evaluate_translation import check_pair, translation_part
@@ -204,9 +204,7 @@ def evaluate(
         else:
             screen = Screen(fit, Conditions.from_dict(params["conditions"]))
             found = screen_parts(screen, held_out, cells, genot, params, to_features, **common)
-    parts = [part for whole, *sides in found for part in split_groups(whole, *sides, min_cells=min_cells)]
-    if not parts:
-        raise ValueError(f"`held_out` has no condition and group with `min_cells={min_cells}` cells on both sides.")
+    parts = split_all(found, min_cells=min_cells)
     parts = [shuffled(part, n_cells, numpy_rng([seed, k])) for k, part in enumerate(parts)]
     better = [*HIGHER_IS_BETTER, *maximize]
     table = make_table(parts, chosen, higher_is_better=better, n_resamples=n_resamples, level=interval, seed=seed)

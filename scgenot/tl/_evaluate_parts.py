@@ -1,7 +1,7 @@
 """What is compared in an evaluation: the predictions of all methods for one population, and the true cells."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +17,8 @@ ALL = "all"  # the group, or the condition, when there is one
 # kinds of methods
 MODEL, COUPLING, BASELINE, SUPERVISED, CEILING = "model", "coupling", "baseline", "supervised", "ceiling"
 GENOT = "GENOT"
+
+N_LISTED = 10  # groups in a message
 
 Features = Callable[[np.ndarray], np.ndarray]
 
@@ -120,31 +122,42 @@ def one_each(kind: str, cells: np.ndarray) -> Method:
     return Method(kind, np.asarray(cells, dtype=float), np.arange(len(cells)))
 
 
-def split_groups(whole: Part, source_groups: np.ndarray, true_groups: np.ndarray, *, min_cells: int) -> Iterator[Part]:
-    """Split a part by the group of the source cells and of the true cells.
+def split_all(wholes: Iterable[tuple[Part, np.ndarray, np.ndarray]], *, min_cells: int) -> list[Part]:
+    """Split parts by the groups of their source and of their true cells.
 
     Parameters
     ----------
-    whole
-        The part.
-    source_groups, true_groups
-        Group of each source and of each true cell.
+    wholes
+        Parts, and the group of each of their source and of their true cells.
     min_cells
         Fewest cells on both sides; other groups are left out, and logged.
 
-    Yields
-    ------
+    Returns
+    -------
     A part for each group.
+
+    Raises
+    ------
+    ValueError
+        When nothing is left.
     """
-    for group in pd.unique(np.concatenate([source_groups, true_groups])):
-        source, true = np.flatnonzero(source_groups == group), np.flatnonzero(true_groups == group)
-        if min(len(source), len(true)) >= min_cells:
-            yield choose(whole, source, true, group=str(group))
-        else:
-            logger.info(
-                "%s: group %s has %d source and %d true cells and is left out, under %d.",
-                *(whole.condition, group, len(source), len(true), min_cells),
-            )
+    parts, small = [], []
+    for whole, source_groups, true_groups in wholes:
+        for group in pd.unique(np.concatenate([source_groups, true_groups])):
+            source, true = np.flatnonzero(source_groups == group), np.flatnonzero(true_groups == group)
+            if min(len(source), len(true)) >= min_cells:
+                parts.append(choose(whole, source, true, group=str(group)))
+                continue
+            label = whole.condition if group == ALL else f"{whole.condition}, group {group}"
+            small.append(f"{label}: {len(source)} source and {len(true)} true cells")
+            logger.info("%s, under `min_cells=%d`: left out.", small[-1], min_cells)
+    if not parts:
+        more = f"; and {len(small) - N_LISTED} more" if len(small) > N_LISTED else ""
+        raise ValueError(
+            f"`held_out` has no condition and group with `min_cells={min_cells}` cells on both sides "
+            f"({'; '.join(small[:N_LISTED])}{more}): hold out more cells, or lower `min_cells`, to 10 at least."
+        )
+    return parts
 
 
 def shuffled(part: Part, n_cells: int | None, rng: np.random.Generator) -> Part:
@@ -181,7 +194,11 @@ def choose(part: Part, source: np.ndarray, true: np.ndarray, *, group: str) -> P
 
 def read_groups(adata: AnnData, groupby: str | None) -> np.ndarray:
     """Read the group of every cell; one for all when there is no column."""
-    return np.full(adata.n_obs, ALL, dtype=object) if groupby is None else read_strata(adata, [groupby])
+    return (
+        np.full(adata.n_obs, ALL, dtype=object)
+        if groupby is None
+        else read_strata(adata, [groupby], argument="groupby")
+    )
 
 
 def refuse_seen(held_out: pd.Index, fitted: Mapping[str, object] | pd.Index, *, in_sample: bool) -> None:

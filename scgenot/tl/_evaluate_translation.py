@@ -77,7 +77,7 @@ def translation_part(
             f"{params['target_rep']!r} of the target cells of `held_out` has {true.shape[1]} columns, that of the fit "
             f"{genot.target_dim}: project them with `sg.tl.project` onto the embedding of the fitted cells."
         )
-    labels = None if label_key is None else [read_strata(side, [label_key]) for side in held_out]
+    labels = None if label_key is None else [read_strata(side, [label_key], argument="label_key") for side in held_out]
     groups = read_groups(source, groupby)
     part = Part(
         condition="translation",

@@ -99,7 +99,7 @@ def score_conditions(
     ValueError
         When a condition has no treated cell.
     """
-    strata = read_strata(adata, strata_keys)
+    strata = read_strata(adata, strata_keys, argument="groupby")
     for target, dose in asked:
         question = ask(adata, params, target, dose)
         treated = treated_rows(adata, params, question.answer)

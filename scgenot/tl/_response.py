@@ -150,7 +150,7 @@ def read_groups(adata: AnnData, groupby: str | Sequence[str] | None) -> np.ndarr
     """Read the group of every cell."""
     if groupby is None:
         return np.full(adata.n_obs, ALL, dtype=object)
-    return read_strata(adata, [groupby] if isinstance(groupby, str) else groupby)
+    return read_strata(adata, [groupby] if isinstance(groupby, str) else groupby, argument="groupby")
 
 
 def treated_rows(adata: AnnData, params: dict, answer: dict) -> np.ndarray:

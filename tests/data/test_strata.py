@@ -57,6 +57,12 @@ def test_unfit_covariates():
         read_strata(adata, ["batch", "sex"])
     with pytest.raises(ValueError, match="`covariates` names 'donor', which is missing in 1 of 3 cells"):
         read_strata(adata, ["batch", "donor"])
+    with pytest.raises(TypeError, match="`groupby='donor'` is text"):
+        read_strata(adata, "donor", argument="groupby")
+    with pytest.raises(KeyError, match="`groupby` names 'sex'"):
+        read_strata(adata, ["sex"], argument="groupby")
+    with pytest.raises(ValueError, match="`groupby` names 'donor'"):
+        read_strata(adata, ["donor"], argument="groupby")
 
 
 def test_large_strata_are_kept_apart(caplog):

@@ -351,8 +351,13 @@ class TestScreen:
             ({"n_cells": 5}, ValueError, "`n_cells=5`"),
             ({"maximize": ["size"], "metrics": ["mmd"]}, ValueError, r"`maximize` has \['size'\], not .* \['mmd'\]"),
             ({"maximize": "mmd"}, TypeError, "`maximize='mmd'` is text"),
-            ({"min_cells": 1000}, ValueError, "`min_cells=1000` cells on both sides"),
-            ({"groupby": "donor"}, KeyError, "donor"),
+            (
+                {"min_cells": 1000},
+                ValueError,
+                r"`min_cells=1000` cells on both sides \(A: 30 source and 30 true",
+            ),
+            ({"min_cells": 31, "groupby": "group"}, ValueError, r"\(A, group \w+: \d+ source .* lower `min_cells`"),
+            ({"groupby": "donor"}, KeyError, "`groupby` names 'donor'"),
             ({"key": "other"}, KeyError, "other"),
         ],
     )
@@ -569,6 +574,8 @@ class TestTranslation:
         source, target = (side[100:].copy() for side in sides)
         with pytest.raises(TypeError, match=r"must be \(source, target\)"):
             sg.tl.evaluate(fitted_source, source)
+        with pytest.raises(KeyError, match="`label_key` names 'typo'"):
+            sg.tl.evaluate(fitted_source, (source, target), label_key="typo")
         with pytest.raises(ValueError, match="60 source and 59 target cells"):
             sg.tl.evaluate(fitted_source, (source, target[1:].copy()))
         with pytest.raises(ValueError, match="100 of 100 true cells"):

@@ -133,7 +133,7 @@ def test_genes_of_an_embedding():
 def test_errors(known):
     with pytest.raises(KeyError, match=r"`features` \['four'\] are not among the 3"):
         sg.tl.response(known, "A", features=["four"])
-    with pytest.raises(KeyError, match="'kind'"):
+    with pytest.raises(KeyError, match="`groupby` names 'kind'"):
         sg.tl.response(known, "A", groupby="kind")
     with pytest.raises(ValueError, match="`interval=90` between 0 and 1"):
         sg.tl.response(known, "A", interval=90)
