@@ -111,7 +111,7 @@ def _states(population: Population, basis: str, name: str) -> np.ndarray:
         found = basis if basis.startswith("X") or basis in population.obsm else f"X_{basis}"
         if found != "X" and found not in population.obsm:
             raise KeyError(
-                f"`basis={found!r}` is not in obsm of `{name}`; found {list(population.obsm)}. Features are `basis='X'`."
+                f"`basis={found!r}` is not in obsm of `{name}`; found {list(population.obsm)}. Features: `basis='X'`."
             )
         population = population.X if found == "X" else population.obsm[found]
     states = dense(population)
