@@ -100,6 +100,7 @@ SEEN = "seen"  # a sample of the source cells of the fit, to warn of cells unlik
 CALIBRATION = "calibration"  # thresholds of regions by level
 CALIBRATION_FEATURES = "calibration_features"  # corrections of intervals by feature and level
 CALIBRATION_STRATA = "calibration_strata"  # columns of obs within whose values regions are made
+CALIBRATION_NAMES = "calibration_names"  # obs names of the cells that calibrated
 COUPLING_KEY = "coupling_key"
 COUPLING_NAMES = "coupling_names"  # obs names of the target cells: the coupling's columns
 

@@ -1,12 +1,13 @@
 """Regions that hold treated cells as often as they say."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._keys import CALIBRATION, CALIBRATION_FEATURES, CALIBRATION_STRATA
+from scgenot._keys import CALIBRATION, CALIBRATION_FEATURES, CALIBRATION_NAMES, CALIBRATION_STRATA
 from scgenot._rng import Rng, numpy_rng, seed_of
 from scgenot.data.write import writing
 from scgenot.tl._conformal import check_enough, conformal_threshold, random_halves, swapped_coverage
@@ -85,6 +86,8 @@ def calibrate(
         end over length), `raw_coverage`, `coverage`, `n`, `error`.
     `uns[key]["calibration_strata"]`
         The columns of `groupby`.
+    `uns[key]["calibration_names"]`
+        Names of the cells that were held out.
 
     Raises
     ------
@@ -144,6 +147,7 @@ def calibrate(
         CALIBRATION: with_error(region, len(held.scores)),
         CALIBRATION_FEATURES: with_error(features, len(held.scores)),
         CALIBRATION_STRATA: list(groupby),
+        CALIBRATION_NAMES: adata.obs_names[mask].to_numpy(dtype=str),
     }
     with writing():
         fitted.uns[key] = {**entry, **calibration}
@@ -186,6 +190,11 @@ def coverage(
     KeyError
         Likewise, and when the fit was not calibrated.
 
+    Warns
+    -----
+    UserWarning
+        When cells of these names were fitted, or calibrated.
+
     Examples
     --------
     >>> table = sg.tl.coverage(new_donor, model=fitted)  # doctest: +SKIP
@@ -195,9 +204,17 @@ def coverage(
     entry = fit_of_screen(fitted, params, key)
     if CALIBRATION not in entry:
         raise KeyError(f"`key={key!r}` is not calibrated: run `sg.tl.calibrate` on held-out cells first.")
+    mask = held_out_mask(adata, held_out)
+    n_known = int(adata.obs_names[mask].isin(entry.get(CALIBRATION_NAMES, [])).sum())
+    if n_known:
+        warnings.warn(
+            f"{n_known} of the {mask.sum()} cells of `held_out` have names of cells that calibrated: regions were made "
+            "to hold these. Count others.",
+            UserWarning,
+            stacklevel=2,
+        )
     region, corrections = entry[CALIBRATION], entry[CALIBRATION_FEATURES]["correction"].to_numpy()
     levels, groupby = region["level"].tolist(), list(map(str, entry[CALIBRATION_STRATA]))
-    mask = held_out_mask(adata, held_out)
     cells = checked_width(source_cells(adata, params, use_rep=use_rep, fitted=fitted), genot)[mask]
     held = score_held_out(
         adata[mask], genot, entry, cells, target, dose, groupby, levels, guidance=guidance, seed=seed_of(rng)

@@ -100,6 +100,15 @@ def test_a_fit_keeps_its_calibration(right, tmp_path):
     assert (after["n"] == 100).all()
 
 
+def test_cells_that_calibrated_are_not_counted_unsaid(right):
+    both = ad.concat([cells(60, 3), cells(500, 1)])
+    n = 500 * 3  # control, A and B
+    with pytest.warns(
+        UserWarning, match=f"^{n} of the {both.n_obs} cells of `held_out` have names of cells that calib"
+    ):
+        sg.tl.coverage(both, "A", model=right)
+
+
 def test_held_out_cells_of_one_anndata(right):
     mixed = ad.concat([right, cells(60, 4)])
     mixed.uns = right.uns.copy()
