@@ -140,6 +140,7 @@ def test_scaling_either_side_changes_nothing():
         assert np.abs(dense(solver(pair)) - dense(solver(scaled))).sum() < SAME
 
 
+@pytest.mark.slow
 def test_absolute_units_are_relative_ones_rescaled():
     """With both sides times 3 the distortion is 3^4 of what it was, and so is epsilon."""
     pair = random_pair()
@@ -230,6 +231,7 @@ def test_subset_and_extend():
     assert coupling.diagnostics.marginal_error < 2 / np.sqrt(effective)
 
 
+@pytest.mark.slow
 def test_automatic_epsilon_is_the_smallest_with_four_targets():
     pair = random_pair(n=60, m=60)
     values = (0.002, 0.005, 0.01, 0.02, 0.05)

@@ -92,6 +92,7 @@ def gaussian_ratios(batch_size):
     return np.mean(x * y) * 10 / np.trace(problem.C), residual.var(0).sum() / np.trace(problem.S)
 
 
+@pytest.mark.slow
 def test_batches_blur_the_plan():
     """Their mixture lies between the plan of the populations and no coupling at all; larger batches come closer."""
     small, large = gaussian_ratios(128), gaussian_ratios(1024)

@@ -36,6 +36,7 @@ def test_finds_a_rotated_and_mirrored_copy(seed):
     assert not coupling.confidence.ambiguous
 
 
+@pytest.mark.slow
 def test_one_start_may_miss_what_the_search_finds():
     """The first start turns all axes to their longer tails: one outlier far out on the other side misleads it."""
     rng = np.random.default_rng(0)

@@ -102,6 +102,7 @@ def test_models_go_elsewhere(fitted, tmp_path):
     assert new.obsm["genot_coupling"].nnz == 250
 
 
+@pytest.mark.slow
 def test_same_seed_same_bits():
     runs = []
     for seed in (1, 1, 2):
