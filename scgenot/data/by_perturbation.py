@@ -74,9 +74,7 @@ def by_perturbation(
         raise ValueError("obs names of `adata` are not unique: call `adata.obs_names_make_unique()`.")
     cells = representation(adata, use_rep, layer=layer)
     told = [key for key in network_covariates if key not in covariates]
-    missing = [key for key in told if key not in adata.obs]
-    if missing:
-        raise KeyError(f"`network_covariates` names {missing}, not in obs; found {list(adata.obs)}.")
+    read_strata(adata, told, argument="network_covariates")  # errors under their own name
     strata = read_strata(adata, [*covariates, *told])
     groups = group_rows(names, doses, is_control)
     kept = np.concatenate(list(groups.values()))

@@ -1,6 +1,5 @@
 """Regions that hold treated cells as often as they say."""
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +10,7 @@ from scgenot._keys import CALIBRATION, CALIBRATION_FEATURES, CALIBRATION_NAMES, 
 from scgenot._rng import Rng, numpy_rng, seed_of
 from scgenot.data.write import writing
 from scgenot.tl._conformal import check_enough, conformal_threshold, random_halves, swapped_coverage
-from scgenot.tl._held_out import fit_of_screen, held_out_mask, score_held_out
+from scgenot.tl._held_out import fit_of_screen, held_out_mask, score_held_out, warn_if_among
 from scgenot.tl._sources import ModelSource, checked_width, embedding_key, ready_model, source_cells
 
 REGION = "region"  # in the column of features: the region of all of them together
@@ -205,14 +204,8 @@ def coverage(
     if CALIBRATION not in entry:
         raise KeyError(f"`key={key!r}` is not calibrated: run `sg.tl.calibrate` on held-out cells first.")
     mask = held_out_mask(adata, held_out)
-    n_known = int(adata.obs_names[mask].isin(entry.get(CALIBRATION_NAMES, [])).sum())
-    if n_known:
-        warnings.warn(
-            f"{n_known} of the {mask.sum()} cells of `held_out` have names of cells that calibrated: regions were made "
-            "to hold these. Count others.",
-            UserWarning,
-            stacklevel=2,
-        )
+    known = entry.get(CALIBRATION_NAMES, [])
+    warn_if_among(adata[mask], known, "that calibrated: regions were made to hold these. Count others.", stacklevel=3)
     region, corrections = entry[CALIBRATION], entry[CALIBRATION_FEATURES]["correction"].to_numpy()
     levels, groupby = region["level"].tolist(), list(map(str, entry[CALIBRATION_STRATA]))
     cells = checked_width(source_cells(adata, params, use_rep=use_rep, fitted=fitted), genot)[mask]

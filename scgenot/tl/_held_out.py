@@ -1,7 +1,7 @@
 """Held-out cells of a screen: which they are, and how they score."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from anndata import AnnData
@@ -55,15 +55,25 @@ def score_held_out(
     for name, level in asked:
         refuse_control(name, level, entry[PARAMS])
     fitted = {str(name) for coupling in entry[COUPLINGS].values() for name in coupling["target_names"]}
-    if n := sum(name in fitted for name in adata.obs_names):
-        warnings.warn(
-            f"{n} of the {adata.n_obs} cells of `held_out` have names of cells that the model was fitted with: regions "
-            "that are calibrated on fitted cells are too small for others. Hold cells out before the fit.",
-            UserWarning,
-            stacklevel=3,
-        )
+    warn_if_among(
+        adata,
+        fitted,
+        "that the model was fitted with: regions that are calibrated on fitted cells are too small for others. Hold "
+        "cells out before the fit.",
+        stacklevel=4,
+    )
     parts = score_conditions(adata, genot, entry[PARAMS], cells, asked, groupby, levels, guidance=guidance, seed=seed)
     return pool(parts)
+
+
+def warn_if_among(adata: AnnData, known: Collection[str], why: str, *, stacklevel: int) -> None:
+    """Warn when held-out cells have names of cells that should not be among them."""
+    if n := int(adata.obs_names.isin(list(known)).sum()):
+        warnings.warn(
+            f"{n} of the {adata.n_obs} cells of `held_out` have names of cells {why}",
+            UserWarning,
+            stacklevel=stacklevel,
+        )
 
 
 def refuse_control(target: str | None, dose: float | None, params: dict) -> None:

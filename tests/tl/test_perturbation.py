@@ -379,7 +379,7 @@ def bad_inputs():
     yield "names", same_names, {}, ValueError, "obs_names_make_unique"
     yield "text", nothing, {"covariates": "donor"}, TypeError, "`covariates='donor'` is text"
     yield "no covariate", nothing, {"covariates": ["sex"]}, KeyError, "`covariates` names 'sex'"
-    yield "not told", nothing, {"network_covariates": ["sex"]}, KeyError, r"`network_covariates` names \['sex'\]"
+    yield "not told", nothing, {"network_covariates": ["sex"]}, KeyError, "`network_covariates` names 'sex'"
     yield "slash", nothing, {"key_added": "a/b"}, ValueError, "`key_added` is 'a/b'"
     yield "representation", nothing, {"use_rep": "X_umap"}, KeyError, "use_rep='X_umap'"
     yield "layer", nothing, {"layer": "raw"}, KeyError, "layer='raw'"
