@@ -18,7 +18,8 @@ MAX_FILE = 300
 MAX_BODY = 60
 
 EVERY_LAYER = {
-    *("pair", "_keys", "_rng", "ot", "flow", "model", "data", "metrics", "baselines", "datasets", "get", "tl", "pl"),
+    *("pair", "_keys", "_rng", "_options", "_device"),
+    *("ot", "flow", "model", "data", "metrics", "baselines", "datasets", "get", "tl", "pl"),
     "",  # the package itself: `import scgenot`
 }
 EVERYTHING = None  # in place of a set: no limit
@@ -37,9 +38,12 @@ LAYERS = {
     "pair": Layer(set(), {"numpy"}),
     "_keys": Layer(set(), {"numpy"}),
     "_rng": Layer(set(), {"numpy"}, lazily=frozenset({"torch"})),
-    "ot": Layer({"pair", "_rng"}, {"numpy", "scipy", "torch", "tqdm", "ot"}),  # sparse plans are SciPy's
+    "_options": Layer(set(), set()),
+    "_device": Layer(set(), {"torch"}),
+    # sparse plans are SciPy's
+    "ot": Layer({"pair", "_rng", "_options", "_device"}, {"numpy", "scipy", "torch", "tqdm", "ot"}),
     "flow": Layer(set(), {"numpy", "torch"}),
-    "model": Layer({"ot", "flow", "pair", "_rng"}, {"numpy", "torch", "tqdm", "safetensors"}),
+    "model": Layer({"ot", "flow", "pair", "_rng", "_options"}, {"numpy", "torch", "tqdm", "safetensors"}),
     "data": Layer({"pair", "_keys"}, {"anndata", "numpy", "pandas", "scipy", "sklearn"}),
     "metrics": Layer({"_rng"}, {"numpy", "scipy", "sklearn"}, lazily=frozenset({"ot", "torch"})),
     "baselines": Layer({"pair", "_rng"}, {"numpy", "scipy", "sklearn"}, lazily=frozenset({"ot", "torch"})),

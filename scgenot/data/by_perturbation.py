@@ -9,8 +9,8 @@ import pandas as pd
 from anndata import AnnData
 
 from scgenot.data.conditions import Conditions, is_control_name, make_tokens, split_name
-from scgenot.data.read import check_anndata, representation
-from scgenot.data.strata import Linked, check_list, read_strata, split
+from scgenot.data.read import check_anndata, check_column, representation
+from scgenot.data.strata import Linked, check_list, nested_strata, read_strata, split
 from scgenot.pair import Pair
 
 logger = logging.getLogger("scgenot")
@@ -69,13 +69,15 @@ def by_perturbation(
     """
     check_list(covariates, "covariates")
     check_list(network_covariates, "network_covariates")
+    if separator is not None and (not isinstance(separator, str) or not separator):
+        raise TypeError(f"`separator={separator!r}` must be text, or None when names are never combinations.")
     names, doses, is_control = read_perturbations(adata, perturbation_key, control, dose_key, separator)
     if not adata.obs_names.is_unique:
         raise ValueError("obs names of `adata` are not unique: call `adata.obs_names_make_unique()`.")
     cells = representation(adata, use_rep, layer=layer)
     told = [key for key in network_covariates if key not in covariates]
     read_strata(adata, told, argument="network_covariates")  # errors under their own name
-    strata = read_strata(adata, [*covariates, *told])
+    nested = nested_strata(adata, [*covariates, *told])
     groups = group_rows(names, doses, is_control)
     kept = np.concatenate(list(groups.values()))
     conditions = vocabulary(
@@ -86,7 +88,8 @@ def by_perturbation(
     linked, sources = [], {}
     for (name, dose), target in groups.items():
         label = (name or "control") if doses is None else f"{name or 'control'} {dose:g}"
-        for stratum, source, treated in split(strata, controls_of(strata, is_control, target), target, name=label):
+        candidates = controls_of(nested[0], is_control, target)
+        for stratum, source, treated in split(nested, candidates, target, name=label):
             told_values = shared_values(adata.obs[list(network_covariates)].iloc[np.concatenate([source, treated])])
             pair = Pair(
                 # one array for all pairs of the same control cells: in training they are kept once
@@ -113,8 +116,8 @@ def read_perturbations(
     """
     check_anndata(adata)
     for argument, key in (("perturbation_key", perturbation_key), ("dose_key", dose_key)):
-        if key is not None and key not in adata.obs:
-            raise KeyError(f"`{argument}={key!r}` is not in obs; found {list(adata.obs)}.")
+        if key is not None:
+            check_column(adata, key, argument)
     column = adata.obs[perturbation_key]
     if column.isna().any():
         raise ValueError(

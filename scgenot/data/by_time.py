@@ -1,13 +1,13 @@
 """A time course into pairs: consecutive time points, or any that are asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 import numpy as np
 from anndata import AnnData
 
 from scgenot.data.read import representation
-from scgenot.data.strata import Linked, read_strata, split
+from scgenot.data.strata import Linked, nested_strata, split
 from scgenot.data.times import find_time, read_times, time_labels
 from scgenot.pair import Pair
 
@@ -59,12 +59,12 @@ def by_time(
     steps = choose_steps(times, adata.obs[time_key], time_key, pairs)
     cells = representation(adata, use_rep, layer=layer)
     rates = read_rates(adata, growth_key)
-    strata = read_strata(adata, covariates)
+    nested = nested_strata(adata, covariates)
     linked = []
     for earlier, later in steps:
         name = f"{earlier:g} to {later:g}"
         sides = [np.flatnonzero(times == time) for time in (earlier, later)]
-        for stratum, source, target in split(strata, *sides, name=name):
+        for stratum, source, target in split(nested, *sides, name=name):
             pair = Pair(
                 source=cells[source],
                 target=cells[target],
@@ -100,6 +100,8 @@ def choose_steps(times: np.ndarray, column, time_key: str, pairs: Sequence[tuple
 
 def find_steps(pairs: Sequence[tuple], known: list[float], labels: list[str]) -> list[tuple[float, float]]:
     """Return the times that pairs of numbers or labels mean, each pair once."""
+    if not isinstance(pairs, Collection):
+        raise TypeError(f"`pairs={pairs!r}` must be a list of (earlier, later) times.")
     wrong = [pair for pair in pairs if np.ndim(pair) != 1 or len(pair) != 2]
     if wrong or len(pairs) == 0:
         raise ValueError(f"`pairs` must be a list of (earlier, later) times; found {wrong or 'none'}.")

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scgenot.data.read import check_column
+
 # a column of obs, or some of its groups
 Groups = str | Mapping[str, Sequence[str]]
 
@@ -44,8 +46,7 @@ def read_groups(
     ValueError
         When no cell has one of `groups`, or any.
     """
-    if groupby not in adata.obs:
-        raise KeyError(f"`{argument}={groupby!r}` is not in obs; found {list(adata.obs)}.")
+    check_column(adata, groupby, argument)
     column = adata.obs[groupby]
     known = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else sorted(column.dropna().unique())
     here = column.notna().to_numpy() if among is None else column.notna().to_numpy() & among

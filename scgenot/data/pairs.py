@@ -3,7 +3,7 @@
 import numpy as np
 from anndata import AnnData
 
-from scgenot.data.read import check_anndata, representation
+from scgenot.data.read import check_anndata, check_column, representation
 from scgenot.pair import Pair
 
 
@@ -85,8 +85,7 @@ def weights(adata: AnnData, key: str | None, side: str) -> np.ndarray | None:
     """Read a column of obs as weights of the cells; None when there is no key."""
     if key is None:
         return None
-    if key not in adata.obs:
-        raise KeyError(f"`{side}_weights={key!r}` is not in obs of `adata_{side}`; found {list(adata.obs)}.")
+    check_column(adata, key, f"{side}_weights", f"adata_{side}")
     values = adata.obs[key]
     if values.dtype.kind not in "biuf":
         raise ValueError(f"`{side}_weights={key!r}` in obs of `adata_{side}` must be numbers; found {values.dtype}.")

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -110,6 +110,25 @@ def matrix(adata: AnnData, layer: str | None = None, *, name: str = "adata") -> 
     if hasattr(values, "to_memory"):  # sparse matrix of a backed file
         values = values.to_memory()
     return values.tocsr() if sparse.issparse(values) else np.asarray(values)
+
+
+def check_column(adata: AnnData, key: str, argument: str, name: str = "") -> None:
+    """Raise a KeyError that lists the columns of obs, unless `key` is one of them.
+
+    Parameters
+    ----------
+    adata
+        Cells.
+    key
+        What was passed.
+    argument
+        Argument that it was passed as.
+    name
+        Which AnnData it is, where there are several.
+    """
+    if not isinstance(key, Hashable) or key not in adata.obs:
+        where = f" of `{name}`" if name else ""
+        raise KeyError(f"`{argument}={key!r}` is not in obs{where}; found {list(adata.obs)}.")
 
 
 def check_anndata(adata: AnnData, name: str = "adata") -> None:

@@ -1,7 +1,7 @@
 """Strata: cells are coupled only with cells of the same donor, batch or cell type, as far as there are enough."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -76,22 +76,34 @@ def read_strata(adata: AnnData, covariates: Sequence[str], *, argument: str = "c
 
 
 def check_list(keys: Sequence[str], argument: str) -> None:
-    """Raise a TypeError when a list of columns is the name of one, which is a sequence of letters."""
+    """Raise a TypeError when a list of columns is none, or the name of one, which is a sequence of letters."""
     if isinstance(keys, str):
         raise TypeError(f"`{argument}={keys!r}` is text: give a list of columns of obs, such as [{keys!r}].")
+    if not isinstance(keys, Collection):
+        raise TypeError(f"`{argument}={keys!r}` is no list: give one of columns of obs, empty for none.")
+
+
+def nested_strata(adata: AnnData, covariates: Sequence[str], *, argument: str = "covariates") -> list[np.ndarray]:
+    """Read the strata by all covariates, by all but the last, and so on to the one stratum of all cells.
+
+    As :func:`read_strata`, whose arguments and errors these are.
+    """
+    check_list(covariates, argument)
+    return [read_strata(adata, covariates[:n], argument=argument) for n in range(len(covariates), -1, -1)]
 
 
 def split(
-    strata: np.ndarray, source: np.ndarray, target: np.ndarray, *, name: str, min_cells: int = MIN_CELLS
+    nested: Sequence[np.ndarray], source: np.ndarray, target: np.ndarray, *, name: str, min_cells: int = MIN_CELLS
 ) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Split the cells of a pair by stratum.
 
-    Strata with too few cells on a side are pooled; what is still too small then is left out. Both are logged.
+    Strata with too few cells on a side are pooled with others of the stratum that holds them: the small donors of a
+    cell type before small cell types. What is too small in the end is left out. Both are logged.
 
     Parameters
     ----------
-    strata
-        Stratum of every cell of the AnnData.
+    nested
+        Stratum of every cell of the AnnData, see :func:`nested_strata`: each array joins strata of the one before.
     source, target
         Positions of the cells of the pair.
     name
@@ -108,22 +120,24 @@ def split(
     ValueError
         When nothing is left.
     """
-    sides = source, target
-    counts = [pd.Series(strata[cells]).value_counts() for cells in sides]
-    if len(counts[0].index.union(counts[1].index)) == 1:
-        return [(str(strata[source[0]]), source, target)]
-    enough = set.intersection(*(set(count.index[count >= min_cells]) for count in counts))
-    parts = [(label, *(cells[strata[cells] == label] for cells in sides)) for label in sorted(enough)]
-    rest = [cells[[label not in enough for label in strata[cells]]] for cells in sides]
-    labels = sorted({str(label) for cells in rest for label in strata[cells]})
-    shown = [*labels[:5], *(["..."] if len(labels) > 5 else [])]
-    if min(map(len, rest)) >= min_cells:
-        logger.info("%s: strata %s have under %d cells on a side and are pooled.", name, shown, min_cells)
-        parts.append(("pooled", *rest))
-    elif labels:
+    finest = nested[0]
+    if len({*finest[source], *finest[target]}) == 1:
+        return [(str(finest[source[0]]), source, target)]
+    parts = []
+    for strata in nested:
+        for label in large_strata(strata, source, target, min_cells):
+            part = [cells[strata[cells] == label] for cells in (source, target)]
+            source, target = source[strata[source] != label], target[strata[target] != label]
+            if strata is finest:
+                parts.append((label, *part))
+                continue
+            small = listed(finest[np.concatenate(part)])
+            logger.info("%s: strata %s have under %d cells on a side and are pooled.", name, small, min_cells)
+            parts.append((f"{label} | pooled" if label else "pooled", *part))
+    if len(source) or len(target):
         logger.warning(
             "%s: %d source and %d target cells of the strata %s are left out, under %d on a side.",
-            *(name, *map(len, rest), shown, min_cells),
+            *(name, len(source), len(target), listed(finest[np.concatenate([source, target])]), min_cells),
         )
     if not parts:
         raise ValueError(
@@ -131,3 +145,15 @@ def split(
             "use fewer covariates, or drop these cells."
         )
     return parts
+
+
+def large_strata(strata: np.ndarray, source: np.ndarray, target: np.ndarray, min_cells: int) -> list[str]:
+    """Return the strata with enough cells on both sides, sorted."""
+    counts = [pd.Series(strata[cells]).value_counts() for cells in (source, target)]
+    return sorted(set.intersection(*(set(count.index[count >= min_cells]) for count in counts)))
+
+
+def listed(labels: np.ndarray) -> list[str]:
+    """Return the first five labels, sorted, and whether there are more."""
+    names = sorted(set(map(str, labels)))
+    return [*names[:5], *(["..."] if len(names) > 5 else [])]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot.data.read import check_anndata
+from scgenot.data.read import check_anndata, check_column
 
 # a minus counts where it begins a word: "day -1" is before day 0, "day-1" is day 1
 _NUMBER = re.compile(r"(?:(?<!\S)-)?\d+(?:\.\d+)?")
@@ -38,8 +38,7 @@ def read_times(adata: AnnData, time_key: str) -> np.ndarray:
         When a time is missing, not finite or cannot be read as a number.
     """
     check_anndata(adata)
-    if time_key not in adata.obs:
-        raise KeyError(f"`time_key={time_key!r}` is not in obs; found {list(adata.obs)}.")
+    check_column(adata, time_key, "time_key")
     column = adata.obs[time_key]
     missing = column.isna().to_numpy()
     if missing.any():

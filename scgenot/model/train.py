@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from scgenot._options import check_count, check_number
 from scgenot._rng import Rng, seed_of
 from scgenot.model.draws import NOISE, Draws, SamplesPairs, held_out, stream
 from scgenot.model.genot import Genot
@@ -56,6 +57,8 @@ class TrainSettings:
 
     Raises
     ------
+    TypeError
+        When an option is no number, or no whole one where a number of things is asked for.
     ValueError
         When a number is out of range, or `precision` is neither.
 
@@ -80,13 +83,14 @@ class TrainSettings:
     def __post_init__(self):
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"`precision` is {self.precision!r}, expected 'float32' or 'bfloat16'.")
-        for name in ("steps", "batch_size", "validation_every", "patience"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` is {getattr(self, name)}, expected at least 1.")
-        if not 0 <= self.source_noise < math.inf:
-            raise ValueError(f"`source_noise` is {self.source_noise}, expected a number, 0 or more.")
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(f"`validation_fraction` is {self.validation_fraction}, expected at least 0 and below 1.")
+        for name, least in (("steps", 1), ("batch_size", 1), ("validation_every", 1), ("patience", 1), ("warmup", 0)):
+            check_count(name, getattr(self, name), least)
+        for name in ("learning_rate", "clip"):
+            check_number(name, getattr(self, name), "above 0", lambda value: value > 0)
+        for name in ("weight_decay", "source_noise"):
+            check_number(name, getattr(self, name), "0 or more, and finite", lambda value: 0 <= value < math.inf)
+        for name in ("ema_decay", "validation_fraction"):
+            check_number(name, getattr(self, name), "at least 0 and below 1", lambda value: 0 <= value < 1)
 
     def learning_rate_at(self, step: int) -> float:
         """Learning rate of a step, from 0."""

@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from scgenot._options import check_count, check_number
 from scgenot.ot.cost import Cost, FittedCost, squared_euclidean
 from scgenot.ot.coupling import Coupling
 from scgenot.ot.dual import Problem
-from scgenot.ot.sinkhorn import check_options, choose_epsilon, solve_on_subset, to_problem
+from scgenot.ot.sinkhorn import check_limits, check_options, choose_epsilon, solve_on_subset, to_problem
 from scgenot.ot.task import QuadraticTask
 from scgenot.pair import Pair
 
@@ -64,8 +65,10 @@ class GromovWasserstein:
 
     Raises
     ------
+    TypeError
+        When an option is no number, or no whole one where a number of things is asked for.
     ValueError
-        When `epsilon` is not positive or "auto", `tau` not two numbers in (0, 1], or `n_starts` under 1.
+        When `epsilon` is not positive or "auto", `tau` not two numbers in (0, 1], or a number out of range.
 
     Examples
     --------
@@ -93,8 +96,9 @@ class GromovWasserstein:
 
     def __post_init__(self):
         check_options(self.epsilon, self.tau)
-        if self.n_starts < 1:
-            raise ValueError(f"`n_starts` is {self.n_starts}: give at least 1.")
+        for name in ("n_starts", "search_cells", "max_outer", "max_iterations", "max_cells", "max_dense_cells"):
+            check_count(name, getattr(self, name), 1)
+        check_limits(self.tolerance, self.memory_limit)
 
     def __call__(self, pair: Pair) -> Coupling:
         """Solve.
@@ -153,6 +157,8 @@ class FusedGromovWasserstein(GromovWasserstein):
 
     Raises
     ------
+    TypeError
+        When an option is no number, or no whole one where a number of things is asked for.
     ValueError
         When `alpha` is not between 0 and 1, or as for :class:`GromovWasserstein`.
 
@@ -167,8 +173,7 @@ class FusedGromovWasserstein(GromovWasserstein):
 
     def __post_init__(self):
         super().__post_init__()
-        if not 0 <= self.alpha <= 1:
-            raise ValueError(f"`alpha` is {self.alpha}: give a weight from 0 (quadratic) to 1 (linear).")
+        check_number("alpha", self.alpha, "from 0 (quadratic) to 1 (linear)", lambda alpha: 0 <= alpha <= 1)
 
     def __call__(self, pair: Pair) -> Coupling:
         """Solve.

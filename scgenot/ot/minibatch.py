@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from scgenot._options import check_count
 from scgenot.ot.coupling import Coupling, Diagnostics
 from scgenot.ot.gromov import FusedGromovWasserstein, GromovWasserstein
 from scgenot.ot.sinkhorn import Sinkhorn
@@ -41,8 +42,10 @@ class Minibatch:
 
     Raises
     ------
+    TypeError
+        When `batch_size` is no whole number.
     ValueError
-        When `batch_size` is under 2.
+        When it is under 2.
 
     Examples
     --------
@@ -55,8 +58,7 @@ class Minibatch:
     rng: int = 0
 
     def __post_init__(self):
-        if not self.batch_size >= 2:
-            raise ValueError(f"`batch_size` is {self.batch_size}: a batch needs at least 2 cells a side.")
+        check_count("batch_size", self.batch_size, 2)
         unanchored = not isinstance(self.solver, FusedGromovWasserstein) or self.solver.alpha == 0
         if isinstance(self.solver, GromovWasserstein) and unanchored:
             logger.warning(

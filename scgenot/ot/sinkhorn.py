@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scgenot._device import usable_device
+from scgenot._options import check_count, check_number
 from scgenot.ot.cost import Cost, FittedCost, mean_cost, spaced, squared_euclidean
 from scgenot.ot.coupling import Coupling, Diagnostics
 from scgenot.ot.dual import Problem, Solution, anneal_dual
@@ -57,8 +59,10 @@ class Sinkhorn:
 
     Raises
     ------
+    TypeError
+        When an option is no number, or no whole one where a number of things is asked for.
     ValueError
-        When `epsilon` is not positive or "auto", or `tau` not two numbers in (0, 1].
+        When `epsilon` is not positive or "auto", `tau` not two numbers in (0, 1], or a number out of range.
 
     Examples
     --------
@@ -80,6 +84,9 @@ class Sinkhorn:
 
     def __post_init__(self):
         check_options(self.epsilon, self.tau)
+        check_count("max_iterations", self.max_iterations, 1)
+        check_count("max_cells", self.max_cells, 1)
+        check_limits(self.tolerance, self.memory_limit)
 
     def __call__(self, pair: Pair) -> Coupling:
         """Solve.
@@ -130,17 +137,23 @@ class Sinkhorn:
         return to_coupling(cost, problem, solution, relative=absolute / scale, method="sinkhorn")
 
 
+def check_limits(tolerance: float, memory_limit: float) -> None:
+    """Raise an error unless both are numbers, at least 0."""
+    for name, value in (("tolerance", tolerance), ("memory_limit", memory_limit)):
+        check_number(name, value, "at least 0", lambda limit: limit >= 0)
+
+
 def check_options(epsilon: float | str, tau) -> None:
     """Raise a ValueError unless epsilon is positive or "auto" and tau two numbers in (0, 1]."""
     if epsilon != "auto" and not (isinstance(epsilon, Real) and 0 < epsilon < float("inf")):
         raise ValueError(f'`epsilon` is {epsilon!r}: give a positive number or "auto".')
-    if not (isinstance(tau, (tuple, list)) and len(tau) == 2 and all(0 < t <= 1 for t in tau)):
+    if not (isinstance(tau, (tuple, list)) and len(tau) == 2 and all(isinstance(t, Real) and 0 < t <= 1 for t in tau)):
         raise ValueError(f"`tau` is {tau!r}: give two numbers in (0, 1], source and target side; 1 is balanced.")
 
 
 def to_problem(pair: Pair, tau, memory_limit: float, dtype: torch.dtype, device: str | None) -> Problem:
     """Turn the arrays of a pair into tensors; shared features become further columns."""
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = usable_device(device)
 
     def tensor(*columns) -> Tensor:
         # a copy: the caller's array may be read-only, reversed or of another byte order, and may change later

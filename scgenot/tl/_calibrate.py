@@ -7,9 +7,10 @@ import pandas as pd
 from anndata import AnnData
 
 from scgenot._keys import CALIBRATION, CALIBRATION_FEATURES, CALIBRATION_NAMES, CALIBRATION_STRATA
+from scgenot._options import check_guidance
 from scgenot._rng import Rng, numpy_rng, seed_of
 from scgenot.data.write import writing
-from scgenot.tl._conformal import check_enough, conformal_threshold, random_halves, swapped_coverage
+from scgenot.tl._conformal import check_enough, check_levels, conformal_threshold, random_halves, swapped_coverage
 from scgenot.tl._held_out import fit_of_screen, held_out_mask, score_held_out, warn_if_among
 from scgenot.tl._sources import ModelSource, checked_width, embedding_key, ready_model, source_cells
 
@@ -61,7 +62,7 @@ def calibrate(
         for all.
     groupby
         Columns of `obs` that make the strata, such as cell type; None for the `covariates` of the fit that are there.
-        Strata of under 10 cells on a side are pooled.
+        Strata of under 10 cells on a side are pooled, first with those that differ in the last column alone.
     levels
         Probabilities.
     guidance, key, model, use_rep
@@ -91,7 +92,7 @@ def calibrate(
     Raises
     ------
     TypeError
-        When `adata` is not an AnnData.
+        When `adata` is not an AnnData, or an option has a wrong type.
     KeyError
         When there is no such fit, a column or the representation is not there, or the perturbation was not seen.
     ValueError
@@ -109,8 +110,8 @@ def calibrate(
     >>> sg.tl.calibrate(adata, held_out="test", model=fitted)  # doctest: +SKIP
     >>> fitted.uns["genot"]["calibration"]  # doctest: +SKIP
     """
-    if not levels or not all(0 < level < 1 for level in levels):
-        raise ValueError(f"`levels` is {list(levels)}: give probabilities between 0 and 1.")
+    check_levels(levels)
+    check_guidance(guidance)
     genot, params, fitted = ready_model(adata, model, key, device)
     entry = fit_of_screen(fitted, params, key)
     if groupby is None:

@@ -9,6 +9,7 @@ from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
+from scgenot._options import check_count
 from scgenot.tl._features import Values, are_whole, clr, depth, inverse_frequency, tfidf
 
 logger = logging.getLogger("scgenot")
@@ -22,7 +23,9 @@ Fit = tuple[np.ndarray, dict, dict]  # coordinates, embedding, further entries o
 def _count_components(n_components: int | None, most: int) -> int:
     if n_components is None and most >= 1:
         return min(DEFAULT_COMPONENTS, most)
-    if n_components is None or not 1 <= n_components <= most:
+    if n_components is not None:
+        check_count("n_components", n_components, 1)
+    if n_components is None or n_components > most:
         raise ValueError(
             f"`n_components={n_components}` must be between 1 and {most} for this many cells and features."
         )

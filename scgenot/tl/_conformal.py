@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from scgenot._options import check_share
+
 
 def conformal_threshold(scores: np.ndarray, level: float) -> np.ndarray:
     """Return what a new score does not exceed with probability `level` or slightly more, whatever the law.
@@ -27,6 +29,16 @@ def conformal_threshold(scores: np.ndarray, level: float) -> np.ndarray:
     if rank > len(scores):
         return np.full(scores.shape[1:], np.inf)
     return np.partition(scores, rank - 1, axis=0)[rank - 1]
+
+
+def check_levels(levels: Sequence[float]) -> None:
+    """Raise unless levels are a list of probabilities between 0 and 1: a TypeError for its type, else a ValueError."""
+    if not isinstance(levels, (Sequence, np.ndarray)) or isinstance(levels, str):
+        raise TypeError(f"`levels={levels!r}` must be a list of probabilities, such as (0.8, 0.9).")
+    if len(levels) == 0:
+        raise ValueError("`levels` is empty: give probabilities between 0 and 1.")
+    for level in levels:
+        check_share("levels", level)
 
 
 def check_enough(n: int, levels: Sequence[float]) -> None:

@@ -5,7 +5,9 @@ from anndata import AnnData
 from scipy import sparse
 
 from scgenot import get
+from scgenot._device import usable_device
 from scgenot._keys import COUPLING_NAMES, COUPLINGS, DUAL, PAIRS, PARAMS
+from scgenot._options import check_count
 from scgenot.data.pairs import weights
 from scgenot.data.read import check_anndata, representation
 from scgenot.data.write import write_coupling
@@ -59,7 +61,7 @@ def coupling(
     Raises
     ------
     TypeError
-        When `adata` is not an AnnData.
+        When `adata` is not an AnnData, or an option has a wrong type.
     KeyError
         When there is no such fit, or its coupling could not be stored.
     ValueError
@@ -72,8 +74,8 @@ def coupling(
     >>> rna.obsm["genot_coupling"]  # cells x target cells
     """
     check_anndata(adata)
-    if top_k < 1:
-        raise ValueError(f"`top_k` is {top_k}: keep at least 1 entry per cell.")
+    check_count("top_k", top_k, 1)
+    device = None if device is None else usable_device(device)  # None is the CPU
     fitted = adata if model is None else model
     fit, params = get.fit_entry(fitted, key), get.params(fitted, key)
     if COUPLINGS in fit:

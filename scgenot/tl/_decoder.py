@@ -47,9 +47,13 @@ def feature_decoder(
 
     Raises
     ------
+    TypeError
+        When the decoder is no function.
     ValueError
         When there is no way back to features.
     """
+    if decoder is not None and not callable(decoder):
+        raise TypeError(f"`decoder={decoder!r}` must be a function of states to a DataFrame of features.")
     if decoder is not None:
         return lambda values: some_columns(as_frame(decoder(values), len(values), fitted.var_names), features)
     own_space = params.get("task") != "translation"

@@ -95,7 +95,7 @@ def embed(
     Raises
     ------
     TypeError
-        When `adata` is not an AnnData.
+        When `adata` is not an AnnData, or an option has a wrong type.
     KeyError
         When `layer` or a column named by `mask_var` is not there.
     ValueError
@@ -165,8 +165,8 @@ def _check(adata: AnnData, method: str, key_added: str | None, *, scale: bool, c
         raise ValueError(f"`method={method!r}` must be 'pca', 'lsi' or 'clr'.")
     if scale and method == "lsi":
         raise ValueError("`scale=True` is not for `method='lsi'`: TF-IDF weighs the features itself.")
-    if key_added is not None and "/" in key_added:
-        raise ValueError(f"`key_added={key_added!r}` must not contain '/': AnnData files cannot hold such a key.")
+    if key_added is not None and (not isinstance(key_added, str) or "/" in key_added):
+        raise ValueError(f"`key_added={key_added!r}` must be text without '/': AnnData files cannot hold another key.")
     if adata.n_obs < 2:
         raise ValueError(f"`adata` has {adata.n_obs} cell(s): an embedding needs at least 2.")
     if not adata.var_names.is_unique:

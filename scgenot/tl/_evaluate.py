@@ -8,6 +8,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scgenot import get
+from scgenot._options import check_count, check_share
 from scgenot._rng import Rng, numpy_rng, seed_of
 from scgenot.data.conditions import Conditions
 from scgenot.data.read import check_anndata, representation
@@ -155,7 +156,8 @@ def evaluate(
     Raises
     ------
     TypeError
-        When an argument is not an AnnData, or of a translation not a pair of them; when a list of names is text.
+        When an argument is not an AnnData, or of a translation not a pair of them; when a list of names is text, or
+        an option has a wrong type.
     KeyError
         When there is no such fit, a column or representation is not there, or a perturbation cannot be predicted.
     ValueError
@@ -214,12 +216,11 @@ def evaluate(
 
 
 def check_options(n_cells: int | None, min_cells: int, n_resamples: int, interval: float) -> None:
-    """Raise a ValueError that names the option that is out of range."""
+    """Raise an error that names the option that is no number, or out of range."""
     for name, value, least in (("n_cells", n_cells, 10), ("min_cells", min_cells, 10), ("n_resamples", n_resamples, 2)):
-        if value is not None and value < least:
-            raise ValueError(f"`{name}={value}` must be at least {least}.")
-    if not 0 < interval < 1:
-        raise ValueError(f"`interval={interval}` must be between 0 and 1.")
+        if value is not None or name != "n_cells":
+            check_count(name, value, least)
+    check_share("interval", interval)
 
 
 def choose_metrics(

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scgenot.data.read import check_column
 from scgenot.data.strata import read_strata
 
 logger = logging.getLogger("scgenot")
@@ -194,11 +195,10 @@ def choose(part: Part, source: np.ndarray, true: np.ndarray, *, group: str) -> P
 
 def read_groups(adata: AnnData, groupby: str | None) -> np.ndarray:
     """Read the group of every cell; one for all when there is no column."""
-    return (
-        np.full(adata.n_obs, ALL, dtype=object)
-        if groupby is None
-        else read_strata(adata, [groupby], argument="groupby")
-    )
+    if groupby is None:
+        return np.full(adata.n_obs, ALL, dtype=object)
+    check_column(adata, groupby, "groupby")
+    return read_strata(adata, [groupby], argument="groupby")
 
 
 def refuse_seen(held_out: pd.Index, fitted: Mapping[str, object] | pd.Index, *, in_sample: bool) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from scgenot._device import usable_device
 from scgenot.model import Genot, TrainSettings, fit_growth, train
 from scgenot.ot import Coupling
 from scgenot.pair import Pair
@@ -81,6 +82,13 @@ def fit_pairs(
     -------
     Model, couplings and tables.
     """
+    if not callable(solver):
+        raise TypeError(
+            f"`solver={solver!r}` must turn a pair into a coupling, such as `sg.ot.Sinkhorn(epsilon=0.05)`."
+        )
+    if settings is not None and not isinstance(settings, TrainSettings):
+        raise TypeError(f"`settings={settings!r}` must be `sg.model.TrainSettings(...)`.")
+    device = usable_device(device)
     couplings = couple(pairs, solver, progress=progress)
     ratios = [growth_ratios(coupling, weights_are_growth=weights_are_growth) for coupling in couplings]
     inputs = [network_input(pair) for pair in pairs]
@@ -94,7 +102,7 @@ def fit_pairs(
             displacement=displacement,
             encoder=None if encoder is None else encoder(),
             condition_dropout=condition_dropout,
-        ).to(device or best_device())
+        ).to(device)
         state = train(model, inputs, couplings, settings, rng=rng, progress=progress)
         if any(entry is not None for entry in ratios):
             known = [
@@ -104,11 +112,6 @@ def fit_pairs(
             fit_growth(model, inputs, *zip(*known, strict=True), rng=rng)
     history = pd.DataFrame(state.history).rename(columns={"validation_loss": "validation"})
     return Fit(model, couplings, history, pair_table(pairs, couplings))
-
-
-def best_device() -> str:
-    """Return "cuda" when there is one, else "cpu"."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def couple(pairs: Sequence[Pair], solver: Solver, *, progress: bool) -> list[Coupling]:

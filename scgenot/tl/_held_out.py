@@ -10,6 +10,7 @@ from scgenot import get
 from scgenot._keys import COUPLINGS, PARAMS
 from scgenot.data.by_perturbation import read_perturbations
 from scgenot.data.conditions import Conditions, is_control_name
+from scgenot.data.read import check_column
 from scgenot.model import Genot
 from scgenot.tl._regions import Scores, pool, score_conditions
 from scgenot.tl._simulate import each_of
@@ -26,8 +27,8 @@ def held_out_mask(adata: AnnData, held_out: np.ndarray | str | None) -> np.ndarr
     """Read which cells are held out; checked."""
     if held_out is None:
         return np.ones(adata.n_obs, dtype=bool)
-    if isinstance(held_out, str) and held_out not in adata.obs:
-        raise KeyError(f"`held_out={held_out!r}` is not in obs; found {list(adata.obs)}.")
+    if isinstance(held_out, str):
+        check_column(adata, held_out, "held_out")
     mask = np.asarray(adata.obs[held_out] if isinstance(held_out, str) else held_out)
     if mask.dtype != bool or mask.shape != (adata.n_obs,) or not mask.any():
         raise ValueError(

@@ -9,6 +9,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from scgenot._keys import PAIRS, PARAMS, SOURCE_CELL
+from scgenot._options import check_count
 from scgenot._rng import Rng, numpy_rng, torch_rng
 from scgenot.data.by_time import time_condition
 from scgenot.model.interpolate import Interpolation, interpolate_pairs
@@ -89,7 +90,7 @@ def interpolate(
     Raises
     ------
     TypeError
-        When `adata` is not an AnnData, or `time` not a number.
+        When `adata` is not an AnnData, `time` not a number, or an option has a wrong type.
     KeyError
         When there is no such fit.
     ValueError
@@ -108,8 +109,7 @@ def interpolate(
     numpy_random = numpy_rng(transport.seed)
     if n_cells is None:
         n_cells = (len(transport.at(step[0])) + len(transport.at(step[1]))) // 2
-    if n_cells < 2:
-        raise ValueError(f"`n_cells` is {n_cells}: a population has at least 2.")
+    check_count("n_cells", n_cells, 2)
     pairs = (coupled_pairs if method == "coupling" else generated_pairs)(transport, step, max(4 * n_cells, 2000))
     course = {float(t): transport.cells[transport.course.times == t] for t in transport.course.sampled}
     result = interpolate_pairs(

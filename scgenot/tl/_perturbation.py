@@ -7,6 +7,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scgenot._keys import Keys
+from scgenot._options import check_hidden_share
 from scgenot._rng import Rng, seed_of
 from scgenot.data.by_perturbation import by_perturbation
 from scgenot.data.read import named_rep, representation
@@ -77,8 +78,9 @@ def fit_perturbation(
         What separates the parts in the name of a combination, such as "A+B", whose order does not matter; None when
         names are never combinations.
     covariates
-        Columns of `obs`, such as donor or cell line: cells are coupled within these. Strata of under 10 cells on a
-        side are pooled. The network is not told, so that cells of a new donor can be predicted.
+        Columns of `obs`, such as cell type and donor: cells are coupled within these. Strata of under 10 cells on a
+        side are pooled, first with those that differ in the last column alone: name the one that matters most first.
+        The network is not told, so that cells of a new donor can be predicted.
     network_covariates
         Columns of `obs` that the network is told as well; numbers as they are, categories one by one. Cells are coupled
         within these too, so numbers should have few values; of a pooled stratum it is told the mean of a number, and no
@@ -127,7 +129,8 @@ def fit_perturbation(
     Raises
     ------
     TypeError
-        When `adata` is not an AnnData, `embedding` not a DataFrame, or `covariates` text.
+        When `adata` is not an AnnData, `embedding` not a DataFrame, `covariates` text, or an option has
+        a wrong type.
     KeyError
         When a column or representation is not there.
     ValueError
@@ -143,6 +146,7 @@ def fit_perturbation(
     >>> treated = sg.tl.simulate(adata, target=["dexamethasone", "IFN"])
     """
     Keys(key_added)  # refuses a bad name before the work, not after
+    check_hidden_share(condition_dropout)
     linked, conditions = by_perturbation(
         adata,
         perturbation_key,
@@ -157,7 +161,6 @@ def fit_perturbation(
     )
     seed = seed_of(rng)
     solver = solver or Sinkhorn(epsilon=EPSILON, device=device, rng=seed % 2**31)
-    settings = settings or SETTINGS
     n_conditions = len({tuple(item.pair.condition) for item in linked})
     if condition_dropout is None:
         condition_dropout = CONDITION_DROPOUT if n_conditions > 1 else 0.0
@@ -165,7 +168,7 @@ def fit_perturbation(
     fit = fit_pairs(
         [item.pair for item in linked],
         solver,
-        settings,
+        settings or SETTINGS,
         rng=seed,
         device=device,
         progress=progress,
@@ -186,7 +189,7 @@ def fit_perturbation(
         "displacement": displacement,
         "condition_dropout": condition_dropout,
         "solver": describe(solver),
-        "settings": describe(settings),
+        "settings": describe(settings or SETTINGS),
         "rng": seed,
     }
     out = adata.copy() if copy else adata

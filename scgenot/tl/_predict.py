@@ -3,6 +3,7 @@
 import numpy as np
 from anndata import AnnData
 
+from scgenot._options import check_count, check_guidance
 from scgenot._rng import Rng, seed_of
 from scgenot.data.read import check_anndata
 from scgenot.data.write import write_prediction
@@ -85,7 +86,7 @@ def predict(
     Raises
     ------
     TypeError
-        When `adata` is not an AnnData.
+        When `adata` is not an AnnData, or an option has a wrong type.
     KeyError
         When there is no such fit, the representation is not there, or the perturbation was not seen.
     ValueError
@@ -107,8 +108,8 @@ def predict(
     >>> sg.tl.predict(new_cells, model=adata)
     """
     check_anndata(adata)
-    if n_samples < 2:
-        raise ValueError(f"`n_samples` is {n_samples}: at least 2 draws per cell are needed for a spread.")
+    check_count("n_samples", n_samples, 2, "for a spread")
+    check_guidance(guidance)
     genot, params, fitted = ready_model(adata, model, key, device)
     question = ask(adata, params, target, dose)
     cells = source_cells(adata, params, use_rep=use_rep, shared_rep=shared_rep, fitted=fitted)

@@ -52,7 +52,7 @@ def project(
     Raises
     ------
     TypeError
-        When an argument is not an AnnData.
+        When an argument is not an AnnData, or an option has a wrong type.
     KeyError
         When `reference` has no such embedding, or the layer is not there.
     ValueError
@@ -104,7 +104,7 @@ def decode(
     Raises
     ------
     TypeError
-        When `adata` is not an AnnData.
+        When `adata` is not an AnnData, or an option has a wrong type.
     KeyError
         When there is no such embedding, or a feature was not embedded.
     ValueError

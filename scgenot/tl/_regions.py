@@ -8,7 +8,7 @@ from anndata import AnnData
 from sklearn.neighbors import NearestNeighbors
 
 from scgenot._rng import numpy_rng
-from scgenot.data.strata import read_strata, split
+from scgenot.data.strata import nested_strata, split
 from scgenot.model import Genot
 from scgenot.tl._conformal import weighted_quantile
 from scgenot.tl._draws import draw_blocks
@@ -99,13 +99,13 @@ def score_conditions(
     ValueError
         When a condition has no treated cell.
     """
-    strata = read_strata(adata, strata_keys, argument="groupby")
+    nested = nested_strata(adata, strata_keys, argument="groupby")
     for target, dose in asked:
         question = ask(adata, params, target, dose)
         treated = treated_rows(adata, params, question.answer)
         if len(treated) == 0:
             raise ValueError(f"`target={target!r}` at `dose={dose}` has no treated cell among those held out.")
-        for _, controls, rows in split(strata, question.rows, treated, name=question.name):
+        for _, controls, rows in split(nested, question.rows, treated, name=question.name):
             halves = [
                 generate(genot, cells, question, half, guidance=guidance, seed=seed + number)
                 for number, half in enumerate(halve(controls, seed))

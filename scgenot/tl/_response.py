@@ -8,6 +8,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from scgenot._keys import PARAMS
+from scgenot._options import check_count, check_guidance, check_share
 from scgenot._rng import Rng, seed_of
 from scgenot.data.conditions import Conditions, split_name
 from scgenot.data.read import matrix
@@ -97,7 +98,7 @@ def response(
     Raises
     ------
     TypeError
-        When `adata` is not an AnnData.
+        When `adata` is not an AnnData, or an option has a wrong type.
     KeyError
         When there is no such fit, a column, feature or the representation is not there, or the perturbation was not
         seen.
@@ -114,8 +115,9 @@ def response(
     >>> table = sg.tl.response(adata, "IFN", groupby="cell_type")  # doctest: +SKIP
     >>> table[table["lower"] > 0].sort_values("change")  # doctest: +SKIP
     """
-    if n_samples < 2 or not 0 < interval < 1:
-        raise ValueError(f"`n_samples={n_samples}` must be 2 or more, `interval={interval}` between 0 and 1.")
+    check_count("n_samples", n_samples, 2, "for a spread")
+    check_share("interval", interval)
+    check_guidance(guidance)
     genot, params, fitted = ready_model(adata, model, key, device)
     if params.get("task") != "perturbation":
         raise ValueError(f"`key={key!r}` is a {params.get('task', 'bare model')}: responses are of a screen.")

@@ -11,6 +11,7 @@ from anndata import AnnData
 from tqdm.auto import tqdm
 
 from scgenot._keys import EMBEDDING, PARAMS, SOURCE_CELL, Keys
+from scgenot._options import check_count, check_guidance
 from scgenot._rng import Rng, seed_of
 from scgenot.model.inputs import blocks
 from scgenot.tl._decoder import Decoder, feature_decoder, never_negative
@@ -88,7 +89,7 @@ def simulate(
     Raises
     ------
     TypeError
-        When `adata` is not an AnnData.
+        When `adata` is not an AnnData, or an option has a wrong type.
     KeyError
         When there is no such fit, the representation is not there, or a perturbation was not seen; the known ones are
         listed.
@@ -105,8 +106,8 @@ def simulate(
     >>> treated = sg.tl.simulate(adata, target="IFN", model=fitted)  # doctest: +SKIP
     >>> sg.pl.response(adata, treated, ["ISG15", "CXCL10"])  # doctest: +SKIP
     """
-    if n_samples < 1:
-        raise ValueError(f"`n_samples` is {n_samples}: at least 1 cell per source cell is needed.")
+    check_count("n_samples", n_samples, 1)
+    check_guidance(guidance)
     genot, params, fitted = ready_model(adata, model, key, device)
     cells = checked_width(source_cells(adata, params, use_rep=use_rep, fitted=fitted), genot)
     rep = params.get("target_rep", use_rep or params.get("use_rep"))

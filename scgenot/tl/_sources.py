@@ -6,11 +6,11 @@ import numpy as np
 from anndata import AnnData
 
 from scgenot import get
+from scgenot._device import usable_device
 from scgenot._keys import EMBEDDING
 from scgenot.data.read import check_anndata, representation
 from scgenot.model import Genot
 from scgenot.tl._features import are_whole
-from scgenot.tl._fit import best_device
 from scgenot.tl._project import coordinates, feature_columns
 from scgenot.tl._same_embedding import check_same_embedding, embedding_key
 
@@ -37,7 +37,7 @@ def ready_model(adata: AnnData, model: ModelSource, key: str, device: str | None
     """
     check_anndata(adata)
     genot, params = get.resolve_model(adata, model, key)
-    return genot.to(device or best_device()), params, model if isinstance(model, AnnData) else adata
+    return genot.to(usable_device(device)), params, model if isinstance(model, AnnData) else adata
 
 
 def source_cells(

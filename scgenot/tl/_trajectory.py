@@ -63,7 +63,7 @@ def fit_trajectory(
         0 is neither, a negative rate dies: a cell at rate `r` has `exp(r step)` descendants.
     covariates
         Columns of `obs`, such as donor or batch: cells are coupled within these. Strata of under 10 cells on a side are
-        pooled.
+        pooled, first with those that differ in the last column alone.
     solver
         Turns a :class:`~scgenot.pair.Pair` into a :class:`~scgenot.ot.Coupling`; None for
         `sg.ot.Sinkhorn(epsilon=0.01)`. With `tau=(0.8, 1)` growth is learned from the data, or corrected.
@@ -104,7 +104,7 @@ def fit_trajectory(
     Raises
     ------
     TypeError
-        When `adata` is not an AnnData.
+        When `adata` is not an AnnData, or an option has a wrong type.
     KeyError
         When a column or representation is not there.
     ValueError

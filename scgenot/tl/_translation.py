@@ -87,7 +87,7 @@ def fit_translation(
     Raises
     ------
     TypeError
-        When an argument is not an AnnData.
+        When an argument is not an AnnData, or an option has a wrong type.
     KeyError
         When a representation or a column is not there.
     ValueError

@@ -12,12 +12,13 @@ from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
 from scgenot import get
+from scgenot._device import usable_device
+from scgenot._options import check_count
 from scgenot._rng import Rng, numpy_rng, seed_of
 from scgenot.data.by_time import time_condition
 from scgenot.data.course import Course, read_course
 from scgenot.data.read import check_anndata, representation
 from scgenot.model import Genot
-from scgenot.tl._fit import best_device
 from scgenot.tl._linked import Part, read_part
 
 logger = logging.getLogger("scgenot")
@@ -114,7 +115,7 @@ class Transport:
     @cached_property
     def model(self) -> Genot:
         """The model of the fit."""
-        return get.stored_model(self.course.entry).to(self.device or best_device())
+        return get.stored_model(self.course.entry).to(usable_device(self.device))
 
     def at(self, time: float) -> np.ndarray:
         """Positions of the cells at a time."""
@@ -145,8 +146,8 @@ def open_transport(
     check_anndata(adata)
     if method not in ("coupling", "model"):
         raise ValueError(f"`method={method!r}` must be 'coupling' or 'model'.")
-    if n_samples < 1:
-        raise ValueError(f"`n_samples` is {n_samples}: at least 1 draw per cell is needed.")
+    check_count("n_samples", n_samples, 1)
+    device = None if device is None else usable_device(device)  # None is the CPU for couplings
     course = read_course(adata, get.fit_entry(adata, key), key)
     return Transport(adata, course, method, n_samples, seed_of(rng), device)
 

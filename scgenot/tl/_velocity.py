@@ -49,7 +49,7 @@ def velocity(
     Raises
     ------
     TypeError
-        When `adata` is not an AnnData.
+        When `adata` is not an AnnData, or an option has a wrong type.
     KeyError
         When there is no such fit or basis.
     ValueError

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from anndata import AnnData
 
-from scgenot.data.strata import MIN_CELLS, read_strata, split
+from scgenot.data.strata import MIN_CELLS, nested_strata, read_strata, split
 
 
 def cells(**columns) -> AnnData:
@@ -26,9 +26,14 @@ def sides(source: dict[str, int], target: dict[str, int]):
     return strata, np.flatnonzero(side == 0), np.flatnonzero(side == 1)
 
 
+def within_all(strata: np.ndarray) -> list[np.ndarray]:
+    """Strata of one covariate, and the one of all cells."""
+    return [strata, np.full(len(strata), "", dtype=object)]
+
+
 def split_counts(source, target, **options):
     strata, *positions = sides(source, target)
-    parts = split(strata, *positions, name="0 to 2", **options)
+    parts = split(within_all(strata), *positions, name="0 to 2", **options)
     for stratum, *found in parts:
         for rows, of_side in zip(found, positions, strict=True):
             assert set(rows) <= set(of_side)
@@ -75,7 +80,7 @@ def test_large_strata_are_kept_apart(caplog):
 def test_one_stratum_is_never_too_small():
     assert split_counts({"a": 2}, {"a": 3}) == {"a": (2, 3)}
     strata = np.full(5, "", dtype=object)
-    ((stratum, source, target),) = split(strata, np.array([0, 3]), np.array([1, 4]), name="x")
+    ((stratum, source, target),) = split(within_all(strata), np.array([0, 3]), np.array([1, 4]), name="x")
     assert (stratum, source.tolist(), target.tolist()) == ("", [0, 3], [1, 4])
 
 
@@ -97,6 +102,26 @@ def test_what_is_too_small_even_together_is_left_out_and_that_is_logged(caplog):
     assert record.message == expected
 
 
+def test_small_donors_are_pooled_within_their_type_before_types_are(caplog):
+    caplog.set_level(logging.INFO, logger="scgenot")
+    sizes = {("T", "d1"): 20, ("T", "d2"): 6, ("T", "d3"): 6, ("B", "d1"): 7, ("B", "d2"): 4, ("NK", "d1"): 4}
+    sizes |= {("DC", "d3"): 9}
+    rows = [pair for pair, n in sizes.items() for _ in range(n)]
+    adata = cells(type=[kind for kind, _ in rows] * 2, donor=[donor for _, donor in rows] * 2)
+    source, target = np.arange(len(rows)), len(rows) + np.arange(len(rows))
+    parts = split(nested_strata(adata, ["type", "donor"]), source, target, name="A")
+    found = {stratum: (len(controls), len(treated)) for stratum, controls, treated in parts}
+    assert found == {"T | d1": (20, 20), "B | pooled": (11, 11), "T | pooled": (12, 12), "pooled": (13, 13)}
+    for stratum, controls, treated in parts[1:3]:
+        assert set(adata.obs["type"].iloc[np.r_[controls, treated]]) == {stratum[0]}
+    of_types = "A: strata {} have under 10 cells on a side and are pooled."
+    expected = [["B | d1", "B | d2"], ["T | d2", "T | d3"], ["DC | d3", "NK | d1"]]
+    assert [record.message for record in caplog.records] == [of_types.format(labels) for labels in expected]
+    # what is named last is given up first
+    parts = split(nested_strata(adata, ["donor", "type"]), source, target, name="A")
+    assert [stratum for stratum, *_ in parts] == ["d1 | T", "d1 | pooled", "d2 | pooled", "d3 | pooled"]
+
+
 def test_the_limit_is_an_option():
     counts = {"a": 4, "b": 3}, {"a": 3, "b": 5}
     assert split_counts(*counts, min_cells=3) == {"a": (4, 3), "b": (3, 5)}
@@ -106,4 +131,4 @@ def test_the_limit_is_an_option():
 def test_nothing_left():
     strata, *positions = sides({"a": 9, "b": 30}, {"a": 9})
     with pytest.raises(ValueError, match=r"0 to 2: no stratum of `covariates` has 10 cells on both sides.*fewer"):
-        split(strata, *positions, name="0 to 2")
+        split(within_all(strata), *positions, name="0 to 2")

@@ -192,8 +192,12 @@ def test_what_does_not_fit_is_named():
         train(small_model(condition_dim=2), [pair], [coupling], QUICK, progress=False)
     with pytest.raises(ValueError, match="`precision` is 'float16'"):
         TrainSettings(precision="float16")
+    with pytest.raises(ValueError, match="`learning_rate=nan` must be above 0"):
+        TrainSettings(learning_rate=float("nan"))
+    with pytest.raises(TypeError, match=r"`steps=1\.5` must be a whole number, at least 1"):
+        TrainSettings(steps=1.5)
     with pytest.raises(FloatingPointError, match="The loss is nan at step 45"):
-        run(replace(QUICK, learning_rate=float("nan")))
+        run(replace(QUICK, learning_rate=1e38))
 
 
 class EachToItself:

@@ -150,5 +150,5 @@ class TestCoupling:
         assert len(coupling.sample_pairs(70, generator=seeded())[0]) == 70
 
     def test_batch_size(self):
-        with pytest.raises(ValueError, match="`batch_size` is 1"):
+        with pytest.raises(ValueError, match="`batch_size=1` must be a whole number, at least 2"):
             Minibatch(sinkhorn(), 1)

@@ -170,7 +170,7 @@ def test_errors(right):
     new = cells(30, 5)
     with pytest.raises(KeyError, match="`key='genot'` is not calibrated"):
         sg.tl.coverage(new, model=known_fit(cells(40, 0)))
-    with pytest.raises(ValueError, match=r"`levels` is \[90\]"):
+    with pytest.raises(ValueError, match="`levels=90` must be between 0 and 1"):
         sg.tl.calibrate(new, model=right, levels=[90])
     with pytest.raises(ValueError, match="`held_out` must be boolean"):
         sg.tl.calibrate(new, model=right, held_out=np.arange(90))

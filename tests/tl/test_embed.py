@@ -402,7 +402,7 @@ class TestUnfit:
             embed(cells, method="umap")
         with pytest.raises(ValueError, match="`n_components=60` must be between 1 and 25"):
             embed(cells, n_components=60)
-        with pytest.raises(ValueError, match="must not contain '/'"):
+        with pytest.raises(ValueError, match="`key_added='a/b'` must be text without '/'"):
             embed(cells, key_added="a/b")
         with pytest.raises(KeyError, match=r"`layer='raw'` .* found \['counts'\]"):
             embed(cells, layer="raw")

@@ -357,7 +357,7 @@ class TestScreen:
                 r"`min_cells=1000` cells on both sides \(A: 30 source and 30 true",
             ),
             ({"min_cells": 31, "groupby": "group"}, ValueError, r"\(A, group \w+: \d+ source .* lower `min_cells`"),
-            ({"groupby": "donor"}, KeyError, "`groupby` names 'donor'"),
+            ({"groupby": "donor"}, KeyError, "`groupby='donor'` is not in obs"),
             ({"key": "other"}, KeyError, "other"),
         ],
     )

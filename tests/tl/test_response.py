@@ -135,5 +135,5 @@ def test_errors(known):
         sg.tl.response(known, "A", features=["four"])
     with pytest.raises(KeyError, match="`groupby` names 'kind'"):
         sg.tl.response(known, "A", groupby="kind")
-    with pytest.raises(ValueError, match="`interval=90` between 0 and 1"):
+    with pytest.raises(ValueError, match="`interval=90` must be between 0 and 1"):
         sg.tl.response(known, "A", interval=90)

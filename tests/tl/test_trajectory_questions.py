@@ -382,7 +382,12 @@ BAD = [
     (sg.tl.push, {"cells": "a", "groupby": "state", "start": 6}, ValueError, "`start` must be the earlier"),
     (sg.tl.pull, {"cells": "a", "groupby": "state", "start": 4, "end": "day 2"}, ValueError, "must be the earlier"),
     (sg.tl.push, {"cells": "a", "groupby": "state", "method": "plan"}, ValueError, "`method='plan'`"),
-    (sg.tl.push, {"cells": "a", "groupby": "state", "n_samples": 0}, ValueError, "`n_samples` is 0"),
+    (
+        sg.tl.push,
+        {"cells": "a", "groupby": "state", "n_samples": 0},
+        ValueError,
+        "`n_samples=0` must be a whole number",
+    ),
     (sg.tl.push, {"cells": "a", "groupby": "state", "key": "other"}, KeyError, "found \\['genot'\\]"),
     (sg.tl.fate, {"groupby": "state", "terminal": ["unused"]}, ValueError, "unused"),
     (sg.tl.fate, {"groupby": "state", "end": "day 2"}, ValueError, "`start` must be the earlier"),
@@ -390,7 +395,7 @@ BAD = [
     (sg.tl.annotate, {"column": "type"}, KeyError, "`column='type'`"),
     (sg.tl.annotate, {"column": "state", "direction": "up"}, ValueError, "`direction='up'`"),
     (sg.tl.velocity, {"basis": "tsne"}, KeyError, "X_tsne"),
-    (sg.tl.coupling, {"top_k": 0}, ValueError, "`top_k` is 0"),
+    (sg.tl.coupling, {"top_k": 0}, ValueError, "`top_k=0` must be a whole number"),
 ]
 
 

@@ -1,0 +1,61 @@
+"""What is refused before any work."""
+
+import numpy as np
+import pytest
+import torch
+
+from scgenot._device import best_device, usable_device
+from scgenot._options import check_count, check_number
+from scgenot._rng import numpy_rng, seed_of, torch_rng
+
+
+def test_counts():
+    check_count("n", 2, 2)
+    check_count("n", np.int64(3), 2)
+    for value in ("x", 2.0, None, [2], np.nan, True):
+        with pytest.raises(TypeError, match=r"`n=.*` must be a whole number, at least 1\."):
+            check_count("n", value, 1)
+    with pytest.raises(ValueError, match=r"`n=1` must be a whole number, at least 2 for a spread\."):
+        check_count("n", 1, 2, "for a spread")
+
+
+def test_numbers():
+    def share(value):
+        check_number("share", value, "between 0 and 1", lambda v: 0 < v < 1)
+
+    share(0.5)
+    share(np.float32(0.5))
+    for value in ("x", None, [0.5], True):
+        with pytest.raises(TypeError, match=r"`share=.*` must be a number, between 0 and 1\."):
+            share(value)
+    for value in (0, 1.5, np.nan):
+        with pytest.raises(ValueError, match=r"`share=.*` must be between 0 and 1\."):
+            share(value)
+
+
+@pytest.mark.parametrize("value", ["x", 1.5, np.nan, [0.5]])
+@pytest.mark.parametrize("function", [numpy_rng, seed_of, torch_rng])
+def test_no_seed(function, value):
+    with pytest.raises(TypeError, match=r"`rng=.*` must be a seed, a whole number of 0 or more, a generator or None\."):
+        function(value)
+
+
+@pytest.mark.parametrize("function", [numpy_rng, seed_of, torch_rng])
+def test_a_negative_seed(function):
+    with pytest.raises(ValueError, match=r"`rng=-1` must be a seed, a whole number of 0 or more"):
+        function(-1)
+
+
+def test_devices():
+    assert usable_device(None) == best_device()
+    assert usable_device("cpu") == "cpu"
+    assert usable_device(torch.device("cpu")) == torch.device("cpu")
+    for device in ("gpu", 1.5):
+        with pytest.raises(ValueError, match=r"`device=.*` cannot be used here \(.*\); 'cpu' always can"):
+            usable_device(device)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_no_cuda():
+    with pytest.raises(ValueError, match=r"`device='cuda'` cannot be used here .*CUDA"):
+        usable_device("cuda")
