@@ -1,17 +1,25 @@
-"""Where the public data sets lie that some tests use; those tests are skipped where they are not."""
+"""Where the public data sets lie that some tests use; those tests are skipped where they are not, benchmarks stop."""
 
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from anndata import AnnData, read_h5ad
+
+
+def absent(reason: str) -> NoReturn:
+    """Skip the test, or end a benchmark, with the reason."""
+    if "PYTEST_CURRENT_TEST" in os.environ:
+        pytest.skip(reason)
+    raise SystemExit(reason)
 
 
 def data_dir() -> Path:
     """Folder with one folder a data set: `SCGENOT_DATA`, or else `../shared/data` beside the repository."""
     folder = Path(os.environ.get("SCGENOT_DATA") or Path(__file__).parents[2] / "shared" / "data")
     if not folder.is_dir():
-        pytest.skip(f"no data sets in {folder}: set SCGENOT_DATA to the folder that has them")
+        absent(f"no data sets in {folder}: set SCGENOT_DATA to the folder that has them")
     return folder
 
 
@@ -19,5 +27,5 @@ def load(name: str) -> AnnData:
     """Read one file, such as `"citeseq_pbmc10k/rna"`, or skip the test."""
     file = data_dir() / f"{name}.h5ad"
     if not file.is_file():
-        pytest.skip(f"{file} is not there")
+        absent(f"{file} is not there")
     return read_h5ad(file)

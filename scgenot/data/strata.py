@@ -93,7 +93,13 @@ def nested_strata(adata: AnnData, covariates: Sequence[str], *, argument: str = 
 
 
 def split(
-    nested: Sequence[np.ndarray], source: np.ndarray, target: np.ndarray, *, name: str, min_cells: int = MIN_CELLS
+    nested: Sequence[np.ndarray],
+    source: np.ndarray,
+    target: np.ndarray,
+    *,
+    name: str,
+    argument: str = "covariates",
+    min_cells: int = MIN_CELLS,
 ) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Split the cells of a pair by stratum.
 
@@ -108,6 +114,8 @@ def split(
         Positions of the cells of the pair.
     name
         What to call the pair in messages.
+    argument
+        Argument that named the columns.
     min_cells
         Fewest cells on a side.
 
@@ -141,8 +149,8 @@ def split(
         )
     if not parts:
         raise ValueError(
-            f"{name}: no stratum of `covariates` has {min_cells} cells on both sides, nor have all together: "
-            "use fewer covariates, or drop these cells."
+            f"{name}: no stratum of `{argument}` has {min_cells} cells on both sides, nor have all together: "
+            "name fewer columns, or drop these cells."
         )
     return parts
 

@@ -256,8 +256,8 @@ def choose_epsilon(solve, whole, shape: tuple[int, int], candidates: tuple[float
         coupling = solve(small, epsilon)
         if coupling.diagnostics.effective_targets >= MIN_EFFECTIVE_TARGETS:
             break
-    most = len(columns) / 20
-    if coupling.diagnostics.effective_targets > max(most, MIN_EFFECTIVE_TARGETS):
+    # a step from one candidate to the next may double the targets: that alone blurs nothing
+    if coupling.diagnostics.effective_targets > max(len(columns) / 20, 2 * MIN_EFFECTIVE_TARGETS):
         logger.warning(
             "epsilon='auto' chose %g: the median cell has %.0f effective targets of %d, a blurred coupling.",
             *(epsilon, coupling.diagnostics.effective_targets, len(columns)),

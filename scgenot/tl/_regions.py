@@ -105,7 +105,7 @@ def score_conditions(
         treated = treated_rows(adata, params, question.answer)
         if len(treated) == 0:
             raise ValueError(f"`target={target!r}` at `dose={dose}` has no treated cell among those held out.")
-        for _, controls, rows in split(nested, question.rows, treated, name=question.name):
+        for _, controls, rows in split(nested, question.rows, treated, name=question.name, argument="groupby"):
             halves = [
                 generate(genot, cells, question, half, guidance=guidance, seed=seed + number)
                 for number, half in enumerate(halve(controls, seed))

@@ -238,6 +238,13 @@ def test_same_seed_same_bits():
     assert not torch.equal(one.g, replace(EXACT, max_cells=30, rng=1)(random_pair()).g)
 
 
+def test_automatic_epsilon_of_few_cells_is_not_called_blurred(caplog):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    coupling = Sinkhorn(epsilon="auto")(Pair(x, x + 1))
+    assert 4 <= coupling.diagnostics.effective_targets <= 8
+    assert caplog.text == ""
+
+
 def test_automatic_epsilon_is_the_smallest_with_four_targets():
     pair = random_pair(n=200, m=200)
     targets = {e: replace(EXACT, epsilon=e)(pair).diagnostics.effective_targets for e in (0.01, 0.02, 0.05, 0.1, 0.2)}
