@@ -171,9 +171,14 @@ def read_number(covariates: Mapping[str, object], key: str) -> float:
 
 
 def split_name(name: str, separator: str | None, control: str | None) -> list[str]:
-    """Return the parts of a combination, each once; the control is no part."""
+    """Return the parts of a combination, each once; the control is no part. Half a combination is refused."""
     name, control = str(name), "" if control is None else str(control)
     parts = [name] if separator is None or name == control else [part.strip() for part in name.split(separator)]
+    if len(parts) > 1 and "" in parts:  # "CD4+" is no combination, and would be taken for "CD4"
+        raise ValueError(
+            f"the perturbation {name!r} names nothing on one side of {separator!r}: complete it, or fit with "
+            "`separator=None` when names are never combinations."
+        )
     return [part for part in dict.fromkeys(parts) if part not in ("", control)]
 
 

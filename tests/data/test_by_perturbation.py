@@ -264,6 +264,7 @@ def spoiled(**changes) -> AnnData:
         (spoiled(), {"network_covariates": ["sex"]}, KeyError, "`network_covariates` names 'sex', which is not in obs"),
         (spoiled(donor=["d", None] * 4), {"network_covariates": ["donor"]}, ValueError, "`network_.* in 4 of 8 cells"),
         (spoiled(donor=["d", "e"] * 4), {"covariates": ["donor"]}, ValueError, "A: no stratum of `covariates` has 10"),
+        (spoiled(drug=["ctrl"] * 4 + ["CD4+"] * 4), {}, ValueError, r"perturbation 'CD4\+' names nothing on one side"),
         (spoiled(), {"use_rep": "X_umap"}, KeyError, "use_rep='X_umap'"),
     ],
 )

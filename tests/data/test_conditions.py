@@ -46,6 +46,10 @@ def test_a_control_may_be_a_number_have_a_separator_or_not_exist():
     assert split_name("0+1", "+", 0) == ["1"]
     assert split_name("water+salt", "+", "water+salt") == []
     assert split_name("A", "+", None) == ["A"]
+    assert split_name("CD4+", None, "ctrl") == ["CD4+"]
+    for name in ("CD4+", "+A", "A++B", "+"):
+        with pytest.raises(ValueError, match=r"names nothing on one side of '\+': .* `separator=None`"):
+            split_name(name, "+", "ctrl")
     assert not is_control_name("", "+", "ctrl")
     assert not is_control_name("", "+", None)
 
