@@ -43,7 +43,7 @@ def stimulated_blood() -> tuple[AnnData, AnnData]:
 def fitted_blood() -> tuple[AnnData, AnnData]:
     """As :func:`stimulated_blood`, the others fitted."""
     known, new = stimulated_blood()
-    sg.tl.fit_perturbation(known, "condition", "ctrl", covariates=["donor", "predicted_type"], progress=False)
+    sg.tl.fit_perturbation(known, "condition", "ctrl", covariates=["predicted_type", "donor"], progress=False)
     return known, new
 
 
