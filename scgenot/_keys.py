@@ -50,6 +50,11 @@ class Keys:
         return f"{self.key}_growth"
 
     @property
+    def of_predictions(self) -> list[str]:
+        """`obs`: all that a prediction says of a cell."""
+        return [self.uncertainty, self.cosine_variance, self.response, self.growth]
+
+    @property
     def coupling(self) -> str:
         """`obsm` (two AnnData) or `obsp` (one): sparse joint mass, rows source, columns target."""
         return f"{self.key}_coupling"

@@ -76,7 +76,8 @@ def simulate(
     `X`
         Features, in the units of those that were fitted.
     `obs`
-        That of the source cell, with the perturbation and dose, or time, of the target.
+        That of the source cell, without what :func:`predict` wrote, with the perturbation and dose, or time, of the
+        target.
     `obs["source_cell"]`
         Name of the source cell.
     `obs["<key>_growth"]`
@@ -114,7 +115,7 @@ def simulate(
     clip = clip and decoder is None and never_negative(fitted, params, rep)
     # all questions before the first answer: what cannot be answered is refused before the work
     asked = each_of(target, dose)
-    obs = pd.concat([described(adata, ask(adata, params, *one), n_samples) for one in asked])
+    obs = pd.concat([described(adata, ask(adata, params, *one), n_samples, key) for one in asked])
     warn_if_unlike(cells[ask(adata, params, *asked[0]).rows], fitted, params, key)
     states, growth = np.empty((len(obs), genot.target_dim), dtype=np.float32), np.empty(len(obs), dtype=np.float32)
     end, seed = 0, seed_of(rng)
@@ -144,14 +145,15 @@ def each_of(
     return asked
 
 
-def described(adata: AnnData, question: Question, n_samples: int) -> pd.DataFrame:
+def described(adata: AnnData, question: Question, n_samples: int, key: str) -> pd.DataFrame:
     """Return the obs of simulated cells: that of the source cells, but for what they were asked to become."""
-    source = adata.obs.iloc[question.rows]
+    # what was predicted of a source cell may be of another target
+    source = adata.obs.iloc[question.rows].drop(columns=Keys(key).of_predictions, errors="ignore")
     obs = pd.concat([source] * n_samples)
     obs[SOURCE_CELL] = np.tile(source.index.to_numpy(dtype=object), n_samples)
-    for key, value in question.answer.items():
+    for column, value in question.answer.items():
         values = np.tile(np.broadcast_to(value, len(source)), n_samples)
-        obs[key] = like(values, adata.obs[key]) if key in adata.obs else values
+        obs[column] = like(values, adata.obs[column]) if column in adata.obs else values
     names = source.index.astype(str) + f"_{question.name}"
     obs.index = names if n_samples == 1 else [f"{name}_{k}" for k in range(n_samples) for name in names]
     return obs

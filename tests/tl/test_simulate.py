@@ -67,11 +67,11 @@ class TestSeveral:
     @pytest.mark.parametrize("block", [7, 1024])
     def test_each_is_what_it_is_alone(self, embedded, block, monkeypatch):
         monkeypatch.setattr(sg.tl._draws, "BLOCK", block)
-        several = sg.tl.simulate(embedded, ["A", "A+B"], dose=[0.5, 3.0], n_samples=2, progress=False)
+        several = sg.tl.simulate(embedded, ["A", "A+B"], dose=[0.5, 2.0], n_samples=2, progress=False)
         assert several.n_obs == 2 * 2 * 2 * 40
-        expected = [(drug, dose) for drug in ("A", "A+B") for dose in (0.5, 3.0) for _ in range(80)]
+        expected = [(drug, dose) for drug in ("A", "A+B") for dose in (0.5, 2.0) for _ in range(80)]
         assert list(zip(several.obs["drug"], several.obs["dose"], strict=True)) == expected
-        alone = sg.tl.simulate(embedded, "A+B", dose=3.0, n_samples=2)
+        alone = sg.tl.simulate(embedded, "A+B", dose=2.0, n_samples=2)
         part = several[alone.obs_names]
         np.testing.assert_array_equal(part.obsm["X_pca"], alone.obsm["X_pca"])
         np.testing.assert_allclose(part.X, alone.X, atol=1e-5)  # products of blocks of unlike size
@@ -104,6 +104,12 @@ class TestCells:
             assert list(out.obs[key]) == list(source[key])
 
     @pytest.mark.filterwarnings("ignore::pandas.errors.PerformanceWarning")
+    def test_a_prediction_of_another_target_stays_behind(self, known):
+        copy = sg.tl.predict(known, "A", n_samples=2, copy=True)
+        copy.obs["genot_growth"], copy.obs["other_response"] = 1.0, 2.0  # of an older fit; of another key
+        out = sg.tl.simulate(copy, "B")
+        assert list(out.obs) == ["drug", "group", "other_response", "source_cell"]
+
     def test_they_join_the_others(self, embedded, tmp_path):
         out = sg.tl.simulate(embedded, ["A", "B"], progress=False)
         out.write_h5ad(tmp_path / "simulated.h5ad")
