@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -182,7 +183,7 @@ def vocabulary(
             numbers[key] = float(column.mean()), float(column.std(ddof=0)) or 1.0
         else:
             categories[key] = sorted(column.astype(str).unique())
-    return Conditions(
+    conditions = Conditions(
         control=None if control is None else str(control),
         tokens=make_tokens(known, embedding),
         known=known,
@@ -192,6 +193,10 @@ def vocabulary(
         categories=categories,
         numbers=numbers,
     )
+    if doses is None:
+        return conditions
+    largest = pd.Series(doses).groupby([conditions.label(name) for name in names]).max()
+    return replace(conditions, largest=largest.to_dict())
 
 
 def group_rows(

@@ -36,6 +36,8 @@ class Conditions:
         What separates the parts in the name of a combination; None when names are never combinations.
     doses
         Smallest and largest dose above 0; None when there are none.
+    largest
+        Largest dose of each perturbation and combination that was measured, see :meth:`label`.
     categories
         For each covariate the network is told: its categories.
     numbers
@@ -48,6 +50,7 @@ class Conditions:
     n_slots: int = 1
     separator: str | None = "+"
     doses: tuple[float, float] | None = None
+    largest: dict[str, float] = field(default_factory=dict)
     categories: dict[str, list[str]] = field(default_factory=dict)
     numbers: dict[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -88,7 +91,7 @@ class Conditions:
         """
         slots = np.zeros((self.n_slots, 1 + self.tokens.shape[1]))
         strength = self.strength(dose)
-        places = sorted(self.place(part) for part in split_name(name, self.separator, self.control))
+        places = sorted(self.place(part) for part in self.parts(name))
         if len(places) > self.n_slots:
             raise ValueError(
                 f"`target={name!r}` combines {len(places)} perturbations, the fit has seen at most {self.n_slots}."
@@ -97,6 +100,20 @@ class Conditions:
             for slot, place in zip(slots, places, strict=False):
                 slot[0], slot[1:] = strength, self.tokens.iloc[place]
         return np.concatenate([slots.ravel(), self._encode_covariates(covariates or {})])
+
+    def parts(self, name: str) -> list[str]:
+        """Return the perturbations in a combination, none for the control."""
+        return split_name(name, self.separator, self.control)
+
+    def label(self, name: str) -> str:
+        """Return the name of a perturbation or combination in the one order that :attr:`largest` knows."""
+        return (self.separator or "").join(sorted(self.parts(name)))
+
+    def largest_dose(self, name: str) -> float:
+        """Return the largest dose of a perturbation, of all where it was not measured; 0 for the control."""
+        if not self.parts(name):
+            return 0.0
+        return self.largest.get(self.label(name), self.doses[1])
 
     def strength(self, dose: float | None) -> float:
         """Return the strength of a dose."""
@@ -134,6 +151,8 @@ class Conditions:
             "n_slots": self.n_slots,
             "separator": self.separator,
             "doses": None if self.doses is None else list(self.doses),
+            "largest_names": list(self.largest),
+            "largest_doses": list(self.largest.values()),
             "category_names": list(self.categories),
             "category_values": [value for values in self.categories.values() for value in values],
             "category_sizes": [len(values) for values in self.categories.values()],
@@ -154,6 +173,7 @@ class Conditions:
             n_slots=int(stored["n_slots"]),
             separator=stored.get("separator"),
             doses=None if stored.get("doses") is None else tuple(map(float, stored["doses"])),
+            largest=dict(zip(map(str, stored.get("largest_names", [])), stored.get("largest_doses", []), strict=True)),
             categories={str(key): [next(values) for _ in range(int(size))] for key, size in sizes},
             numbers={str(key): (float(mean), float(std)) for key, (mean, std) in units},
         )

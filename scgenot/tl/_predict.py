@@ -42,7 +42,7 @@ def predict(
         Of a screen: the perturbation or combination, None where there is one. Of a time course: a time that the source
         cells have a fitted step to, None for the next. Of a translation nothing.
     dose
-        Of a screen with doses; None for the largest.
+        Of a screen with doses; None for the largest of that perturbation.
     key
         The `key_added` of the fit: where the model is looked for, and the prefix of what is written.
     model

@@ -1,14 +1,22 @@
 """What a model is asked: which cells are sources, and under which condition."""
 
+import logging
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 
+from scgenot._options import check_number
 from scgenot.data.by_time import time_condition
 from scgenot.data.conditions import Conditions, is_control_name
 from scgenot.data.course import fitted_times
 from scgenot.data.times import find_time
+
+logger = logging.getLogger("scgenot")
+
+PASS_THE_FIT = "A screen or a time course needs the AnnData that was fitted: `model=adata`."
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,8 @@ def ask(adata: AnnData, params: dict, target: str | float | None, dose: float | 
     ValueError
         When a target is needed and not given, or given and not needed, or no cell is a source.
     """
+    if dose is not None:
+        check_number("dose", dose, "a number, 0 or more", lambda value: 0 <= value < np.inf)
     task = params.get("task", "translation")
     if dose is not None and "dose_key" not in params:
         raise ValueError(f"`dose={dose}` was given, but the fit has no doses.")
@@ -63,6 +73,8 @@ def ask(adata: AnnData, params: dict, target: str | float | None, dose: float | 
         return ask_time(adata, params, target)
     if task == "perturbation":
         return ask_perturbation(adata, params, target, dose)
+    if target is not None and not params:
+        raise ValueError(f"`target={target!r}` was given, but `model` came without its fit. {PASS_THE_FIT}")
     if target is not None:
         raise ValueError(f"`target={target!r}` was given, but the fit is a {task}: it has one target.")
     return Question(np.arange(adata.n_obs), None)
@@ -101,11 +113,14 @@ def ask_perturbation(adata: AnnData, params: dict, target: str | None, dose: flo
         if len(conditions.known) > 1 or conditions.n_slots > 1:
             raise ValueError(f"`target` is needed: which of {conditions.known}, or a combination of them?")
         target = conditions.known[0]
+    check_target(target, conditions)
     rows = control_rows(adata, params, conditions.separator)
     answer, label = {params["perturbation_key"]: str(target)}, str(target)
     if conditions.doses is not None:
-        answer[params["dose_key"]] = conditions.doses[1] if dose is None else float(dose)
-        label += f"_{answer[params['dose_key']]:g}"
+        dose = conditions.largest_dose(target) if dose is None else float(dose)
+        warn_if_above(target, dose, conditions)
+        answer[params["dose_key"]] = dose
+        label += f"_{dose:g}"
     told = list(params.get("network_covariates", []))
     missing = [key for key in told if key not in adata.obs]
     if missing:
@@ -114,10 +129,44 @@ def ask_perturbation(adata: AnnData, params: dict, target: str | None, dose: flo
         encoded = conditions.encode(target, dose)
         return Question(rows, np.broadcast_to(encoded, (len(rows), len(encoded))), answer, label)
     table = adata.obs.iloc[rows][told]
-    encoded = {values: conditions.encode(target, dose, dict(zip(told, values, strict=True)))
-               for values in set(table.itertuples(index=False, name=None))}  # fmt: skip
-    told_each = [encoded[values] for values in table.itertuples(index=False, name=None)]
+    warn_if_untold(table, conditions)
+    encoded, told_each = {}, []
+    for values in table.itertuples(index=False, name=None):
+        text = tuple(map(str, values))  # NaN is not equal to itself, its name is
+        if text not in encoded:
+            encoded[text] = conditions.encode(target, dose, dict(zip(told, values, strict=True)))
+        told_each.append(encoded[text])
     return Question(rows, np.stack(told_each), answer, label)
+
+
+def check_target(target: str, conditions: Conditions) -> None:
+    """Raise when a target is several, or the control of a fit that has coupled no control with itself."""
+    if isinstance(target, (list, tuple, set, np.ndarray)):
+        raise TypeError(f"`target={target!r}` must be one perturbation: `sg.tl.simulate` takes several.")
+    if conditions.doses is None and not conditions.parts(target):
+        raise ValueError(f"`target={target!r}` is the control, from which predictions start: give a perturbation.")
+
+
+def warn_if_above(target: str, dose: float, conditions: Conditions) -> None:
+    """Warn when a perturbation was measured, but not at as large a dose."""
+    if dose > conditions.largest_dose(target) * (1 + 1e-9):
+        warnings.warn(
+            f"`dose={dose:g}` of {target!r} is above what was measured, up to {conditions.largest_dose(target):g}: the "
+            "response is extrapolated.",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def warn_if_untold(table: pd.DataFrame, conditions: Conditions) -> None:
+    """Log which categories of the control cells the network has never been told of."""
+    for key, known in conditions.categories.items():
+        unknown = sorted(set(table[key].astype(str)) - set(known))
+        if unknown:
+            logger.warning(
+                "obs[%r] has %s, which the fit has not seen: those cells are predicted as of none of %s.",
+                *(key, unknown, known),
+            )
 
 
 def control_rows(adata: AnnData, params: dict, separator: str | None) -> np.ndarray:

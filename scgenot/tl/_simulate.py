@@ -49,7 +49,7 @@ def simulate(
         As of :func:`predict`, or several: each gets its own cells, from the same noise, so that differences are due to
         the target.
     dose
-        Of a screen with doses; None for the largest. Several: each target at each dose.
+        Of a screen with doses; None for the largest of that perturbation. Several: each target at each dose.
     n_samples
         Cells per source cell and target.
     key, model, guidance

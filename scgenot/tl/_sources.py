@@ -12,6 +12,7 @@ from scgenot.data.read import check_anndata, representation
 from scgenot.model import Genot
 from scgenot.tl._features import are_whole
 from scgenot.tl._project import coordinates, feature_columns
+from scgenot.tl._questions import PASS_THE_FIT
 from scgenot.tl._same_embedding import check_same_embedding, embedding_key
 
 ModelSource = Genot | AnnData | str | PathLike | None
@@ -37,6 +38,8 @@ def ready_model(adata: AnnData, model: ModelSource, key: str, device: str | None
     """
     check_anndata(adata)
     genot, params = get.resolve_model(adata, model, key)
+    if not params and genot.condition_dim:
+        raise ValueError(f"`model` came without its fit. {PASS_THE_FIT}")
     return genot.to(usable_device(device)), params, model if isinstance(model, AnnData) else adata
 
 

@@ -9,6 +9,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from scgenot.data.by_perturbation import by_perturbation
+from scgenot.data.conditions import Conditions
 
 
 def screen(drugs, **columns) -> AnnData:
@@ -211,6 +212,16 @@ def test_any_representation_will_do():
 
 
 DOSES = [1.0, 0, 1, 0, 1, 1, 1, 0]
+
+
+def test_the_largest_dose_is_that_of_the_perturbation():
+    drugs = ["ctrl", "ctrl", "A", "A", "A", "A", "B", "B", "B+A", "A+B"]
+    adata = screen(drugs, dose=[0, 0, 0.01, 0.01, 0.001, 0.001, 1000, 1000, 5, 5])
+    _, conditions = by_perturbation(adata, "drug", "ctrl", dose_key="dose")
+    for known in (conditions, Conditions.from_dict(conditions.to_dict())):
+        assert [known.largest_dose(name) for name in ("A", "B", "A+B", "B + A", "ctrl")] == [0.01, 1000, 5, 5, 0]
+    older = {key: value for key, value in conditions.to_dict().items() if not key.startswith("largest")}
+    assert Conditions.from_dict(older).largest_dose("A") == 1000
 
 
 def spoiled(**changes) -> AnnData:

@@ -1,5 +1,6 @@
 """Screens, as an analyst calls them."""
 
+import re
 import warnings
 
 import anndata as ad
@@ -129,17 +130,21 @@ def test_the_same_treatment_has_the_same_answer(fitted):
     assert not np.allclose(one, nothing)
     assert not np.allclose(answer(fitted, "A", dose=10)[rows], answer(fitted, "A", dose=0.1)[rows])
     # past the largest dose and between them
-    strength = [conditions_of(fitted, "A", dose)[0, 0] for dose in (0.1, 1, 10, 100)]
+    with pytest.warns(UserWarning, match="`dose=100` of 'A' is above what was measured, up to 10: .* extrapolated"):
+        strength = [conditions_of(fitted, "A", dose)[0, 0] for dose in (0.1, 1, 10, 100)]
     np.testing.assert_allclose(strength, np.log1p(np.array([10, 100, 1000, 10000])) / np.log(1001))
 
 
-def test_the_network_is_told_of_each_cell(fitted):
+def test_the_network_is_told_of_each_cell(fitted, caplog):
     control = fitted[fitted.obs["drug"] == "ctrl"].copy()
     flags = np.c_[control.obs["donor"] == "d1", control.obs["donor"] == "d2"]
     np.testing.assert_array_equal(conditions_of(control, "A", fitted=fitted)[:, -2:], flags)
     control.obs["donor"] = "d3"  # one that was not in the fit
     np.testing.assert_array_equal(conditions_of(control, "A", fitted=fitted)[:, -2:], 0)
     assert np.isfinite(answer(control, "A", model=fitted)).all()
+    assert "obs['donor'] has ['d3'], which the fit has not seen" in caplog.text
+    control.obs["donor"] = np.nan
+    np.testing.assert_array_equal(conditions_of(control, "A", fitted=fitted)[:, -2:], 0)
     del control.obs["donor"]
     with pytest.raises(KeyError, match=r"The network was told \['donor'\], which obs of `adata` lacks"):
         answer(control, "A", model=fitted)
@@ -166,6 +171,13 @@ def test_what_cannot_be_asked(fitted):
         ("A+C", 0, KeyError, "`target` names 'C'"),
         ("A", -1.0, ValueError, "`dose=-1.0` must be a number, 0 or more"),
         ("A", float("nan"), ValueError, "`dose=nan` must be a number, 0 or more"),
+        ("A", "1", TypeError, "`dose='1'` must be a number"),
+        (
+            ["A", "B"],
+            None,
+            TypeError,
+            r"`target=\['A', 'B'\]` must be one perturbation: `sg.tl.simulate`",
+        ),
     ):
         with pytest.raises(error, match=message):
             answer(fitted, target, dose=dose)
@@ -182,6 +194,17 @@ def test_one_perturbation_needs_no_target_and_no_dropout():
         answer(adata, dose=1.0)
     with pytest.raises(ValueError, match="`guidance` is 2, but the model was fitted without condition dropout"):
         answer(adata, guidance=2)
+    for target in ("ctrl", "ctrl+ctrl", ""):
+        for function in (sg.tl.predict, sg.tl.simulate, sg.tl.response):
+            with pytest.raises(ValueError, match=f"`target='{re.escape(target)}'` is the control, from which"):
+                function(adata, target=target)
+
+
+def test_a_model_without_its_fit_asks_for_it(fitted):
+    alone = sg.get.model(fitted)
+    for options in ({}, {"target": "A"}):
+        with pytest.raises(ValueError, match=r"`model` came without its fit\. .* the AnnData that was fitted: `model="):
+            sg.tl.predict(fitted, model=alone, use_rep="X_pca", **options)
 
 
 def test_an_embedding_places_drugs_that_were_not_measured():
