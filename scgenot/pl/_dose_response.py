@@ -16,6 +16,7 @@ from scgenot.pl._screen import (
     feature_table,
     is_control,
     is_treated,
+    measured_table,
     screen_params,
     simulated_targets,
 )
@@ -51,7 +52,7 @@ def dose_response(
     target
         Perturbations to draw; None for all in `simulated`. Several have a colour each, that of `uns`.
     layer
-        A key of layers of `adata` with the values that were fitted or embedded; None for X.
+        A key of layers of `adata`, or "X", to compare with; None for what was fitted or embedded.
     key
         The `key_added` of the fit.
     ax
@@ -84,7 +85,7 @@ def dose_response(
     targets = there if target is None else feature_names(target)
     if not targets or not set(targets) <= set(there):
         raise ValueError(f"`target={target!r}` is not in `simulated`; found {there}: run `sg.tl.simulate` for it.")
-    measured = feature_table(adata, features, layer, "adata")
+    measured = measured_table(adata, simulated, features, layer, params)
     predicted = feature_table(simulated, features, None, "simulated")
     lines = {name: _by_dose(simulated, params, predicted, name) for name in targets}
     dots = {name: _by_dose(adata, params, measured, name) for name in targets}

@@ -10,7 +10,15 @@ from matplotlib.lines import Line2D
 
 from scgenot.pl._axes import finish, legend_beside, new_axes, panels
 from scgenot.pl._colors import CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR, labels_of
-from scgenot.pl._screen import feature_names, feature_table, is_control, is_treated, one_condition, screen_params
+from scgenot.pl._screen import (
+    feature_names,
+    feature_table,
+    is_control,
+    is_treated,
+    measured_table,
+    one_condition,
+    screen_params,
+)
 from scgenot.pl._slots import obs_column
 from scgenot.pl._violins import dot, violin
 
@@ -52,7 +60,7 @@ def response(
     kind
         "violin", or "dots" without densities.
     layer
-        A key of layers of `adata` with the values that were fitted or embedded; None for X.
+        A key of layers of `adata`, or "X", to compare with; None for what was fitted or embedded.
     key
         The `key_added` of the fit.
     ax
@@ -83,7 +91,7 @@ def response(
         raise ValueError(f"`kind={kind!r}` must be 'violin' or 'dots'.")
     params, features = screen_params(adata, key, simulated), feature_names(features)
     target, dose = one_condition(simulated, params, target, dose)
-    measured = feature_table(adata, features, layer, "adata")
+    measured = measured_table(adata, simulated, features, layer, params)
     predicted = feature_table(simulated, features, None, "simulated")
     answer = f"{target}" if dose is None else f"{target}, dose {dose:g}"
     sides = [

@@ -1,5 +1,7 @@
 """Control, treated and simulated cells of a screen."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -78,6 +80,31 @@ def one_condition(simulated: AnnData, params: dict, target: str | None, dose: fl
     if dose is not None and not np.isclose(found, dose).any():
         raise ValueError(f"`dose={dose}` of {target!r} is not in `simulated`; found {found}.")
     return target, found[0] if dose is None else dose
+
+
+def measured_table(
+    adata: AnnData, simulated: AnnData, features: list[str], layer: str | None, params: dict
+) -> pd.DataFrame:
+    """Values of some features in measured cells: of a layer, or else of what was fitted or embedded."""
+    found = _fitted_layer(adata, simulated, params) if layer is None else layer
+    if layer is None and found is not None and found not in adata.layers:
+        raise KeyError(
+            f"`layer={found!r}`, of the fit, is not in layers of `adata`; found {list(adata.layers)}: name the one "
+            "with the same values, 'X' for X."
+        )
+    return feature_table(adata, features, None if found == "X" else found, "adata")
+
+
+def _fitted_layer(adata: AnnData, simulated: AnnData, params: dict) -> str | None:
+    """The layer that was fitted, or that the fitted representation was made of; None for X."""
+    rep = params.get("use_rep", "X")
+    if rep == "X":
+        return params.get("layer")
+    for side in (simulated, adata):  # simulated cells keep the embedding, others may have one of their own
+        stored = side.uns.get(rep.removeprefix("X_"))
+        if isinstance(stored, Mapping) and PARAMS in stored:
+            return stored[PARAMS].get("layer")
+    return None
 
 
 def feature_table(adata: AnnData, features: list[str], layer: str | None, name: str) -> pd.DataFrame:

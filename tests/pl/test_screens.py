@@ -69,6 +69,20 @@ def scatters(ax):
     return [c for c in ax.collections if isinstance(c, mpl.collections.PathCollection)]
 
 
+@pytest.fixture(params=["fitted", "embedded", "simulated from others"])
+def of_layer(request, screen, simulated):
+    """The same, of a fit on `layers["double"]`, twice X, or on an embedding of it."""
+    screen.layers["double"] = 2 * screen.X
+    if request.param == "fitted":
+        screen.uns["genot"]["params"] |= {"use_rep": "X", "layer": "double"}
+    else:
+        screen.uns["pca"] = {"params": {"method": "pca", "layer": "double"}}
+    if request.param == "simulated from others":
+        simulated.uns = {"genot": {"params": screen.uns.pop("genot")["params"]}, "pca": screen.uns.pop("pca")}
+    simulated.X = 2 * simulated.X
+    return screen, simulated
+
+
 class TestResponse:
     def test_means_side_by_side(self, screen, simulated):
         ax = pl.response(screen, simulated, ["g0", "g1"], target="C", dose=10)
@@ -112,6 +126,12 @@ class TestResponse:
         ax = pl.response(screen[:, ::-1], simulated[20:30], "g0", layer="double")  # one condition: C is not needed
         assert next(mean for _, mean, color in dots(ax) if color == TREATED) == pytest.approx(20)
 
+    def test_measured_in_the_units_of_the_fit(self, of_layer):
+        found = {color: mean for _, mean, color in dots(pl.response(*of_layer, "g0", target="C", dose=10))}
+        assert found == pytest.approx({CONTROL: 0, PREDICTED: 20, TREATED: 20}, abs=1e-9)
+        found = {color: mean for _, mean, color in dots(pl.response(*of_layer, "g0", target="C", dose=10, layer="X"))}
+        assert found[TREATED] == pytest.approx(10)
+
     def test_errors(self, screen, simulated):
         with pytest.raises(ValueError, match=r"`target` is needed: `simulated` has cells of \['A\+B', 'C'\]"):
             pl.response(screen, simulated, "g0")
@@ -125,6 +145,9 @@ class TestResponse:
             pl.response(screen, "C", "g0")
         with pytest.raises(ValueError, match="`kind='box'`"):
             pl.response(screen, simulated, "g0", kind="box")
+        screen.uns["genot"]["params"] |= {"use_rep": "X", "layer": "gone"}
+        with pytest.raises(KeyError, match=r"`layer='gone'`, of the fit, is not in layers of `adata`; .* 'X'"):
+            pl.response(screen, simulated, "g0", target="C", dose=1)
         screen.uns["genot"]["params"]["task"] = "trajectory"
         with pytest.raises(ValueError, match=r"is a fit of a trajectory, not one of `sg\.tl\.fit_perturbation`"):
             pl.response(screen, simulated, "g0")
@@ -193,6 +216,12 @@ class TestDoseResponse:
         found = [segment[:, 1] for bar in bars for segment in bar.get_segments()]
         expected = [np.quantile(screen.X[rows, 0], [0.25, 0.75]) for rows in (range(10), range(30, 40), range(40, 50))]
         np.testing.assert_allclose(found, expected)
+
+    def test_measured_in_the_units_of_the_fit(self, of_layer):
+        (panel,) = pl.dose_response(*of_layer, "g0", target="C").child_axes
+        np.testing.assert_allclose([y for _, y, color in dots(panel) if color == TREATED], [2, 20])
+        (panel,) = pl.dose_response(*of_layer, "g0", target="C", layer="X").child_axes
+        np.testing.assert_allclose([y for _, y, color in dots(panel) if color == TREATED], [1, 10])
 
     def test_several_drugs_have_their_stored_colors(self, screen, simulated):
         ax = pl.dose_response(screen, simulated, "g0")
