@@ -15,13 +15,17 @@ from scgenot.pl._screen import (
     feature_names,
     feature_table,
     is_control,
+    is_named,
     is_treated,
     measured_table,
     screen_params,
     simulated_targets,
 )
 
-APART = 0.05  # of several perturbations at one dose, in powers of ten
+# in powers of ten
+APART = 0.05  # of several perturbations at one dose
+BROKEN = 0.3  # where the scale is broken, right of dose 0
+BESIDE, HALF = 0.16, 0.07  # place of what is predicted at dose 0, right of control, and half its width
 Curves = dict[str, pd.DataFrame]
 
 
@@ -39,14 +43,15 @@ def dose_response(
     """Draw features against dose: a predicted line with a band, and measured cells as dots.
 
     Lines and dots are means, bands and bars go from quartile to quartile of the cells. Doses are on a logarithmic
-    scale, where 0, the control, has a place of its own on the left.
+    scale, where 0, the control, has a place of its own on the left: what was simulated at dose 0 stands beside it, and
+    should be level with it.
 
     Parameters
     ----------
     adata
         Measured cells with a fit of `sg.tl.fit_perturbation` with doses.
     simulated
-        Cells that `sg.tl.simulate` made at several doses, measured or not.
+        Cells that `sg.tl.simulate` made at several doses, measured or not, 0 among them to see where it starts.
     features
         Names in var of both, a panel each.
     target
@@ -75,7 +80,7 @@ def dose_response(
 
     Examples
     --------
-    >>> simulated = sg.tl.simulate(adata, target="A", dose=[0.1, 1.0, 10.0])
+    >>> simulated = sg.tl.simulate(adata, target="A", dose=[0.0, 0.1, 1.0, 10.0])
     >>> sg.pl.dose_response(adata, simulated, ["CD69", "CD44"])
     """
     params, features = screen_params(adata, key, simulated), feature_names(features)
@@ -87,12 +92,13 @@ def dose_response(
         raise ValueError(f"`target={target!r}` is not in `simulated`; found {there}: run `sg.tl.simulate` for it.")
     measured = measured_table(adata, simulated, features, layer, params)
     predicted = feature_table(simulated, features, None, "simulated")
-    lines = {name: _by_dose(simulated, params, predicted, name) for name in targets}
-    dots = {name: _by_dose(adata, params, measured, name) for name in targets}
+    lines = {name: _by_dose(simulated, params, predicted, is_named(simulated, params, name)) for name in targets}
+    dots = {name: _by_dose(adata, params, measured, is_treated(adata, params, name)) for name in targets}
     control = _quartiles(measured[is_control(adata, params)])
     colors = colors_for(targets, adata, params["perturbation_key"])
     one = len(targets) == 1
-    positive = sorted({dose for found in (*lines.values(), *dots.values()) for dose in found})
+    positive = sorted({dose for found in (*lines.values(), *dots.values()) for dose in found if dose > 0})
+    zero = np.log10(min(positive, default=1.0)) - 0.6
     ax, inside = panels(
         ax,
         len(features),
@@ -103,11 +109,10 @@ def dose_response(
         room=(2.2, 0.7),
     )
     for panel, feature in zip(inside, features, strict=True):
-        zero = np.log10(positive[0]) - 0.6
         _dot(panel, zero, control[feature], CONTROL_COLOR)
         for place, name in enumerate(targets):
             shift = (place - (len(targets) - 1) / 2) * APART
-            _line(panel, lines[name], feature, PREDICTED_COLOR if one else colors[name])
+            _lines(panel, lines[name], feature, PREDICTED_COLOR if one else colors[name], zero + BESIDE + shift)
             for dose, table in dots[name].items():
                 _dot(panel, np.log10(dose) + shift, table[feature], TREATED_COLOR if one else colors[name])
         _scale(panel, zero, sorted({dose for found in dots.values() for dose in found}) or positive)
@@ -116,9 +121,9 @@ def dose_response(
     return finish(ax, show=show)
 
 
-def _by_dose(adata: AnnData, params: dict, values: pd.DataFrame, target: str) -> dict[float, pd.DataFrame]:
-    """Mean and quartiles of each feature at each dose of a perturbation."""
-    rows, amounts = is_treated(adata, params, target), doses(adata, params)
+def _by_dose(adata: AnnData, params: dict, values: pd.DataFrame, rows: np.ndarray) -> dict[float, pd.DataFrame]:
+    """Mean and quartiles of each feature at each dose of some cells."""
+    amounts = doses(adata, params)
     return {dose: _quartiles(values[rows & (amounts == dose)]) for dose in sorted(set(amounts[rows]))}
 
 
@@ -133,18 +138,24 @@ def _dot(panel: Axes, x: float, at: pd.Series, color: str) -> None:
     panel.plot(x, at["mean"], "o", ms=6, color=color, mec="white", mew=0.8, zorder=4)
 
 
-def _line(panel: Axes, tables: dict[float, pd.DataFrame], feature: str, color: str) -> None:
-    x = np.log10(list(tables))
-    low, mean, high = (
-        np.array([table.loc[row, feature] for table in tables.values()]) for row in ("low", "mean", "high")
-    )
-    panel.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0, zorder=1)
-    panel.plot(x, mean, color=color, lw=2, marker="|", ms=8, zorder=2)
+def _lines(panel: Axes, tables: dict[float, pd.DataFrame], feature: str, color: str, zero: float) -> None:
+    """Draw the line of the doses, and a short one at dose 0: the scale is broken between them."""
+    above = {np.log10(dose): table[feature] for dose, table in tables.items() if dose > 0}
+    _line(panel, above, color)
+    if 0 in tables:
+        _line(panel, {zero + aside: tables[0][feature] for aside in (-HALF, 0, HALF)}, color, markevery=[1])
+
+
+def _line(panel: Axes, at: dict[float, pd.Series], color: str, markevery: list[int] | None = None) -> None:
+    if at:
+        low, mean, high = (np.array([values[row] for values in at.values()]) for row in ("low", "mean", "high"))
+        panel.fill_between(list(at), low, high, color=color, alpha=0.15, linewidth=0, zorder=1)
+        panel.plot(list(at), mean, color=color, lw=2, marker="|", ms=8, markevery=markevery, zorder=2)
 
 
 def _scale(panel: Axes, zero: float, marked: list[float]) -> None:
     panel.set_xticks([zero, *np.log10(marked)], ["0", *(f"{dose:g}" for dose in marked)])
-    panel.axvline(zero + 0.3, color="0.8", lw=0.8, ls=":")  # where the scale is broken
+    panel.axvline(zero + BROKEN, color="0.8", lw=0.8, ls=":")  # where the scale is broken
     panel.spines[["top", "right"]].set_visible(False)
 
 

@@ -14,6 +14,7 @@ from scgenot.pl._screen import (
     feature_names,
     feature_table,
     is_control,
+    is_named,
     is_treated,
     measured_table,
     one_condition,
@@ -96,7 +97,7 @@ def response(
     answer = f"{target}" if dose is None else f"{target}, dose {dose:g}"
     sides = [
         ("control, measured", CONTROL_COLOR, measured, adata, is_control(adata, params)),
-        (f"{answer}, predicted", PREDICTED_COLOR, predicted, simulated, is_treated(simulated, params, target, dose)),
+        (f"{answer}, predicted", PREDICTED_COLOR, predicted, simulated, is_named(simulated, params, target, dose)),
         (f"{answer}, measured", TREATED_COLOR, measured, adata, is_treated(adata, params, target, dose)),
     ]
     sides = [side for side in sides if side[-1].any()]

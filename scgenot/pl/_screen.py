@@ -41,14 +41,18 @@ def is_control(adata: AnnData, params: dict) -> np.ndarray:
 
 def is_treated(adata: AnnData, params: dict, target: str | None, dose: float | None = None) -> np.ndarray:
     """Which cells are treated, with a perturbation and dose or with any, however a combination is written."""
-    treated = ~is_control(adata, params)
-    names = adata.obs[params["perturbation_key"]].astype(str)
+    return ~is_control(adata, params) & is_named(adata, params, target, dose)
+
+
+def is_named(adata: AnnData, params: dict, target: str | None, dose: float | None = None) -> np.ndarray:
+    """Which cells have the label of a perturbation, and the dose: 0 too, which is simulated as any other."""
+    named = np.ones(adata.n_obs, dtype=bool)
     if target is not None:
-        separator = params["conditions"].get("separator")
-        treated &= names.map(lambda name: _parts(name, separator) == _parts(target, separator)).to_numpy(dtype=bool)
+        names, separator = adata.obs[params["perturbation_key"]].astype(str), params["conditions"].get("separator")
+        named &= names.map(lambda name: _parts(name, separator) == _parts(target, separator)).to_numpy(dtype=bool)
     if dose is not None and "dose_key" in params:
-        treated &= np.isclose(doses(adata, params), dose)
-    return treated
+        named &= np.isclose(doses(adata, params), dose)
+    return named
 
 
 def _parts(name: str, separator: str | None) -> frozenset[str]:

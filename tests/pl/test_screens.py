@@ -1,5 +1,6 @@
 """Plots of screens: what is on them, read back from the axes. Slots are written by hand."""
 
+import anndata as ad
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -116,6 +117,11 @@ class TestResponse:
         ax = pl.response(screen, simulated, "g0", target="C", dose=3)
         assert {color for *_, color in dots(ax)} == {CONTROL, PREDICTED}
 
+    def test_dose_zero_is_predicted_too(self, screen, simulated):
+        simulated.obs.loc["s30":, "dose"] = 0
+        found = [(mean, color) for _, mean, color in dots(pl.response(screen, simulated, "g1", target="C"))]
+        assert found == [(pytest.approx(5), CONTROL), (5, PREDICTED)]
+
     def test_combinations_have_no_order(self, screen, simulated):
         simulated.obs["drug"] = simulated.obs["drug"].astype(str).replace("A+B", "B+A")
         ax = pl.response(screen, simulated, "g0", target="B+A", dose=10)
@@ -216,6 +222,29 @@ class TestDoseResponse:
         found = [segment[:, 1] for bar in bars for segment in bar.get_segments()]
         expected = [np.quantile(screen.X[rows, 0], [0.25, 0.75]) for rows in (range(10), range(30, 40), range(40, 50))]
         np.testing.assert_allclose(found, expected)
+
+    def test_predicted_at_dose_zero_stands_beside_control(self, screen, simulated):
+        none = simulated[[0, 10, 30, 40]].copy()
+        none.obs["dose"], none.X = 0.0, np.array([[0.5, 5], [1.5, 5], [2, 5], [4, 5]])
+        simulated = ad.concat([simulated, none], index_unique="-")
+        (panel,) = pl.dose_response(screen, simulated, "g0", target="C").child_axes
+        above, at_zero = (line for line in panel.lines if line.get_marker() == "|")
+        np.testing.assert_allclose(above.get_xdata(), np.log10([1, 3, 10]))
+        np.testing.assert_allclose(at_zero.get_ydata(), 3)
+        assert at_zero.get_color() == above.get_color()
+        (control,) = [x for x, _, color in dots(panel) if color == CONTROL]
+        broken = next(line.get_xdata()[0] for line in panel.lines if line.get_linestyle() == ":")
+        assert control < min(at_zero.get_xdata()) < max(at_zero.get_xdata()) < broken
+        bands = [
+            c.get_paths()[0].vertices[:, 1] for c in panel.collections if type(c) is not mpl.collections.LineCollection
+        ]
+        assert (bands[1].min(), bands[1].max()) == (2.5, 3.5)
+        # a line a drug, with and without other doses
+        (panel,) = pl.dose_response(screen, simulated, "g0").child_axes
+        found = [line.get_ydata()[0] for line in panel.lines if line.get_marker() == "|" and max(line.get_xdata()) < 0]
+        np.testing.assert_allclose(found, [1, 3])
+        (panel,) = pl.dose_response(screen, none, "g0", target="C").child_axes
+        assert [line.get_ydata()[0] for line in panel.lines if line.get_marker() == "|"] == [3]
 
     def test_measured_in_the_units_of_the_fit(self, of_layer):
         (panel,) = pl.dose_response(*of_layer, "g0", target="C").child_axes
