@@ -14,6 +14,8 @@ logger = logging.getLogger("scgenot")
 
 # fewest cells of a stratum, on either side, that are coupled by themselves
 MIN_CELLS = 10
+# what strata are called that were pooled, after what they have in common
+POOLED = "pooled"
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def split(
                 continue
             small = listed(finest[np.concatenate(part)])
             logger.info("%s: strata %s have under %d cells on a side and are pooled.", name, small, min_cells)
-            parts.append((f"{label} | pooled" if label else "pooled", *part))
+            parts.append((f"{label} | {POOLED}" if label else POOLED, *part))
     if len(source) or len(target):
         logger.warning(
             "%s: %d source and %d target cells of the strata %s are left out, under %d on a side.",

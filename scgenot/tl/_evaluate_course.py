@@ -155,9 +155,9 @@ def step_part(
     rows, true = (np.flatnonzero(held_out.times == time) for time in step)
     query, groups = held_out.cells[rows], held_out.groups[rows]
     condition = np.tile(time_condition(course.sampled, *step), (len(query), 1))
-    strata = held_out_strata(held_out.adata, course.params["covariates"], rows)
+    nested = held_out_strata(held_out.adata, course.params["covariates"], rows)
     methods = {GENOT: one_each(MODEL, drawn(genot, query, condition, seed))}
-    methods |= map_methods(fit, course.rows(*step), query, groups, strata, seed)
+    methods |= map_methods(fit, course.rows(*step), query, groups, nested, seed)
     part = Part(
         condition=f"{step[0]:g} to {step[1]:g}",
         group="",

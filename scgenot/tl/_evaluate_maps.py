@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from anndata import AnnData
 from scgenot import baselines
 from scgenot._keys import COUPLINGS, PAIRS
 from scgenot._rng import numpy_rng, torch_rng
-from scgenot.data.strata import read_strata
+from scgenot.data.strata import POOLED, nested_strata, read_strata
 from scgenot.model import Genot
 from scgenot.ot.store import from_arrays
 from scgenot.tl._draws import draw_blocks
@@ -65,7 +66,9 @@ def drawn(genot: Genot, cells: np.ndarray, condition: np.ndarray | None, seed: i
     return np.concatenate([block.draws[:, 0] for block in found])
 
 
-def coupled(fit: Fitted, pairs: Sequence[int], cells: np.ndarray, strata: np.ndarray | None, seed: int) -> np.ndarray:
+def coupled(
+    fit: Fitted, pairs: Sequence[int], cells: np.ndarray, nested: Sequence[np.ndarray], seed: int
+) -> np.ndarray:
     """Draw a fitted target cell of each source cell from its row of the coupling, through the dual.
 
     Parameters
@@ -76,8 +79,8 @@ def coupled(fit: Fitted, pairs: Sequence[int], cells: np.ndarray, strata: np.nda
         Rows of the table of pairs that make the coupling, one a stratum.
     cells
         Source cells, of the fit or not, shape `(n, p)`.
-    strata
-        Stratum of each; None when unknown. A cell whose stratum was not fitted takes that of a random fitted cell.
+    nested
+        Strata of each, from the finest to that of all cells; none when unknown, see :func:`choose_pairs`.
     seed
         Seed of the draws.
 
@@ -89,11 +92,7 @@ def coupled(fit: Fitted, pairs: Sequence[int], cells: np.ndarray, strata: np.nda
     out, rng = np.full(cells.shape, np.nan), numpy_rng([seed, 1])
     if any("dual" not in stored[str(row)] for row in pairs):
         return out
-    share = table["n_source"].to_numpy(dtype=float)
-    part = rng.choice(len(pairs), len(cells), p=share / share.sum())
-    if strata is not None:
-        own = pd.Index(table["stratum"]).get_indexer(strata)
-        part = np.where(own >= 0, own, part)
+    part = choose_pairs(table, nested or [np.full(len(cells), "", dtype=object)], rng)
     for k, row in enumerate(pairs):
         chosen = np.flatnonzero(part == k)
         if len(chosen):
@@ -102,14 +101,46 @@ def coupled(fit: Fitted, pairs: Sequence[int], cells: np.ndarray, strata: np.nda
     return out
 
 
-def held_out_strata(held_out: AnnData, keys: Sequence[str], rows: np.ndarray) -> np.ndarray | None:
-    """Read the stratum of held-out cells; None when a column is not there or has gaps."""
-    known = all(key in held_out.obs and not held_out.obs[key].isna().any() for key in keys)
-    return read_strata(held_out, keys)[rows] if keys and known else None
+def choose_pairs(table: pd.DataFrame, nested: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """Choose the pair whose coupling each cell takes: of its own stratum, or else the nearest that holds it.
+
+    A T cell of a donor that was not fitted, or was pooled, takes that of the T cells of a random donor; a cell of a
+    type that was not, that of the types that were pooled.
+
+    Parameters
+    ----------
+    table
+        Rows of the table of pairs.
+    nested
+        Strata of each cell, from the finest to that of all cells.
+    rng
+        For cells that several pairs are as near to; larger ones are likelier.
+
+    Returns
+    -------
+    Positions in the table, shape `(n,)`.
+    """
+    fitted, share = table["stratum"].to_numpy(dtype=object), table["n_source"].to_numpy(dtype=float)
+    out = np.empty(len(nested[0]), dtype=int)
+    for strata in reversed(nested):
+        for label in pd.unique(strata):
+            inside = np.array([not label or name == label or name.startswith(f"{label} | ") for name in fitted])
+            if not label and POOLED in fitted:
+                inside = fitted == POOLED
+            if inside.any():
+                cells = strata == label
+                out[cells] = rng.choice(len(table), cells.sum(), p=share * inside / (share * inside).sum())
+    return out
+
+
+def held_out_strata(held_out: AnnData, keys: Sequence[str], rows: np.ndarray) -> list[np.ndarray]:
+    """Read the strata of held-out cells, by as many of the first columns as are there without gaps."""
+    known = list(takewhile(lambda key: key in held_out.obs and not held_out.obs[key].isna().any(), keys))
+    return [strata[rows] for strata in nested_strata(held_out, known)]
 
 
 def map_methods(
-    fit: Fitted, pairs: Sequence[int], query: np.ndarray, groups: np.ndarray, strata: np.ndarray | None, seed: int
+    fit: Fitted, pairs: Sequence[int], query: np.ndarray, groups: np.ndarray, nested: Sequence[np.ndarray], seed: int
 ) -> dict[str, Method]:
     """Predict by the plain coupling and by baselines, given the source and target cells that were coupled.
 
@@ -121,8 +152,8 @@ def map_methods(
         Rows of the table of pairs of this step or condition.
     query
         Source cells to predict for, shape `(n, p)`.
-    groups, strata
-        Group and stratum of each of them.
+    groups, nested
+        Group of each of them, and strata from the finest to that of all cells.
     seed
         Seed.
 
@@ -133,7 +164,7 @@ def map_methods(
     source, target = (fit.side(pairs, side) for side in ("source", "target"))
     before, after = fit.cells[source], fit.cells[target]
     methods = {}
-    plan = coupled(fit, pairs, query, strata, seed)
+    plan = coupled(fit, pairs, query, nested, seed)
     if np.isfinite(plan).all():
         methods["plain coupling"] = one_each(COUPLING, plan)
     methods["identity"] = one_each(BASELINE, baselines.identity(query))

@@ -133,8 +133,8 @@ def screen_parts(
         query = cells[question.rows]
         methods = {GENOT: one_each(MODEL, drawn(genot, query, question.condition, seed))}
         if key in screen.pairs:
-            strata = held_out_strata(held_out, [*params["covariates"], *told], question.rows)
-            methods |= map_methods(screen.fit, screen.pairs[key], query, groups[question.rows], strata, seed)
+            nested = held_out_strata(held_out, [*params["covariates"], *told], question.rows)
+            methods |= map_methods(screen.fit, screen.pairs[key], query, groups[question.rows], nested, seed)
         else:
             methods["identity"] = one_each(BASELINE, baselines.identity(query))
             methods |= between_doses(screen, key, query, seed) | from_parts(screen, key, query)

@@ -16,6 +16,7 @@ import scgenot as sg
 from scgenot import baselines, metrics
 from scgenot._rng import numpy_rng
 from scgenot.tl import _evaluate_metrics as prepared
+from scgenot.tl._evaluate_maps import choose_pairs
 from scgenot.tl._evaluate_metrics import Compared, Counts
 from scgenot.tl._evaluate_parts import BASELINE, GENOT, MODEL, Others, Part, choose, one_each
 from scgenot.tl._evaluate_perturbation import Moments, other_cells
@@ -299,6 +300,28 @@ class TestScreen:
         table = sg.tl.evaluate(adata, new, metrics=first, groupby="group", min_cells=10, n_resamples=2)
         rows = table[(table["method"] == "plain coupling") & (table["condition"] != "mean")]
         assert rows.set_index("group")["low"].groupby("group").mean().to_dict() == {"g": 1.0, "h": 0.0}
+
+    def test_cells_of_a_new_donor_are_coupled_within_their_type(self):
+        adata, new = known_cells(40), new_donor(60)
+        for cells in (adata, new):
+            cells.X[cells.obs["group"] == "h"] += 100
+        adata.obs["donor"], new.obs["donor"] = np.resize(["d1", "d2"], adata.n_obs), "d9"
+        known_fit(adata, covariates=["group", "donor"])
+        first = {"low": lambda predicted, true: (predicted[:, 0] < 60).mean()}
+        table = sg.tl.evaluate(adata, new, metrics=first, groupby="group", min_cells=10, n_resamples=2)
+        rows = table[(table["method"] == "plain coupling") & (table["condition"] != "mean")]
+        assert rows.set_index("group")["low"].groupby("group").mean().to_dict() == {"g": 1.0, "h": 0.0}
+
+    def test_a_cell_takes_the_nearest_stratum_that_holds_it(self):
+        fitted = ["T | d1", "T | pooled", "TB | d1", "pooled"]
+        table = pd.DataFrame({"stratum": fitted, "n_source": [10, 30, 1000, 5]})
+        cells = pd.DataFrame({"type": ["T"] * 4001 + ["DC", "TB"], "donor": ["d1"] + ["d9"] * 4002})
+        finest = (cells["type"] + " | " + cells["donor"]).to_numpy(dtype=object)
+        nested = [finest, cells["type"].to_numpy(dtype=object), np.full(len(cells), "", dtype=object)]
+        found = choose_pairs(table, nested, np.random.default_rng(0))
+        assert [fitted[k] for k in found[[0, -2, -1]]] == ["T | d1", "pooled", "TB | d1"]
+        assert set(found[1:4001]) == {0, 1}
+        assert np.mean(found[1:4001] == 0) == pytest.approx(0.25, abs=4 * np.sqrt(0.25 * 0.75 / 4000))
 
     def test_after_a_file(self, screen, tmp_path):
         screen.write_h5ad(tmp_path / "fit.h5ad")
