@@ -55,6 +55,11 @@ class Keys:
         return [self.uncertainty, self.cosine_variance, self.response, self.growth]
 
     @property
+    def predicted(self) -> str:
+        """`uns`: which perturbation and dose was predicted; there without the fit too."""
+        return f"{self.key}_predicted"
+
+    @property
     def coupling(self) -> str:
         """`obsm` (two AnnData) or `obsp` (one): sparse joint mass, rows source, columns target."""
         return f"{self.key}_coupling"

@@ -92,8 +92,9 @@ def write_prediction(
     cosine_variance: np.ndarray | None = None,
     response: np.ndarray | None = None,
     growth: np.ndarray | None = None,
+    predicted: dict | None = None,
 ) -> None:
-    """Write predicted cells to `obsm` and their spread to `obs`; NaN for cells that are no source.
+    """Write predicted cells to `obsm`, spread to `obs`, what was asked to `uns`; NaN for cells that are no source.
 
     Parameters
     ----------
@@ -108,8 +109,10 @@ def write_prediction(
     uncertainty, cosine_variance, response, growth
         One number a source cell, shape `(n,)`; growth is None for a balanced fit, cosine variance and response across
         two spaces.
+    predicted
+        Perturbation and dose; None entries are left out. Where there are none a record of older predictions goes.
     """
-    keys = Keys(key)
+    keys, predicted = Keys(key), plain(predicted or {})
     numbers = {
         keys.uncertainty: uncertainty,
         keys.cosine_variance: cosine_variance,
@@ -122,6 +125,9 @@ def write_prediction(
         for slot, values in numbers.items():
             if values is not None:
                 adata.obs[slot] = spread_out(values, rows, adata.n_obs)
+        adata.uns.pop(keys.predicted, None)
+        if predicted:
+            adata.uns[keys.predicted] = predicted
 
 
 def spread_out(values: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:

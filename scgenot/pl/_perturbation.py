@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from scgenot.pl._axes import bar_beside, finish, legend_beside, new_axes
 from scgenot.pl._colors import PREDICTED_COLOR, TREATED_COLOR, paint
 from scgenot.pl._embedding import MOST_CROSSES, bare, coordinates, disc_size, predicted_rows, predicted_xy
-from scgenot.pl._screen import is_control, is_treated, screen_params
+from scgenot.pl._screen import is_control, is_treated, predicted_condition, screen_params
 from scgenot.pl._slots import obs_column
 
 # of control cells: where they are dense, they must not look like treated ones
@@ -32,6 +32,7 @@ def perturbation(
 
     Measured cells are pale discs, control gray; predicted ones crosses, one for each control cell, at most 1,500 at
     random. A good prediction covers the treated cells, and with `color` those of its colour, in the same proportions.
+    Where nothing was measured for a perturbation there is control alone.
 
     Parameters
     ----------
@@ -44,7 +45,8 @@ def perturbation(
         crosses are where they are. Nothing can be projected to any other: there a cross stands at the mean of its 5
         nearest measured cells, and never outside.
     target, dose
-        What was predicted: treated cells to draw; None for all of them.
+        Treated cells to draw; None for those of the perturbation and dose that was predicted, or for all of them where
+        an older version made the prediction and did not note these.
     color
         Column of obs that colours treated cells, and crosses by their control cell: labels or numbers. None for one
         colour each.
@@ -64,7 +66,7 @@ def perturbation(
     KeyError
         When there is no such fit, prediction, basis or column.
     ValueError
-        When the fit is of no screen, no cell has a prediction, or `target` has no measured cells.
+        When the fit is of no screen, no cell has a prediction, or another `target` or `dose` than this was predicted.
 
     Examples
     --------
@@ -74,11 +76,12 @@ def perturbation(
     generator, params = np.random.default_rng(rng), screen_params(adata, key)
     rows = generator.permutation(predicted_rows(adata, key))
     drawn = rows[:MOST_CROSSES]
+    target, dose, answer = predicted_condition(adata, key, params, target, dose)
     control, treated = (
         np.flatnonzero(is_control(adata, params)),
         np.flatnonzero(is_treated(adata, params, target, dose)),
     )
-    if target is not None and not len(treated):
+    if answer is None and target is not None and not len(treated):
         raise ValueError(f"`target={target!r}`, `dose={dose}`: no measured cell; leave `target` out to draw all.")
     xy, names = coordinates(adata, basis)
     ends = predicted_xy(adata, key, basis, drawn)
@@ -97,19 +100,21 @@ def perturbation(
     ax.scatter(*ends.T, c=crosses, s=max(size, 10), marker="x", linewidths=0.8, zorder=3)
     bare(ax, names, "Predicted cells among measured ones")
     part = f"\n({len(drawn):,} of {len(rows):,} drawn)" if len(drawn) < len(rows) else ""
-    legend_beside(ax, _handles(colors, part, labeled=rgba is not None), color if colors else None)
+    handles = _handles(colors, answer or "treated", part, labeled=rgba is not None, measured=len(treated) > 0)
+    legend_beside(ax, handles, color if colors else None)
     if scale is not None:
         bar_beside(ax, scale, color, below=True)
     return finish(ax, show=show)
 
 
-def _handles(colors: dict[str, str], part: str, *, labeled: bool) -> list[Line2D]:
+def _handles(colors: dict[str, str], answer: str, part: str, *, labeled: bool, measured: bool) -> list[Line2D]:
     in_color = ", by colour" if labeled else ""
     treated, predicted = (next(iter(colors.values()), "0.35"), "0.35") if labeled else (TREATED_COLOR, PREDICTED_COLOR)
     disc = {"ls": "", "marker": "o", "ms": 8, "mew": 0}
+    found = Line2D([], [], color=treated, alpha=0.5, label=f"{answer}, measured{in_color}", **disc)
     return [
         *(Line2D([], [], ls="", marker="s", ms=7, color=color, label=label) for label, color in colors.items()),
         Line2D([], [], color=PALE, label="control, measured", **disc),
-        Line2D([], [], color=treated, alpha=0.5, label=f"treated, measured{in_color}", **disc),
-        Line2D([], [], ls="", marker="x", ms=6, color=predicted, label=f"treated, predicted{in_color}{part}"),
+        *([found] if measured else []),
+        Line2D([], [], ls="", marker="x", ms=6, color=predicted, label=f"{answer}, predicted{in_color}{part}"),
     ]

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from scgenot.pl._axes import finish, legend_beside, new_axes, panels
 from scgenot.pl._colors import CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR, labels_of
 from scgenot.pl._screen import (
+    condition_name,
     feature_names,
     feature_table,
     is_control,
@@ -94,7 +95,7 @@ def response(
     target, dose = one_condition(simulated, params, target, dose)
     measured = measured_table(adata, simulated, features, layer, params)
     predicted = feature_table(simulated, features, None, "simulated")
-    answer = f"{target}" if dose is None else f"{target}, dose {dose:g}"
+    answer = condition_name(target, dose)
     sides = [
         ("control, measured", CONTROL_COLOR, measured, adata, is_control(adata, params)),
         (f"{answer}, predicted", PREDICTED_COLOR, predicted, simulated, is_named(simulated, params, target, dose)),

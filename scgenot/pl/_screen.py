@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._keys import PARAMS
+from scgenot._keys import PARAMS, Keys
 from scgenot.pl._colors import labels_of
 from scgenot.pl._embedding import dense
 from scgenot.pl._slots import fit_slot, obs_column
@@ -53,6 +53,31 @@ def is_named(adata: AnnData, params: dict, target: str | None, dose: float | Non
     if dose is not None and "dose_key" in params:
         named &= np.isclose(doses(adata, params), dose)
     return named
+
+
+def predicted_condition(
+    adata: AnnData, key: str, params: dict, target: str | None, dose: float | None
+) -> tuple[str | None, float | None, str | None]:
+    """Return the perturbation and dose that was predicted, and its name; of files without a record what was asked."""
+    record = adata.uns.get(Keys(key).predicted)
+    if record is None:
+        return target, dose, None
+    found, at = str(record["target"]), record.get("dose")
+    separator = params["conditions"].get("separator")
+    other = target is not None and _parts(str(target), separator) != _parts(found, separator)
+    if other or (dose is not None and at is not None and not np.isclose(dose, at)):
+        named = {"target": found if target is None else target, "dose": dose}
+        asked = ", ".join(f"{name}={value!r}" for name, value in named.items() if value is not None)
+        raise ValueError(
+            f"`{asked}` was not predicted with `key={key!r}`, but {condition_name(repr(found), at)}: leave these out, "
+            f"or run `sg.tl.predict(adata, {asked}, key={key!r})`."
+        )
+    return found, at, condition_name(found, at)
+
+
+def condition_name(target: str, dose: float | None) -> str:
+    """Name a perturbation and dose in titles and legends."""
+    return target if dose is None else f"{target}, dose {dose:g}"
 
 
 def _parts(name: str, separator: str | None) -> frozenset[str]:

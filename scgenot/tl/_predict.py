@@ -82,6 +82,8 @@ def predict(
         their mean. What the finite number of draws adds to it is taken off. It tells cells that respond from others.
     `obs["genot_growth"]`
         Mass sent over mass had, for an unbalanced fit.
+    `uns["genot_predicted"]`
+        Of a screen: the perturbation, `"target"`, and with doses the `"dose"`, that were predicted.
 
     Raises
     ------
@@ -135,5 +137,9 @@ def predict(
         cosine_variance=direction if has_displacement else None,
         response=size if has_displacement else None,
         growth=None if genot.eta is None else genot.growth(cells, question.condition).numpy(),
+        predicted={
+            "target": question.answer.get(params.get("perturbation_key")),
+            "dose": question.answer.get(params.get("dose_key")),
+        },
     )
     return out if copy else None

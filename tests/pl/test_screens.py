@@ -285,6 +285,24 @@ class TestPerturbation:
         assert len(scatters(pl.perturbation(screen, basis="pca"))[1].get_offsets()) == 40
         assert len(scatters(pl.perturbation(screen, basis="pca", target="B+A"))[1].get_offsets()) == 20
 
+    def test_what_was_predicted_is_drawn_and_named(self, screen):
+        screen.uns["genot_predicted"] = {"target": "B+A", "dose": 10.0}
+        for asked in ({}, {"target": "A+B"}, {"dose": 10}):
+            ax = pl.perturbation(screen, basis="pca", **asked)
+            np.testing.assert_allclose(np.sort(scatters(ax)[1].get_offsets(), axis=0), screen.X[20:30])
+            expected = ["control, measured", "B+A, dose 10, measured", "B+A, dose 10, predicted"]
+            assert legend_texts(ax) == expected
+        with pytest.raises(ValueError, match=r"`target='C'` was not predicted .* but 'B\+A', dose 10: .*target='C'"):
+            pl.perturbation(screen, basis="pca", target="C")
+        with pytest.raises(ValueError, match=r"sg\.tl\.predict\(adata, target='B\+A', dose=1, key='genot'\)"):
+            pl.perturbation(screen, basis="pca", dose=1)
+
+    def test_what_was_not_measured_is_drawn_over_control(self, screen):
+        screen.uns["genot_predicted"] = {"target": "C", "dose": 3.0}
+        ax = pl.perturbation(screen, basis="pca")
+        assert [len(scatter.get_offsets()) for scatter in scatters(ax)] == [10, 0, 10]
+        assert legend_texts(ax) == ["control, measured", "C, dose 3, predicted"]
+
     def test_colors_of_labels_and_numbers(self, screen):
         screen.uns["type_colors"] = np.array(["#00ff00", "#ff00ff"])
         ax = pl.perturbation(screen, basis="pca", color="type")

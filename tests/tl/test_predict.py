@@ -2,6 +2,7 @@
 
 import warnings
 
+import anndata as ad
 import numpy as np
 import pytest
 
@@ -97,3 +98,35 @@ def test_a_sparse_population_is_not_an_unseen_one():
     assert unlike(20 + 10 * rng.normal(size=(500, 4)), seen).mean() < 0.1
     assert unlike(rng.normal(size=(500, 4)), seen).mean() < 0.05
     assert unlike(6 + 0.1 * rng.normal(size=(50, 4)), seen).all()
+
+
+class TestRecord:
+    """`uns["<key>_predicted"]`: what was asked."""
+
+    def test_target_and_dose_beside_or_without_the_fit(self, tmp_path):
+        adata = sg.datasets.screen(20, drugs=("A", "B"), doses=(0.5, 2.0))
+        settings = sg.model.TrainSettings(steps=2)
+        options = {"use_rep": "X_pca", "settings": settings, "progress": False}
+        sg.tl.fit_perturbation(adata, "drug", "control", dose_key="dose", **options)
+        new = adata[adata.obs["drug"] == "control"].copy()
+        del new.uns["genot"]
+        for cells in (adata, new):
+            sg.tl.predict(cells, "A+B", dose=1, model=adata, n_samples=2)
+            cells.write_h5ad(tmp_path / "cells.h5ad")
+            assert ad.read_h5ad(tmp_path / "cells.h5ad").uns["genot_predicted"] == {"target": "A+B", "dose": 1.0}
+        sg.tl.predict(new, "A", model=adata, n_samples=2)
+        assert new.uns["genot_predicted"] == {"target": "A", "dose": 2.0}  # the largest
+
+    def test_the_only_perturbation_is_named(self):
+        adata = known_cells(50)
+        adata = known_fit(adata[adata.obs["drug"] != "B"].copy())
+        sg.tl.predict(adata, n_samples=2)
+        assert adata.uns["genot_predicted"] == {"target": "A"}
+
+    def test_goes_with_a_prediction_of_no_perturbation(self):
+        source, target = sg.datasets.twins(60)
+        source.uns["genot_predicted"] = {"target": "A"}
+        options = {"solver": sg.ot.GromovWasserstein(n_starts=1), "settings": sg.model.TrainSettings(steps=2)}
+        sg.tl.fit_translation(source, target, progress=False, **options)
+        sg.tl.predict(source, n_samples=2)
+        assert "genot_predicted" not in source.uns
