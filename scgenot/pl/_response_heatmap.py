@@ -26,7 +26,7 @@ def response_heatmap(
     """Draw the predicted change of features in groups of cells, and the observed change beside it.
 
     Both have one scale, with no change in the middle. Features are in the order of their mean predicted change; fields
-    of groups without treated cells are gray.
+    of groups without treated cells are gray. Groups are in the order of the table.
 
     Parameters
     ----------

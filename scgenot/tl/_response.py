@@ -73,7 +73,8 @@ def response(
     One row for each group of control cells and feature, with the columns
 
     `group`, `feature`, `n_cells`
-        Of several columns in `groupby` the values are joined by " | ". `n_cells` counts control cells.
+        Groups are in the order of the categories of `groupby`, text and numbers sorted; of several columns by the
+        first, then the next, and the values are joined by " | ". `n_cells` counts control cells.
     `control_mean`
         Measured mean of the control cells.
     `change`
@@ -132,7 +133,7 @@ def response(
     groups = read_groups(adata, groupby)
     treated, seed = treated_rows(adata, params, question.answer), seed_of(rng)
     tables = []
-    for group in pd.unique(groups[question.rows]):
+    for group in in_order(adata, groupby, groups, question.rows):
         chosen = groups[question.rows] == group
         drawn = draw_blocks(
             genot,
@@ -153,6 +154,13 @@ def read_groups(adata: AnnData, groupby: str | Sequence[str] | None) -> np.ndarr
     if groupby is None:
         return np.full(adata.n_obs, ALL, dtype=object)
     return read_strata(adata, [groupby] if isinstance(groupby, str) else groupby, argument="groupby")
+
+
+def in_order(adata: AnnData, groupby: str | Sequence[str] | None, groups: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Groups of some cells, in the order of the categories or else sorted, of the first column, then of the next."""
+    columns = [] if groupby is None else [groupby] if isinstance(groupby, str) else groupby
+    codes = [pd.Categorical(adata.obs[column]).codes[rows] for column in columns]
+    return pd.unique(groups[rows[np.lexsort(codes[::-1])] if codes else rows])
 
 
 def treated_rows(adata: AnnData, params: dict, answer: dict) -> np.ndarray:

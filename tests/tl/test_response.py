@@ -112,6 +112,22 @@ def test_features_and_groups_of_several_columns(known, table):
     assert np.isnan(found["observed_mean"])
 
 
+def test_groups_are_in_the_order_of_their_categories(known):
+    cells = known.copy()
+    cells.obs["group"] = cells.obs["group"].cat.reorder_categories(["h", "g"])
+    n = np.arange(cells.n_obs)
+    cells.obs["text"], cells.obs["day"] = np.array(["z", "b", "a"])[n % 3], np.array([10, 2])[n // 3 % 2]
+
+    def order(groupby):
+        table = sg.tl.response(cells, "A", groupby=groupby, features=["one"], n_samples=2)
+        return list(table["group"])
+
+    assert order("group") == ["h", "g"]
+    assert order("text") == ["a", "b", "z"]
+    assert order("day") == ["2", "10"]
+    assert order(["group", "text"]) == ["h | a", "h | b", "h | z", "g | a", "g | b", "g | z"]
+
+
 def test_genes_of_an_embedding():
     adata = sg.datasets.screen(60, drugs=("A", "B"), doses=(0.5, 1.0), combinations=["A+B"])
     del adata.obsm["X_pca"]
