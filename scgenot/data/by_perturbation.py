@@ -11,7 +11,7 @@ from anndata import AnnData
 
 from scgenot.data.conditions import Conditions, is_control_name, make_tokens, split_name
 from scgenot.data.read import check_anndata, check_column, representation
-from scgenot.data.strata import Linked, check_list, nested_strata, read_strata, split
+from scgenot.data.strata import Linked, check_list, nested_strata, read_strata, report_pooled, split
 from scgenot.pair import Pair
 
 logger = logging.getLogger("scgenot")
@@ -105,15 +105,23 @@ def by_perturbation(
                 "stratum": stratum,
             }
             linked.append(Linked(pair, source, treated, labels))
+    report_pooled(linked, [*covariates, *told])
     return linked, conditions
 
 
 def read_perturbations(
-    adata: AnnData, perturbation_key: str, control: str | None, dose_key: str | None, separator: str | None = "+"
+    adata: AnnData,
+    perturbation_key: str,
+    control: str | None,
+    dose_key: str | None,
+    separator: str | None = "+",
+    *,
+    held_out: bool = False,
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     """Read the perturbation and dose of each cell, and which cells are control; checked.
 
-    Names of one combination, such as "A+B", "B+A" and "A+control+B", become the first of them in the alphabet.
+    Names of one combination, such as "A+B", "B+A" and "A+control+B", become the first of them in the alphabet. An error
+    is about `held_out` when the cells are of an argument of that name.
     """
     check_anndata(adata)
     for argument, key in (("perturbation_key", perturbation_key), ("dose_key", dose_key)):
@@ -133,6 +141,11 @@ def read_perturbations(
     if dose_key is not None:
         doses = read_doses(adata, dose_key, is_control)
         is_control = is_control | (doses == 0)
+    if not is_control.any() and held_out:
+        raise ValueError(
+            f"`held_out` has no control cells ({control!r} in obs[{perturbation_key!r}]), from which predictions "
+            "start: add some; they may be of the fit."
+        )
     if not is_control.any():
         hint = "" if dose_key is None else f", nor has any cell dose 0 in obs[{dose_key!r}]"
         raise ValueError(
@@ -209,7 +222,8 @@ def group_rows(
     groups = {}
     for (name, dose), found in treated.groupby(["name", "dose"]).indices.items():
         if len(found) < 2:
-            logger.warning("Perturbation %r has a single cell at dose %s and is left out.", name, dose)
+            at = "" if doses is None else f" at dose {dose:g}"
+            logger.warning("Perturbation %r has a single cell%s and is left out.", name, at)
             continue
         groups[str(name), None if doses is None else float(dose)] = rows[found]
     if not groups:

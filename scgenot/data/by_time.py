@@ -7,7 +7,7 @@ import numpy as np
 from anndata import AnnData
 
 from scgenot.data.read import representation
-from scgenot.data.strata import Linked, nested_strata, split
+from scgenot.data.strata import Linked, nested_strata, report_pooled, split
 from scgenot.data.times import find_time, read_times, time_labels
 from scgenot.pair import Pair
 
@@ -74,6 +74,7 @@ def by_time(
             )
             labels = {"source_time": earlier, "target_time": later, "stratum": stratum}
             linked.append(Linked(pair, source, target, labels))
+    report_pooled(linked, covariates)
     return linked
 
 

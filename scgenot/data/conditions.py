@@ -233,6 +233,8 @@ def make_tokens(known: Sequence[str], embedding: pd.DataFrame | None) -> pd.Data
     if not isinstance(embedding, pd.DataFrame):
         raise TypeError(f"`embedding` must be a DataFrame indexed by perturbation; found {type(embedding).__name__}.")
     rows = embedding.set_axis(embedding.index.astype(str))
+    if rows.shape[1] == 0:
+        raise ValueError("`embedding` has no columns: nothing tells perturbations apart.")
     lacking = [name for name in known if name not in rows.index]
     if lacking:
         raise ValueError(f"`embedding` has no row for {lacking}; its index has {list(rows.index[:5])} ... .")

@@ -132,6 +132,11 @@ def split(
     """
     finest = nested[0]
     if len({*finest[source], *finest[target]}) == 1:
+        if min(len(source), len(target)) < min_cells:
+            logger.warning(
+                "%s: %d source and %d target cells; under %d on a side say little.",
+                *(name, len(source), len(target), min_cells),
+            )
         return [(str(finest[source[0]]), source, target)]
     parts = []
     for strata in nested:
@@ -155,6 +160,25 @@ def split(
             "name fewer columns, or drop these cells."
         )
     return parts
+
+
+def report_pooled(linked: Sequence[Linked], covariates: Sequence[str]) -> None:
+    """Log how many cells are not coupled within all covariates, which is all when these differ between the sides."""
+    n_cells = [len(item.source) + len(item.target) for item in linked]
+    is_pooled = [item.labels["stratum"].endswith(POOLED) for item in linked]
+    if not covariates or not any(is_pooled):
+        return
+    share = np.average(is_pooled, weights=n_cells)
+    if all(item.labels["stratum"] == POOLED for item in linked):
+        logger.warning(
+            "`covariates` %s: no stratum has %d cells on both sides, all cells were coupled as one. Columns that "
+            "differ between the two sides, or between all cells, make no strata.",
+            *(list(covariates), MIN_CELLS),
+        )
+    else:
+        logger.warning(
+            "%.0f %% of the cells are in strata of under %d on a side, which were pooled.", 100 * share, MIN_CELLS
+        )
 
 
 def large_strata(strata: np.ndarray, source: np.ndarray, target: np.ndarray, min_cells: int) -> list[str]:

@@ -1,6 +1,6 @@
 """From generated states to features: by the inverse of the embedding, or by what the user passes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -88,9 +88,11 @@ def as_frame(values: np.ndarray | pd.DataFrame, n: int, names: pd.Index) -> pd.D
 
 
 def some_columns(values: pd.DataFrame, features: Sequence[str] | None) -> pd.DataFrame:
-    """Return chosen features, or raise a KeyError that names those that are not there."""
+    """Return chosen features, or raise a KeyError that names those that are not there, a TypeError for no list."""
     if features is None:
         return values
+    if isinstance(features, str) or not isinstance(features, Collection):
+        raise TypeError(f"`features={features!r}` must be a list of features, such as [{features!r}].")
     if unknown := [feature for feature in features if feature not in values]:
         raise KeyError(f"`features` {unknown[:5]} are not among the {values.shape[1]} that the states decode to.")
     return values[list(features)]

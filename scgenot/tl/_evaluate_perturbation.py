@@ -122,7 +122,7 @@ def screen_parts(
     perturbation_key, dose_key = params["perturbation_key"], params.get("dose_key")
     separator = screen.conditions.separator
     names, doses, is_control = read_perturbations(
-        held_out, perturbation_key, params.get("control"), dose_key, separator
+        held_out, perturbation_key, params.get("control"), dose_key, separator, held_out=True
     )
     targets = [screen.fit.side(rows, "target") for rows in screen.pairs.values()]
     refuse_seen(held_out.obs_names[~is_control], screen.fit.names[np.concatenate(targets)], in_sample=in_sample)

@@ -52,7 +52,12 @@ def score_held_out(
     seed: int,
 ) -> Scores:
     """Score all held-out treated cells; warns when they were fitted, and refuses the control."""
-    asked = measured(adata, entry[PARAMS]) if target is None and dose is None else each_of(target, dose)
+    asked = measured(adata, entry[PARAMS]) if target is None else each_of(target, dose)
+    if target is None and dose is not None:
+        levels_asked = {level for _, level in each_of("any", dose)}
+        asked = [(name, level) for name, level in asked if level in levels_asked]
+        if not asked:
+            raise ValueError(f"`dose={dose}` has no treated cell among those held out.")
     for name, level in asked:
         refuse_control(name, level, entry[PARAMS])
     fitted = {str(name) for coupling in entry[COUPLINGS].values() for name in coupling["target_names"]}
@@ -89,7 +94,12 @@ def measured(adata: AnnData, params: dict) -> list[tuple[str, float | None]]:
     """Return the perturbations and doses of the treated cells there are."""
     conditions = Conditions.from_dict(params["conditions"])
     names, doses, is_control = read_perturbations(
-        adata, params["perturbation_key"], params.get("control"), params.get("dose_key"), conditions.separator
+        adata,
+        params["perturbation_key"],
+        params.get("control"),
+        params.get("dose_key"),
+        conditions.separator,
+        held_out=True,
     )
     levels = np.full(len(names), None) if doses is None else doses
     return sorted(set(zip(names[~is_control], levels[~is_control], strict=True)))

@@ -7,7 +7,7 @@ import numpy as np
 from anndata import AnnData
 from sklearn.neighbors import LocalOutlierFactor
 
-from scgenot._keys import SEEN
+from scgenot._keys import COUPLINGS, SEEN
 from scgenot._rng import Rng, numpy_rng
 from scgenot.data.strata import Linked
 
@@ -63,6 +63,38 @@ def unlike(cells: np.ndarray, seen: np.ndarray) -> np.ndarray:
         return np.zeros(len(cells), dtype=bool)
     factors = LocalOutlierFactor(NEIGHBORS, novelty=True).fit(seen)
     return factors.score_samples(cells) < np.quantile(factors.negative_outlier_factor_, 1 - LEVEL)
+
+
+def refuse_moved(adata: AnnData, entry: dict, params: dict) -> None:
+    """Raise when the fitted cells are elsewhere than they were: embedded anew since, or integrated.
+
+    Parameters
+    ----------
+    adata
+        The AnnData with the fit, or some of its cells.
+    entry, params
+        What the fit left in uns, and its parameters.
+
+    Raises
+    ------
+    ValueError
+        When none of the source cells of the fit is where any was, though some of those that were kept should be.
+    """
+    rep = params.get("use_rep")
+    if SEEN not in entry or rep not in adata.obsm:
+        return
+    seen = np.asarray(entry[SEEN], dtype=np.float32)
+    sources = {str(name) for coupling in entry[COUPLINGS].values() for name in coupling["source_names"]}
+    rows = np.flatnonzero(adata.obs_names.isin(list(sources)))
+    if len(rows) * len(seen) < FEW * len(sources):  # too few to expect one of those kept among them
+        return
+    known = {cell.tobytes() for cell in seen}
+    cells = np.asarray(adata.obsm[rep])[rows].astype(np.float32)
+    if not any(cell.tobytes() in known for cell in cells):
+        raise ValueError(
+            f"obsm[{rep!r}] of `adata` is not what it was at the fit: none of its {len(rows)} fitted control cells is "
+            "where it was. Fit again with the new representation, or bring the old one back."
+        )
 
 
 def warn_if_unlike(cells: np.ndarray, fitted: AnnData, params: dict, key: str) -> None:

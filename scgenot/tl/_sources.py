@@ -14,6 +14,7 @@ from scgenot.tl._features import are_whole
 from scgenot.tl._project import coordinates, feature_columns
 from scgenot.tl._questions import PASS_THE_FIT
 from scgenot.tl._same_embedding import check_same_embedding, embedding_key
+from scgenot.tl._seen import refuse_moved
 
 ModelSource = Genot | AnnData | str | PathLike | None
 
@@ -40,6 +41,8 @@ def ready_model(adata: AnnData, model: ModelSource, key: str, device: str | None
     genot, params = get.resolve_model(adata, model, key)
     if not params and genot.condition_dim:
         raise ValueError(f"`model` came without its fit. {PASS_THE_FIT}")
+    if model is None:
+        refuse_moved(adata, get.fit_entry(adata, key), params)
     return genot.to(usable_device(device)), params, model if isinstance(model, AnnData) else adata
 
 

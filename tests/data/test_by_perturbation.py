@@ -107,8 +107,11 @@ def test_what_is_left_out_is_unknown(caplog):
     with caplog.at_level(logging.WARNING, logger="scgenot"):
         _, conditions = by_perturbation(adata, "drug", "ctrl", dose_key="dose")
     assert [record.message for record in caplog.records] == [
-        "Perturbation 'A' has a single cell at dose 100.0 and is left out.",
-        "Perturbation 'C' has a single cell at dose 1.0 and is left out.",
+        "Perturbation 'A' has a single cell at dose 100 and is left out.",
+        "Perturbation 'C' has a single cell at dose 1 and is left out.",
+        "A 1: 3 source and 2 target cells; under 10 on a side say little.",
+        "B 1: 3 source and 3 target cells; under 10 on a side say little.",
+        "ctrl 0: 3 source and 3 target cells; under 10 on a side say little.",
     ]
     assert conditions.known == ["A", "B"]
     assert conditions.doses == (1, 1)
@@ -183,6 +186,15 @@ def test_of_a_pooled_stratum_no_donor_is_told():
     for item in linked:
         if item is not pooled[0]:
             assert item.pair.condition[-3:].sum() == 1
+
+
+def test_how_many_cells_were_pooled_is_logged(caplog):
+    adata = groups_of(ctrl_d1=20, ctrl_d2=8, ctrl_d3=8, A_d1=20, A_d2=12, A_d3=12)
+    by_perturbation(adata, "drug", "ctrl", covariates=["donor"])
+    assert caplog.messages == ["50 % of the cells are in strata of under 10 on a side, which were pooled."]
+    caplog.clear()
+    by_perturbation(adata, "drug", "ctrl", covariates=["drug"])
+    assert "`covariates` ['drug']: no stratum has 10 cells on both sides, all cells were coupled as one." in caplog.text
 
 
 def test_an_embedding_gives_the_tokens():
@@ -276,6 +288,7 @@ def spoiled(**changes) -> AnnData:
         (spoiled(donor=["d", None] * 4), {"network_covariates": ["donor"]}, ValueError, "`network_.* in 4 of 8 cells"),
         (spoiled(donor=["d", "e"] * 4), {"covariates": ["donor"]}, ValueError, "A: no stratum of `covariates` has 10"),
         (spoiled(drug=["ctrl"] * 4 + ["CD4+"] * 4), {}, ValueError, r"perturbation 'CD4\+' names nothing on one side"),
+        (spoiled(), {"embedding": pd.DataFrame(index=["A", "B"])}, ValueError, "`embedding` has no columns"),
         (spoiled(), {"use_rep": "X_umap"}, KeyError, "use_rep='X_umap'"),
     ],
 )

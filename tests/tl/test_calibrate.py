@@ -168,6 +168,8 @@ def test_too_few_cells_change_nothing(right):
 
 def test_errors(right):
     new = cells(30, 5)
+    with pytest.raises(ValueError, match=r"`held_out` has no control cells .*, from which predictions start: add some"):
+        sg.tl.calibrate(new[new.obs["drug"] == "A"].copy(), model=right)
     with pytest.raises(KeyError, match="`key='genot'` is not calibrated"):
         sg.tl.coverage(new, model=known_fit(cells(40, 0)))
     with pytest.raises(ValueError, match="`levels=90` must be between 0 and 1"):

@@ -421,3 +421,13 @@ def test_bad_input_says_what_to_do_and_changes_nothing(spoil, options, error, me
     with pytest.raises(error, match=message):
         fit(adata, **options)
     assert_same_state(before, state(adata))
+
+
+def test_fitted_cells_that_were_embedded_anew_are_refused(fitted):
+    moved = fitted.copy()
+    moved.obsm["X_pca"] = -moved.obsm["X_pca"]
+    for cells in (moved, moved[moved.obs["drug"] == "ctrl"].copy()):
+        for function in (sg.tl.predict, sg.tl.simulate, sg.tl.response):
+            with pytest.raises(ValueError, match=r"obsm\['X_pca'\] of `adata` is not what it was at the fit: none of"):
+                function(cells, target="A")
+    assert np.isfinite(answer(fitted[::-1].copy(), "A")[(fitted.obs["drug"] == "ctrl").to_numpy()[::-1]]).all()

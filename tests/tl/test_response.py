@@ -149,6 +149,8 @@ def test_genes_of_an_embedding():
 def test_errors(known):
     with pytest.raises(KeyError, match=r"`features` \['four'\] are not among the 3"):
         sg.tl.response(known, "A", features=["four"])
+    with pytest.raises(TypeError, match=r"`features='three'` must be a list of features, such as \['three'\]"):
+        sg.tl.response(known, "A", features="three")
     with pytest.raises(KeyError, match="`groupby` names 'kind'"):
         sg.tl.response(known, "A", groupby="kind")
     with pytest.raises(ValueError, match="`interval=90` must be between 0 and 1"):
