@@ -10,7 +10,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
 from scgenot._options import check_count
-from scgenot.tl._features import Values, are_whole, clr, depth, inverse_frequency, tfidf
+from scgenot.tl._features import MAX_LOGARITHM, Values, are_whole, clr, depth, inverse_frequency, tfidf
 
 logger = logging.getLogger("scgenot")
 
@@ -37,7 +37,7 @@ def fit_pca(values: Values, n_components: int | None, seed: int, label: str, *, 
     n_cells, n_features = values.shape
     stored = values.data if sparse.issparse(values) else values
     # logarithms of counts are not whole numbers, few exceed 10 and none 30
-    if stored.size and stored.min() >= 0 and stored.max() > 10 and (stored.max() > 30 or are_whole(values)):
+    if stored.size and stored.min() >= 0 and stored.max() > 10 and (stored.max() > MAX_LOGARITHM or are_whole(values)):
         kind = "raw counts" if are_whole(values) else f"values without a logarithm, up to {stored.max():.0f}"
         warnings.warn(
             f"{label} looks like {kind}: run `sc.pp.normalize_total` and `sc.pp.log1p` before `method='pca'`.",

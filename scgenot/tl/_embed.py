@@ -131,7 +131,11 @@ def embed(
         fit = fit_pca if method == "pca" else fit_clr
         coordinates, embedding, extra = fit(values, n_components, seed, label, scale=scale)
     # TF-IDF is never negative, a centred log ratio may be
-    kind = {"whole": are_whole(values), "nonnegative": method == "lsi" or (method == "pca" and values.min() >= 0)}
+    kind = {
+        "whole": are_whole(values),
+        "nonnegative": method == "lsi" or (method == "pca" and values.min() >= 0),
+        "largest": float(values.max()),
+    }
     embedding["features"] = np.asarray(adata.var_names[used], dtype=str)
     params = {"method": method, "n_components": coordinates.shape[1], "l2": l2, "scale": scale}
     params |= {"layer": layer} if layer is not None else {}

@@ -10,6 +10,9 @@ TF_SCALE = 1e4  # Signac's scale factor
 
 Values = np.ndarray | sparse.csr_matrix
 
+# logarithms of normalised counts do not reach this
+MAX_LOGARITHM = 30
+
 
 def read_features(adata: AnnData, layer: str | None, columns: np.ndarray | slice, name: str = "adata") -> Values:
     """Read some columns of `X` or a layer as finite floating point numbers, dense or CSR, or raise."""

@@ -11,7 +11,7 @@ from anndata import AnnData, ImplicitModificationWarning
 from scgenot._keys import EMBEDDING, PARAMS, VALUES
 from scgenot.data.read import check_anndata, layer_label
 from scgenot.tl._embed import unit_rows
-from scgenot.tl._features import Values, are_whole, check_counts, clr, read_features, tfidf
+from scgenot.tl._features import MAX_LOGARITHM, Values, are_whole, check_counts, clr, read_features, tfidf
 
 
 def project(
@@ -157,11 +157,16 @@ def coordinates(adata: AnnData, reference: AnnData, *, key: str, layer: str | No
 
 
 def check_no_counts(values: Values, stored: dict, label: str) -> None:
-    """Raise when values are whole numbers, and those that were embedded are known not to be."""
+    """Raise when values are whole numbers, or no logarithms, and those that were embedded are known not to be."""
     if are_whole(values) and not stored.get(VALUES, {}).get("whole", True):
         raise ValueError(
             f"{label} holds whole numbers, such as raw counts, and the values that were embedded are not whole: "
             "prepare them alike, with `sc.pp.normalize_total` and `sc.pp.log1p` if those were."
+        )
+    if values.max() > MAX_LOGARITHM >= stored.get(VALUES, {}).get("largest", np.inf):
+        raise ValueError(
+            f"{label} goes up to {values.max():.0f}, no logarithm of counts, and the values that were embedded go up "
+            f"to {stored[VALUES]['largest']:.1f}: run `sc.pp.log1p` if those were."
         )
 
 

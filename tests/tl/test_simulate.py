@@ -208,6 +208,11 @@ class TestElsewhere:
             sg.tl.predict(new, "A", model=fitted)
         assert not new.obsm
 
+    def test_normalised_counts_where_logarithms_were(self, embedded):
+        new = new_cells(embedded, change=lambda values: 40.5 * np.expm1(values))
+        with pytest.raises(ValueError, match=r"X of `adata` goes up to \d+, no logarithm .* run `sc.pp.log1p`"):
+            sg.tl.predict(new, "A", model=embedded)
+
     def test_another_embedding(self, embedded):
         new = new_cells(embedded)
         sg.tl.embed(new[:80], n_components=8)
