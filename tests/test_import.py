@@ -29,6 +29,7 @@ def test_torch_is_not_loaded_by(module):
 
 
 @pytest.mark.parametrize("half", ["ot", "flow", "model"])
+@pytest.mark.slow
 def test_arrays_half_does_not_load_anndata(half):
     assert not loaded_after(f"import scgenot.{half}").intersection({"anndata", "scanpy", "matplotlib"})
 

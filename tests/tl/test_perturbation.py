@@ -324,6 +324,7 @@ def test_drugs_that_kill_leave_growth():
     assert max(eta[~lives].max(), growth[~treated][~lives].max()) < 0.01
 
 
+@pytest.mark.slow
 def test_same_seed_same_bits():
     runs = []
     for seed in (1, 1, 2):

@@ -285,6 +285,7 @@ def test_learns_a_gaussian_conditional_law(displacement):
     assert excess < sampling + 0.5
 
 
+@pytest.mark.slow
 def test_same_seed_same_bits():
     runs = []
     for seed in (1, 1, 2):
@@ -330,6 +331,7 @@ def test_copy_leaves_the_original_alone():
     assert "genot_growth" not in out.obs
 
 
+@pytest.mark.slow
 def test_a_view_is_taken_and_its_parent_stays():
     adata = course()
     view = adata[adata.obs["day"] < 4]
