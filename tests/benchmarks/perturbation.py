@@ -165,7 +165,7 @@ def donors(seeds: list[int]) -> list[Row]:
 
 
 def two_donors(seeds: list[int]) -> list[Row]:
-    """`kang_ifnb_labelled`, each of two donors held out in turn: nothing was chosen on this."""
+    """`kang_ifnb_labelled`, each of two donors held out in turn: people of `kang_ifnb`, 1,444 of 1,556 cells others."""
     adata = labelled()
     adata.obs["donor"] = adata.obs["sample_id"].astype(str).str.extract(r"(\d+)", expand=False)
     return each_donor(embedded(adata), seeds)
