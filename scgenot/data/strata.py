@@ -165,7 +165,7 @@ def split(
 def report_pooled(linked: Sequence[Linked], covariates: Sequence[str]) -> None:
     """Log how many cells are not coupled within all covariates, which is all when these differ between the sides."""
     n_cells = [len(item.source) + len(item.target) for item in linked]
-    is_pooled = [item.labels["stratum"].endswith(POOLED) for item in linked]
+    is_pooled = [item.labels["stratum"].split(" | ")[-1] == POOLED for item in linked]
     if not covariates or not any(is_pooled):
         return
     share = np.average(is_pooled, weights=n_cells)

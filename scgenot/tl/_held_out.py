@@ -9,7 +9,7 @@ from anndata import AnnData
 from scgenot import get
 from scgenot._keys import COUPLINGS, PARAMS
 from scgenot.data.by_perturbation import read_perturbations
-from scgenot.data.conditions import Conditions, is_control_name
+from scgenot.data.conditions import Conditions
 from scgenot.data.read import check_column
 from scgenot.model import Genot
 from scgenot.tl._regions import Scores, pool, score_conditions
@@ -84,8 +84,8 @@ def warn_if_among(adata: AnnData, known: Collection[str], why: str, *, stackleve
 
 def refuse_control(target: str | None, dose: float | None, params: dict) -> None:
     """Raise a ValueError when what is asked for is the control, whose cells are the sources."""
-    separator, control = Conditions.from_dict(params["conditions"]).separator, params.get("control")
-    if dose == 0 or (target is not None and is_control_name(target, separator, control)):
+    conditions = Conditions.from_dict(params["conditions"])
+    if dose == 0 or (target is not None and not conditions.parts(target)):
         found = f"`dose={dose}`" if dose == 0 else f"`target={target!r}`"
         raise ValueError(f"{found} is the control, from which predictions start: give treated conditions.")
 
