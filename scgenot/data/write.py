@@ -38,7 +38,7 @@ def write_fit(
     confidence: dict | None = None,
     seen: np.ndarray | None = None,
 ) -> None:
-    """Write a fit to `uns[key]`, in the place of any older one of that name.
+    """Write a fit to `uns[key]`, in the place of any older one of that name; what that one predicted goes.
 
     Parameters
     ----------
@@ -78,7 +78,23 @@ def write_fit(
         SEEN: seen,
     }
     with writing():
+        remove_prediction(adata, key)
         adata.uns[key] = {name: value for name, value in entry.items() if value is not None}
+
+
+def remove_prediction(adata: AnnData, key: str) -> None:
+    """Remove what :func:`write_prediction` wrote, if it did."""
+    keys = Keys(key)
+    if keys.uncertainty not in adata.obs:  # no prediction: slots of these names are of something else
+        return
+    for slots, names in (
+        (adata.obs, keys.of_predictions),
+        (adata.obsm, [keys.sample, keys.mean]),
+        (adata.uns, [keys.predicted]),
+    ):
+        for name in names:
+            if name in slots:
+                del slots[name]
 
 
 def write_prediction(

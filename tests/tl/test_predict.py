@@ -130,3 +130,21 @@ class TestRecord:
         sg.tl.fit_translation(source, target, progress=False, **options)
         sg.tl.predict(source, n_samples=2)
         assert "genot_predicted" not in source.uns
+
+
+@pytest.mark.parametrize("predicted", [True, False])
+def test_a_new_fit_removes_what_the_older_one_predicted(predicted):
+    adata = sg.datasets.screen(20, drugs=["A"], combinations=False, rng=0)
+    sg.tl.embed(adata, method="pca", n_components=3)
+    settings = sg.model.TrainSettings(steps=2, validation_every=2)
+    options = {"perturbation_key": "drug", "control": "control", "settings": settings, "progress": False}
+    sg.tl.fit_perturbation(adata, **options)
+    adata.obsm["X_genot"] = np.zeros((adata.n_obs, 3))  # somebody else's, until there is a prediction
+    before = set(adata.obs), set(adata.obsm), set(adata.uns)
+    if predicted:
+        sg.tl.predict(adata, progress=False)
+        assert (set(adata.obs), set(adata.obsm), set(adata.uns)) != before
+    sg.tl.fit_perturbation(adata, **options)
+    left = {"X_genot"} if predicted else set()
+    assert (set(adata.obs), set(adata.obsm) | left, set(adata.uns)) == before
+    assert ("X_genot" in adata.obsm) != predicted
