@@ -23,7 +23,9 @@ autosummary_generate = True
 autosummary_ignore_module_all = False
 autosummary_imported_members = False
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"  # types stand in the signature only, the pages show them beside each parameter
+autodoc_typehints = (
+    "description"  # types stand in the signature only, the pages show them beside each parameter
+)
 autodoc_typehints_description_target = "documented"
 napoleon_google_docstring = False
 napoleon_use_rtype = False

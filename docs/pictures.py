@@ -33,7 +33,9 @@ def stimulated_blood() -> tuple[AnnData, AnnData]:
     sc.pp.log1p(adata)
     sc.pp.highly_variable_genes(adata, n_top_genes=1500)
     adata = adata[:, adata.var["highly_variable"]].copy()
-    known, new = (adata[keep].copy() for keep in (adata.obs["donor"] != DONOR, adata.obs["donor"] == DONOR))
+    known, new = (
+        adata[keep].copy() for keep in (adata.obs["donor"] != DONOR, adata.obs["donor"] == DONOR)
+    )
     sg.tl.embed(known, n_components=30)
     sg.tl.project(new, known)
     return known, new
@@ -43,7 +45,9 @@ def stimulated_blood() -> tuple[AnnData, AnnData]:
 def fitted_blood() -> tuple[AnnData, AnnData]:
     """As :func:`stimulated_blood`, the others fitted."""
     known, new = stimulated_blood()
-    sg.tl.fit_perturbation(known, "condition", "ctrl", covariates=["predicted_type", "donor"], progress=False)
+    sg.tl.fit_perturbation(
+        known, "condition", "ctrl", covariates=["predicted_type", "donor"], progress=False
+    )
     return known, new
 
 
@@ -64,7 +68,9 @@ def fitted_cell_lines() -> tuple[AnnData, AnnData]:
     """Four cell lines by chromatin and by RNA, translated without pairs."""
     rna, atac = sg.datasets.snareseq_celllines(progress=False)
     for modality in (rna, atac):
-        modality.obsm["X_unit"] = normalize(modality.X)  # directions: the counts, and so the depth, are not at hand
+        modality.obsm["X_unit"] = normalize(
+            modality.X
+        )  # directions: the counts, and so the depth, are not at hand
     sg.tl.fit_translation(atac, rna, use_rep="X_unit", progress=False)
     sg.tl.predict(atac, progress=False)
     sg.tl.coupling(atac)

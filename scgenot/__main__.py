@@ -19,7 +19,9 @@ LABELS = "bulk_labels"
 def main() -> None:
     """Translate, print the table, write an h5ad and pictures, and say where they are."""
     parser = argparse.ArgumentParser(prog="python -m scgenot", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("scgenot_demo"), help="folder for the results")
+    parser.add_argument(
+        "--out", type=Path, default=Path("scgenot_demo"), help="folder for the results"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the gene split and of the fit")
     args = parser.parse_args()
     logging.basicConfig(format="%(message)s")
@@ -28,7 +30,9 @@ def main() -> None:
 
     started = time.perf_counter()
     source, target, partner = two_modalities(args.seed)
-    print(f"Translating {source.n_vars} genes of {source.n_obs} blood cells into {target.n_vars} others, unpaired.")
+    print(
+        f"Translating {source.n_vars} genes of {source.n_obs} blood cells into {target.n_vars} others, unpaired."
+    )
     sg.tl.fit_translation(source, target, rng=args.seed)
     sg.tl.predict(source)
     sg.tl.coupling(source)
@@ -36,7 +40,9 @@ def main() -> None:
     table = evaluate(source, target, partner, args.seed)
     print(f"\n{table.to_string(float_format='{:.3f}'.format)}\n")
     print("FOSCTTM: fraction of samples closer than the true match; 0 is best, 0.5 is chance.")
-    print("label transfer: accuracy of cell types given by the 5 nearest measured cells; 1 is best.")
+    print(
+        "label transfer: accuracy of cell types given by the 5 nearest measured cells; 1 is best."
+    )
     print("Ridge is trained on the true pairs, 5-fold: a ceiling that unpaired methods cannot use.")
     print(f"{certainty(source.uns['genot']['confidence'])}\n")
     for path in write_results(source, target, args.out):
@@ -46,7 +52,11 @@ def main() -> None:
 
 def certainty(confidence: dict) -> str:
     """Say in words how far the match can be trusted."""
-    gap = "there is no other" if np.isinf(confidence["gap"]) else f"the next one is {confidence['gap']:.0%} worse"
+    gap = (
+        "there is no other"
+        if np.isinf(confidence["gap"])
+        else f"the next one is {confidence['gap']:.0%} worse"
+    )
     verdict = "AMBIGUOUS" if confidence["ambiguous"] else "clear"
     return (
         f"The match is {verdict}: {confidence['n_best']} of {confidence['n_starts']} starts reach it, {gap}, "
@@ -55,17 +65,7 @@ def certainty(confidence: dict) -> str:
 
 
 def two_modalities(seed: int) -> tuple[AnnData, AnnData, np.ndarray]:
-    """Split the genes of scanpy's blood cells in two.
-
-    Parameters
-    ----------
-    seed
-        Seed of the split and of the order of the target cells.
-
-    Returns
-    -------
-    Source cells; target cells in another order and with other names; for each source cell its partner's position.
-    """
+    """Split the genes of scanpy's blood cells in two."""
     import scanpy as sc
 
     import scgenot as sg
@@ -85,21 +85,7 @@ def two_modalities(seed: int) -> tuple[AnnData, AnnData, np.ndarray]:
 
 
 def evaluate(source: AnnData, target: AnnData, partner: np.ndarray, seed: int) -> pd.DataFrame:
-    """Compare predictions with trivial baselines and with a supervised ceiling.
-
-    Parameters
-    ----------
-    source, target
-        Cells; the source with predictions and coupling.
-    partner
-        For each source cell the position of its partner among the targets.
-    seed
-        Seed of the random matching.
-
-    Returns
-    -------
-    FOSCTTM and accuracy of label transfer by method.
-    """
+    """Compare predictions with trivial baselines and with a supervised ceiling."""
     from sklearn.linear_model import RidgeCV
     from sklearn.model_selection import KFold, cross_val_predict
 
@@ -114,7 +100,9 @@ def evaluate(source: AnnData, target: AnnData, partner: np.ndarray, seed: int) -
         "plain coupling (mean)": (mass @ cells) / np.asarray(mass.sum(1)).reshape(-1, 1),
         "GENOT, single sample": source.obsm["X_genot"],
         "GENOT, conditional mean": source.obsm["X_genot_mean"],
-        "ridge, supervised": cross_val_predict(RidgeCV(np.logspace(-2, 4, 13)), source.obsm["X_pca"], true, cv=folds),
+        "ridge, supervised": cross_val_predict(
+            RidgeCV(np.logspace(-2, 4, 13)), source.obsm["X_pca"], true, cv=folds
+        ),
         "the true cells": true,
     }
     labels, target_labels = source.obs[LABELS].to_numpy(), target.obs[LABELS].to_numpy()
@@ -129,19 +117,7 @@ def evaluate(source: AnnData, target: AnnData, partner: np.ndarray, seed: int) -
 
 
 def write_results(source: AnnData, target: AnnData, folder: Path) -> list[Path]:
-    """Write the source cells with their results, and three pictures.
-
-    Parameters
-    ----------
-    source, target
-        Cells.
-    folder
-        Where to write; made when it does not exist.
-
-    Returns
-    -------
-    The files.
-    """
+    """Write the source cells with their results, and three pictures."""
     import matplotlib as mpl
 
     mpl.use("Agg")

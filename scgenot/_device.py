@@ -9,22 +9,7 @@ def best_device() -> str:
 
 
 def usable_device(device: str | torch.device | None) -> str | torch.device:
-    """Return a device to compute on.
-
-    Parameters
-    ----------
-    device
-        Its name; None for the best one.
-
-    Returns
-    -------
-    The device, on which tensors can be made.
-
-    Raises
-    ------
-    ValueError
-        When there is no such device here.
-    """
+    """Return a device to compute on."""
     if device is None:
         return best_device()
     try:

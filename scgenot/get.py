@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from anndata import AnnData
 
-from scgenot._keys import MODEL, PARAMS, Keys
-from scgenot.data.course import read_course
+from scgenot.cells.course import read_course
+from scgenot.cells.keys import MODEL, PARAMS, Keys
 
 if TYPE_CHECKING:
     from scgenot.model import Genot
@@ -74,7 +74,9 @@ def couplings(adata: AnnData, key: str = "genot") -> dict[tuple, AnnData]:
     course = read_course(adata, fit_entry(adata, key), key)
     slot = Keys(key).coupling
     if slot not in adata.obsp:
-        raise KeyError(f"{slot!r} is not in obsp; found {list(adata.obsp)}: run `sg.tl.coupling(adata, key={key!r})`.")
+        raise KeyError(
+            f"{slot!r} is not in obsp; found {list(adata.obsp)}: run `sg.tl.coupling(adata, key={key!r})`."
+        )
     column = adata.obs[course.params["time_key"]]
     found = {}
     for step in course.steps:
@@ -82,7 +84,9 @@ def couplings(adata: AnnData, key: str = "genot") -> dict[tuple, AnnData]:
         if len(source) and len(target):
             mass = adata.obsp[slot][source][:, target]
             times = column.iloc[source[0]], column.iloc[target[0]]
-            found[times] = AnnData(mass, obs=adata.obs.iloc[source][[]], var=adata.obs.iloc[target][[]])
+            found[times] = AnnData(
+                mass, obs=adata.obs.iloc[source][[]], var=adata.obs.iloc[target][[]]
+            )
     return found
 
 
@@ -118,7 +122,9 @@ def fit_entry(adata: AnnData, key: str) -> dict:
     if isinstance(entry, dict) and MODEL in entry:
         return entry
     fits = [name for name, value in adata.uns.items() if isinstance(value, dict) and MODEL in value]
-    raise KeyError(f"`key`={key!r} names no fit in uns; found {fits}. Run one of `sg.tl.fit_*` first, or pass `model`.")
+    raise KeyError(
+        f"`key`={key!r} names no fit in uns; found {fits}. Run one of `sg.tl.fit_*` first, or pass `model`."
+    )
 
 
 def stored_model(entry: dict) -> "Genot":
@@ -129,7 +135,9 @@ def stored_model(entry: dict) -> "Genot":
     return Genot.from_arrays(json.loads(stored["config"]), stored["weights"])
 
 
-def resolve_model(adata: AnnData, source: "Genot | AnnData | str | PathLike | None", key: str) -> tuple["Genot", dict]:
+def resolve_model(
+    adata: AnnData, source: "Genot | AnnData | str | PathLike | None", key: str
+) -> tuple["Genot", dict]:
     """Find a model and the parameters of its fit (none for a bare model) wherever the user keeps it."""
     from scgenot.model import Genot
 
@@ -139,5 +147,7 @@ def resolve_model(adata: AnnData, source: "Genot | AnnData | str | PathLike | No
         return Genot.load(source), {}
     fitted = adata if source is None else source
     if not isinstance(fitted, AnnData):
-        raise TypeError(f"`model` must be a Genot, an AnnData or a path; found {type(source).__name__}.")
+        raise TypeError(
+            f"`model` must be a Genot, an AnnData or a path; found {type(source).__name__}."
+        )
     return model(fitted, key), params(fitted, key)

@@ -43,19 +43,27 @@ class Pair:
         for side in ("source", "target"):
             cells = _matrix(getattr(self, side), side)
             object.__setattr__(self, side, cells)
-            object.__setattr__(self, f"{side}_weights", _weights(getattr(self, f"{side}_weights"), len(cells), side))
+            object.__setattr__(
+                self,
+                f"{side}_weights",
+                _weights(getattr(self, f"{side}_weights"), len(cells), side),
+            )
             shared = getattr(self, f"{side}_shared")
             if shared is not None:
                 shared = _matrix(shared, f"{side}_shared")
                 if len(shared) != len(cells):
-                    raise ValueError(f"`{side}_shared` has {len(shared)} rows, `{side}` {len(cells)}: one row a cell.")
+                    raise ValueError(
+                        f"`{side}_shared` has {len(shared)} rows, `{side}` {len(cells)}: one row a cell."
+                    )
                 object.__setattr__(self, f"{side}_shared", shared)
         self._check_shared()
 
     def _check_shared(self):
         shared = self.source_shared, self.target_shared
         if (shared[0] is None) != (shared[1] is None):
-            raise ValueError("`source_shared` and `target_shared` go together: one of them is missing.")
+            raise ValueError(
+                "`source_shared` and `target_shared` go together: one of them is missing."
+            )
         if shared[0] is not None and shared[0].shape[1] != shared[1].shape[1]:
             raise ValueError(
                 f"`source_shared` has {shared[0].shape[1]} columns, `target_shared` {shared[1].shape[1]}: "
@@ -66,12 +74,16 @@ class Pair:
 def _matrix(values, name: str) -> np.ndarray:
     values = np.asarray(values)
     if values.ndim != 2 or not np.issubdtype(values.dtype, np.number):
-        raise ValueError(f"`{name}` must be numbers, cells x features; found {values.dtype} of shape {values.shape}.")
+        raise ValueError(
+            f"`{name}` must be numbers, cells x features; found {values.dtype} of shape {values.shape}."
+        )
     if len(values) < 2:
         raise ValueError(f"`{name}` has {len(values)} cell(s): a population needs at least 2.")
     if not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).any(1).sum())
-        raise ValueError(f"`{name}` has NaN or infinite values in {bad} of {len(values)} cells: drop or impute them.")
+        raise ValueError(
+            f"`{name}` has NaN or infinite values in {bad} of {len(values)} cells: drop or impute them."
+        )
     return values
 
 
@@ -80,7 +92,9 @@ def _weights(values, n: int, side: str) -> np.ndarray:
         return np.full(n, 1 / n)
     values = np.asarray(values, dtype=float)
     if values.shape != (n,):
-        raise ValueError(f"`{side}_weights` has shape {values.shape}, expected ({n},): one weight a cell.")
+        raise ValueError(
+            f"`{side}_weights` has shape {values.shape}, expected ({n},): one weight a cell."
+        )
     if not np.isfinite(values).all() or (values < 0).any() or values.sum() == 0:
         raise ValueError(f"`{side}_weights` must be finite, non-negative and not all zero.")
     return values / values.sum()

@@ -42,14 +42,19 @@ class TestDraws:
 
     def test_random_targets_favour_no_cell_and_no_order(self):
         # of 5 cells 2: each ordered pair of different cells with probability 1 / 20
-        draws = [baselines.random_targets(column(*range(5)), 2, rng=seed)[:, 0] for seed in range(4000)]
+        draws = [
+            baselines.random_targets(column(*range(5)), 2, rng=seed)[:, 0] for seed in range(4000)
+        ]
         counts = np.zeros((5, 5))
         np.add.at(counts, tuple(np.array(draws, dtype=int).T), 1)
         check_frequencies(counts.ravel(), (1 - np.eye(5)).ravel())
 
     def test_mixture(self, cells):
         # 10 draws at s = .35 have 3 or 4 targets with equal probability: standard error .5 / sqrt(400) = .025
-        n_targets = [int((baselines.mixture(cells, cells + 99, 0.35, 10, rng=r) > 50).sum()) / 3 for r in range(400)]
+        n_targets = [
+            int((baselines.mixture(cells, cells + 99, 0.35, 10, rng=r) > 50).sum()) / 3
+            for r in range(400)
+        ]
         assert set(n_targets) == {3, 4}
         assert np.mean(n_targets) == pytest.approx(3.5, abs=4 * 0.025)
 
@@ -72,7 +77,10 @@ class TestDraws:
 
 class TestMeanShift:
     def test_by_hand(self):
-        source, target = np.array([[0.0, 0.0], [2.0, 4.0]]), np.array([[5.0, 2.0], [5.0, 2.0], [8.0, -1.0]])
+        source, target = (
+            np.array([[0.0, 0.0], [2.0, 4.0]]),
+            np.array([[5.0, 2.0], [5.0, 2.0], [8.0, -1.0]]),
+        )
         # means (1, 2) and (6, 1)
         predicted = baselines.mean_shift(source, target, np.array([[10.0, 10.0], [0.0, 0.0]]))
         np.testing.assert_allclose(predicted, [[15, 9], [5, -1]])
@@ -108,7 +116,9 @@ class TestMeanShift:
         with pytest.raises(ValueError, match="`groups of target` has shape"):
             baselines.mean_shift(cells, cells, cells, groups=(["a"] * 60, ["a"], ["a"] * 60))
         with pytest.raises(ValueError, match="`groups of query` is missing for 1 of 60"):
-            baselines.mean_shift(cells, cells, cells, groups=(["a"] * 60, ["a"] * 60, ["a"] * 59 + [None]))
+            baselines.mean_shift(
+                cells, cells, cells, groups=(["a"] * 60, ["a"] * 60, ["a"] * 59 + [None])
+            )
 
 
 class TestGaussianMap:
@@ -134,7 +144,9 @@ class TestGaussianMap:
         # N(1, 4) to N(-2, 9): T(x) = -2 + 1.5 (x - 1). The standard error of the slope is 1.5 / sqrt(n), that of either
         # mean, carried along, 3 / sqrt(n): six of them at |x - 1| <= 4
         rng, n, x = np.random.default_rng(0), 20_000, np.linspace(-3, 5, 9)
-        found = baselines.gaussian_map(rng.normal(1, 2, (n, 1)), rng.normal(-2, 3, (n, 1)), x[:, None])
+        found = baselines.gaussian_map(
+            rng.normal(1, 2, (n, 1)), rng.normal(-2, 3, (n, 1)), x[:, None]
+        )
         bound = 6 * np.sqrt(3**2 + 3**2 + (1.5 * 4) ** 2) / np.sqrt(n)
         np.testing.assert_allclose(found[:, 0], -2 + 1.5 * (x - 1), atol=bound)
 
@@ -150,7 +162,9 @@ class TestGaussianMap:
         query = np.random.default_rng(2).normal(size=(5, 3))
         found = baselines.gaussian_map(source, target, query)
         np.testing.assert_allclose(found[:, 2], target[:, 2].mean())
-        np.testing.assert_allclose(found[:, :2], baselines.gaussian_map(source[:, :2], target[:, :2], query[:, :2]))
+        np.testing.assert_allclose(
+            found[:, :2], baselines.gaussian_map(source[:, :2], target[:, :2], query[:, :2])
+        )
 
     def test_one_point_to_a_population(self):
         found = baselines.gaussian_map(np.ones((30, 2)), correlated(30, 2, 0), np.zeros((1, 2)))
@@ -171,7 +185,9 @@ class TestPlans:
         query = self.SOURCE + 0.2
         drawn = baselines.plan_nearest(self.SOURCE, self.TARGET, query, epsilon=self.SHARP)
         np.testing.assert_allclose(drawn, self.SOURCE + 0.3)
-        moved = baselines.plan_nearest(self.SOURCE, self.TARGET, query, epsilon=self.SHARP, displacement=True)
+        moved = baselines.plan_nearest(
+            self.SOURCE, self.TARGET, query, epsilon=self.SHARP, displacement=True
+        )
         np.testing.assert_allclose(moved, query + 0.3)
 
     def test_draws_from_the_row(self, cells):
@@ -185,8 +201,13 @@ class TestPlans:
 
     def test_draws_among_the_nearest(self):
         query = np.full((3000, 1), 2.4)  # nearest are 2, 3 and 1
-        predicted = baselines.plan_nearest(self.SOURCE, self.TARGET, query, epsilon=self.SHARP, n_neighbors=3)
-        check_frequencies(np.bincount(predicted[:, 0].astype(int), minlength=8), np.array([0, 1, 1, 1, 0, 0, 0, 0]))
+        predicted = baselines.plan_nearest(
+            self.SOURCE, self.TARGET, query, epsilon=self.SHARP, n_neighbors=3
+        )
+        check_frequencies(
+            np.bincount(predicted[:, 0].astype(int), minlength=8),
+            np.array([0, 1, 1, 1, 0, 0, 0, 0]),
+        )
 
     def test_pairs_are_those_of_the_plan(self):
         i, j = baselines.plan_pairs(self.SOURCE, self.TARGET, 16, epsilon=self.SHARP)
@@ -194,8 +215,13 @@ class TestPlans:
         np.testing.assert_allclose(self.TARGET[j], self.SOURCE[i] + 0.3)
 
     def test_straight(self):
-        source, target = np.array([[0.0, 0.0], [4.0, 8.0]]), np.array([[4.0, 4.0], [8.0, 0.0], [0.0, 8.0]])
-        found = baselines.straight(source, target, 0.25, pairs=(np.array([0, 1, 1]), np.array([2, 0, 1])))
+        source, target = (
+            np.array([[0.0, 0.0], [4.0, 8.0]]),
+            np.array([[4.0, 4.0], [8.0, 0.0], [0.0, 8.0]]),
+        )
+        found = baselines.straight(
+            source, target, 0.25, pairs=(np.array([0, 1, 1]), np.array([2, 0, 1]))
+        )
         np.testing.assert_allclose(found, [[0, 2], [4, 7], [5, 6]])
         np.testing.assert_allclose(baselines.straight(source, target[:2], 0.5), [[2, 2], [6, 4]])
 
@@ -203,14 +229,18 @@ class TestPlans:
         # every cell equally often, so that the mean is exact; independent ends have variance (1 - s)^2 A + s^2 B
         target, s, n = 2 * cells[:30] + 5, 0.4, 30_000
         found = baselines.straight(cells, target, s, pairs=baselines.random_pairs(60, 30, n))
-        np.testing.assert_allclose(found.mean(0), (1 - s) * cells.mean(0) + s * target.mean(0), atol=1e-10)
+        np.testing.assert_allclose(
+            found.mean(0), (1 - s) * cells.mean(0) + s * target.mean(0), atol=1e-10
+        )
         A, B = cells.var(0), target.var(0)
         # what is random is the covariance of the ends, of standard error (A B / n)^.5, times 2 s (1 - s): five of them
         bound = 5 * 2 * s * (1 - s) * np.sqrt(A * B / n).max()
         np.testing.assert_allclose(found.var(0), (1 - s) ** 2 * A + s**2 * B, atol=bound)
 
     def test_same_seed_same_cells(self, cells):
-        first, again, other = (baselines.plan_nearest(cells, cells + 1, cells, rng=seed) for seed in (3, 3, 4))
+        first, again, other = (
+            baselines.plan_nearest(cells, cells + 1, cells, rng=seed) for seed in (3, 3, 4)
+        )
         np.testing.assert_array_equal(first, again)
         assert not np.array_equal(first, other)
 
@@ -245,7 +275,9 @@ def test_unfit_cells(name, cells):
     bad = cells.copy()
     bad[3, 0] = np.nan
     argument = CALLS[name].__code__.co_varnames[1]
-    with pytest.raises(ValueError, match=f"`{argument}` has NaN or infinite values in 1 of 60 cells"):
+    with pytest.raises(
+        ValueError, match=f"`{argument}` has NaN or infinite values in 1 of 60 cells"
+    ):
         CALLS[name](cells, bad)
     with pytest.raises(ValueError, match=f"`{argument}` must be numbers"):
         CALLS[name](cells, cells[:, 0])
@@ -253,9 +285,13 @@ def test_unfit_cells(name, cells):
         CALLS[name](cells, cells[:0])
 
 
-@pytest.mark.parametrize("name", [name for name in CALLS if name not in ("identity", "random_targets", "halves")])
+@pytest.mark.parametrize(
+    "name", [name for name in CALLS if name not in ("identity", "random_targets", "halves")]
+)
 def test_two_spaces(name, cells):
-    with pytest.raises(ValueError, match=r"`source` has 3 features, `\w+` 2: give all in one space"):
+    with pytest.raises(
+        ValueError, match=r"`source` has 3 features, `\w+` 2: give all in one space"
+    ):
         CALLS[name](cells, cells[:, :2])
 
 

@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def code_of(page: str) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(
+        r"^```python\n(.*?)^```", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL
+    )
 
 
 # so few starts on so few cells may well disagree
@@ -28,7 +30,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:The match between:UserWarning")
 @pytest.fixture
 def short(monkeypatch):
     """Examples spell out no settings; here a few steps and one start will do."""
-    monkeypatch.setattr(sg.model.TrainSettings.__init__, "__defaults__", defaults(sg.model.TrainSettings, steps=20))
+    monkeypatch.setattr(
+        sg.model.TrainSettings.__init__, "__defaults__", defaults(sg.model.TrainSettings, steps=20)
+    )
     monkeypatch.setattr("scgenot.tl._perturbation.SETTINGS", sg.model.TrainSettings(steps=20))
     few = defaults(sg.ot.GromovWasserstein, n_starts=3, search_cells=60)
     monkeypatch.setattr(sg.ot.GromovWasserstein.__init__, "__defaults__", few)
@@ -90,13 +94,21 @@ def test_the_guide_to_trajectories_runs(run):
 def own_files(tmp_path, monkeypatch):
     """An empty folder with files as a newcomer has them: genes, peaks, `obs`, and no representation."""
     rng = np.random.default_rng(0)
-    obs = pd.DataFrame({"cell_type": pd.Categorical(["B", "T"] * 40)}, index=[f"cell-{i}" for i in range(80)])
+    obs = pd.DataFrame(
+        {"cell_type": pd.Categorical(["B", "T"] * 40)}, index=[f"cell-{i}" for i in range(80)]
+    )
     genes = np.log1p(rng.poisson(rng.gamma(1, 2, size=(80, 60)))).astype(np.float32)
     course = obs.assign(day=np.repeat([2, 4], 40))
     screen = obs.assign(drug=np.repeat(["DMSO", "dexamethasone"], 40))
-    for name, values, of_cells in (("course", genes, course), ("screen", genes, screen), ("rna", genes, obs)):
+    for name, values, of_cells in (
+        ("course", genes, course),
+        ("screen", genes, screen),
+        ("rna", genes, obs),
+    ):
         AnnData(values, of_cells).write_h5ad(tmp_path / f"{name}.h5ad")
-    AnnData(rng.binomial(2, 0.3, size=(80, 90)).astype(np.float32), obs).write_h5ad(tmp_path / "atac.h5ad")
+    AnnData(rng.binomial(2, 0.3, size=(80, 90)).astype(np.float32), obs).write_h5ad(
+        tmp_path / "atac.h5ad"
+    )
     monkeypatch.chdir(tmp_path)
     mpl.use("Agg")
 
@@ -117,10 +129,22 @@ def test_a_newcomer_gets_a_figure_of_an_own_file(short, own_files, task):
 
 def test_figures_of_the_readme_are_those_of_the_benchmarks():
     readme, benchmarks = ((ROOT / page).read_text() for page in ("README.md", "docs/benchmarks.md"))
-    rows = [row.split("|") for row in readme.split("## Figures")[1].split("## ")[0].splitlines() if row.startswith("|")]
-    figures = [figure for row in rows[2:] for figure in re.findall(r"(?<![\d.])\d*\.\d+", " ".join(row[2:4]))]
+    rows = [
+        row.split("|")
+        for row in readme.split("## Figures")[1].split("## ")[0].splitlines()
+        if row.startswith("|")
+    ]
+    figures = [
+        figure
+        for row in rows[2:]
+        for figure in re.findall(r"(?<![\d.])\d*\.\d+", " ".join(row[2:4]))
+    ]
     assert len(figures) > 15
-    assert not [figure for figure in figures if not re.search(rf"(?<![\d.]){re.escape(figure)}(?!\d)", benchmarks)]
+    assert not [
+        figure
+        for figure in figures
+        if not re.search(rf"(?<![\d.]){re.escape(figure)}(?!\d)", benchmarks)
+    ]
     scripts = re.findall(r"tests/benchmarks/\w+\.py", readme)
     assert scripts
     assert all((ROOT / script).is_file() for script in scripts)
@@ -129,7 +153,8 @@ def test_figures_of_the_readme_are_those_of_the_benchmarks():
 def test_badges_are_true():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     badges = [
-        unquote(badge) for badge in re.findall(r"img\.shields\.io/badge/(\S+)\)", (ROOT / "README.md").read_text())
+        unquote(badge)
+        for badge in re.findall(r"img\.shields\.io/badge/(\S+)\)", (ROOT / "README.md").read_text())
     ]
     assert badges == [
         f"licence-{(ROOT / 'LICENSE').read_text().splitlines()[0].removesuffix(' License').replace('-', '--')}-blue",

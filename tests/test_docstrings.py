@@ -22,9 +22,13 @@ ERRORS = {"KeyError", "TypeError", "ValueError"}
 
 def public(module) -> Iterator[tuple[str, object]]:
     """Functions and classes of scgenot that a module offers: its `__all__`, or else its names without underscore."""
-    for name in getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]:
+    for name in getattr(module, "__all__", None) or [
+        name for name in vars(module) if not name.startswith("_")
+    ]:
         thing = getattr(module, name)
-        if (inspect.isfunction(thing) or inspect.isclass(thing)) and thing.__module__.startswith("scgenot"):
+        if (inspect.isfunction(thing) or inspect.isclass(thing)) and thing.__module__.startswith(
+            "scgenot"
+        ):
             yield f"{module.__name__}.{name}", thing
 
 
@@ -32,7 +36,9 @@ def sections(docstring: str) -> dict[str, str]:
     """Sections of a numpy docstring; the summary under the empty name."""
     heads = list(re.finditer(r"^(\w[\w ]*)\n-{3,}$", docstring, flags=re.MULTILINE))
     cuts = [*(head.start() for head in heads), len(docstring)]
-    found = {head[1]: docstring[head.end() : end] for head, end in zip(heads, cuts[1:], strict=True)}
+    found = {
+        head[1]: docstring[head.end() : end] for head, end in zip(heads, cuts[1:], strict=True)
+    }
     return {"": docstring[: cuts[0]], **found}
 
 
@@ -84,12 +90,18 @@ def raised(function, seen: set) -> set[str]:
     seen.add(function)
     found, known = set(), function.__globals__
     for node in ast.walk(tree_of(function)):
-        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name):
+        if (
+            isinstance(node, ast.Raise)
+            and isinstance(node.exc, ast.Call)
+            and isinstance(node.exc.func, ast.Name)
+        ):
             found |= {node.exc.func.id} & ERRORS
         if isinstance(node, ast.Call):
             called = known.get(node.func.id) if isinstance(node.func, ast.Name) else None
             if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
-                called = getattr(known.get(node.func.value.id), node.func.attr, None)  # such as `get.model`
+                called = getattr(
+                    known.get(node.func.value.id), node.func.attr, None
+                )  # such as `get.model`
             if inspect.isfunction(called) and called.__module__.startswith(("scgenot", __name__)):
                 found |= raised(called, seen)
     return found
@@ -101,7 +113,11 @@ def makers(thing) -> list:
         return [thing]
     # those that a dataclass writes itself have no source, and raise nothing
     written = [vars(thing).get(name) for name in ("__init__", "__post_init__")]
-    ours = [maker for maker in written if inspect.isfunction(maker) and maker.__module__.startswith("scgenot")]
+    ours = [
+        maker
+        for maker in written
+        if inspect.isfunction(maker) and maker.__module__.startswith("scgenot")
+    ]
     return [maker for maker in ours if maker.__code__.co_filename != "<string>"]
 
 
@@ -118,11 +134,17 @@ def complaints(thing) -> Iterator[str]:
     typed = [entry for entry in named if ":" in entry]
     if typed:
         yield f"has types in its docstring, they belong in the signature: {typed}"
-    known = {name.strip().lstrip("*") for entry in named for name in entry.partition(":")[0].split(",")}
+    known = {
+        name.strip().lstrip("*") for entry in named for name in entry.partition(":")[0].split(",")
+    }
     missing = [name for name in parameters(thing) if name not in known]
     if missing:
         yield f"does not document the parameters {missing}"
-    if inspect.isfunction(thing) and gives_something(thing) and not {"Returns", "Yields"} & set(found):
+    if (
+        inspect.isfunction(thing)
+        and gives_something(thing)
+        and not {"Returns", "Yields"} & set(found)
+    ):
         yield "returns something but has no Returns or Yields section"
     stated = re.findall(r"\w+", " ".join(entries(found.get("Raises", ""))))
     errors = set().union(*(raised(maker, set()) for maker in makers(thing)))
@@ -146,8 +168,14 @@ def test_methods_say_what_they_do():
         if inspect.isclass(thing):
             named = {name: value for name, value in vars(thing).items() if not name.startswith("_")}
             functions = {name: getattr(value, "__func__", value) for name, value in named.items()}
-            of_interest = {name: f for name, f in functions.items() if inspect.isfunction(f) or isinstance(f, property)}
-            found += [f"{where}.{name}" for name, function in of_interest.items() if not function.__doc__]
+            of_interest = {
+                name: f
+                for name, f in functions.items()
+                if inspect.isfunction(f) or isinstance(f, property)
+            }
+            found += [
+                f"{where}.{name}" for name, function in of_interest.items() if not function.__doc__
+            ]
     assert not found, f"no docstring: {found}"
 
 
@@ -160,12 +188,18 @@ def example(thing) -> str:
 def unknown(code: str) -> Iterator[str]:
     """What code asks of scgenot that is not there: names, and arguments of calls."""
     for node in ast.walk(ast.parse(code)):
-        name = ast.unparse(node.func if isinstance(node, ast.Call) else node) if isinstance(node, ast.expr) else ""
+        name = (
+            ast.unparse(node.func if isinstance(node, ast.Call) else node)
+            if isinstance(node, ast.expr)
+            else ""
+        )
         if isinstance(node, (ast.Attribute, ast.Call)) and re.fullmatch(r"sg(\.\w+)+", name):
             try:
                 thing = eval(name)
                 if isinstance(node, ast.Call):
-                    inspect.signature(thing).bind(*node.args, **{word.arg: word.value for word in node.keywords})
+                    inspect.signature(thing).bind(
+                        *node.args, **{word.arg: word.value for word in node.keywords}
+                    )
             except (AttributeError, TypeError) as error:
                 yield f"{ast.unparse(node)}: {error}"
 
@@ -196,8 +230,16 @@ def arrays():
     given |= {f"{side}_types": np.repeat(["B", "T"], 12) for side in ("source", "target", "query")}
     x, y = (torch.from_numpy(given[side]).float() for side in ("source", "target"))
     pair = Pair(given["source"], given["target"])
-    shared = Pair(given["source"], given["target"], source_shared=given["query"], target_shared=given["true"])
-    given |= {"x": x, "y": y, "pair": pair, "pair_with_shared": shared, "coupling": sg.ot.Sinkhorn()(pair)}
+    shared = Pair(
+        given["source"], given["target"], source_shared=given["query"], target_shared=given["true"]
+    )
+    given |= {
+        "x": x,
+        "y": y,
+        "pair": pair,
+        "pair_with_shared": shared,
+        "coupling": sg.ot.Sinkhorn()(pair),
+    }
     given["model"] = sg.Genot(5, 5, width=16, depth=1)
     given["model"].units.fit([pair])
     return given | {"sg": sg, "np": np, "torch": torch}
@@ -272,6 +314,8 @@ def _typed(a):
 def _silent(): ...
 
 
-@pytest.mark.parametrize(("function", "n"), [(_good, 0), (_bare, 3), (_typed, 2), (_silent, 1), (_careless, 1)])
+@pytest.mark.parametrize(
+    ("function", "n"), [(_good, 0), (_bare, 3), (_typed, 2), (_silent, 1), (_careless, 1)]
+)
 def test_the_test_sees_what_is_missing(function, n):
     assert len(list(complaints(function))) == n

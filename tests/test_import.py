@@ -14,7 +14,12 @@ HEAVY = ("anndata", "matplotlib", "numpy", "ot", "pandas", "scanpy", "scipy", "s
 def loaded_after(statement: str) -> set[str]:
     """Top-level packages that a fresh interpreter has loaded after `statement`."""
     report = "import sys; print(*{name.partition('.')[0] for name in sys.modules})"
-    done = subprocess.run([sys.executable, "-c", f"{statement}\n{report}"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", f"{statement}\n{report}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
 
@@ -25,13 +30,17 @@ def test_import_loads_nothing_heavy():
 
 @pytest.mark.parametrize("module", ["pl", "metrics", "baselines"])
 def test_torch_is_not_loaded_by(module):
-    assert not loaded_after(f"import scgenot; scgenot.{module}").intersection({"torch", "scgenot.tl"})
+    assert not loaded_after(f"import scgenot; scgenot.{module}").intersection(
+        {"torch", "scgenot.tl"}
+    )
 
 
 @pytest.mark.parametrize("half", ["ot", "flow", "model"])
 @pytest.mark.slow
 def test_arrays_half_does_not_load_anndata(half):
-    assert not loaded_after(f"import scgenot.{half}").intersection({"anndata", "scanpy", "matplotlib"})
+    assert not loaded_after(f"import scgenot.{half}").intersection(
+        {"anndata", "scanpy", "matplotlib"}
+    )
 
 
 def test_dir_lists_the_face():

@@ -43,14 +43,22 @@ LAYERS = {
     # sparse plans are SciPy's
     "ot": Layer({"pair", "_rng", "_options", "_device"}, {"numpy", "scipy", "torch", "tqdm", "ot"}),
     "flow": Layer(set(), {"numpy", "torch"}),
-    "model": Layer({"ot", "flow", "pair", "_rng", "_options"}, {"numpy", "torch", "tqdm", "safetensors"}),
+    "model": Layer(
+        {"ot", "flow", "pair", "_rng", "_options"}, {"numpy", "torch", "tqdm", "safetensors"}
+    ),
     "data": Layer({"pair", "_keys"}, {"anndata", "numpy", "pandas", "scipy", "sklearn"}),
     "metrics": Layer({"_rng"}, {"numpy", "scipy", "sklearn"}, lazily=frozenset({"ot", "torch"})),
-    "baselines": Layer({"pair", "_rng"}, {"numpy", "scipy", "sklearn"}, lazily=frozenset({"ot", "torch"})),
-    "datasets": Layer(
-        {"_rng"}, {"anndata", "numpy", "pandas", "scipy", "sklearn"}, lazily=frozenset({"pooch", "scanpy"})
+    "baselines": Layer(
+        {"pair", "_rng"}, {"numpy", "scipy", "sklearn"}, lazily=frozenset({"ot", "torch"})
     ),
-    "get": Layer({"data", "_keys"}, {"anndata", "numpy", "pandas", "scipy"}, lazily=frozenset({"model"})),
+    "datasets": Layer(
+        {"_rng"},
+        {"anndata", "numpy", "pandas", "scipy", "sklearn"},
+        lazily=frozenset({"pooch", "scanpy"}),
+    ),
+    "get": Layer(
+        {"data", "_keys"}, {"anndata", "numpy", "pandas", "scipy"}, lazily=frozenset({"model"})
+    ),
     "tl": Layer(EVERY_LAYER - {"pl"}, EVERYTHING),
     "pl": Layer({"_keys", "get"}, {"anndata", "matplotlib", "numpy", "pandas", "scanpy", "scipy"}),
     "__init__": Layer(EVERY_LAYER, set()),
@@ -125,13 +133,21 @@ def test_layers():
     for file in FILES:
         place = file.relative_to(PACKAGE.parent)
         module = ".".join(place.parent.parts)
-        found += [f"{place}:{offence}" for offence in offences(file.read_text(), layer_of(file), module)]
+        found += [
+            f"{place}:{offence}" for offence in offences(file.read_text(), layer_of(file), module)
+        ]
     assert not found, "\n" + "\n".join(found)
 
 
 def test_files_are_short():
-    lengths = {file.relative_to(PACKAGE.parent): len(file.read_text().splitlines()) for file in FILES}
-    found = [f"{place}:{n}: {n} lines, at most {MAX_FILE}" for place, n in lengths.items() if n > MAX_FILE]
+    lengths = {
+        file.relative_to(PACKAGE.parent): len(file.read_text().splitlines()) for file in FILES
+    }
+    found = [
+        f"{place}:{n}: {n} lines, at most {MAX_FILE}"
+        for place, n in lengths.items()
+        if n > MAX_FILE
+    ]
     assert not found, "\n" + "\n".join(found)
 
 
@@ -146,7 +162,8 @@ def test_functions_are_short():
         f"{file.relative_to(PACKAGE.parent)}:{node.lineno}: {node.name}, {body_length(node)} lines, at most {MAX_BODY}"
         for file in FILES
         for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and body_length(node) > MAX_BODY
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and body_length(node) > MAX_BODY
     ]
     assert not found, "\n" + "\n".join(found)
 

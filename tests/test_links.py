@@ -25,7 +25,9 @@ def text_of(page: Path) -> str:
     """The prose of a page or notebook: no code."""
     if page.suffix == ".ipynb":
         cells = json.loads(page.read_text())["cells"]
-        return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        return "\n\n".join(
+            "".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"
+        )
     # directives stay; what runs, and what is quoted in a line, does not
     text = re.sub(r"^```(?!\{).*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     return re.sub(r"(?<!\})`[^`\n]+`", "", text)
@@ -38,7 +40,9 @@ def anchors(page: Path) -> set[str]:
     named = re.findall(r"^\((\S+)\)=$", text, flags=re.MULTILINE)
     formulas = re.findall(r"^\$\$ \((\S+)\)$", text, flags=re.MULTILINE)
     headings = re.findall(r"^#{1,3} (.+)$", text, flags=re.MULTILINE)
-    slugs = [re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings]
+    slugs = [
+        re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings
+    ]
     return {*named, *formulas, *slugs}
 
 
@@ -50,7 +54,11 @@ def placed(page: Path) -> Path:
 def source_of(target: Path) -> Path:
     """The file that is committed, for one in docs/tutorials."""
     target = target.resolve()
-    within = target.relative_to(DOCS / "tutorials") if target.is_relative_to(DOCS / "tutorials") else None
+    within = (
+        target.relative_to(DOCS / "tutorials")
+        if target.is_relative_to(DOCS / "tutorials")
+        else None
+    )
     return target if within is None else ROOT / "tutorials" / within
 
 
@@ -95,7 +103,11 @@ def find(name: str, thing=None):
             parts = parts[n:]
             break
     for part in parts:
-        thing = inspect.getattr_static(thing, part, None) if inspect.isclass(thing) else getattr(thing, part, None)
+        thing = (
+            inspect.getattr_static(thing, part, None)
+            if inspect.isclass(thing)
+            else getattr(thing, part, None)
+        )
     return thing
 
 
@@ -108,15 +120,26 @@ def test_names_in_pages_are_there(page):
 @pytest.mark.parametrize(("where", "thing"), ALL, ids=[where for where, _ in ALL])
 def test_names_in_docstrings_are_there(where, thing):
     # as Sphinx looks: in the class, in the module whose page it is on, then from the top
-    near = [importlib.import_module(where.rpartition(".")[0]), *([thing] if inspect.isclass(thing) else [])]
-    own = [getattr(value, "__func__", value) for value in vars(thing).values()] if inspect.isclass(thing) else []
-    texts = [part.__doc__ or "" for part in (thing, *own) if part is thing or inspect.isfunction(part)]
+    near = [
+        importlib.import_module(where.rpartition(".")[0]),
+        *([thing] if inspect.isclass(thing) else []),
+    ]
+    own = (
+        [getattr(value, "__func__", value) for value in vars(thing).values()]
+        if inspect.isclass(thing)
+        else []
+    )
+    texts = [
+        part.__doc__ or "" for part in (thing, *own) if part is thing or inspect.isfunction(part)
+    ]
     names = re.findall(rf":(?:{ROLES}):`([^`]+)`", "\n".join(texts))
     assert not [name for name in names if not exists(name, near)]
 
 
 def test_every_page_can_be_reached():
-    trees = re.findall(r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text(), flags=re.DOTALL)
+    trees = re.findall(
+        r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text(), flags=re.DOTALL
+    )
     entries = [line for tree in trees for line in tree.splitlines() if line and line[0] != ":"]
     pages = {page.stem for page in DOCS.glob("*.md")} - {"index"}
     assert set(entries) == pages | {f"tutorials/{notebook.stem}" for notebook in NOTEBOOKS}

@@ -58,7 +58,9 @@ class TestFoscttm:
     def test_chance_for_unrelated_cells(self):
         rng = np.random.default_rng(1)
         # a mean over n cells of fractions of variance at most 1/4: one standard error is below .5 / sqrt(n) = .022
-        assert metrics.foscttm(rng.normal(size=(500, 4)), rng.normal(size=(500, 4))) == pytest.approx(0.5, abs=0.07)
+        assert metrics.foscttm(
+            rng.normal(size=(500, 4)), rng.normal(size=(500, 4))
+        ) == pytest.approx(0.5, abs=0.07)
 
     def test_blocks_change_nothing(self, cells, monkeypatch):
         noisy = cells + np.random.default_rng(1).normal(size=cells.shape)
@@ -74,13 +76,18 @@ class TestFoscttm:
 class TestLabelTransfer:
     def test_by_hand(self):
         reference, names = column(0, 1, 10, 11), ["a", "a", "b", "b"]
-        assert metrics.label_transfer(column(0.4, 10.4, 0.6), reference, ["a", "b", "b"], names, n_neighbors=1) == (
-            pytest.approx(2 / 3)
-        )
+        assert metrics.label_transfer(
+            column(0.4, 10.4, 0.6), reference, ["a", "b", "b"], names, n_neighbors=1
+        ) == (pytest.approx(2 / 3))
 
     def test_trained_on_the_reference(self):
         # predictions of label b lie where the reference has a: a classifier trained on predictions would score 1
-        assert metrics.label_transfer(column(0, 1, 2), column(0, 1, 2), list("bbb"), list("aaa"), n_neighbors=1) == 0
+        assert (
+            metrics.label_transfer(
+                column(0, 1, 2), column(0, 1, 2), list("bbb"), list("aaa"), n_neighbors=1
+            )
+            == 0
+        )
 
     def test_errors(self, cells):
         with pytest.raises(ValueError, match="`labels` has shape"):
@@ -114,20 +121,26 @@ class TestSinkhornDivergence:
             return ot.solve(cdist(x, y, "sqeuclidean"), **options).value
 
         expected = cost(x, y) - (cost(x, x) + cost(y, y)) / 2
-        assert metrics.sinkhorn_divergence(x, y, epsilon=epsilon) == pytest.approx(expected, abs=1e-7)
+        assert metrics.sinkhorn_divergence(x, y, epsilon=epsilon) == pytest.approx(
+            expected, abs=1e-7
+        )
 
     def test_small_epsilon_far_apart(self, cells):
         # potentials differ by thousands of epsilon between the clusters: no kernel holds that
         far = np.array([40.0, 0.0, 0.0])
         x, y = np.r_[cells[:30], cells[30:] + far], np.r_[cells[:40], cells[40:] + far]
-        exact = ot.emd2([], [], cdist(x, y, "sqeuclidean"))  # a sixth of the cells has to go from one to the other
+        exact = ot.emd2(
+            [], [], cdist(x, y, "sqeuclidean")
+        )  # a sixth of the cells has to go from one to the other
         assert metrics.sinkhorn_divergence(x, y, epsilon=0.002) == pytest.approx(exact, rel=0.01)
         assert metrics.sinkhorn_divergence(y, y[::-1], epsilon=0.002) == pytest.approx(0, abs=1e-8)
 
     def test_two_points_by_hand(self):
         # for a large epsilon all plans are products, and E|x-y|^2 - E|x-x'|^2 / 2 - E|y-y'|^2 / 2 is the squared
         # difference of the means, (1.5 - .5)^2; the correction is of the order of cost^2 / epsilon = 81 / (4.5 * 1e4)
-        assert metrics.sinkhorn_divergence(column(0, 1), column(0, 3), epsilon=1e4) == pytest.approx(1, abs=2e-3)
+        assert metrics.sinkhorn_divergence(
+            column(0, 1), column(0, 3), epsilon=1e4
+        ) == pytest.approx(1, abs=2e-3)
 
     def test_errors(self, cells):
         with pytest.raises(ValueError, match="`epsilon=0`"):
@@ -140,20 +153,28 @@ class TestEnergyDistance:
     def test_by_hand(self):
         # x = {0, 1}, y = {0, 3}: E|x-y| = (0+3+1+2)/4 = 1.5; E|x-x'| = 1/2 and E|y-y'| = 3/2, or 1 and 3 without i = i
         assert metrics.energy_distance(column(0, 1), column(0, 3)) == pytest.approx(1.0)
-        assert metrics.energy_distance(column(0, 1), column(0, 3), unbiased=True) == pytest.approx(-1.0)
+        assert metrics.energy_distance(column(0, 1), column(0, 3), unbiased=True) == pytest.approx(
+            -1.0
+        )
 
     def test_is_scipys_square_in_one_dimension(self):
         x, y = np.random.default_rng(0).normal(size=(2, 40))
-        assert metrics.energy_distance(x[:, None], y[:, None]) == pytest.approx(scipy_energy_distance(x, y) ** 2)
+        assert metrics.energy_distance(x[:, None], y[:, None]) == pytest.approx(
+            scipy_energy_distance(x, y) ** 2
+        )
 
     def test_gaussians(self):
         # E|N(m, v)| = 2 sqrt(v) phi(m / sqrt v) + m (1 - 2 Phi(-m / sqrt v)); x - y ~ N(1, 2), x - x', y - y' ~ N(0, 2)
         def mean_absolute(m, v):
-            return 2 * np.sqrt(v) * norm.pdf(m / np.sqrt(v)) + m * (1 - 2 * norm.cdf(-m / np.sqrt(v)))
+            return 2 * np.sqrt(v) * norm.pdf(m / np.sqrt(v)) + m * (
+                1 - 2 * norm.cdf(-m / np.sqrt(v))
+            )
 
         truth = 2 * mean_absolute(1, 2) - 2 * mean_absolute(0, 2)
         rng = np.random.default_rng(0)
-        found = metrics.energy_distance(rng.normal(1, 1, (4000, 1)), rng.normal(0, 1, (4000, 1)), unbiased=True)
+        found = metrics.energy_distance(
+            rng.normal(1, 1, (4000, 1)), rng.normal(0, 1, (4000, 1)), unbiased=True
+        )
         # the influence of a cell, 2 (E|x - Y| - E|x - X|), has a standard deviation of 1.08 here: 4 standard errors
         assert found == pytest.approx(truth, abs=4 * 1.08 * np.sqrt(2 / 4000))
 
@@ -171,9 +192,9 @@ class TestMmd:
         assert metrics.mmd(column(0, 1), column(0, 2), bandwidths=1) == pytest.approx(
             (2 + 2 * k1) / 4 + (2 + 2 * k2) / 4 - 2 * between
         )
-        assert metrics.mmd(column(0, 1), column(0, 2), bandwidths=1, unbiased=True) == pytest.approx(
-            k1 + k2 - 2 * between
-        )
+        assert metrics.mmd(
+            column(0, 1), column(0, 2), bandwidths=1, unbiased=True
+        ) == pytest.approx(k1 + k2 - 2 * between)
 
     def test_bandwidths_are_averaged(self, cells):
         each = [metrics.mmd(cells, cells + 1, bandwidths=h) for h in (0.5, 2)]
@@ -188,7 +209,9 @@ class TestMmd:
         # E k over x - y ~ N(m, v) is exp(-m^2 / (2 (1 + v))) / sqrt(1 + v) with h = 1; here v = 2, m = 0 or 1
         truth = 2 * (1 - np.exp(-1 / 6)) / np.sqrt(3)
         rng = np.random.default_rng(0)
-        found = metrics.mmd(rng.normal(1, 1, (4000, 1)), rng.normal(0, 1, (4000, 1)), bandwidths=1, unbiased=True)
+        found = metrics.mmd(
+            rng.normal(1, 1, (4000, 1)), rng.normal(0, 1, (4000, 1)), bandwidths=1, unbiased=True
+        )
         # the influence of a cell, 2 (E k(x, X) - E k(x, Y)), has a standard deviation of .374 here: 4 standard errors
         assert found == pytest.approx(truth, abs=4 * 0.374 * np.sqrt(2 / 4000))
 
@@ -207,11 +230,15 @@ class TestWasserstein:
 
     def test_is_pots(self, cells):
         x, y = cells[:50], np.random.default_rng(1).normal(1.0, 2.0, (50, 3))
-        assert metrics.wasserstein(x, y) == pytest.approx(np.sqrt(ot.emd2([], [], cdist(x, y, "sqeuclidean"))))
+        assert metrics.wasserstein(x, y) == pytest.approx(
+            np.sqrt(ot.emd2([], [], cdist(x, y, "sqeuclidean")))
+        )
 
     def test_shift_is_its_length(self, cells):
         # far from the origin, where squared distances between cells are lost in those between populations
-        assert metrics.wasserstein(cells[::-1] + np.array([3e4, 4e4, 0]), cells) == pytest.approx(5e4, rel=1e-12)
+        assert metrics.wasserstein(cells[::-1] + np.array([3e4, 4e4, 0]), cells) == pytest.approx(
+            5e4, rel=1e-12
+        )
         assert metrics.wasserstein(cells[::-1], cells) == pytest.approx(0, abs=1e-12)
 
     def test_subset_rule(self, cells):
@@ -240,7 +267,9 @@ class TestMoments:
         # variances 2, 2, 2, residuals 0, 2, 6; deviations from the mean 10 / 3 are -4/3, -10/3, 14/3
         predicted = np.array([[5.0, 1.0, 0.0], [7.0, 3.0, 2.0]])
         total = (4**2 + 10**2 + 14**2) / 9
-        assert metrics.r2_variances(predicted, self.TRUE) == pytest.approx(1 - (2**2 + 6**2) / total)
+        assert metrics.r2_variances(predicted, self.TRUE) == pytest.approx(
+            1 - (2**2 + 6**2) / total
+        )
 
     @pytest.mark.parametrize("metric", [metrics.r2_means, metrics.r2_variances])
     def test_itself_is_one(self, metric, cells):
@@ -281,7 +310,9 @@ class TestChangeCorrelation:
         true = self.changed(-4, 3, 2, 0.5)
         for factor, expected in ((0.1, 1), (1, 1), (-1, -1)):
             predicted = self.CONTROL + factor * (true - self.CONTROL)
-            assert metrics.change_correlation(predicted, true, self.CONTROL) == pytest.approx(expected)
+            assert metrics.change_correlation(predicted, true, self.CONTROL) == pytest.approx(
+                expected
+            )
 
     def test_no_change_scores_zero(self, cells):
         true = cells + np.array([0, 1, 3])
@@ -316,7 +347,9 @@ class TestGrouped:
 
     def test_sees_a_model_that_ignores_its_input(self):
         types, true = np.repeat(["b", "nk", "t"], 30), np.repeat([[0.0], [1.0], [2.0]], 30, axis=0)
-        ignorant = true.reshape(30, 3).T.reshape(90, 1)  # the very same cells, a third of each type to each type
+        ignorant = true.reshape(30, 3).T.reshape(
+            90, 1
+        )  # the very same cells, a third of each type to each type
         assert metrics.energy_distance(ignorant, true) == pytest.approx(0, abs=1e-12)
         assert metrics.grouped(metrics.energy_distance, true, true, types, types) == 0
         # {0, 1, 2} against 0, 1 and 2: 2 E|x - y| is 2, 4/3 and 2, E|x - x'| is 8/9 and E|y - y'| is 0
@@ -325,7 +358,9 @@ class TestGrouped:
 
     def test_errors(self, cells):
         names = ["a"] * 30 + ["b"] * 30
-        with pytest.raises(ValueError, match="`predicted_groups` has 2 groups, `true_groups` 1, and they share 1"):
+        with pytest.raises(
+            ValueError, match="`predicted_groups` has 2 groups, `true_groups` 1, and they share 1"
+        ):
             metrics.grouped(self.shift, cells, cells, names, ["a"] * 60, min_cells=31)
         with pytest.raises(ValueError, match="`true_groups` has shape"):
             metrics.grouped(self.shift, cells, cells, names, names[1:])
@@ -338,7 +373,9 @@ class TestBadInput:
     def test_nan(self, metric, cells):
         bad = cells.copy()
         bad[3, 0] = np.nan
-        with pytest.raises(ValueError, match="`predicted` has NaN or infinite values in 1 of 60 cells"):
+        with pytest.raises(
+            ValueError, match="`predicted` has NaN or infinite values in 1 of 60 cells"
+        ):
             metric(bad, cells)
         with pytest.raises(ValueError, match="`true` has NaN"):
             metric(cells, bad)

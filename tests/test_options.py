@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from scgenot._check import check_count, check_number
 from scgenot._device import best_device, usable_device
-from scgenot._options import check_count, check_number
-from scgenot._rng import numpy_rng, seed_of, torch_rng
+from scgenot._random import numpy_rng, seed_of, torch_rng
 
 
 def test_counts():
@@ -15,7 +15,9 @@ def test_counts():
     for value in ("x", 2.0, None, [2], np.nan, True):
         with pytest.raises(TypeError, match=r"`n=.*` must be a whole number, at least 1\."):
             check_count("n", value, 1)
-    with pytest.raises(ValueError, match=r"`n=1` must be a whole number, at least 2 for a spread\."):
+    with pytest.raises(
+        ValueError, match=r"`n=1` must be a whole number, at least 2 for a spread\."
+    ):
         check_count("n", 1, 2, "for a spread")
 
 
@@ -36,7 +38,10 @@ def test_numbers():
 @pytest.mark.parametrize("value", ["x", 1.5, np.nan, [0.5]])
 @pytest.mark.parametrize("function", [numpy_rng, seed_of, torch_rng])
 def test_no_seed(function, value):
-    with pytest.raises(TypeError, match=r"`rng=.*` must be a seed, a whole number of 0 or more, a generator or None\."):
+    with pytest.raises(
+        TypeError,
+        match=r"`rng=.*` must be a seed, a whole number of 0 or more, a generator or None\.",
+    ):
         function(value)
 
 
@@ -51,7 +56,9 @@ def test_devices():
     assert usable_device("cpu") == "cpu"
     assert usable_device(torch.device("cpu")) == torch.device("cpu")
     for device in ("gpu", 1.5):
-        with pytest.raises(ValueError, match=r"`device=.*` cannot be used here \(.*\); 'cpu' always can"):
+        with pytest.raises(
+            ValueError, match=r"`device=.*` cannot be used here \(.*\); 'cpu' always can"
+        ):
             usable_device(device)
 
 

@@ -35,6 +35,8 @@ def test_a_tutorial_runs(notebook, monkeypatch, tmp_path):
 @pytest.mark.parametrize("notebook", TUTORIALS, ids=lambda path: path.stem)
 def test_a_tutorial_is_shown_with_its_pictures(notebook):
     cells = json.loads(notebook.read_text())["cells"]
-    outputs = [output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]]
+    outputs = [
+        output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]
+    ]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
     assert not [output for output in outputs if output["output_type"] == "error"]

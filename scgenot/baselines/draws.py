@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scgenot._rng import Rng, numpy_rng
+from scgenot._random import Rng, numpy_rng
 from scgenot.baselines.inputs import check_count, check_fraction, one_space
 
 
@@ -66,7 +66,9 @@ def random_targets(target: np.ndarray, n: int, *, rng: Rng = 0) -> np.ndarray:
     return target[_evenly(len(target), n, numpy_rng(rng))]
 
 
-def mixture(source: np.ndarray, target: np.ndarray, s: float, n: int, *, rng: Rng = 0) -> np.ndarray:
+def mixture(
+    source: np.ndarray, target: np.ndarray, s: float, n: int, *, rng: Rng = 0
+) -> np.ndarray:
     r"""Predict the population between two time points as a mixture of both.
 
     :math:`(1 - s) \mu + s \nu` for source :math:`\mu` and target :math:`\nu`: a cell is from the target with
@@ -107,7 +109,9 @@ def mixture(source: np.ndarray, target: np.ndarray, s: float, n: int, *, rng: Rn
     return generator.permutation(np.vstack([before, after]))
 
 
-def random_pairs(n_source: int, n_target: int, n: int, *, rng: Rng = 0) -> tuple[np.ndarray, np.ndarray]:
+def random_pairs(
+    n_source: int, n_target: int, n: int, *, rng: Rng = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw independent pairs of a source and a target cell: the product plan, for :func:`straight`.
 
     Each cell comes up its expected number of times, give or take one.

@@ -11,18 +11,28 @@ def one_space(populations: dict[str, np.ndarray]) -> list[np.ndarray]:
     for name, values in populations.items():
         cells = np.asarray(values)
         if cells.ndim != 2 or not np.issubdtype(cells.dtype, np.number):
-            raise ValueError(f"`{name}` must be numbers, cells x features; found {cells.dtype} of shape {cells.shape}.")
+            raise ValueError(
+                f"`{name}` must be numbers, cells x features; found {cells.dtype} of shape {cells.shape}."
+            )
         if 0 in cells.shape:
-            raise ValueError(f"`{name}` has shape {cells.shape}: at least 1 cell and 1 feature are needed.")
+            raise ValueError(
+                f"`{name}` has shape {cells.shape}: at least 1 cell and 1 feature are needed."
+            )
         if not np.isfinite(cells).all():
             bad = int((~np.isfinite(cells)).any(1).sum())
-            raise ValueError(f"`{name}` has NaN or infinite values in {bad} of {len(cells)} cells: drop those cells.")
-        checked[name] = cells.astype(np.float64)  # a copy: what is returned is never the caller's array
+            raise ValueError(
+                f"`{name}` has NaN or infinite values in {bad} of {len(cells)} cells: drop those cells."
+            )
+        checked[name] = cells.astype(
+            np.float64
+        )  # a copy: what is returned is never the caller's array
     first = next(iter(checked))
     for name, cells in checked.items():
         widths = checked[first].shape[1], cells.shape[1]
         if widths[0] != widths[1]:
-            raise ValueError(f"`{first}` has {widths[0]} features, `{name}` {widths[1]}: give all in one space.")
+            raise ValueError(
+                f"`{first}` has {widths[0]} features, `{name}` {widths[1]}: give all in one space."
+            )
     return list(checked.values())
 
 
@@ -30,8 +40,12 @@ def group_labels(values: Sequence, cells: np.ndarray, name: str) -> np.ndarray:
     """Labels as strings, one a cell."""
     labels = np.asarray(values, dtype=object)
     if labels.shape != (len(cells),):
-        raise ValueError(f"`{name}` has shape {labels.shape}, expected ({len(cells)},): one label a cell.")
-    missing = sum(label is None or label != label for label in labels)  # NaN alone differs from itself
+        raise ValueError(
+            f"`{name}` has shape {labels.shape}, expected ({len(cells)},): one label a cell."
+        )
+    missing = sum(
+        label is None or label != label for label in labels
+    )  # NaN alone differs from itself
     if missing:
         raise ValueError(
             f"`{name}` is missing for {missing} of {len(cells)} cells: drop those cells or name the group."

@@ -55,9 +55,13 @@ def mean_shift(
     shifts = np.tile(target.mean(0) - source.mean(0), (len(query), 1))
     if groups is not None:
         if len(groups) != 3:
-            raise ValueError(f"`groups` has {len(groups)} parts: give the labels of source, target and query cells.")
+            raise ValueError(
+                f"`groups` has {len(groups)} parts: give the labels of source, target and query cells."
+            )
         named = zip(groups, (source, target, query), ("source", "target", "query"), strict=True)
-        of_source, of_target, of_query = (group_labels(g, cells, f"groups of {name}") for g, cells, name in named)
+        of_source, of_target, of_query = (
+            group_labels(g, cells, f"groups of {name}") for g, cells, name in named
+        )
         for group in np.unique(of_query):
             before, after = source[of_source == group], target[of_target == group]
             if min(len(before), len(after)) >= min_cells:
@@ -97,7 +101,9 @@ def interpolated_shift(
     >>> fraction = np.log(3 / 1) / np.log(10 / 1)  # dose 3 between 1 and 10, on a logarithmic scale
     >>> predicted = sg.baselines.interpolated_shift(source, target, treated, fraction, query)
     """
-    source, low, high, query = one_space({"source": source, "low": low, "high": high, "query": query})
+    source, low, high, query = one_space(
+        {"source": source, "low": low, "high": high, "query": query}
+    )
     check_fraction(fraction, "fraction")
     return query + (1 - fraction) * low.mean(0) + fraction * high.mean(0) - source.mean(0)
 
@@ -141,7 +147,10 @@ def gaussian_map(source: np.ndarray, target: np.ndarray, query: np.ndarray) -> n
         if len(cells) < 2:
             raise ValueError(f"`{name}` has 1 cell: a covariance needs at least 2.")
     few = min(len(source), len(target)) < _CELLS_PER_COLUMN * source.shape[1]
-    A, B = (ledoit_wolf(cells)[0] if few else np.atleast_2d(np.cov(cells.T)) for cells in (source, target))
+    A, B = (
+        ledoit_wolf(cells)[0] if few else np.atleast_2d(np.cov(cells.T))
+        for cells in (source, target)
+    )
     root, inverse_root = _power(A, 0.5), _power(A, -0.5)
     slope = inverse_root @ _power(root @ B @ root, 0.5) @ inverse_root
     return target.mean(0) + (query - source.mean(0)) @ slope

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from scgenot._rng import Rng, numpy_rng, seed_of, torch_rng
+from scgenot._random import Rng, numpy_rng, seed_of, torch_rng
 from scgenot.baselines.inputs import check_count, check_fraction, one_space
 from scgenot.pair import Pair
 
@@ -54,12 +54,22 @@ def plan_nearest(
     """
     source, target, query = one_space({"source": source, "target": target, "query": query})
     if not 1 <= n_neighbors <= len(source):
-        raise ValueError(f"`n_neighbors={n_neighbors}` must be between 1 and the {len(source)} source cells.")
+        raise ValueError(
+            f"`n_neighbors={n_neighbors}` must be between 1 and the {len(source)} source cells."
+        )
     generator = numpy_rng(rng)
     coupling = _plan(source, target, epsilon, generator)
-    neighbors = NearestNeighbors(n_neighbors=n_neighbors).fit(source).kneighbors(query, return_distance=False)
+    neighbors = (
+        NearestNeighbors(n_neighbors=n_neighbors)
+        .fit(source)
+        .kneighbors(query, return_distance=False)
+    )
     nearest = neighbors[np.arange(len(query)), generator.integers(n_neighbors, size=len(query))]
-    drawn = coupling.sample(nearest, generator=torch_rng(generator, coupling.device))[:, 0].cpu().numpy()
+    drawn = (
+        coupling.sample(nearest, generator=torch_rng(generator, coupling.device))[:, 0]
+        .cpu()
+        .numpy()
+    )
     return query + target[drawn] - source[nearest] if displacement else target[drawn]
 
 
@@ -105,7 +115,11 @@ def plan_pairs(
 
 
 def straight(
-    source: np.ndarray, target: np.ndarray, s: float, *, pairs: tuple[np.ndarray, np.ndarray] | None = None
+    source: np.ndarray,
+    target: np.ndarray,
+    s: float,
+    *,
+    pairs: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
     """Predict the population between two time points along straight lines, `(1 - s) x_i + s y_j` over pairs `(i, j)`.
 
@@ -143,15 +157,24 @@ def straight(
     check_fraction(s, "s")
     if pairs is None:
         if len(source) != len(target):
-            raise ValueError(f"`source` has {len(source)} cells, `target` {len(target)}: give `pairs`.")
+            raise ValueError(
+                f"`source` has {len(source)} cells, `target` {len(target)}: give `pairs`."
+            )
         return (1 - s) * source + s * target
     if len(pairs) != 2:
-        raise ValueError(f"`pairs` has {len(pairs)} parts: give indices of source and of target cells.")
+        raise ValueError(
+            f"`pairs` has {len(pairs)} parts: give indices of source and of target cells."
+        )
     i, j = (np.asarray(indices) for indices in pairs)
     if i.shape != j.shape or i.ndim != 1:
-        raise ValueError(f"`pairs` have shapes {i.shape} and {j.shape}: one source and one target cell a pair.")
+        raise ValueError(
+            f"`pairs` have shapes {i.shape} and {j.shape}: one source and one target cell a pair."
+        )
     for name, indices, cells in (("source", i, source), ("target", j, target)):
-        if not np.issubdtype(indices.dtype, np.integer) or not ((indices >= 0) & (indices < len(cells))).all():
+        if (
+            not np.issubdtype(indices.dtype, np.integer)
+            or not ((indices >= 0) & (indices < len(cells))).all()
+        ):
             raise ValueError(f"`pairs` must be indices of the {len(cells)} `{name}` cells, from 0.")
     return (1 - s) * source[i] + s * target[j]
 

@@ -6,7 +6,11 @@ from scgenot.datasets._screen import screen
 from scgenot.datasets._time_courses import klein_mesc, larry_clones, worm_embryo
 from scgenot.datasets._treatments import kang_ifnb, ova_tcell_doses
 from scgenot.datasets._twins import twins
-from scgenot.datasets._two_modalities import citeseq_pbmc10k, scgem_reprogramming, snareseq_celllines
+from scgenot.datasets._two_modalities import (
+    citeseq_pbmc10k,
+    scgem_reprogramming,
+    snareseq_celllines,
+)
 
 __all__ = [
     "branching",

@@ -7,7 +7,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy.special import expit, ndtr
 
-from scgenot._rng import Rng, numpy_rng
+from scgenot._random import Rng, numpy_rng
 
 # per unit of time: progress along axis 1, commitment along axis 2, and the diffusion of both
 PROGRESS = 1.0
@@ -93,7 +93,9 @@ def branching(
     """
     times = np.asarray(times, dtype=float)
     if times.ndim != 1 or len(times) < 2 or not (np.diff(times) > 0).all():
-        raise ValueError(f"`times` is {times.tolist()}: give two times or more, in increasing order.")
+        raise ValueError(
+            f"`times` is {times.tolist()}: give two times or more, in increasing order."
+        )
     rng = numpy_rng(rng)
     steps = np.diff(times)
     latent = np.concatenate([_living(n_cells, steps[:i], growth, rng) for i in range(len(times))])
@@ -110,7 +112,8 @@ def branching(
             "growth_rate": rate,
             "growth": np.exp(rate * np.repeat(np.append(steps, steps[-1]), n_cells)),
             "branch": pd.Categorical(
-                np.select([fate >= DECIDED, fate <= 1 - DECIDED], ["A", "B"], "progenitor"), ["progenitor", "A", "B"]
+                np.select([fate >= DECIDED, fate <= 1 - DECIDED], ["A", "B"], "progenitor"),
+                ["progenitor", "A", "B"],
             ),
         },
         index=[f"cell-{i}" for i in range(len(latent))],
@@ -121,7 +124,9 @@ def branching(
         "growth": np.array(growth, dtype=float),
         "epsilon": 2 * DIFFUSION**2 * steps,
     }
-    return AnnData(values, obs=obs, obsm={"X_pca": values.copy(), "X_latent": latent}, uns={"truth": truth})
+    return AnnData(
+        values, obs=obs, obsm={"X_pca": values.copy(), "X_latent": latent}, uns={"truth": truth}
+    )
 
 
 def _bound_for_a(x2: np.ndarray) -> np.ndarray:
@@ -142,11 +147,10 @@ def _fate(x2: np.ndarray, left: np.ndarray) -> np.ndarray:
     return p * up + (1 - p) * down
 
 
-def _living(n_cells: int, steps: np.ndarray, growth: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
-    """Draw cells that live after the given steps, in proportion to the mean number of descendants.
-
-    Lineages are followed one descendant each and kept at each step with a probability in proportion to their growth.
-    """
+def _living(
+    n_cells: int, steps: np.ndarray, growth: tuple[float, float], rng: np.random.Generator
+) -> np.ndarray:
+    """Draw cells that live after the given steps."""
     found, missing = [], n_cells
     while missing > 0:
         x = START * rng.normal(size=(4 * missing, 2))

@@ -11,15 +11,7 @@ FOLDER = "SCGENOT_DATA"  # environment variable that names the folder
 
 @dataclass(frozen=True)
 class Originals:
-    """Published files of a data set.
-
-    Parameters
-    ----------
-    address
-        Of the folder that has them, at one commit.
-    sha256
-        Checksum of each file, by its path in that folder.
-    """
+    """Published files of a data set."""
 
     address: str
     sha256: dict[str, str]
@@ -42,8 +34,12 @@ def fetch(originals: Originals, *names: str, progress: bool) -> list[Path]:
     for file, sha256 in originals.sha256.items():
         url = f"{originals.address}/{file}"
         try:
-            files.append(Path(pooch.retrieve(url, f"sha256:{sha256}", path=cache, progressbar=progress)))
-        except OSError as error:  # what requests raises, too: no network, no such host, refused, not found
+            files.append(
+                Path(pooch.retrieve(url, f"sha256:{sha256}", path=cache, progressbar=progress))
+            )
+        except (
+            OSError
+        ) as error:  # what requests raises, too: no network, no such host, refused, not found
             folder = os.environ.get(FOLDER)
             raise FileNotFoundError(
                 (f"{_files(names)} not in {FOLDER}={folder}, and " if folder else "")
@@ -60,7 +56,9 @@ def only_prepared(name: str, reason: str) -> AnnData:
     if found is None:
         folder = os.environ.get(FOLDER)
         state = f"is not in {folder}" if folder else "was not looked for: no folder is named"
-        raise FileNotFoundError(f"{_files([name])} {state}. Set {FOLDER} to the folder that has it. {reason}")
+        raise FileNotFoundError(
+            f"{_files([name])} {state}. Set {FOLDER} to the folder that has it. {reason}"
+        )
     return found[0]
 
 

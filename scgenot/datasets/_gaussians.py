@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._rng import Rng, numpy_rng
+from scgenot._random import Rng, numpy_rng
 
 SPREAD = (1.2, 0.4)  # standard deviation along the longest and the shortest axis of a population
 SHIFT = 3.0  # between the means
@@ -56,7 +56,9 @@ def gaussians(n_cells: int = 1000, *, dim: int = 2, epsilon: float = 0.5, rng: R
     >>> sg.tl.predict(adata)
     """
     if n_cells < 2 or dim < 1:
-        raise ValueError(f"`n_cells` is {n_cells}, `dim` {dim}: give at least 2 cells and 1 dimension.")
+        raise ValueError(
+            f"`n_cells` is {n_cells}, `dim` {dim}: give at least 2 cells and 1 dimension."
+        )
     if not 0 < epsilon < np.inf:
         raise ValueError(f"`epsilon` is {epsilon}: give a positive number.")
     law, cells = numpy_rng(rng).spawn(2)
@@ -75,13 +77,19 @@ def gaussians(n_cells: int = 1000, *, dim: int = 2, epsilon: float = 0.5, rng: R
         "target_covariance": covariance[1],
     }
     source, target = (
-        m + cells.normal(size=(n_cells, dim)) @ _power(c, 0.5) for m, c in zip(mean, covariance, strict=True)
+        m + cells.normal(size=(n_cells, dim)) @ _power(c, 0.5)
+        for m, c in zip(mean, covariance, strict=True)
     )
-    expected = np.concatenate([truth["intercept"] + source @ slope.T, np.full((n_cells, dim), np.nan)])
+    expected = np.concatenate(
+        [truth["intercept"] + source @ slope.T, np.full((n_cells, dim), np.nan)]
+    )
     values = np.concatenate([source, target]).astype(np.float32)
     side = np.repeat([0, 1], n_cells)
     obs = pd.DataFrame(
-        {"time": side.astype(float), "population": pd.Categorical.from_codes(side, ["source", "target"])},
+        {
+            "time": side.astype(float),
+            "population": pd.Categorical.from_codes(side, ["source", "target"]),
+        },
         index=[f"cell-{i}" for i in range(2 * n_cells)],
     )
     return AnnData(
@@ -99,12 +107,10 @@ def _covariance(dim: int, rng: np.random.Generator) -> np.ndarray:
     return (axes * np.linspace(*SPREAD, dim) ** 2) @ axes.T
 
 
-def _conditional(source: np.ndarray, target: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
-    """Slope and covariance of the conditional law, of those of the populations (Janati et al. 2020, theorem 1).
-
-    With `s = epsilon / 2`, `D = (4 A^.5 B A^.5 + s^2)^.5` and cross-covariance `C = (A^.5 D A^-.5 - s) / 2` the slope
-    is `C' A^-1`, and the covariance `B - C' A^-1 C = s C' A^-1`.
-    """
+def _conditional(
+    source: np.ndarray, target: np.ndarray, epsilon: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Slope and covariance of the conditional law, of those of the populations (Janati et al."""
     s, identity = epsilon / 2, np.eye(len(source))
     root, inverse_root = _power(source, 0.5), _power(source, -0.5)
     inner = _power(4 * root @ target @ root + s**2 * identity, 0.5)

@@ -7,14 +7,16 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._rng import Rng, numpy_rng
+from scgenot._random import Rng, numpy_rng
 
 TYPES = ("T1", "T2", "T3")
 SHARES = (0.5, 0.3, 0.2)
 DONORS = ("donor1", "donor2")
 LATENT = 8
 MECHANISMS = 3
-CENTRES = np.array([[7, 0, 0, 0, 0, 0, 0, 0], [0, 6, 0, 2, 0, 0, 0, 0], [-2, -3, 5, 0, 0, 0, 0, 0]], dtype=float)
+CENTRES = np.array(
+    [[7, 0, 0, 0, 0, 0, 0, 0], [0, 6, 0, 2, 0, 0, 0, 0], [-2, -3, 5, 0, 0, 0, 0, 0]], dtype=float
+)
 SPREAD = np.array([1.0, 0.8, 0.6, 0.6, 0.5, 0.4, 0.4, 0.3])
 DONOR = np.array([0, 0, 0, 0, 0, 0, 0.5, -0.5])  # what the second donor adds to the first
 SENSITIVITY = np.array([1.0, 0.3, 1.7])  # mean of each type
@@ -125,10 +127,16 @@ def screen(
     obs["drug"] = pd.Categorical(name, ["control", *conditions])
     obs["dose"] = dose
 
-    push = np.stack([_push(condition, embedding, interaction) for condition in ["control", *conditions]])
+    push = np.stack(
+        [_push(condition, embedding, interaction) for condition in ["control", *conditions]]
+    )
     effect = _hill(dose) * obs["sensitivity"].to_numpy() * _chance(len(name), heterogeneity, cells)
     latent = untreated + effect[:, None] * (push @ truth["mechanism"])[obs["drug"].cat.codes]
-    values = truth["baseline"] + latent @ truth["loadings"] + noise * cells.normal(size=(len(name), n_genes))
+    values = (
+        truth["baseline"]
+        + latent @ truth["loadings"]
+        + noise * cells.normal(size=(len(name), n_genes))
+    )
     along = (values - truth["baseline"]) @ truth["loadings"].T
     return AnnData(
         values.astype(np.float32),
@@ -140,22 +148,37 @@ def screen(
 
 
 def _check(drugs: list[str], conditions: list[str], doses: Sequence[float], n_genes: int) -> None:
-    if len(set(drugs)) < len(drugs) or "control" in drugs or any("+" in drug for drug in drugs) or not drugs:
-        raise ValueError(f"`drugs` is {drugs}: give names, each once, without '+' and other than 'control'.")
+    if (
+        len(set(drugs)) < len(drugs)
+        or "control" in drugs
+        or any("+" in drug for drug in drugs)
+        or not drugs
+    ):
+        raise ValueError(
+            f"`drugs` is {drugs}: give names, each once, without '+' and other than 'control'."
+        )
     combined = conditions[len(drugs) :]
     if len({frozenset(name.split("+")) for name in combined}) < len(combined):
         raise ValueError(f"`combinations` is {combined}: give each once, in one order.")
     for name in combined:
         parts = name.split("+")
         if len(set(parts)) < max(len(parts), 2) or not set(parts) <= set(drugs):
-            raise ValueError(f"`combinations` has {name!r}: join two or more of the drugs {drugs} by '+'.")
+            raise ValueError(
+                f"`combinations` has {name!r}: join two or more of the drugs {drugs} by '+'."
+            )
     if len(doses) == 0 or not all(0 < dose < np.inf for dose in doses):
-        raise ValueError(f"`doses` is {list(doses)}: give positive numbers; control, dose 0, is always there.")
+        raise ValueError(
+            f"`doses` is {list(doses)}: give positive numbers; control, dose 0, is always there."
+        )
     if n_genes < LATENT:
-        raise ValueError(f"`n_genes` is {n_genes}: at least {LATENT} genes show the state of a cell.")
+        raise ValueError(
+            f"`n_genes` is {n_genes}: at least {LATENT} genes show the state of a cell."
+        )
 
 
-def _truth(n_genes: int, interaction: float, heterogeneity: float, rng: np.random.Generator) -> dict:
+def _truth(
+    n_genes: int, interaction: float, heterogeneity: float, rng: np.random.Generator
+) -> dict:
     """What is the same for all cells and drugs; drawn first, so that it does not depend on how many there are."""
     mechanism = np.linalg.qr(rng.normal(size=(LATENT, MECHANISMS)))[0].T
     return {
@@ -166,14 +189,17 @@ def _truth(n_genes: int, interaction: float, heterogeneity: float, rng: np.rando
         "interaction": float(interaction),
         "heterogeneity": float(heterogeneity),
         "loadings": np.linalg.qr(rng.normal(size=(n_genes, LATENT)))[0].T,
-        "baseline": 4 + rng.gamma(2.0, size=n_genes),  # high enough to keep nearly all expression positive
+        "baseline": 4
+        + rng.gamma(2.0, size=n_genes),  # high enough to keep nearly all expression positive
     }
 
 
 def _cells(n: int, rng: np.random.Generator) -> tuple[pd.DataFrame, np.ndarray]:
     """Untreated cells: their labels and sensitivity, and their latent state."""
     kind, donor = rng.choice(len(TYPES), n, p=SHARES), rng.integers(len(DONORS), size=n)
-    own = (rng.beta(1, 3, size=(n, LATENT)) - 1 / 4) / np.sqrt(3 / 80)  # skewed, of mean 0 and variance 1
+    own = (rng.beta(1, 3, size=(n, LATENT)) - 1 / 4) / np.sqrt(
+        3 / 80
+    )  # skewed, of mean 0 and variance 1
     obs = pd.DataFrame(
         {
             "cell_type": pd.Categorical.from_codes(kind, TYPES),

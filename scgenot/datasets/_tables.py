@@ -12,4 +12,8 @@ def features_by_cells(file: Path) -> AnnData:
     """Read text with a column for each cell and a line for each feature, compressed or not; counts become sparse."""
     table = pd.read_csv(file, index_col=0, low_memory=False)
     counts = sparse.csr_matrix(table.to_numpy(np.float32).T)
-    return AnnData(counts, obs=pd.DataFrame(index=list(table.columns)), var=pd.DataFrame(index=list(table.index)))
+    return AnnData(
+        counts,
+        obs=pd.DataFrame(index=list(table.columns)),
+        var=pd.DataFrame(index=list(table.index)),
+    )

@@ -18,7 +18,9 @@ KLEIN = Originals(
 )
 LARRY = Originals(
     "https://raw.githubusercontent.com/AllonKleinLab/cospar/ca54cad8a9db9a72152ba8a8b6d67d57eace4acb/tests/data",
-    {"test_adata_preprocessed.h5ad": "3c9a5d728f402ff2b87cfecb3cd6639a7fa342fe3a7d44ad57ac526a5ef674af"},
+    {
+        "test_adata_preprocessed.h5ad": "3c9a5d728f402ff2b87cfecb3cd6639a7fa342fe3a7d44ad57ac526a5ef674af"
+    },
 )
 
 
@@ -164,7 +166,9 @@ def _klein(profile: Path, labels: Path) -> AnnData:
 
 def _larry(file: Path) -> AnnData:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", OldFormatWarning)  # it is old, and stays as it was published
+        warnings.simplefilter(
+            "ignore", OldFormatWarning
+        )  # it is old, and stays as it was published
         adata = read_h5ad(file)
     adata.obs["day"] = adata.obs["time_info"].astype(str).astype(int)
     return adata

@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._rng import Rng, numpy_rng
+from scgenot._random import Rng, numpy_rng
 
 # four types of unlike sizes, at unlike distances: no mirror image of the whole looks like the whole
-CENTRES = np.array([[6, 0, 0, 0, 0], [0, 4, 0, 0, 0], [0, 0, -3, 0, 0], [0, -2, 1, 5, 0]], dtype=float)
+CENTRES = np.array(
+    [[6, 0, 0, 0, 0], [0, 4, 0, 0, 0], [0, 0, -3, 0, 0], [0, -2, 1, 5, 0]], dtype=float
+)
 SHARES = (0.45, 0.3, 0.15, 0.1)
 SPREAD = np.array([1.5, 1.0, 0.6, 0.4, 0.2])
 
@@ -48,7 +50,9 @@ def twins(n_cells: int = 300, *, noise: float = 0.05, rng: Rng = 0) -> tuple[Ann
     return source, target
 
 
-def _seen(latent: np.ndarray, kind: np.ndarray, name: str, rep: str, dim: int, noise: float, rng) -> AnnData:
+def _seen(
+    latent: np.ndarray, kind: np.ndarray, name: str, rep: str, dim: int, noise: float, rng
+) -> AnnData:
     """What an instrument with `dim` orthogonal mixtures of the latent dimensions reads."""
     turn = np.linalg.qr(rng.normal(size=(dim, latent.shape[1])))[0].T
     values = (latent @ turn + noise * rng.normal(size=(len(latent), dim))).astype(np.float32)

@@ -162,13 +162,17 @@ def scgem_reprogramming(*, progress: bool = True) -> tuple[AnnData, AnnData]:
     names = "scgem_reprogramming/rna", "scgem_reprogramming/methylation"
     found = prepared(*names) or _scgem(*fetch(SCGEM, *names, progress=progress))
     for modality in found:
-        modality.obs["stage"] = pd.Categorical.from_codes(modality.obs["stage_index"], STAGES, ordered=True)
+        modality.obs["stage"] = pd.Categorical.from_codes(
+            modality.obs["stage_index"], STAGES, ordered=True
+        )
     return tuple(found)
 
 
 def _snareseq(rna: Path, atac: Path, metadata: Path) -> list[AnnData]:
     table = pd.read_csv(metadata, sep="\t")
-    obs = pd.DataFrame({"cell_type": pd.Categorical(table["CellType"])}, index=table["Barcode"].to_list())
+    obs = pd.DataFrame(
+        {"cell_type": pd.Categorical(table["CellType"])}, index=table["Barcode"].to_list()
+    )
     return [_dense(np.load(rna), obs, "rna_pca10"), _dense(np.load(atac), obs, "atac_topics19")]
 
 

@@ -16,24 +16,22 @@ class Field(Protocol):
     :class:`~scgenot.flow.VelocityField` : the one that is used by default.
     """
 
-    def __call__(self, t: Tensor, z: Tensor, source: Tensor, condition: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, t: Tensor, z: Tensor, source: Tensor, condition: Tensor | None = None
+    ) -> Tensor:
         """Velocities `(batch, q)` at times `(batch,)`, points `(batch, q)`, given sources `(batch, p)`."""
         ...
 
 
 class TimeFeatures(nn.Module):
-    """Time itself, and its sines and cosines at `pi, 2 pi, ..., n pi`.
-
-    Parameters
-    ----------
-    n_frequencies
-        Number of frequencies.
-    """
+    """Time itself, and its sines and cosines at `pi, 2 pi, ..., n pi`."""
 
     def __init__(self, n_frequencies: int):
         super().__init__()
         self.size = 2 * n_frequencies + 1
-        self.register_buffer("frequencies", math.pi * torch.arange(1.0, n_frequencies + 1), persistent=False)
+        self.register_buffer(
+            "frequencies", math.pi * torch.arange(1.0, n_frequencies + 1), persistent=False
+        )
 
     def forward(self, t: Tensor) -> Tensor:
         """Features `(..., 2 n_frequencies + 1)` of times `(...)`."""
@@ -49,13 +47,7 @@ class Encoded(NamedTuple):
 
 
 class ResidualBlock(nn.Module):
-    """`h + W2 act(W1 (scale h + shift))`, zero at the start: a deep field begins as a linear one.
-
-    Parameters
-    ----------
-    width
-        Size of the features.
-    """
+    """`h + W2 act(W1 (scale h + shift))`, zero at the start."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -153,7 +145,9 @@ class VelocityField(nn.Module):
         if condition is not None and self.encoder is not None:
             condition = self.encoder(condition)
         given = source if condition is None else torch.cat([source, condition], -1)
-        return Encoded(self.given_modulation(given), self.given_skip(given).unflatten(-1, (self.n_linear, -1)))
+        return Encoded(
+            self.given_modulation(given), self.given_skip(given).unflatten(-1, (self.n_linear, -1))
+        )
 
     def velocity(self, t: Tensor, z: Tensor, encoded: Encoded) -> Tensor:
         """Velocity, given encoded source cells.
@@ -180,12 +174,16 @@ class VelocityField(nn.Module):
             h = block(h, part)
         return velocity + self.out(h)
 
-    def forward(self, t: Tensor, z: Tensor, source: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(
+        self, t: Tensor, z: Tensor, source: Tensor, condition: Tensor | None = None
+    ) -> Tensor:
         """Velocities `(batch, q)` at times `(batch,)` and points `(batch, q)`, given sources and conditions."""
         return self.velocity(t, z, self.encode(source, condition))
 
 
-def bind(field: Field, source: Tensor, condition: Tensor | None, n_samples: int) -> Callable[[Tensor, Tensor], Tensor]:
+def bind(
+    field: Field, source: Tensor, condition: Tensor | None, n_samples: int
+) -> Callable[[Tensor, Tensor], Tensor]:
     """Fix the cells of a field: what remains is a function of time and point, as integrators take.
 
     Parameters

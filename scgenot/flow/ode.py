@@ -107,7 +107,9 @@ def integrate(
     return z
 
 
-def _dopri5(velocity: Velocity, z: Tensor, t0: float, t1: float, rtol: float, atol: float, max_steps: int) -> Tensor:
+def _dopri5(
+    velocity: Velocity, z: Tensor, t0: float, t1: float, rtol: float, atol: float, max_steps: int
+) -> Tensor:
     t, h = t0, (t1 - t0) / 16
     first = velocity(z.new_tensor(t), z)
     for _ in range(max_steps):
@@ -127,7 +129,9 @@ def _dopri5(velocity: Velocity, z: Tensor, t0: float, t1: float, rtol: float, at
     )
 
 
-def _dopri5_step(velocity: Velocity, t: float, z: Tensor, h: float, first: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _dopri5_step(
+    velocity: Velocity, t: float, z: Tensor, h: float, first: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     slopes = [first]
     for node, row in zip(_NODES[1:], _ROWS[1:], strict=True):
         point = z + h * sum(weight * slope for weight, slope in zip(row, slopes, strict=True))
@@ -137,7 +141,9 @@ def _dopri5_step(velocity: Velocity, t: float, z: Tensor, h: float, first: Tenso
     return point, slopes[-1], error
 
 
-def divergence(velocity: Velocity, t: Tensor, z: Tensor, probe: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def divergence(
+    velocity: Velocity, t: Tensor, z: Tensor, probe: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Velocity and its divergence `sum_k dv_k / dz_k`.
 
     Parameters
@@ -167,7 +173,10 @@ def divergence(velocity: Velocity, t: Tensor, z: Tensor, probe: Tensor | None = 
             trace = (torch.autograd.grad(v, z, probe)[0] * probe).sum(-1)
         else:
             columns = range(z.shape[-1])
-            trace = sum(torch.autograd.grad(v[..., k].sum(), z, retain_graph=True)[0][..., k] for k in columns)
+            trace = sum(
+                torch.autograd.grad(v[..., k].sum(), z, retain_graph=True)[0][..., k]
+                for k in columns
+            )
     return v.detach(), trace.detach()
 
 
@@ -217,6 +226,8 @@ def log_density(
         return torch.cat([v, trace[..., None]], -1)
 
     start = torch.cat([y, torch.zeros_like(y[..., :1])], -1)
-    end = integrate(augmented, start, t0=1.0, t1=0.0, method=method, n_steps=n_steps, rtol=rtol, atol=atol)
+    end = integrate(
+        augmented, start, t0=1.0, t1=0.0, method=method, n_steps=n_steps, rtol=rtol, atol=atol
+    )
     # going backward the integral comes out with its sign changed
     return -0.5 * (end[..., :q].square().sum(-1) + q * math.log(2 * math.pi)) + end[..., q]

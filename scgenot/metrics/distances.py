@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from scgenot._rng import Rng, numpy_rng
+from scgenot._random import Rng, numpy_rng
 from scgenot.metrics.inputs import row_blocks, same_space
 
 _MEDIAN_CELLS = 2000  # cells between which the median distance is taken
@@ -89,7 +89,9 @@ def mmd(
         some = true[:: -(-len(true) // _MEDIAN_CELLS)]
         bandwidths = np.median(cdist(some, some)[np.triu_indices(len(some), 1)])
         if bandwidths == 0:
-            raise ValueError("`true` has a median distance of 0 (most cells are one point): give `bandwidths`.")
+            raise ValueError(
+                "`true` has a median distance of 0 (most cells are one point): give `bandwidths`."
+            )
     widths = np.atleast_1d(np.asarray(bandwidths, dtype=float))
     if widths.ndim != 1 or widths.size == 0 or not (np.isfinite(widths) & (widths > 0)).all():
         raise ValueError(f"`bandwidths={bandwidths}` must be one or several positive numbers.")
@@ -101,7 +103,9 @@ def mmd(
     return _two_sample(predicted, true, kernel, 1.0, unbiased=unbiased)
 
 
-def wasserstein(predicted: np.ndarray, true: np.ndarray, *, n_cells: int = 1000, rng: Rng = 0) -> float:
+def wasserstein(
+    predicted: np.ndarray, true: np.ndarray, *, n_cells: int = 1000, rng: Rng = 0
+) -> float:
     r"""2-Wasserstein distance between two populations, exact by assignment; 0 when they are the same.
 
     :math:`W_2 = (\min_\sigma \frac{1}{k} \sum_i |x_i - y_{\sigma(i)}|^2)^{1/2}` over assignments of `k` cells to `k`
@@ -141,7 +145,10 @@ def wasserstein(predicted: np.ndarray, true: np.ndarray, *, n_cells: int = 1000,
         raise ValueError(f"`n_cells={n_cells}` must be at least 1.")
     k = min(len(predicted), len(true), n_cells)
     generator = numpy_rng(rng)
-    x, y = (c if len(c) == k else c[generator.choice(len(c), k, replace=False)] for c in (predicted, true))
+    x, y = (
+        c if len(c) == k else c[generator.choice(len(c), k, replace=False)]
+        for c in (predicted, true)
+    )
     # a shift between the means costs all assignments the same; without it the search takes a fraction of the time
     shift = x.mean(0) - y.mean(0)
     costs = cdist(x - shift, y, "sqeuclidean")
@@ -188,7 +195,9 @@ def sinkhorn_divergence(predicted: np.ndarray, true: np.ndarray, *, epsilon: flo
     from scgenot import ot
 
     predicted, true = same_space(predicted, true)
-    return float(ot.sinkhorn_divergence(torch.from_numpy(predicted), torch.from_numpy(true), epsilon=epsilon))
+    return float(
+        ot.sinkhorn_divergence(torch.from_numpy(predicted), torch.from_numpy(true), epsilon=epsilon)
+    )
 
 
 def _two_sample(x: np.ndarray, y: np.ndarray, kernel, diagonal: float, *, unbiased: bool) -> float:

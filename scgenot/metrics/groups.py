@@ -60,4 +60,8 @@ def grouped(
             f"No group has `min_cells={min_cells}` cells on both sides: `predicted_groups` has {len(sizes[0])} groups, "
             f"`true_groups` {len(sizes[1])}, and they share {len(shared)}."
         )
-    return float(np.mean([metric(predicted[members[0] == group], true[members[1] == group]) for group in kept]))
+    return float(
+        np.mean(
+            [metric(predicted[members[0] == group], true[members[1] == group]) for group in kept]
+        )
+    )

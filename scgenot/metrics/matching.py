@@ -47,7 +47,9 @@ def match_fractions(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     predicted, true = same_space(predicted, true)
     n = len(true)
     if len(predicted) != n:
-        raise ValueError(f"`predicted` has {len(predicted)} cells, `true` {n}: row i of both must be the same cell.")
+        raise ValueError(
+            f"`predicted` has {len(predicted)} cells, `true` {n}: row i of both must be the same cell."
+        )
     batches = list(row_blocks(n, n))
     # the same routine as for the blocks, so that equal points have bitwise equal distances and count as ties
     own = np.concatenate([np.diagonal(cdist(predicted[rows], true[rows])) for rows in batches])
@@ -55,13 +57,20 @@ def match_fractions(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     for rows in batches:
         distances = cdist(predicted[rows], true)
         for axis, match in ((1, own[rows, None]), (0, own[None, :])):
-            found = np.count_nonzero(distances < match, axis) + 0.5 * np.count_nonzero(distances == match, axis)
+            found = np.count_nonzero(distances < match, axis) + 0.5 * np.count_nonzero(
+                distances == match, axis
+            )
             closer[rows if axis else slice(None)] += found
     return closer / (2 * (n - 1))
 
 
 def label_transfer(
-    predicted: np.ndarray, reference: np.ndarray, labels: Sequence, reference_labels: Sequence, *, n_neighbors: int = 5
+    predicted: np.ndarray,
+    reference: np.ndarray,
+    labels: Sequence,
+    reference_labels: Sequence,
+    *,
+    n_neighbors: int = 5,
 ) -> float:
     """Accuracy of labels read from measured target cells onto predicted ones.
 
@@ -98,6 +107,8 @@ def label_transfer(
     labels = one_label_a_cell(labels, predicted, "labels")
     reference_labels = one_label_a_cell(reference_labels, reference, "reference_labels")
     if not 1 <= n_neighbors <= len(reference):
-        raise ValueError(f"`n_neighbors={n_neighbors}` must be between 1 and the {len(reference)} reference cells.")
+        raise ValueError(
+            f"`n_neighbors={n_neighbors}` must be between 1 and the {len(reference)} reference cells."
+        )
     classifier = KNeighborsClassifier(n_neighbors).fit(reference, reference_labels)
     return float(classifier.score(predicted, labels))

@@ -70,7 +70,9 @@ def r2_variances(predicted: np.ndarray, true: np.ndarray) -> float:
     return _determination(predicted.var(0, ddof=1), true.var(0, ddof=1), "variance")
 
 
-def change_correlation(predicted: np.ndarray, true: np.ndarray, control: np.ndarray, *, n_features: int = 50) -> float:
+def change_correlation(
+    predicted: np.ndarray, true: np.ndarray, control: np.ndarray, *, n_features: int = 50
+) -> float:
     """Pearson correlation of predicted and true mean changes from control, over the features that change most.
 
     The changes are `mean predicted - mean control` and `mean true - mean control`; the features are the `n_features`
@@ -105,7 +107,9 @@ def change_correlation(predicted: np.ndarray, true: np.ndarray, control: np.ndar
     predicted, true = same_space(predicted, true)
     _, control = same_space(predicted, control, "control")
     if min(n_features, true.shape[1]) < 2:
-        raise ValueError(f"`n_features={n_features}` of {true.shape[1]}: a correlation needs at least 2 features.")
+        raise ValueError(
+            f"`n_features={n_features}` of {true.shape[1]}: a correlation needs at least 2 features."
+        )
     changes = np.stack([cells.mean(0) - control.mean(0) for cells in (predicted, true)])
     changes = changes[:, np.argsort(-np.abs(changes[1]), kind="stable")[:n_features]]
     centred = changes - changes.mean(1, keepdims=True)
@@ -113,7 +117,9 @@ def change_correlation(predicted: np.ndarray, true: np.ndarray, control: np.ndar
     # means of equal numbers differ by rounding, which would correlate with anything
     none = lengths <= 1e-12 * max(np.abs(cells).max() for cells in (predicted, true, control))
     if none[1]:
-        raise ValueError(f"`true` changes all {changes.shape[1]} features equally: there is nothing to correlate with.")
+        raise ValueError(
+            f"`true` changes all {changes.shape[1]} features equally: there is nothing to correlate with."
+        )
     return 0.0 if none[0] else float(np.clip(centred[0] @ centred[1] / lengths.prod(), -1, 1))
 
 

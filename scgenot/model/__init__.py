@@ -1,6 +1,6 @@
 """The model: a coupling's conditional law, learned by a velocity field."""
 
-from scgenot.model.draws import held_out
+from scgenot.model.batches import held_out
 from scgenot.model.genot import Genot
 from scgenot.model.growth import GrowthNetwork, fit_growth
 from scgenot.model.state import TrainState

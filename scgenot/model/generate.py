@@ -5,17 +5,25 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from scgenot._rng import Rng, torch_rng
+from scgenot._random import Rng, torch_rng
 from scgenot.flow.field import bind
 from scgenot.flow.ode import Method, integrate, log_density
 from scgenot.model.inputs import blocks, conditions, evaluating, shown, unconditional
-from scgenot.model.standardiser import to_tensor
+from scgenot.model.units import to_tensor
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
 
 
 def draw(
-    model, source, condition, n_samples: int, guidance: float, rng: Rng, method: Method, n_steps: int, batch_size: int
+    model,
+    source,
+    condition,
+    n_samples: int,
+    guidance: float,
+    rng: Rng,
+    method: Method,
+    n_steps: int,
+    batch_size: int,
 ) -> Tensor:
     """Draw target cells; arguments and result as of :meth:`scgenot.Genot.sample`."""
     cells = to_tensor(source, model.units.source.mean)
@@ -45,7 +53,16 @@ def guided(model, x: Tensor, c: Tensor | None, n_samples: int, guidance: float) 
 
 
 def density(
-    model, source, target, condition, rng: Rng, method: Method, n_steps: int, batch_size: int, *, exact: bool
+    model,
+    source,
+    target,
+    condition,
+    rng: Rng,
+    method: Method,
+    n_steps: int,
+    batch_size: int,
+    *,
+    exact: bool,
 ) -> Tensor:
     """Log-densities of target cells; arguments and result as of :meth:`scgenot.Genot.log_prob`."""
     cells = to_tensor(source, model.units.source.mean)
@@ -57,6 +74,10 @@ def density(
         for rows in blocks(len(x), batch_size):
             velocity = bind(model.field, x[rows], None if c is None else c[rows], 1)
             probe = None if exact else signs[rows, None]
-            out.append(log_density(velocity, y[rows, None], method=method, n_steps=n_steps, probe=probe)[:, 0])
+            out.append(
+                log_density(velocity, y[rows, None], method=method, n_steps=n_steps, probe=probe)[
+                    :, 0
+                ]
+            )
     # the density of y in its own units: dy = std dy_standardised
     return (torch.cat(out) - model.units.flow.std.log().sum()).detach().cpu()

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scgenot._rng import Rng
+from scgenot._random import Rng
 from scgenot.flow.field import VelocityField
 from scgenot.flow.ode import Method
 from scgenot.flow.path import straight_path, stratified_times
 from scgenot.model.generate import density, draw
 from scgenot.model.growth import GrowthNetwork
 from scgenot.model.inputs import blurred, conditions, dropped
-from scgenot.model.standardiser import Units
 from scgenot.model.storage import put_together, read_file, take_apart, write_file
+from scgenot.model.units import Units
 
 # makes a field from the sizes (source, target, condition)
 FieldFactory = Callable[[int, int, int], nn.Module]
@@ -68,7 +68,10 @@ class Genot(nn.Module):
         super().__init__()
         self.source_dim, self.target_dim, self.condition_dim = source_dim, target_dim, condition_dim
         self.width, self.depth, self.custom_field = width, depth, field is not None
-        self.displacement, self.condition_dropout = displacement, condition_dropout if condition_dim else 0.0
+        self.displacement, self.condition_dropout = (
+            displacement,
+            condition_dropout if condition_dim else 0.0,
+        )
         given_dim = condition_dim + (self.condition_dropout > 0)
         make = field or partial(VelocityField, width=width, depth=depth, encoder=encoder)
         self.field = make(source_dim, target_dim, given_dim)
@@ -182,7 +185,9 @@ class Genot(nn.Module):
         -------
         Log-densities with respect to the units of the target cells, shape `(n,)`.
         """
-        return density(self, source, target, condition, rng, method, n_steps, batch_size, exact=exact)
+        return density(
+            self, source, target, condition, rng, method, n_steps, batch_size, exact=exact
+        )
 
     def add_growth(self) -> None:
         """Make the networks of growth `eta(x)` and `xi(y)`, one everywhere until fitted."""
@@ -203,7 +208,11 @@ class Genot(nn.Module):
         Ratios, shape `(n,)`.
         """
         x = self.units.source(source)
-        return torch.ones(len(x)) if self.eta is None else self.eta(x, conditions(self, condition, len(x))).cpu()
+        return (
+            torch.ones(len(x))
+            if self.eta is None
+            else self.eta(x, conditions(self, condition, len(x))).cpu()
+        )
 
     @torch.no_grad()
     def target_growth(self, target: Cells, condition: Cells | None = None) -> Tensor:
@@ -221,7 +230,11 @@ class Genot(nn.Module):
         Ratios, shape `(m,)`.
         """
         y = self.units.target(target)
-        return torch.ones(len(y)) if self.xi is None else self.xi(y, conditions(self, condition, len(y))).cpu()
+        return (
+            torch.ones(len(y))
+            if self.xi is None
+            else self.xi(y, conditions(self, condition, len(y))).cpu()
+        )
 
     def to_arrays(self) -> tuple[dict, dict[str, np.ndarray]]:
         """Take the model apart into what an AnnData or a file can hold.

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from scgenot._rng import Rng, torch_rng
-from scgenot.model.standardiser import to_tensor
+from scgenot._random import Rng, torch_rng
+from scgenot.model.units import to_tensor
 from scgenot.pair import Pair
 
 if TYPE_CHECKING:
@@ -37,7 +37,11 @@ class GrowthNetwork(nn.Module):
         given_dim = cell_dim + condition_dim
         self.linear = nn.Linear(given_dim, 1)
         self.network = nn.Sequential(
-            nn.Linear(given_dim, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1)
+            nn.Linear(given_dim, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Linear(width, 1),
         )
         for layer in (self.linear, self.network[-1]):
             nn.init.zeros_(layer.weight)
@@ -64,28 +68,14 @@ def regress_growth(
     learning_rate: float = 3e-3,
     generator: torch.Generator,
 ) -> None:
-    """Fit a network to given ratios by the squared error of their logarithms, so that the *relative* error is small.
-
-    Parameters
-    ----------
-    network
-        Network to fit, in place.
-    cells
-        Standardised cells, shape `(n, p)`.
-    ratios
-        What a coupling gives, `(P 1)_i / a_i` or `(P' 1)_j / b_j`, shape `(n,)`.
-    condition
-        Conditions, shape `(n, c)`, or None.
-    steps, batch_size, learning_rate
-        Of AdamW, with a cosine schedule.
-    generator
-        Source of random numbers, on the device of the cells.
-    """
+    """Fit a network to given ratios by the squared error of their logarithms."""
     target = ratios.clamp_min(SMALLEST).log()
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
-        rows = torch.randint(len(cells), (min(batch_size, len(cells)),), generator=generator, device=cells.device)
+        rows = torch.randint(
+            len(cells), (min(batch_size, len(cells)),), generator=generator, device=cells.device
+        )
         predicted = network.log(cells[rows], None if condition is None else condition[rows])
         optimizer.zero_grad()
         nn.functional.mse_loss(predicted, target[rows]).backward()
@@ -131,8 +121,11 @@ def fit_growth(
         condition = None
         if model.condition_dim:
             given = (
-                to_tensor(pair.condition, cells[0]).expand(len(x), -1) for pair, x in zip(pairs, cells, strict=True)
+                to_tensor(pair.condition, cells[0]).expand(len(x), -1)
+                for pair, x in zip(pairs, cells, strict=True)
             )
             condition = torch.cat(list(given))
         values = torch.cat([to_tensor(block, cells[0]) for block in ratios])
-        regress_growth(network, torch.cat(cells), values, condition, steps=steps, generator=generator)
+        regress_growth(
+            network, torch.cat(cells), values, condition, steps=steps, generator=generator
+        )

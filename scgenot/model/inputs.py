@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scgenot.model.standardiser import to_tensor
+from scgenot.model.units import to_tensor
 
 
 def conditions(model, condition: np.ndarray | Tensor | None, n: int) -> Tensor | None:
@@ -35,7 +35,10 @@ def dropped(model, condition: Tensor | None, *, generator: torch.Generator) -> T
     given = shown(model, condition)
     if given is condition or not model.training:
         return given
-    hidden = torch.rand(len(given), 1, generator=generator, device=given.device) < model.condition_dropout
+    hidden = (
+        torch.rand(len(given), 1, generator=generator, device=given.device)
+        < model.condition_dropout
+    )
     return torch.where(hidden, unconditional(given), given)
 
 
@@ -43,7 +46,9 @@ def blurred(units: nn.Module, cells: Tensor, noise: float, *, generator: torch.G
     """Standardise cells with noise added, as much in every column: `noise` times their root mean variance."""
     if noise:
         spread = units.std.square().mean().sqrt()
-        cells = cells + noise * spread * torch.randn(cells.shape, generator=generator, device=cells.device)
+        cells = cells + noise * spread * torch.randn(
+            cells.shape, generator=generator, device=cells.device
+        )
     return units(cells)
 
 

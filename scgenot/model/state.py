@@ -52,7 +52,11 @@ class TrainState:
         """Copy weights and optimiser into the state."""
         self.weights, self.average = weights_of(model), weights_of(average)
         moments = optimizer.state_dict()["state"]
-        self.moments = {f"{i}.{name}": value.clone() for i, entry in moments.items() for name, value in entry.items()}
+        self.moments = {
+            f"{i}.{name}": value.clone()
+            for i, entry in moments.items()
+            for name, value in entry.items()
+        }
 
     def restore(self, model: Genot, average: Genot, optimizer: torch.optim.Optimizer) -> None:
         """Copy what :meth:`capture` took back; nothing to do for a run that has not begun."""
@@ -64,7 +68,9 @@ class TrainState:
         for key, value in self.moments.items():
             i, name = key.split(".")
             entries.setdefault(int(i), {})[name] = value.clone()
-        optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})
+        optimizer.load_state_dict(
+            {"state": entries, "param_groups": optimizer.state_dict()["param_groups"]}
+        )
 
     def save(self, path: str | Path) -> None:
         """Write the state to one safetensors file.
@@ -74,8 +80,17 @@ class TrainState:
         path
             File to write.
         """
-        groups = {"weights": self.weights, "average": self.average, "best": self.best, "moments": self.moments}
-        arrays = {f"{group}:{name}": value for group, values in groups.items() for name, value in values.items()}
+        groups = {
+            "weights": self.weights,
+            "average": self.average,
+            "best": self.best,
+            "moments": self.moments,
+        }
+        arrays = {
+            f"{group}:{name}": value
+            for group, values in groups.items()
+            for name, value in values.items()
+        }
         arrays["losses"] = self.losses
         config = {"seed": self.seed, "step": self.step, "history": self.history}
         write_file(path, config, {name: value.cpu().numpy() for name, value in arrays.items()})

@@ -29,7 +29,9 @@ def take_apart(model) -> tuple[dict, dict[str, np.ndarray]]:
     return config, {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
 
 
-def put_together(make, config: Mapping, arrays: Mapping[str, np.ndarray], *, field, encoder, device):
+def put_together(
+    make, config: Mapping, arrays: Mapping[str, np.ndarray], *, field, encoder, device
+):
     """Make a model of what :func:`take_apart` returned; `make` is the class, the rest as for its constructor."""
     if bool(config["custom_field"]) != (field is not None):
         raise ValueError(
@@ -38,8 +40,12 @@ def put_together(make, config: Mapping, arrays: Mapping[str, np.ndarray], *, fie
             else "This model has the usual velocity field: `field` must not be given."
         )
     if config["encoder"] == "custom" and encoder is None:
-        raise ValueError("This model was made with an encoder of its own: pass one made alike as `encoder`.")
-    with torch.random.fork_rng(devices=[]):  # initial weights are made and replaced: the user's generator stays
+        raise ValueError(
+            "This model was made with an encoder of its own: pass one made alike as `encoder`."
+        )
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # initial weights are made and replaced: the user's generator stays
         if encoder is None and config["encoder"]:
             encoder = SetEncoder(**config["encoder"])
         model = make(
@@ -63,34 +69,16 @@ def encoder_config(encoder: nn.Module | None) -> dict | str | None:
 
 
 def write_file(path: str | Path, config: dict, arrays: dict[str, np.ndarray]) -> None:
-    """Write a safetensors file.
-
-    Parameters
-    ----------
-    path
-        File to write.
-    config
-        JSON-able values, kept in the file's metadata.
-    arrays
-        Arrays by name.
-    """
+    """Write a safetensors file."""
     save_file(
-        {name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, {"config": json.dumps(config)}
+        {name: np.ascontiguousarray(array) for name, array in arrays.items()},
+        path,
+        {"config": json.dumps(config)},
     )
 
 
 def read_file(path: str | Path) -> tuple[dict, dict[str, np.ndarray]]:
-    """Read what :func:`write_file` wrote.
-
-    Parameters
-    ----------
-    path
-        File to read.
-
-    Returns
-    -------
-    `config` and `arrays`.
-    """
+    """Read what :func:`write_file` wrote."""
     with safe_open(path, framework="numpy") as file:
         config = json.loads(file.metadata()["config"])
         return config, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from scgenot._options import check_count, check_number
-from scgenot._rng import Rng, seed_of
-from scgenot.model.draws import NOISE, Draws, SamplesPairs, held_out, stream
+from scgenot._check import check_count, check_number
+from scgenot._random import Rng, seed_of
+from scgenot.model.batches import NOISE, Draws, SamplesPairs, held_out, stream
 from scgenot.model.genot import Genot
 from scgenot.model.state import TrainState, weights_of
 from scgenot.model.validation import Validation
@@ -82,15 +82,30 @@ class TrainSettings:
 
     def __post_init__(self):
         if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(f"`precision` is {self.precision!r}, expected 'float32' or 'bfloat16'.")
-        for name, least in (("steps", 1), ("batch_size", 1), ("validation_every", 1), ("patience", 1), ("warmup", 0)):
+            raise ValueError(
+                f"`precision` is {self.precision!r}, expected 'float32' or 'bfloat16'."
+            )
+        for name, least in (
+            ("steps", 1),
+            ("batch_size", 1),
+            ("validation_every", 1),
+            ("patience", 1),
+            ("warmup", 0),
+        ):
             check_count(name, getattr(self, name), least)
         for name in ("learning_rate", "clip"):
             check_number(name, getattr(self, name), "above 0", lambda value: value > 0)
         for name in ("weight_decay", "source_noise"):
-            check_number(name, getattr(self, name), "0 or more, and finite", lambda value: 0 <= value < math.inf)
+            check_number(
+                name,
+                getattr(self, name),
+                "0 or more, and finite",
+                lambda value: 0 <= value < math.inf,
+            )
         for name in ("ema_decay", "validation_fraction"):
-            check_number(name, getattr(self, name), "at least 0 and below 1", lambda value: 0 <= value < 1)
+            check_number(
+                name, getattr(self, name), "at least 0 and below 1", lambda value: 0 <= value < 1
+            )
 
     def learning_rate_at(self, step: int) -> float:
         """Learning rate of a step, from 0."""
@@ -153,30 +168,42 @@ def train(
     check_pairs(model, pairs, couplings)
     fresh = state is None
     if fresh:
-        state = TrainState(seed_of(rng), torch.full((settings.steps,), torch.nan, device=model.device))
+        state = TrainState(
+            seed_of(rng), torch.full((settings.steps,), torch.nan, device=model.device)
+        )
     seed, device = state.seed, model.device
     masks = held_out(pairs, settings.validation_fraction, seed)
     draws = Draws(pairs, couplings, masks, batch_size=settings.batch_size, seed=seed, device=device)
     if fresh:
         model.units.fit(pairs, draws.displacements() if model.displacement else None)
     validation = Validation(draws)
-    optimizer = torch.optim.AdamW(model.field.parameters(), lr=0.0, weight_decay=settings.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.field.parameters(), lr=0.0, weight_decay=settings.weight_decay, fused=True
+    )
     average = copy.deepcopy(model).requires_grad_(requires_grad=False).eval()
     state.restore(model, average, optimizer)
     model.train()
-    bar = tqdm(total=settings.steps, initial=state.step, disable=not progress, desc="training", unit="step")
+    bar = tqdm(
+        total=settings.steps, initial=state.step, disable=not progress, desc="training", unit="step"
+    )
     try:
         while state.step < settings.steps and not stale(state, settings):
             optimizer.param_groups[0]["lr"] = settings.learning_rate_at(state.step)
             batch = draws.batch(state.step)
-            with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            with torch.autocast(
+                device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"
+            ):
                 generator = stream(seed, NOISE, state.step, device=device)
                 loss = model.loss(*batch, generator=generator, source_noise=settings.source_noise)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.field.parameters(), settings.clip)
             optimizer.step()
-            follow(average.field, model.field, min(settings.ema_decay, (1 + state.step) / (10 + state.step)))
+            follow(
+                average.field,
+                model.field,
+                min(settings.ema_decay, (1 + state.step) / (10 + state.step)),
+            )
             state.losses[state.step] = loss.detach()
             state.step += 1
             bar.update()
@@ -184,7 +211,9 @@ def train(
                 bar.set_postfix(record(state, average, validation, settings))
     except KeyboardInterrupt:
         logger.warning(
-            "Training was interrupted at step %d of %d: the model is what it was then.", state.step, settings.steps
+            "Training was interrupted at step %d of %d: the model is what it was then.",
+            state.step,
+            settings.steps,
         )
     finally:
         bar.close()
@@ -197,7 +226,9 @@ def train(
 def check_pairs(model: Genot, pairs: Sequence[Pair], couplings: Sequence[SamplesPairs]) -> None:
     """Raise a ValueError where pairs, couplings and model do not fit together."""
     if not pairs or len(pairs) != len(couplings):
-        raise ValueError(f"{len(pairs)} pairs and {len(couplings)} couplings: one coupling a pair is needed.")
+        raise ValueError(
+            f"{len(pairs)} pairs and {len(couplings)} couplings: one coupling a pair is needed."
+        )
     for pair in pairs:
         n_conditions = 0 if pair.condition is None else len(pair.condition)
         found = pair.source.shape[1], pair.target.shape[1], n_conditions
@@ -216,7 +247,9 @@ def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
             old.copy_(new)
 
 
-def record(state: TrainState, average: Genot, validation: Validation, settings: TrainSettings) -> dict[str, float]:
+def record(
+    state: TrainState, average: Genot, validation: Validation, settings: TrainSettings
+) -> dict[str, float]:
     """Add a line to the history, keep the averaged weights if they are the best; return what to show."""
     since = int(state.history[-1]["step"]) if state.history else 0
     scores = {"loss": float(state.losses[since : state.step].mean())}

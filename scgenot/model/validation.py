@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from scgenot.model.draws import VALIDATE, Batch, Draws, stream
+from scgenot.model.batches import VALIDATE, Batch, Draws, stream
 from scgenot.model.genot import Genot
 from scgenot.ot import Coupling, sinkhorn_divergence
 
@@ -40,24 +40,15 @@ class Validation:
 
     @torch.no_grad()
     def __call__(self, model: Genot) -> dict[str, float]:
-        """Score a model, with the same random numbers each time.
-
-        Parameters
-        ----------
-        model
-            Model to score.
-
-        Returns
-        -------
-        `validation_loss`: the training loss on held-out cells; `divergence`: Sinkhorn divergence between what the
-        model makes of held-out source cells and their targets, standardised, per dimension. Means over pairs.
-        """
+        """Score a model, with the same random numbers each time."""
         scores = []
         for k, (source, target, condition) in enumerate(self.batches):
             generator = stream(self.seed, VALIDATE, k, device=model.device)
             loss = model.loss(source, target, condition, generator=generator)
             few = slice(N_DIVERGENCE)
-            pushed = model.sample(source[few], None if condition is None else condition[few], rng=k)[:, 0]
+            pushed = model.sample(
+                source[few], None if condition is None else condition[few], rng=k
+            )[:, 0]
             divergence = self._divergence(model, pushed, target[few])
             scores.append(torch.stack([divergence / model.target_dim, loss]))
         divergence, loss = torch.stack(scores).mean(0).tolist()
@@ -82,7 +73,11 @@ def _held_out_batches(draws: Draws) -> Iterator[Batch]:
         if not (masks.source.any() and masks.target.any()):
             continue
         # each minibatch is solved anew: few draws have to do
-        n_draws = max(N_DRAWS // n_pairs, MIN_DRAWS) if isinstance(draws.couplings[k], Coupling) else MIN_DRAWS
+        n_draws = (
+            max(N_DRAWS // n_pairs, MIN_DRAWS)
+            if isinstance(draws.couplings[k], Coupling)
+            else MIN_DRAWS
+        )
         i, j = draws.draw(k, n_draws, VALIDATE, 0)
         found = (masks.source.to(i.device)[i] & masks.target.to(j.device)[j]).nonzero()[:, 0]
         if len(found) > 1:

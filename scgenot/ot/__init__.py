@@ -5,8 +5,8 @@ from scgenot.ot.cost import cosine, coulomb, euclidean, mean_cost, squared_eucli
 from scgenot.ot.coupling import Coupling, Diagnostics
 from scgenot.ot.divergence import sinkhorn_divergence
 from scgenot.ot.geodesic import Geodesic
-from scgenot.ot.gromov import FusedGromovWasserstein, GromovWasserstein
 from scgenot.ot.minibatch import Minibatch, MinibatchCoupling
+from scgenot.ot.quadratic.solver import FusedGromovWasserstein, GromovWasserstein
 from scgenot.ot.sinkhorn import Sinkhorn
 
 __all__ = [

@@ -134,4 +134,8 @@ def mean_cost(cost: Cost, x: Tensor, y: Tensor, *, n_cells: int = 2000) -> float
 
 def spaced(n: int, n_cells: int) -> Tensor:
     """Indices of at most `n_cells` of `n` cells, evenly spaced so that the choice never changes."""
-    return torch.arange(n) if n <= n_cells else torch.linspace(0, n - 1, n_cells, dtype=torch.float64).round().long()
+    return (
+        torch.arange(n)
+        if n <= n_cells
+        else torch.linspace(0, n - 1, n_cells, dtype=torch.float64).round().long()
+    )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scgenot.ot.confidence import Confidence
 from scgenot.ot.cost import Cost, spaced
-from scgenot.ot.plan import row_blocks
+from scgenot.ot.iterate import row_blocks
 
 
 @dataclass(frozen=True)
@@ -201,10 +201,14 @@ class Coupling:
         Means, shape `(k, d)`.
         """
         x = self._cells(cells)
-        values = self.y if values is None else torch.as_tensor(values, dtype=x.dtype, device=x.device)
+        values = (
+            self.y if values is None else torch.as_tensor(values, dtype=x.dtype, device=x.device)
+        )
         return torch.cat([log_p.softmax(1) @ values for _, log_p in self._log_rows(x)])
 
-    def sample(self, cells: Tensor | None = None, *, n_samples: int = 1, generator: torch.Generator) -> Tensor:
+    def sample(
+        self, cells: Tensor | None = None, *, n_samples: int = 1, generator: torch.Generator
+    ) -> Tensor:
         """Draw targets for each source cell by inverting its cumulative row, each draw with its own random number.
 
         Parameters
@@ -221,13 +225,17 @@ class Coupling:
         Indices of target cells, shape `(k, n_samples)`.
         """
         x = self._cells(cells)
-        uniform = torch.rand(len(x), n_samples, generator=generator, device=x.device, dtype=torch.float64)
+        uniform = torch.rand(
+            len(x), n_samples, generator=generator, device=x.device, dtype=torch.float64
+        )
         draws = torch.empty(len(x), n_samples, dtype=torch.long, device=x.device)
         for rows, log_p in self._log_rows(x):
             cumulative = log_p.softmax(1).cumsum(1)
             # scaled by the last entry: rounding must neither lose the top of the range nor point past the end
             level = (uniform[rows] * cumulative[:, -1:]).to(cumulative.dtype)
-            draws[rows] = torch.searchsorted(cumulative, level, right=True).clamp_(max=len(self.y) - 1)
+            draws[rows] = torch.searchsorted(cumulative, level, right=True).clamp_(
+                max=len(self.y) - 1
+            )
         return draws
 
     def sample_pairs(self, n_pairs: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -250,10 +258,15 @@ class Coupling:
         levels = (torch.arange(n_pairs, device=mass.device) + start) / n_pairs
         source = torch.searchsorted(mass.cumsum(0), levels, right=True).clamp_(max=len(mass) - 1)
         uniform = torch.rand(n_pairs, generator=generator, device=mass.device, dtype=torch.float64)
-        target, first = torch.empty_like(source), torch.searchsorted(source, torch.arange(len(mass) + 1).to(source))
+        target, first = (
+            torch.empty_like(source),
+            torch.searchsorted(source, torch.arange(len(mass) + 1).to(source)),
+        )
         for rows, log_p in self._log_rows(self.x):
             pairs = slice(int(first[rows.start]), int(first[rows.stop]))
-            target[pairs] = invert_rows(log_p.softmax(1), source[pairs] - rows.start, uniform[pairs])
+            target[pairs] = invert_rows(
+                log_p.softmax(1), source[pairs] - rows.start, uniform[pairs]
+            )
         order = torch.randperm(n_pairs, generator=generator, device=mass.device)
         return source[order], target[order]
 
@@ -288,10 +301,7 @@ class Coupling:
 
 
 def invert_rows(p: Tensor, rows: Tensor, uniform: Tensor) -> Tensor:
-    """Columns at the quantiles `uniform` of the given rows of `p`, one draw each, whatever the draws per row.
-
-    The cumulative rows are laid end to end, each raised by its number, so that one search serves all draws.
-    """
+    """Columns at the quantiles `uniform` of the given rows of `p`."""
     cumulative = p.cumsum(1, dtype=torch.float64)
     number = torch.arange(len(p), device=p.device, dtype=torch.float64)[:, None]
     cumulative = (cumulative / cumulative[:, -1:]).add_(number).view(-1)

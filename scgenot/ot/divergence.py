@@ -7,7 +7,7 @@ from torch import Tensor
 
 from scgenot.ot.cost import squared_euclidean
 from scgenot.ot.dual import Problem, solve_dual
-from scgenot.ot.plan import SMALLEST
+from scgenot.ot.iterate import SMALLEST
 
 logger = logging.getLogger("scgenot")
 
@@ -62,15 +62,22 @@ def sinkhorn_divergence(
         raise ValueError(f"`epsilon={epsilon}` must be positive.")
     largest = max(len(x), len(y))
     if largest > MAX_CELLS:
-        raise ValueError(f"{largest} cells need a matrix of {largest**2:.1e} entries: subsample to {MAX_CELLS} cells.")
+        raise ValueError(
+            f"{largest} cells need a matrix of {largest**2:.1e} entries: subsample to {MAX_CELLS} cells."
+        )
     if scale is None:
         if (y == y[0]).all():
-            raise ValueError("The cells that `epsilon` is relative to are all the same point: it has no scale.")
+            raise ValueError(
+                "The cells that `epsilon` is relative to are all the same point: it has no scale."
+            )
         # the mean squared distance, pairs of a cell and itself included
         scale = 2 * float(y.double().var(0, correction=0).sum())
     if not (x.isfinite().all() and y.isfinite().all()):
         return x.new_tensor(float("nan"))
-    limits = {"max_iterations": max_iterations, "tolerance": TOLERANCE[x.dtype] if tolerance is None else tolerance}
+    limits = {
+        "max_iterations": max_iterations,
+        "tolerance": TOLERANCE[x.dtype] if tolerance is None else tolerance,
+    }
     # about their means, whose squared distance is a summand of the divergence whatever epsilon is
     shift = x.mean(0) - y.mean(0)
     x, y = x - x.mean(0), y - y.mean(0)
@@ -79,11 +86,10 @@ def sinkhorn_divergence(
     return (shift.double().square().sum() + value).to(x.dtype)
 
 
-def _between(x: Tensor, y: Tensor, epsilon: float, g: Tensor, *, max_iterations: int, tolerance: float) -> Tensor:
-    """`min <c, P> + eps KL(P | a b^T)`, from the dual: the rows are exact at the end, so that the plan has mass 1.
-
-    It starts from the potential `g` within y, which is the answer when x and y are equal.
-    """
+def _between(
+    x: Tensor, y: Tensor, epsilon: float, g: Tensor, *, max_iterations: int, tolerance: float
+) -> Tensor:
+    """`min <c, P> + eps KL(P | a b^T)`, from the dual."""
     a, b = (torch.full_like(cells[:, 0], 1 / len(cells)) for cells in (x, y))
     limits = {"max_iterations": max_iterations, "tolerance": tolerance}
     solution = solve_dual(squared_euclidean, Problem(x, y, a, b), epsilon=epsilon, g=g, **limits)
@@ -98,12 +104,7 @@ def _between(x: Tensor, y: Tensor, epsilon: float, g: Tensor, *, max_iterations:
 
 
 def _within(x: Tensor, epsilon: float, *, max_iterations: int, tolerance: float) -> Tensor:
-    """Potential of `min <c, P> + eps KL(P | a a^T)` of a population with itself, whose mean is half the minimum.
-
-    Both potentials are one. The geometric mean of the old scaling and its update halves the error at least, at any
-    epsilon, for the kernel is positive definite: 20 products where alternating updates need hundreds. Ones on the
-    kernel's diagonal keep the scaling between `n^-1/2` and `n^1/2`, so that there is nothing to absorb.
-    """
+    """Potential of `min <c, P> + eps KL(P | a a^T)` of a population with itself, whose mean is half the minimum."""
     kernel = (squared_euclidean(x, x) / -epsilon).exp_()
     torch.nn.functional.threshold_(kernel, SMALLEST[kernel.dtype], 0.0)
     u = torch.ones_like(x[:, 0])

@@ -6,24 +6,12 @@ import torch
 from torch import Tensor
 
 from scgenot.ot.cost import Cost
-from scgenot.ot.plan import ScaledPlan, StreamedPlan
+from scgenot.ot.iterate import ScaledPlan, StreamedPlan
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Two weighted populations and how tightly their marginals are held.
-
-    Parameters
-    ----------
-    x, y
-        Cells, shapes `(n, p)` and `(m, q)`.
-    a, b
-        Weights, shapes `(n,)` and `(m,)`, each summing to 1.
-    tau
-        Relaxation of the source and of the target side, each in (0, 1]; 1 holds the marginal.
-    memory_limit
-        Largest kernel to hold, in GiB; a larger one is evaluated block by block in every iteration.
-    """
+    """Two weighted populations and how tightly their marginals are held."""
 
     x: Tensor
     y: Tensor
@@ -44,19 +32,7 @@ class Problem:
 
 @dataclass
 class Solution:
-    """What the iterations ended with.
-
-    Parameters
-    ----------
-    plan
-        The plan, able to multiply matrices.
-    iterations
-        Number of iterations, over all values of epsilon.
-    error
-        Marginal error at the end: L1 distance of the marginal from the one the potential implies.
-    converged
-        Whether the error fell below the tolerance.
-    """
+    """What the iterations ended with."""
 
     plan: ScaledPlan | StreamedPlan
     iterations: int
@@ -65,29 +41,15 @@ class Solution:
 
 
 def solve_dual(
-    cost: Cost, problem: Problem, *, epsilon: float, g: Tensor | None = None, max_iterations: int, tolerance: float
+    cost: Cost,
+    problem: Problem,
+    *,
+    epsilon: float,
+    g: Tensor | None = None,
+    max_iterations: int,
+    tolerance: float,
 ) -> Solution:
-    """Iterate from the potential `g` at one value of epsilon until the marginal error is below `tolerance`.
-
-    Parameters
-    ----------
-    cost
-        Cost function.
-    problem
-        The populations.
-    epsilon
-        Entropic regularisation, in the units of the cost.
-    g
-        Target potential to start from, shape `(m,)`; zeros when None.
-    max_iterations
-        Give up after so many iterations.
-    tolerance
-        Marginal error to reach.
-
-    Returns
-    -------
-    The plan and how the iterations ended.
-    """
+    """Iterate from the potential `g` at one value of epsilon until the marginal error is below `tolerance`."""
     start = torch.zeros_like(problem.b) if g is None else g
     make = ScaledPlan if problem.fits() else StreamedPlan
     plan = make(cost, problem.x, problem.y, problem.a, problem.b, epsilon, problem.tau, start)
@@ -108,11 +70,7 @@ def solve_dual(
 
 @dataclass
 class Pace:
-    """Over-relaxation of Sinkhorn from its own rate of convergence (Lehmann et al. 2022, arXiv 2012.12562).
-
-    Plain iterations close the error by a factor `theta` each; relaxed by `w = 2 / (1 + sqrt(1 - theta))` they close
-    it by `w - 1`. Where the error rises fourfold instead, plain iterations take over.
-    """
+    """Over-relaxation of Sinkhorn from its own rate of convergence (Lehmann et al."""
 
     relaxation: float = 1.0
     last: float = float("inf")
@@ -137,10 +95,7 @@ class Pace:
 
 
 def _step_in_log_domain(plan: ScaledPlan) -> float:
-    """Make the step that under- or overflowed as a stable one, and fill the kernel again from where it leads.
-
-    Returns the marginal error before the step.
-    """
+    """Make the step that under- or overflowed as a stable one."""
     g = plan.potentials()[1]
     stable = StreamedPlan(plan.cost, plan.x, plan.y, plan.a, plan.b, plan.epsilon, plan.tau, g)
     error = stable.step()
@@ -149,27 +104,15 @@ def _step_in_log_domain(plan: ScaledPlan) -> float:
 
 
 def anneal_dual(
-    cost: Cost, problem: Problem, *, epsilon: float, start: float, max_iterations: int, tolerance: float
+    cost: Cost,
+    problem: Problem,
+    *,
+    epsilon: float,
+    start: float,
+    max_iterations: int,
+    tolerance: float,
 ) -> Solution:
-    """Solve from a large epsilon down to the wanted one, each level starting from the potentials of the last.
-
-    Parameters
-    ----------
-    cost
-        Cost function.
-    problem
-        The populations.
-    epsilon
-        Entropic regularisation to end with, in the units of the cost.
-    start
-        Largest epsilon to begin with.
-    max_iterations, tolerance
-        As in :func:`solve_dual`, for the last level.
-
-    Returns
-    -------
-    The plan at `epsilon`; iterations are counted over all levels.
-    """
+    """Solve from a large epsilon down to the wanted one."""
     levels = [epsilon]
     while levels[-1] * 3 <= start:
         levels.append(levels[-1] * 3)
@@ -179,17 +122,15 @@ def anneal_dual(
         rough = solve_dual(cost, problem, epsilon=level, g=g, max_iterations=20, tolerance=1e-2)
         g, used = rough.plan.potentials()[1], used + rough.iterations
         del rough  # frees its kernel before the next one is made
-    last = solve_dual(cost, problem, epsilon=epsilon, g=g, max_iterations=max_iterations, tolerance=tolerance)
+    last = solve_dual(
+        cost, problem, epsilon=epsilon, g=g, max_iterations=max_iterations, tolerance=tolerance
+    )
     last.iterations += used
     return last
 
 
 def best_shift(plan: ScaledPlan | StreamedPlan, problem: Problem) -> float:
-    """Constant to move from g to f that raises the unbalanced dual most (Séjourné et al. 2022, arXiv 2201.00730).
-
-    The plan depends on `f + g` only; the penalties `-lam <a, exp(-f / lam)>` of both sides do not. Plain iterations
-    close this gap at rate `tau_a tau_b`, which is slow near 1.
-    """
+    """Constant to move from g to f that raises the unbalanced dual most (Séjourné et al."""
     f, g = plan.potentials()
     lam_a, lam_b = (tau / (1 - tau) * plan.epsilon for tau in problem.tau)
     log_a = torch.logsumexp(problem.a.log() - f / lam_a, 0)

@@ -69,7 +69,9 @@ class Geodesic:
             if not getattr(self, name) >= 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}: give 1 or more.")
         if self.t is not None and not 0 < self.t < float("inf"):
-            raise ValueError(f"`t` is {self.t}: give a positive number, or None for the size of the graph.")
+            raise ValueError(
+                f"`t` is {self.t}: give a positive number, or None for the size of the graph."
+            )
 
     def fit(self, x: Tensor, y: Tensor) -> "GraphCost":
         """Build the graph of both populations and all costs along it.
@@ -91,10 +93,17 @@ class Geodesic:
         """
         cells = self._cells(x, y)
         graph = neighbour_graph(cells, min(self.n_neighbors, len(cells) - 1))
-        cost = path_lengths(graph) if self.kind == "shortest_path" else self._heat_cost(affinities(graph))
+        cost = (
+            path_lengths(graph)
+            if self.kind == "shortest_path"
+            else self._heat_cost(affinities(graph))
+        )
         table = {cell.tobytes(): index for index, cell in enumerate(cells.numpy())}
         return GraphCost(
-            cells.to(x.device), torch.as_tensor(cost, dtype=x.dtype, device=x.device), table, self.n_neighbors
+            cells.to(x.device),
+            torch.as_tensor(cost, dtype=x.dtype, device=x.device),
+            table,
+            self.n_neighbors,
         )
 
     def _cells(self, x: Tensor, y: Tensor) -> Tensor:
@@ -127,7 +136,9 @@ class Geodesic:
         step = torch.as_tensor(laplacian).mul_(t / self.n_steps)
         step.diagonal().add_(1)
         # an M-matrix: its factor, their inverses and powers have no cancellation, so that entries of 1e-200 are right
-        kernel = torch.linalg.matrix_power(torch.cholesky_inverse(torch.linalg.cholesky(step)), self.n_steps)
+        kernel = torch.linalg.matrix_power(
+            torch.cholesky_inverse(torch.linalg.cholesky(step)), self.n_steps
+        )
         log = kernel.clamp_(min=torch.finfo(kernel.dtype).tiny).log_()
         own = log.diagonal().clone()
         cost = (own[:, None] / 2 + own / 2 - log).mul_(t).clamp_(min=0)
@@ -136,19 +147,7 @@ class Geodesic:
 
 @dataclass(frozen=True, eq=False)
 class GraphCost:
-    """Costs between cells of a graph; other cells take the mean of their nearest ones.
-
-    Parameters
-    ----------
-    cells
-        Cells of the graph, shape `(N, p)`.
-    cost
-        Costs between them, shape `(N, N)`, symmetric.
-    index
-        Position of each cell, by its bytes.
-    n_neighbors
-        Graph cells that a new cell is attached to, weighted by the inverse of their squared distances.
-    """
+    """Costs between cells of a graph; other cells take the mean of their nearest ones."""
 
     cells: Tensor
     cost: Tensor
@@ -162,11 +161,18 @@ class GraphCost:
         if rows.ndim == 1 and columns.ndim == 1:
             return cost[rows[:, None], columns]
         left = cost[rows] if rows.ndim == 1 else torch.sparse.mm(rows, cost)
-        return left[:, columns] if columns.ndim == 1 else torch.sparse.mm(columns, left.T.contiguous()).T.contiguous()
+        return (
+            left[:, columns]
+            if columns.ndim == 1
+            else torch.sparse.mm(columns, left.T.contiguous()).T.contiguous()
+        )
 
     def _attach(self, cells: Tensor) -> Tensor:
         """Positions of the cells when all are in the graph, shape `(n,)`; else weights, sparse, shape `(n, N)`."""
-        found = [self.index.get(cell.tobytes(), -1) for cell in cells.detach().to("cpu", self.cells.dtype).numpy()]
+        found = [
+            self.index.get(cell.tobytes(), -1)
+            for cell in cells.detach().to("cpu", self.cells.dtype).numpy()
+        ]
         position = torch.tensor(found, device=cells.device)
         if (position >= 0).all():
             return position

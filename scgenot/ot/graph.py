@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components, shortest_path
 from torch import Tensor
 
 from scgenot.ot.cost import spaced
-from scgenot.ot.plan import row_blocks
+from scgenot.ot.iterate import row_blocks
 
 logger = logging.getLogger("scgenot")
 
@@ -18,22 +18,11 @@ SMALLEST_AFFINITY = 1e-6
 
 
 def nearest(x: Tensor, cells: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Nearest of some cells.
-
-    Parameters
-    ----------
-    x
-        Where to look from, shape `(n, p)`.
-    cells
-        Cells to look at, shape `(N, p)`.
-    k
-        How many to find.
-
-    Returns
-    -------
-    Distances and positions, shapes `(n, k)`, nearest first.
-    """
-    found = [distances(x[rows], cells).topk(k, dim=1, largest=False) for rows in row_blocks(len(x), len(cells))]
+    """Nearest of some cells."""
+    found = [
+        distances(x[rows], cells).topk(k, dim=1, largest=False)
+        for rows in row_blocks(len(x), len(cells))
+    ]
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
 
@@ -43,26 +32,23 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 def neighbour_graph(cells: Tensor, k: int) -> sp.csr_matrix:
-    """Symmetric graph of the `k` nearest neighbours, in one piece.
-
-    Parameters
-    ----------
-    cells
-        Cells, all different, shape `(N, p)`.
-    k
-        Neighbours of a cell; an edge is there when either cell counts the other.
-
-    Returns
-    -------
-    Lengths of the edges, sparse `(N, N)`.
-    """
+    """Symmetric graph of the `k` nearest neighbours, in one piece."""
     cells, n = cells.double(), len(cells)
     length, neighbour = nearest(cells, cells, k + 1)
     # a cell is the first of its own neighbours: distances to others are positive
-    graph = _symmetric(np.arange(n).repeat(k), neighbour[:, 1:].flatten().numpy(), length[:, 1:].flatten().numpy(), n)
+    graph = _symmetric(
+        np.arange(n).repeat(k),
+        neighbour[:, 1:].flatten().numpy(),
+        length[:, 1:].flatten().numpy(),
+        n,
+    )
     n_parts, part = connected_components(graph, directed=False)
     if n_parts > 1:
-        logger.warning("The graph of %d cells has %d parts: they are joined by their shortest edges.", n, n_parts)
+        logger.warning(
+            "The graph of %d cells has %d parts: they are joined by their shortest edges.",
+            n,
+            n_parts,
+        )
     while n_parts > 1:
         graph = graph.maximum(_bridges(cells, torch.as_tensor(part)))
         n_parts, part = connected_components(graph, directed=False)
@@ -71,7 +57,10 @@ def neighbour_graph(cells: Tensor, k: int) -> sp.csr_matrix:
 
 def _bridges(cells: Tensor, part: Tensor) -> sp.csr_matrix:
     """Shortest edge of each part to any other (a round of Boruvka's spanning tree)."""
-    shortest, end = torch.empty(len(cells), dtype=cells.dtype), torch.empty(len(cells), dtype=torch.long)
+    shortest, end = (
+        torch.empty(len(cells), dtype=cells.dtype),
+        torch.empty(len(cells), dtype=torch.long),
+    )
     for rows in row_blocks(len(cells), len(cells)):
         between = distances(cells[rows], cells).masked_fill_(part[rows, None] == part, torch.inf)
         shortest[rows], end[rows] = between.min(1)
@@ -104,4 +93,6 @@ def affinities(graph: sp.csr_matrix) -> sp.csr_matrix:
     edges = graph.tocoo()
     spread = np.array([np.median(length) for length in np.split(graph.data, graph.indptr[1:-1])])
     weight = np.exp(-edges.data / spread[edges.row] * (edges.data / spread[edges.col]))
-    return sp.csr_matrix((np.maximum(weight, SMALLEST_AFFINITY), (edges.row, edges.col)), shape=graph.shape)
+    return sp.csr_matrix(
+        (np.maximum(weight, SMALLEST_AFFINITY), (edges.row, edges.col)), shape=graph.shape
+    )

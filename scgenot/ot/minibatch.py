@@ -9,16 +9,18 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from scgenot._options import check_count
+from scgenot._check import check_count
 from scgenot.ot.coupling import Coupling, Diagnostics
-from scgenot.ot.gromov import FusedGromovWasserstein, GromovWasserstein
+from scgenot.ot.quadratic.solver import FusedGromovWasserstein, GromovWasserstein
 from scgenot.ot.sinkhorn import Sinkhorn
 from scgenot.pair import Pair
 
 logger = logging.getLogger("scgenot")
 
 # what a coupling of whole populations offers
-COUPLING_NAMES = {name for name in vars(Coupling) if name[0] != "_"} | {field.name for field in fields(Coupling)}
+COUPLING_NAMES = {name for name in vars(Coupling) if name[0] != "_"} | {
+    field.name for field in fields(Coupling)
+}
 
 
 @dataclass(frozen=True)
@@ -68,33 +70,17 @@ class Minibatch:
             )
 
     def __call__(self, pair: Pair) -> "MinibatchCoupling":
-        """Couple one batch, and make what couples further ones.
-
-        Parameters
-        ----------
-        pair
-            Source and target cells.
-
-        Returns
-        -------
-        A coupling to draw pairs from.
-        """
+        """Couple one batch, and make what couples further ones."""
         batch = Batch.draw(pair, self.batch_size, torch.Generator().manual_seed(self.rng))
         first = self.solver(batch.pair)
-        return MinibatchCoupling(_with_fixed_epsilon(self.solver, first.diagnostics), pair, self.batch_size, first)
+        return MinibatchCoupling(
+            _with_fixed_epsilon(self.solver, first.diagnostics), pair, self.batch_size, first
+        )
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some of the cells of a pair.
-
-    Parameters
-    ----------
-    pair
-        The cells.
-    source, target
-        Their positions in the populations.
-    """
+    """Some of the cells of a pair."""
 
     pair: Pair
     source: Tensor
@@ -107,7 +93,11 @@ class Batch:
         for side in ("source", "target"):
             weights = getattr(pair, f"{side}_weights")
             whole = len(weights) <= size
-            cells = torch.arange(len(weights)) if whole else draw_cells(torch.as_tensor(weights), size, generator).cpu()
+            cells = (
+                torch.arange(len(weights))
+                if whole
+                else draw_cells(torch.as_tensor(weights), size, generator).cpu()
+            )
             changes[f"{side}_weights"] = weights if whole else None
             for name in (side, f"{side}_shared"):
                 values = getattr(pair, name)
@@ -117,10 +107,7 @@ class Batch:
 
 
 def draw_cells(weights: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Draw cells so that each comes up its expected number of times, give or take one.
-
-    Equal steps along the cumulative weights of the shuffled cells: with equal weights, without replacement.
-    """
+    """Draw cells so that each comes up its expected number of times, give or take one."""
     order = torch.randperm(len(weights), generator=generator, device=generator.device)
     cumulative = weights.to(order.device, torch.float64)[order].cumsum(0)
     start = torch.rand((), generator=generator, device=order.device, dtype=torch.float64)
@@ -173,14 +160,19 @@ class MinibatchCoupling:
         if max(self.shape) <= self.batch_size:
             return self.first.sample_pairs(n_pairs, generator=generator)
         n_batches = math.ceil(n_pairs / self.batch_size)
-        source, target = self.x.new_empty(0, dtype=torch.long), self.x.new_empty(0, dtype=torch.long)
+        source, target = (
+            self.x.new_empty(0, dtype=torch.long),
+            self.x.new_empty(0, dtype=torch.long),
+        )
         for k in range(n_batches):
             batch = Batch.draw(self.pair, self.batch_size, generator)
             share = n_pairs * (k + 1) // n_batches - n_pairs * k // n_batches
             i, j = self.solver(batch.pair).sample_pairs(share, generator=generator)
             source = torch.cat([source, batch.source.to(i.device)[i]])
             target = torch.cat([target, batch.target.to(j.device)[j]])
-        order = torch.randperm(n_pairs, generator=generator, device=generator.device).to(source.device)
+        order = torch.randperm(n_pairs, generator=generator, device=generator.device).to(
+            source.device
+        )
         return source[order], target[order]
 
     @property
@@ -188,7 +180,9 @@ class MinibatchCoupling:
         """Diagnostics of the first batch."""
         found = self.first.diagnostics
         size = " x ".join(str(min(self.batch_size, n)) for n in self.shape)
-        return replace(found, method=f"minibatch {found.method}, {size} cells a batch, figures of the first")
+        return replace(
+            found, method=f"minibatch {found.method}, {size} cells a batch, figures of the first"
+        )
 
     @cached_property
     def x(self) -> Tensor:
@@ -244,7 +238,9 @@ class MinibatchCoupling:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
-def _with_fixed_epsilon(solver: Callable[[Pair], Coupling], found: Diagnostics) -> Callable[[Pair], Coupling]:
+def _with_fixed_epsilon(
+    solver: Callable[[Pair], Coupling], found: Diagnostics
+) -> Callable[[Pair], Coupling]:
     """Keep epsilon from batch to batch: in units of the cost, or relative where those units are a batch's own."""
     if isinstance(solver, Sinkhorn) and not hasattr(solver.cost, "fit"):
         return replace(solver, epsilon=found.epsilon_absolute, relative=False)

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scgenot._check import check_count, check_number
 from scgenot._device import usable_device
-from scgenot._options import check_count, check_number
 from scgenot.ot.cost import Cost, FittedCost, mean_cost, spaced, squared_euclidean
 from scgenot.ot.coupling import Coupling, Diagnostics
 from scgenot.ot.dual import Problem, Solution, anneal_dual
-from scgenot.ot.plan import totals
+from scgenot.ot.iterate import totals
 from scgenot.pair import Pair
 
 logger = logging.getLogger("scgenot")
@@ -89,22 +89,7 @@ class Sinkhorn:
         check_limits(self.tolerance, self.memory_limit)
 
     def __call__(self, pair: Pair) -> Coupling:
-        """Solve.
-
-        Parameters
-        ----------
-        pair
-            Source and target cells with as many columns on both sides.
-
-        Returns
-        -------
-        The coupling of all cells.
-
-        Raises
-        ------
-        ValueError
-            When the cells of the two sides have different dimensions, or the cost is not positive and finite.
-        """
+        """Solve."""
         if pair.source.shape[1] != pair.target.shape[1]:
             raise ValueError(
                 f"`source` has {pair.source.shape[1]} columns, `target` {pair.target.shape[1]}: a linear cost compares "
@@ -119,7 +104,9 @@ class Sinkhorn:
             scale = mean_cost(cost, problem.x, problem.y)
             if self.epsilon == "auto":
                 shape = len(problem.x), len(problem.y)
-                return choose_epsilon(lambda p, eps: self._solve(cost, p, eps, scale), problem, shape, AUTO_EPSILON)
+                return choose_epsilon(
+                    lambda p, eps: self._solve(cost, p, eps, scale), problem, shape, AUTO_EPSILON
+                )
             return self._solve(cost, problem, self.epsilon, scale)
 
         return solve
@@ -147,23 +134,35 @@ def check_options(epsilon: float | str, tau) -> None:
     """Raise a ValueError unless epsilon is positive or "auto" and tau two numbers in (0, 1]."""
     if epsilon != "auto" and not (isinstance(epsilon, Real) and 0 < epsilon < float("inf")):
         raise ValueError(f'`epsilon` is {epsilon!r}: give a positive number or "auto".')
-    if not (isinstance(tau, (tuple, list)) and len(tau) == 2 and all(isinstance(t, Real) and 0 < t <= 1 for t in tau)):
-        raise ValueError(f"`tau` is {tau!r}: give two numbers in (0, 1], source and target side; 1 is balanced.")
+    if not (
+        isinstance(tau, (tuple, list))
+        and len(tau) == 2
+        and all(isinstance(t, Real) and 0 < t <= 1 for t in tau)
+    ):
+        raise ValueError(
+            f"`tau` is {tau!r}: give two numbers in (0, 1], source and target side; 1 is balanced."
+        )
 
 
-def to_problem(pair: Pair, tau, memory_limit: float, dtype: torch.dtype, device: str | None) -> Problem:
+def to_problem(
+    pair: Pair, tau, memory_limit: float, dtype: torch.dtype, device: str | None
+) -> Problem:
     """Turn the arrays of a pair into tensors; shared features become further columns."""
     device = usable_device(device)
 
     def tensor(*columns) -> Tensor:
         # a copy: the caller's array may be read-only, reversed or of another byte order, and may change later
         parts = [
-            torch.from_numpy(np.array(c, dtype=float, order="C")).to(device, dtype) for c in columns if c is not None
+            torch.from_numpy(np.array(c, dtype=float, order="C")).to(device, dtype)
+            for c in columns
+            if c is not None
         ]
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
     x, y = tensor(pair.source, pair.source_shared), tensor(pair.target, pair.target_shared)
-    return Problem(x, y, tensor(pair.source_weights), tensor(pair.target_weights), tuple(tau), memory_limit)
+    return Problem(
+        x, y, tensor(pair.source_weights), tensor(pair.target_weights), tuple(tau), memory_limit
+    )
 
 
 def solve_on_subset(solve, problem: Problem, max_cells: int, rng: int) -> Coupling:
@@ -172,16 +171,21 @@ def solve_on_subset(solve, problem: Problem, max_cells: int, rng: int) -> Coupli
     if max(n, m) <= max_cells:
         return solve(problem)
     generator = torch.Generator().manual_seed(rng)
-    rows, columns = (torch.randperm(k, generator=generator)[:max_cells].to(problem.x.device) for k in (n, m))
-    logger.info("Coupling solved on %d x %d of %d x %d cells and extended to all.", len(rows), len(columns), n, m)
+    rows, columns = (
+        torch.randperm(k, generator=generator)[:max_cells].to(problem.x.device) for k in (n, m)
+    )
+    logger.info(
+        "Coupling solved on %d x %d of %d x %d cells and extended to all.",
+        len(rows),
+        len(columns),
+        n,
+        m,
+    )
     return extend(solve(problem.subset(rows, columns)), problem)
 
 
 def extend(coupling: Coupling, problem: Problem) -> Coupling:
-    """Extend a coupling of some cells to all cells: first g from the subset's f, then f from g, over all targets.
-
-    The target marginal is then exact against the subset of sources and the source marginal against all targets.
-    """
+    """Extend a coupling of some cells to all cells."""
     flipped = Coupling(
         lambda y, x: coupling.cost(x, y).T.contiguous(),
         *(coupling.y, coupling.x, coupling.b, coupling.a, coupling.g, coupling.f),
@@ -203,12 +207,15 @@ def extend(coupling: Coupling, problem: Problem) -> Coupling:
 
 
 def to_coupling(
-    cost: Cost, problem: Problem, solution: Solution, *, relative: float, method: str, objective: float | None = None
+    cost: Cost,
+    problem: Problem,
+    solution: Solution,
+    *,
+    relative: float,
+    method: str,
+    objective: float | None = None,
 ) -> Coupling:
-    """Wrap a solution with its diagnostics, and warn where it did not converge.
-
-    `cost` and `problem` speak of cells; the solution's plan may speak of features of them.
-    """
+    """Wrap a solution with its diagnostics, and warn where it did not converge."""
     plan = solution.plan
     sums = totals(plan)
     if not 0 < sums.mass < float("inf"):
@@ -230,7 +237,9 @@ def to_coupling(
         converged=solution.converged,
         mass=sums.mass,
         cost=sums.cost / sums.mass,
-        objective=objective if objective is not None else sums.cost + plan.epsilon * sums.divergence + sums.penalty,
+        objective=objective
+        if objective is not None
+        else sums.cost + plan.epsilon * sums.divergence + sums.penalty,
     )
     f, g = plan.potentials()
     populations = problem.x, problem.y, problem.a, problem.b
@@ -244,11 +253,7 @@ def with_diagnostics(coupling: Coupling, **changes) -> Coupling:
 
 
 def choose_epsilon(solve, whole, shape: tuple[int, int], candidates: tuple[float, ...]) -> Coupling:
-    """Solve with the smallest candidate that gives the median cell enough effective targets.
-
-    `whole` is all that `solve` needs besides epsilon, and has a method `subset(rows, columns)`. Candidates are tried
-    on at most 2000 cells a side; with all cells there are more targets, never fewer.
-    """
+    """Solve with the smallest candidate that gives the median cell enough effective targets."""
     rows, columns = (spaced(n, 2000) for n in shape)
     is_whole = (len(rows), len(columns)) == shape
     small = whole if is_whole else whole.subset(rows, columns)

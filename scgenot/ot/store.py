@@ -7,24 +7,14 @@ from torch import Tensor
 from scgenot.ot import cost as costs
 from scgenot.ot.cost import Cost
 from scgenot.ot.coupling import Coupling
-from scgenot.ot.intra import DenseIntra, FactoredIntra, Geometry, Intra
-from scgenot.ot.quadratic import FusedCost, LiftedCost, QuadraticCost
+from scgenot.ot.quadratic.cost import FusedCost, LiftedCost, QuadraticCost
+from scgenot.ot.quadratic.intra import DenseIntra, FactoredIntra, Geometry, Intra
 
 NAMED_COSTS = ("squared_euclidean", "euclidean", "cosine", "coulomb")
 
 
 def to_arrays(coupling: Coupling) -> dict | None:
-    """Turn what a coupling knows of its targets into a nested dictionary of arrays, numbers and strings.
-
-    Parameters
-    ----------
-    coupling
-        A coupling. Its source cells are not kept: their potentials follow from the target side.
-
-    Returns
-    -------
-    The dictionary, or None when the cost is a function that only exists in this session, or is one of each minibatch.
-    """
+    """Turn what a coupling knows of its targets into a nested dictionary of arrays."""
     cost = _cost_to_arrays(coupling.cost) if isinstance(coupling, Coupling) else None
     if cost is None:
         return None
@@ -38,30 +28,22 @@ def to_arrays(coupling: Coupling) -> dict | None:
     }
 
 
-def from_arrays(arrays: dict, source, source_weights=None, *, device: str | None = None) -> Coupling:
-    """Couple source cells, those of the fit or others, to the stored targets.
-
-    Parameters
-    ----------
-    arrays
-        What :func:`to_arrays` returned.
-    source
-        Source cells, shape `(n, p)`, shared features last.
-    source_weights
-        Weights, shape `(n,)`, summing to 1; None for uniform.
-    device
-        Where to compute; None for the CPU.
-
-    Returns
-    -------
-    The coupling.
-    """
+def from_arrays(
+    arrays: dict, source, source_weights=None, *, device: str | None = None
+) -> Coupling:
+    """Couple source cells, those of the fit or others, to the stored targets."""
     y = _tensor(arrays["target"], device)
     x = torch.as_tensor(np.asarray(source)).to(y)
-    a = torch.full_like(x[:, 0], 1 / len(x)) if source_weights is None else _tensor(source_weights, device).to(y)
+    a = (
+        torch.full_like(x[:, 0], 1 / len(x))
+        if source_weights is None
+        else _tensor(source_weights, device).to(y)
+    )
     b, g = _tensor(arrays["target_weights"], device), _tensor(arrays["potential"], device)
     tau = tuple(float(t) for t in arrays["tau"])
-    coupling = Coupling(_cost_from_arrays(arrays["cost"], device), x, y, a, b, a, g, float(arrays["epsilon"]), tau)
+    coupling = Coupling(
+        _cost_from_arrays(arrays["cost"], device), x, y, a, b, a, g, float(arrays["epsilon"]), tau
+    )
     return Coupling(coupling.cost, x, y, a, b, coupling.potential(), g, coupling.epsilon, tau)
 
 
@@ -79,7 +61,11 @@ def _cost_to_arrays(cost: Cost) -> dict | None:
     grams = {name: getattr(quadratic, name).cpu().numpy() for name in ("core", "gram_x", "gram_y")}
     out = {"kind": "quadratic", "n_shared": cost.n_shared, **grams, **sides}
     if fused is not None:
-        out |= {"linear": linear, "alpha": float(fused.alpha), "linear_scale": float(fused.linear_scale)}
+        out |= {
+            "linear": linear,
+            "alpha": float(fused.alpha),
+            "linear_scale": float(fused.linear_scale),
+        }
     return out
 
 
@@ -90,13 +76,19 @@ def _cost_from_arrays(arrays: dict, device: str | None) -> Cost:
     n_shared = int(arrays["n_shared"])
     if n_shared:
         linear = _cost_from_arrays(arrays["linear"], device)
-        inner = FusedCost(inner, linear, float(arrays["alpha"]), float(arrays["linear_scale"]), n_shared)
+        inner = FusedCost(
+            inner, linear, float(arrays["alpha"]), float(arrays["linear_scale"]), n_shared
+        )
     sides = (_intra_from_arrays(arrays[side], device) for side in ("source", "target"))
     return LiftedCost(inner, *sides, n_shared)
 
 
 def _intra_to_arrays(intra: Intra) -> dict | None:
-    out = {"mean": intra.geometry.mean.cpu().numpy(), "unit": bool(intra.geometry.unit), "scale": float(intra.scale)}
+    out = {
+        "mean": intra.geometry.mean.cpu().numpy(),
+        "unit": bool(intra.geometry.unit),
+        "scale": float(intra.scale),
+    }
     if isinstance(intra, FactoredIntra):
         return {**out, "kind": intra.kind}
     cost = _cost_to_arrays(intra.cost)

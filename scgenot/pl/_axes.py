@@ -32,25 +32,7 @@ def panels(
     title: str | None = None,
     lines: int = 1,
 ) -> tuple[Axes, list[Axes]]:
-    """Axes without frame, and in them panels in rows of so many columns.
-
-    Panels lie inside one Axes, so that a picture of several takes `ax` and returns Axes like any other.
-
-    Parameters
-    ----------
-    ax
-        Axes to fill; None for a new figure.
-    n, columns
-        Panels, and those in a row.
-    width, height
-        Inches of one panel.
-    gap
-        Space between panels, as shares of a panel's width and height.
-    room
-        Inches for what stands beside the panels, and over and under them, in a new figure.
-    title, lines
-        Title of the whole, and lines in the titles of panels.
-    """
+    """Axes without frame, and in them panels in rows of so many columns."""
     columns = min(columns, n)
     rows = -(-n // columns)
     ax = new_axes(
@@ -60,7 +42,9 @@ def panels(
     )
     ax.set_axis_off()
     if title is not None:
-        ax.set_title(title, pad=12 + 1.4 * lines * mpl.rcParams["font.size"])  # over the titles of the panels
+        ax.set_title(
+            title, pad=12 + 1.4 * lines * mpl.rcParams["font.size"]
+        )  # over the titles of the panels
     wide, high = 1 / (columns + gap[0] * (columns - 1)), 1 / (rows + gap[1] * (rows - 1))
     inside = []
     for panel in range(n):
@@ -79,9 +63,18 @@ def legend_beside(ax: Axes, handles: list[Artist], title: str | None = None) -> 
 
 
 def bar_beside(
-    ax: Axes, scale: ScalarMappable, label: str | None, *, below: bool = False, extend: str = "neither"
+    ax: Axes,
+    scale: ScalarMappable,
+    label: str | None,
+    *,
+    below: bool = False,
+    extend: str = "neither",
 ) -> Colorbar:
     """A colour bar to the right of the axes, or below."""
-    bounds, way = ((0.1, -0.22, 0.8, 0.045), "horizontal") if below else ((1.03, 0, 0.045, 1), "vertical")
+    bounds, way = (
+        ((0.1, -0.22, 0.8, 0.045), "horizontal") if below else ((1.03, 0, 0.045, 1), "vertical")
+    )
     # inside the axes, since layouts know no colour bars of panels
-    return ax.figure.colorbar(scale, cax=ax.inset_axes(bounds), orientation=way, label=label, extend=extend)
+    return ax.figure.colorbar(
+        scale, cax=ax.inset_axes(bounds), orientation=way, label=label, extend=extend
+    )

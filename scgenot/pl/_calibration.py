@@ -5,7 +5,7 @@ import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
 
-from scgenot._keys import CALIBRATION, CALIBRATION_FEATURES
+from scgenot.cells.keys import CALIBRATION, CALIBRATION_FEATURES
 from scgenot.pl._axes import finish, legend_beside, new_axes
 from scgenot.pl._colors import PREDICTED_COLOR, TREATED_COLOR
 from scgenot.pl._slots import fit_slot
@@ -63,9 +63,13 @@ def calibration(
     grid = np.linspace(low, 1, 200)
     error = 1.96 * np.sqrt(grid * (1 - grid) / n)
     label = f"95 % of shares of {n:,.0f} cells"
-    band = ax.fill_between(grid, grid - error, np.minimum(grid + error, 1), color="0.88", lw=0, label=label)
+    band = ax.fill_between(
+        grid, grid - error, np.minimum(grid + error, 1), color="0.88", lw=0, label=label
+    )
     (diagonal,) = ax.plot([low, 1], [low, 1], color="0.4", lw=1, ls="--", label="stated is true")
-    raw = ax.plot(level, rows["raw_coverage"], "s--", color=TREATED_COLOR, mfc="white", label="as predicted")
+    raw = ax.plot(
+        level, rows["raw_coverage"], "s--", color=TREATED_COLOR, mfc="white", label="as predicted"
+    )
     corrected = ax.plot(level, rows["coverage"], "o-", color=PREDICTED_COLOR, label="corrected")
     ticks = np.round(np.arange(np.ceil(10 * low) / 10, 1.01, 0.1), 1)
     ax.set(xlim=(low, 1.01), ylim=(low, 1.01), xticks=ticks, yticks=ticks, title="Calibration")
@@ -81,16 +85,22 @@ def _read(table: AnnData | pd.DataFrame, key: str, feature: str | None) -> pd.Da
     if isinstance(table, AnnData):
         fit_slot(table, key, "params")
         if CALIBRATION not in table.uns[key]:
-            raise KeyError(f"`key={key!r}` is not calibrated: run `sg.tl.calibrate` on held-out cells first.")
+            raise KeyError(
+                f"`key={key!r}` is not calibrated: run `sg.tl.calibrate` on held-out cells first."
+            )
         table = table.uns[key][CALIBRATION if feature is None else CALIBRATION_FEATURES]
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"`table` must be an AnnData or a DataFrame; found {type(table).__name__}.")
     missing = [column for column in NEEDED if column not in table]
     if missing:
-        raise KeyError(f"`table` lacks the columns {missing}; found {list(table)}: run `sg.tl.coverage` first.")
+        raise KeyError(
+            f"`table` lacks the columns {missing}; found {list(table)}: run `sg.tl.coverage` first."
+        )
     if "feature" not in table:
         return table
     rows = table[table["feature"].astype(str) == (feature or REGION)]
     if rows.empty:
-        raise KeyError(f"`feature={feature!r}` is not in `table`; found {table['feature'].unique()[:5].tolist()}.")
+        raise KeyError(
+            f"`feature={feature!r}` is not in `table`; found {table['feature'].unique()[:5].tolist()}."
+        )
     return rows

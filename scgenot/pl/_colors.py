@@ -28,10 +28,7 @@ def labels_of(column: pd.Series) -> list[str]:
 
 
 def label_colors(*columns: tuple[AnnData, str]) -> dict[str, str]:
-    """One colour for each label of some columns of obs, the same for the same label.
-
-    Colours stored by scanpy's convention, `uns["<column>_colors"]`, are kept; those of an earlier column win.
-    """
+    """One colour for each label of some columns of obs, the same for the same label."""
     labels: dict[str, None] = {}
     stored: dict[str, str] = {}
     for adata, column in columns:
@@ -41,7 +38,9 @@ def label_colors(*columns: tuple[AnnData, str]) -> dict[str, str]:
         if len(colors) == len(names):
             stored = dict(zip(names, colors, strict=True)) | stored
     sizes = (palettes.default_20, palettes.default_28, palettes.default_102)
-    palette = next((palette for palette in sizes if len(labels) <= len(palette)), palettes.default_102)
+    palette = next(
+        (palette for palette in sizes if len(labels) <= len(palette)), palettes.default_102
+    )
     taken = {to_rgba(color) for color in stored.values()}
     free = iter([color for color in palette if to_rgba(color) not in taken])
     return {label: stored.get(label) or next(free, NO_LABEL) for label in labels}
@@ -75,7 +74,9 @@ def ordered_colors(labels: Sequence[str]) -> dict[str, str]:
     # the yellow end is lost on white
     return {
         label: to_hex(color)
-        for label, color in zip(labels, mpl.colormaps["viridis"](np.linspace(0, 0.92, len(labels))), strict=True)
+        for label, color in zip(
+            labels, mpl.colormaps["viridis"](np.linspace(0, 0.92, len(labels))), strict=True
+        )
     }
 
 

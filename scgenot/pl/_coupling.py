@@ -13,7 +13,11 @@ from scgenot.pl._colors import labels_of
 from scgenot.pl._heatmap import draw_percent, heat_axes
 from scgenot.pl._slots import joint_mass, obs_column
 
-UNITS = {"source": "% of the source group's mass", "target": "% of the target group's mass", None: "% of all mass"}
+UNITS = {
+    "source": "% of the source group's mass",
+    "target": "% of the target group's mass",
+    None: "% of all mass",
+}
 TITLES = {
     "source": "Where each source group's mass goes",
     "target": "Where each target group's mass comes from",
@@ -92,11 +96,15 @@ def _group_mass(joint: sparse.csr_matrix, source: pd.Series, target: pd.Series) 
         labels = labels_of(column)
         codes = pd.Index(labels).get_indexer(column.astype(str).where(column.notna()))
         cells = np.flatnonzero(codes >= 0)
-        member = sparse.csr_matrix((np.ones(len(cells)), (codes[cells], cells)), shape=(len(labels), len(codes)))
+        member = sparse.csr_matrix(
+            (np.ones(len(cells)), (codes[cells], cells)), shape=(len(labels), len(codes))
+        )
         sides.append((labels, member))
     (rows, of_source), (columns, of_target) = sides
     mass = pd.DataFrame((of_source @ joint @ of_target.T).toarray(), index=rows, columns=columns)
     mass = mass.loc[mass.sum(axis=1) > 0, mass.sum(axis=0) > 0]
     if mass.empty:
-        raise ValueError("the coupling has no mass between cells with a label in `groupby` and `target_groupby`.")
+        raise ValueError(
+            "the coupling has no mass between cells with a label in `groupby` and `target_groupby`."
+        )
     return mass

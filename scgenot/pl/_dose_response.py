@@ -25,7 +25,10 @@ from scgenot.pl._screen import (
 # in powers of ten
 APART = 0.05  # of several perturbations at one dose
 BROKEN = 0.3  # where the scale is broken, right of dose 0
-BESIDE, HALF = 0.16, 0.07  # place of what is predicted at dose 0, right of control, and half its width
+BESIDE, HALF = (
+    0.16,
+    0.07,
+)  # place of what is predicted at dose 0, right of control, and half its width
 Curves = dict[str, pd.DataFrame]
 
 
@@ -89,15 +92,24 @@ def dose_response(
     there = simulated_targets(simulated, params)
     targets = there if target is None else feature_names(target)
     if not targets or not set(targets) <= set(there):
-        raise ValueError(f"`target={target!r}` is not in `simulated`; found {there}: run `sg.tl.simulate` for it.")
+        raise ValueError(
+            f"`target={target!r}` is not in `simulated`; found {there}: run `sg.tl.simulate` for it."
+        )
     measured = measured_table(adata, simulated, features, layer, params)
     predicted = feature_table(simulated, features, None, "simulated")
-    lines = {name: _by_dose(simulated, params, predicted, is_named(simulated, params, name)) for name in targets}
-    dots = {name: _by_dose(adata, params, measured, is_treated(adata, params, name)) for name in targets}
+    lines = {
+        name: _by_dose(simulated, params, predicted, is_named(simulated, params, name))
+        for name in targets
+    }
+    dots = {
+        name: _by_dose(adata, params, measured, is_treated(adata, params, name)) for name in targets
+    }
     control = _quartiles(measured[is_control(adata, params)])
     colors = colors_for(targets, adata, params["perturbation_key"])
     one = len(targets) == 1
-    positive = sorted({dose for found in (*lines.values(), *dots.values()) for dose in found if dose > 0})
+    positive = sorted(
+        {dose for found in (*lines.values(), *dots.values()) for dose in found if dose > 0}
+    )
     zero = np.log10(min(positive, default=1.0)) - 0.6
     ax, inside = panels(
         ax,
@@ -112,19 +124,34 @@ def dose_response(
         _dot(panel, zero, control[feature], CONTROL_COLOR)
         for place, name in enumerate(targets):
             shift = (place - (len(targets) - 1) / 2) * APART
-            _lines(panel, lines[name], feature, PREDICTED_COLOR if one else colors[name], zero + BESIDE + shift)
+            _lines(
+                panel,
+                lines[name],
+                feature,
+                PREDICTED_COLOR if one else colors[name],
+                zero + BESIDE + shift,
+            )
             for dose, table in dots[name].items():
-                _dot(panel, np.log10(dose) + shift, table[feature], TREATED_COLOR if one else colors[name])
+                _dot(
+                    panel,
+                    np.log10(dose) + shift,
+                    table[feature],
+                    TREATED_COLOR if one else colors[name],
+                )
         _scale(panel, zero, sorted({dose for found in dots.values() for dose in found}) or positive)
         panel.set(title=feature, xlabel=params["dose_key"], ylabel="value")
     legend_beside(ax, _handles(targets, colors, measured=any(dots.values())))
     return finish(ax, show=show)
 
 
-def _by_dose(adata: AnnData, params: dict, values: pd.DataFrame, rows: np.ndarray) -> dict[float, pd.DataFrame]:
+def _by_dose(
+    adata: AnnData, params: dict, values: pd.DataFrame, rows: np.ndarray
+) -> dict[float, pd.DataFrame]:
     """Mean and quartiles of each feature at each dose of some cells."""
     amounts = doses(adata, params)
-    return {dose: _quartiles(values[rows & (amounts == dose)]) for dose in sorted(set(amounts[rows]))}
+    return {
+        dose: _quartiles(values[rows & (amounts == dose)]) for dose in sorted(set(amounts[rows]))
+    }
 
 
 def _quartiles(values: pd.DataFrame) -> pd.DataFrame:
@@ -138,19 +165,32 @@ def _dot(panel: Axes, x: float, at: pd.Series, color: str) -> None:
     panel.plot(x, at["mean"], "o", ms=6, color=color, mec="white", mew=0.8, zorder=4)
 
 
-def _lines(panel: Axes, tables: dict[float, pd.DataFrame], feature: str, color: str, zero: float) -> None:
+def _lines(
+    panel: Axes, tables: dict[float, pd.DataFrame], feature: str, color: str, zero: float
+) -> None:
     """Draw the line of the doses, and a short one at dose 0: the scale is broken between them."""
     above = {np.log10(dose): table[feature] for dose, table in tables.items() if dose > 0}
     _line(panel, above, color)
     if 0 in tables:
-        _line(panel, {zero + aside: tables[0][feature] for aside in (-HALF, 0, HALF)}, color, markevery=[1])
+        _line(
+            panel,
+            {zero + aside: tables[0][feature] for aside in (-HALF, 0, HALF)},
+            color,
+            markevery=[1],
+        )
 
 
-def _line(panel: Axes, at: dict[float, pd.Series], color: str, markevery: list[int] | None = None) -> None:
+def _line(
+    panel: Axes, at: dict[float, pd.Series], color: str, markevery: list[int] | None = None
+) -> None:
     if at:
-        low, mean, high = (np.array([values[row] for values in at.values()]) for row in ("low", "mean", "high"))
+        low, mean, high = (
+            np.array([values[row] for values in at.values()]) for row in ("low", "mean", "high")
+        )
         panel.fill_between(list(at), low, high, color=color, alpha=0.15, linewidth=0, zorder=1)
-        panel.plot(list(at), mean, color=color, lw=2, marker="|", ms=8, markevery=markevery, zorder=2)
+        panel.plot(
+            list(at), mean, color=color, lw=2, marker="|", ms=8, markevery=markevery, zorder=2
+        )
 
 
 def _scale(panel: Axes, zero: float, marked: list[float]) -> None:
@@ -168,8 +208,18 @@ def _handles(targets: list[str], colors: dict[str, str], *, measured: bool) -> l
         return [
             control,
             *found,
-            *([Line2D([], [], color=TREATED_COLOR, label=f"{targets[0]}, measured", **point)] * measured),
+            *(
+                [Line2D([], [], color=TREATED_COLOR, label=f"{targets[0]}, measured", **point)]
+                * measured
+            ),
         ]
-    named = [Line2D([], [], ls="", marker="s", ms=8, color=colors[name], label=name) for name in targets]
+    named = [
+        Line2D([], [], ls="", marker="s", ms=8, color=colors[name], label=name) for name in targets
+    ]
     kinds = [Line2D([], [], color="0.35", label="predicted", **line)]
-    return [control, *named, *kinds, *([Line2D([], [], color="0.35", label="measured", **point)] * measured)]
+    return [
+        control,
+        *named,
+        *kinds,
+        *([Line2D([], [], color="0.35", label="measured", **point)] * measured),
+    ]

@@ -6,14 +6,16 @@ from matplotlib.axes import Axes
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-from scgenot._keys import PARAMS, Keys
+from scgenot.cells.keys import PARAMS, Keys
 from scgenot.pl._slots import fit_slot
 
 N_NEIGHBORS = 5  # measured cells whose coordinates place a generated one in a basis that cannot be projected to
 MOST_CROSSES = 1500  # generated cells drawn: more would hide the measured ones
 
 
-def coordinates(adata: AnnData, basis: str, name: str = "adata") -> tuple[np.ndarray, tuple[str, str]]:
+def coordinates(
+    adata: AnnData, basis: str, name: str = "adata"
+) -> tuple[np.ndarray, tuple[str, str]]:
     """Two coordinates of cells in a basis, named with or without `X_`, and the names of the axes."""
     found = basis if basis in adata.obsm else f"X_{basis}"
     if found not in adata.obsm:
@@ -50,17 +52,16 @@ def predicted_rows(adata: AnnData, key: str) -> np.ndarray:
 
 
 def predicted_xy(adata: AnnData, key: str, basis: str, rows: np.ndarray) -> np.ndarray:
-    """Where the predicted states of some cells stand.
-
-    In the basis that was fitted they are where they are; in another they stand at the mean of their 5 nearest cells.
-    """
+    """Where the predicted states of some cells stand."""
     params = fit_slot(adata, key, PARAMS)
     rep, layer = params.get("use_rep"), params.get("layer")
     states = dense(adata.obsm[Keys(key).sample])[rows]
     if rep in (basis, f"X_{basis}"):
         return states[:, :2]
     if rep != "X" and rep not in adata.obsm:
-        raise KeyError(f"{rep!r}, which `key={key!r}` was fitted to, is not in obsm; found {list(adata.obsm)}.")
+        raise KeyError(
+            f"{rep!r}, which `key={key!r}` was fitted to, is not in obsm; found {list(adata.obsm)}."
+        )
     source = adata.obsm[rep] if rep != "X" else adata.X[:] if layer is None else adata.layers[layer]
     return beside(states, dense(source), coordinates(adata, basis)[0])
 

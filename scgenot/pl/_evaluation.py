@@ -69,7 +69,11 @@ def evaluation(
     """
     rows = chosen_rows(table, condition, group)
     metrics = chosen_metrics(table, metric)
-    title = ", ".join(part for part in (str(rows["condition"].iloc[0]), str(rows["group"].iloc[0])) if part != "all")
+    title = ", ".join(
+        part
+        for part in (str(rows["condition"].iloc[0]), str(rows["group"].iloc[0]))
+        if part != "all"
+    )
     n_columns = min(len(metrics), 3)
     ax, inside = panels(
         ax,
@@ -82,7 +86,9 @@ def evaluation(
         lines=2,
     )
     for position, (panel, name) in enumerate(zip(inside, metrics, strict=True)):
-        one_metric(panel, rows, name, table.attrs.get("higher_is_better"), named=position % n_columns == 0)
+        one_metric(
+            panel, rows, name, table.attrs.get("higher_is_better"), named=position % n_columns == 0
+        )
     kinds = [kind for kind in COLORS if kind in set(rows["kind"]) and kind != "ceiling"]
     handles = [Line2D([], [], marker="o", color=COLORS[kind], label=kind) for kind in kinds]
     handles += [Patch(color=COLORS["ceiling"], alpha=0.25, label="ceiling")]
@@ -94,20 +100,28 @@ def evaluation(
 def chosen_rows(table: pd.DataFrame, condition: str | None, group: str | None) -> pd.DataFrame:
     """Return the rows of one condition and group."""
     if not isinstance(table, pd.DataFrame):
-        raise TypeError(f"`table` must be the DataFrame that `sg.tl.evaluate` returns; found {type(table).__name__}.")
+        raise TypeError(
+            f"`table` must be the DataFrame that `sg.tl.evaluate` returns; found {type(table).__name__}."
+        )
     missing = [column for column in ("condition", "group", "method", "kind") if column not in table]
     if missing or not len(table):
-        raise ValueError(f"`table` has {len(table)} rows and lacks the columns {missing} of `sg.tl.evaluate`.")
+        raise ValueError(
+            f"`table` has {len(table)} rows and lacks the columns {missing} of `sg.tl.evaluate`."
+        )
     rows = table
     for column, value in (("condition", condition), ("group", group)):
         if value is None and rows[column].nunique() > 1 and MEAN in set(rows[column]):
             value = MEAN
         if value is not None:
             if value not in set(rows[column]):
-                raise ValueError(f"`{column}={value!r}` is not in `table`; found {list(rows[column].unique())}.")
+                raise ValueError(
+                    f"`{column}={value!r}` is not in `table`; found {list(rows[column].unique())}."
+                )
             rows = rows[rows[column] == value]
         if rows[column].nunique() > 1:
-            raise ValueError(f"`table` has several of `{column}`: choose one of {list(rows[column].unique())}.")
+            raise ValueError(
+                f"`table` has several of `{column}`: choose one of {list(rows[column].unique())}."
+            )
     return rows
 
 
@@ -122,26 +136,43 @@ def chosen_metrics(table: pd.DataFrame, metric: str | Sequence[str] | None) -> l
     return wanted
 
 
-def one_metric(panel: Axes, rows: pd.DataFrame, metric: str, higher: Sequence[str] | None, *, named: bool) -> None:
+def one_metric(
+    panel: Axes, rows: pd.DataFrame, metric: str, higher: Sequence[str] | None, *, named: bool
+) -> None:
     """Draw one metric of all methods, from top to bottom."""
     shown = rows[rows["kind"] != "ceiling"].reset_index(drop=True)
-    values, low, high = (shown[f"{metric}{end}"].to_numpy(dtype=float) for end in ("", "_low", "_high"))
+    values, low, high = (
+        shown[f"{metric}{end}"].to_numpy(dtype=float) for end in ("", "_low", "_high")
+    )
     sign = -1 if metric in (higher or ()) else 1
     ceiling = rows[rows["kind"] == "ceiling"]
     if len(ceiling):
-        panel.axvspan(*ceiling[[f"{metric}_low", f"{metric}_high"]].iloc[0], color=COLORS["ceiling"], alpha=0.2, lw=0)
+        panel.axvspan(
+            *ceiling[[f"{metric}_low", f"{metric}_high"]].iloc[0],
+            color=COLORS["ceiling"],
+            alpha=0.2,
+            lw=0,
+        )
         panel.axvline(ceiling[metric].iloc[0], color=COLORS["ceiling"], lw=1)
     left, right = limits(shown, ceiling, metric)
     for y, (value, start, end) in enumerate(zip(values, low, high, strict=True)):
         color = COLORS.get(shown["kind"][y], CONTROL_COLOR)
         if left <= value <= right:
-            panel.plot([max(start, left), min(end, right)], [y, y], color=color, lw=1.5, solid_capstyle="butt")
+            panel.plot(
+                [max(start, left), min(end, right)],
+                [y, y],
+                color=color,
+                lw=1.5,
+                solid_capstyle="butt",
+            )
             panel.plot(value, y, "o", color=color, ms=5)
         elif np.isfinite(value):
             edge, marker, align = (right, ">", "right") if value > right else (left, "<", "left")
             panel.plot(edge, y, marker, color=color, ms=5, clip_on=False)
             gap = 0.04 * (right - left) * (1 if align == "left" else -1)
-            panel.text(edge + gap, y, f"{value:.2g}", color=color, ha=align, va="center", fontsize="small")
+            panel.text(
+                edge + gap, y, f"{value:.2g}", color=color, ha=align, va="center", fontsize="small"
+            )
     others = shown.index[(shown["kind"] == "baseline") & np.isfinite(values)]
     if len(others):
         best = others[np.argmin(sign * values[others])]

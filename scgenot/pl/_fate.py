@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
-from scgenot._keys import PARAMS, Keys
+from scgenot.cells.keys import PARAMS, Keys
 from scgenot.pl._axes import bar_beside, finish, legend_beside, panels
 from scgenot.pl._colors import NO_LABEL, colors_for, labels_of
 from scgenot.pl._embedding import bare, coordinates, disc_size, lower_left
@@ -70,10 +70,14 @@ def fate(
     """
     table = _read(adata, key, groups)
     if basis is None and groupby is None:
-        raise ValueError("`basis` and `groupby` are both None: name a basis, a column of obs, or both.")
+        raise ValueError(
+            "`basis` and `groupby` are both None: name a basis, a column of obs, or both."
+        )
     bars = None if groupby is None else _mean_fates(adata, key, table, groupby)
     xy, axis_names = (None, None) if basis is None else coordinates(adata, basis)
-    colors = colors_for(list(table.columns), *((adata, groupby) if groupby is not None else (None, None)))
+    colors = colors_for(
+        list(table.columns), *((adata, groupby) if groupby is not None else (None, None))
+    )
     if OTHER in table:
         colors[OTHER] = NO_LABEL
     pair = table.shape[1] == 2 and np.allclose(table.sum(axis=1, min_count=2).dropna(), 1)
@@ -84,13 +88,17 @@ def fate(
         title="Fate of cells" if shown > 1 else None,
     )  # fmt: skip
     if shown == 1:
-        _between(inside[0], xy, table, axis_names, colors) if pair else _shares(inside[0], xy, table, axis_names)
+        _between(inside[0], xy, table, axis_names, colors) if pair else _shares(
+            inside[0], xy, table, axis_names
+        )
     elif shown:
         named = inside[lower_left(shown, 3)]
         for panel, name in zip(inside, table.columns, strict=False):
             _shares(panel, xy, table[[name]], axis_names if panel is named else ("", ""))
         scale = ScalarMappable(Normalize(0, 1), cmap="viridis")
-        ax.figure.colorbar(scale, ax=ax, label="share of descendants", location="bottom", shrink=0.4, aspect=30)
+        ax.figure.colorbar(
+            scale, ax=ax, label="share of descendants", location="bottom", shrink=0.4, aspect=30
+        )
     if bars is not None:
         _bars(inside[-1], bars, groupby, colors)
         legend_beside(ax, inside[-1].containers, "fate")
@@ -102,7 +110,9 @@ def _read(adata: AnnData, key: str, groups: Sequence[str] | None) -> pd.DataFram
     fit_slot(adata, key, PARAMS)
     slot = Keys(key).fate
     if slot not in adata.obsm:
-        raise KeyError(f"{slot!r} is not in obsm of `adata`; found {list(adata.obsm)}: run `sg.tl.fate` first.")
+        raise KeyError(
+            f"{slot!r} is not in obsm of `adata`; found {list(adata.obsm)}: run `sg.tl.fate` first."
+        )
     table = pd.DataFrame(adata.obsm[slot])
     if groups is None:
         return table
@@ -135,7 +145,9 @@ def _shares(panel: Axes, xy: np.ndarray, table: pd.DataFrame, names: tuple[str, 
     bare(panel, names, str(table.columns[0]))
 
 
-def _between(panel: Axes, xy: np.ndarray, table: pd.DataFrame, names: tuple[str, str], colors: dict[str, str]) -> None:
+def _between(
+    panel: Axes, xy: np.ndarray, table: pd.DataFrame, names: tuple[str, str], colors: dict[str, str]
+) -> None:
     """Cells between two groups."""
     one, other = table.columns
     cmap = LinearSegmentedColormap.from_list("between", [colors[one], "#f7f7f7", colors[other]])
@@ -150,14 +162,23 @@ def _cells(panel: Axes, xy: np.ndarray, values: np.ndarray, cmap):
     size = 1.5 * disc_size(len(xy))
     panel.scatter(*xy[~known].T, c=NO_LABEL, s=size / 6, linewidths=0)
     return panel.scatter(
-        *xy[known].T, c=values[known], s=size, linewidths=0.2, edgecolors="0.5", cmap=cmap, vmin=0, vmax=1
+        *xy[known].T,
+        c=values[known],
+        s=size,
+        linewidths=0.2,
+        edgecolors="0.5",
+        cmap=cmap,
+        vmin=0,
+        vmax=1,
     )
 
 
 def _bars(panel: Axes, means: pd.DataFrame, groupby: str, colors: dict[str, str]) -> None:
     left = np.zeros(len(means))
     for name in means:
-        panel.barh(range(len(means)), means[name], left=left, color=colors[name], height=0.8, label=name)
+        panel.barh(
+            range(len(means)), means[name], left=left, color=colors[name], height=0.8, label=name
+        )
         left += means[name].to_numpy()
     panel.set_yticks(range(len(means)), means.index)
     panel.set(xlim=(0, 1), ylabel=groupby, xlabel="share of descendants", title="Mean fate")

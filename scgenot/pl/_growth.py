@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from scgenot._keys import PARAMS, Keys
+from scgenot.cells.keys import PARAMS, Keys
 from scgenot.pl._axes import bar_beside, finish, new_axes, panels
 from scgenot.pl._colors import NO_LABEL, label_colors, labels_of, ordered_colors
 from scgenot.pl._embedding import bare, coordinates, disc_size
@@ -74,14 +74,22 @@ def growth(
     groups = _by_group(values, labels, order)
     wide = max(3.2, 1 + 0.45 * len(groups))
     if basis is not None and groupby is not None:
-        ax, inside = panels(ax, 2, columns=2, width=max(wide, 4), height=3.8, gap=(0.5, 0), room=(0.8, 1.2))
+        ax, inside = panels(
+            ax, 2, columns=2, width=max(wide, 4), height=3.8, gap=(0.5, 0), room=(0.8, 1.2)
+        )
     else:
         ax = new_axes(ax, 5.2 if groupby is None and basis is not None else wide, 4.2)
         inside = [ax]
     if basis is not None:
         _on_embedding(inside[0], xy, values, names)
     if basis is None or groupby is not None:
-        colors = ordered_colors(order) if timed else {} if labels is None else label_colors((adata, groupby))
+        colors = (
+            ordered_colors(order)
+            if timed
+            else {}
+            if labels is None
+            else label_colors((adata, groupby))
+        )
         _violins(inside[-1], groups, groupby, colors)
     return finish(ax, show=show)
 
@@ -99,7 +107,9 @@ def _read(adata: AnnData, key: str) -> np.ndarray:
     return np.where(np.isfinite(values), np.maximum(values, LEAST), np.nan)
 
 
-def _by_group(values: np.ndarray, labels: pd.Series | None, order: list[str]) -> dict[str, np.ndarray]:
+def _by_group(
+    values: np.ndarray, labels: pd.Series | None, order: list[str]
+) -> dict[str, np.ndarray]:
     """Growth of each group that has any."""
     known = np.isfinite(values)
     if labels is None:
@@ -130,18 +140,26 @@ def _on_embedding(ax: Axes, xy: np.ndarray, values: np.ndarray, names: tuple[str
     bare(ax, names, "Growth")
     bar = bar_beside(ax, cells, "descendants (1: keeps its share)", extend="both")
     ticks = 2.0 ** np.arange(-6, 10)
-    ticks = ticks[(ticks >= 1 / most) & (ticks <= most)] if most >= 2 else np.array([1 / most, 1, most])
+    ticks = (
+        ticks[(ticks >= 1 / most) & (ticks <= most)] if most >= 2 else np.array([1 / most, 1, most])
+    )
     bar.set_ticks(ticks, labels=[as_factor(np.log2(tick)) for tick in ticks])
     bar.minorticks_off()
 
 
-def _violins(ax: Axes, groups: dict[str, np.ndarray], groupby: str | None, colors: dict[str, str]) -> None:
+def _violins(
+    ax: Axes, groups: dict[str, np.ndarray], groupby: str | None, colors: dict[str, str]
+) -> None:
     for place, (label, group) in enumerate(groups.items()):
         violin(ax, np.log2(group), place, colors.get(label, "0.5"), width=0.8)
     bottom, top = ax.get_ylim()
     ax.set_ylim(min(bottom, -1.15), max(top, 1.15))  # from half to twice at least
     ax.axhline(0, color="black", lw=0.8, ls="--", zorder=0)
-    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, groups)) > 3 else {}
+    slanted = (
+        {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+        if max(map(len, groups)) > 3
+        else {}
+    )
     ax.set_xticks(range(len(groups)), list(groups), **slanted)
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda power, _: as_factor(power)))

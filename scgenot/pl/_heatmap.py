@@ -25,11 +25,21 @@ def draw_percent(ax: Axes, percent: pd.DataFrame, *, vmax: float | None, label: 
     for (row, column), value in np.ndenumerate(percent.to_numpy()):
         text = "<1" if 0 < value < 1 else f"{value:.0f}"
         dark = image.norm(value) > 0.6
-        ax.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if dark else "0.15")
+        ax.text(
+            column,
+            row,
+            text,
+            ha="center",
+            va="center",
+            fontsize=9,
+            color="white" if dark else "0.15",
+        )
 
 
 def name_fields(ax: Axes, table: pd.DataFrame, *, rows: bool = True) -> None:
     """Write the names of columns, and of rows, beside the fields."""
     ax.grid(visible=False)  # `sc.set_figure_params` turns it on, and it would cross the numbers
-    ax.set_xticks(range(table.shape[1]), table.columns, rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_xticks(
+        range(table.shape[1]), table.columns, rotation=45, ha="right", rotation_mode="anchor"
+    )
     ax.set_yticks(range(table.shape[0]), table.index if rows else [""] * table.shape[0])

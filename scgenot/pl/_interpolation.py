@@ -69,17 +69,26 @@ def interpolation(
     >>> sg.pl.interpolation({"day 2": earlier, "predicted": between, "day 4": later})
     """
     if not isinstance(populations, Mapping):
-        raise TypeError(f"`populations` must be {{name: cells}}; found {type(populations).__name__}.")
+        raise TypeError(
+            f"`populations` must be {{name: cells}}; found {type(populations).__name__}."
+        )
     if not populations:
         raise ValueError("`populations` is empty: name at least one.")
-    cells = {str(name): _states(value, basis, f"populations[{name!r}]") for name, value in populations.items()}
+    cells = {
+        str(name): _states(value, basis, f"populations[{name!r}]")
+        for name, value in populations.items()
+    }
     reference = None if true is None else _states(true, basis, "true")
     together = list(cells.values()) + ([] if reference is None else [reference])
     if len({states.shape[1] for states in together}) > 1:
-        raise ValueError(f"populations have different widths: {[states.shape[1] for states in together]}.")
+        raise ValueError(
+            f"populations have different widths: {[states.shape[1] for states in together]}."
+        )
     generator = np.random.default_rng(rng)
     center, axes = _plane(together)
-    drawn = {name: _some(states, generator) @ axes - center @ axes for name, states in cells.items()}
+    drawn = {
+        name: _some(states, generator) @ axes - center @ axes for name, states in cells.items()
+    }
     under = None if reference is None else _some(reference, generator) @ axes - center @ axes
     titles = {name: name + _score(scores, name) for name in cells}
     lines = 1 + max(title.count("\n") for title in titles.values())
@@ -95,13 +104,29 @@ def interpolation(
     margin = 0.04 * (high - low)
     for panel, (name, xy) in zip(inside, drawn.items(), strict=True):
         if under is not None:
-            panel.scatter(*under.T, c=TRUE_COLOR, s=2 * disc_size(len(under)), alpha=0.25, linewidths=0, zorder=1)
-        panel.scatter(*xy.T, c=PREDICTED_COLOR, s=0.7 * disc_size(len(xy)), alpha=0.6, linewidths=0, zorder=2)
+            panel.scatter(
+                *under.T,
+                c=TRUE_COLOR,
+                s=2 * disc_size(len(under)),
+                alpha=0.25,
+                linewidths=0,
+                zorder=1,
+            )
+        panel.scatter(
+            *xy.T, c=PREDICTED_COLOR, s=0.7 * disc_size(len(xy)), alpha=0.6, linewidths=0, zorder=2
+        )
         bare(panel, ("PC 1", "PC 2") if panel is named else ("", ""), titles[name])
-        panel.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(low[1] - margin[1], high[1] + margin[1]))
+        panel.set(
+            xlim=(low[0] - margin[0], high[0] + margin[0]),
+            ylim=(low[1] - margin[1], high[1] + margin[1]),
+        )
     disc = {"ls": "", "marker": "o", "mew": 0}
-    truth = [Line2D([], [], color=TRUE_COLOR, alpha=0.5, ms=8, label="true cell", **disc)] * (true is not None)
-    legend_beside(ax, [*truth, Line2D([], [], color=PREDICTED_COLOR, ms=5, label="predicted cell", **disc)])
+    truth = [Line2D([], [], color=TRUE_COLOR, alpha=0.5, ms=8, label="true cell", **disc)] * (
+        true is not None
+    )
+    legend_beside(
+        ax, [*truth, Line2D([], [], color=PREDICTED_COLOR, ms=5, label="predicted cell", **disc)]
+    )
     return finish(ax, show=show)
 
 
@@ -116,22 +141,32 @@ def _states(population: Population, basis: str, name: str) -> np.ndarray:
         population = population.X if found == "X" else population.obsm[found]
     states = dense(population)
     if states.dtype.kind not in "iuf":
-        raise TypeError(f"`{name}` must be an AnnData or an array of numbers; found {type(population).__name__}.")
+        raise TypeError(
+            f"`{name}` must be an AnnData or an array of numbers; found {type(population).__name__}."
+        )
     if states.ndim != 2 or states.shape[1] < 2 or not len(states) or not np.isfinite(states).all():
-        raise ValueError(f"`{name}` must be finite, cells x 2 dimensions or more; found shape {states.shape}.")
+        raise ValueError(
+            f"`{name}` must be finite, cells x 2 dimensions or more; found shape {states.shape}."
+        )
     return states.astype(float)
 
 
 def _plane(populations: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Center, shape `(p,)`, and first two principal axes, `(p, 2)`, of populations of equal weight."""
     center = np.mean([states.mean(axis=0) for states in populations], axis=0)
-    moments = np.mean([(states - center).T @ (states - center) / len(states) for states in populations], axis=0)
+    moments = np.mean(
+        [(states - center).T @ (states - center) / len(states) for states in populations], axis=0
+    )
     return center, np.linalg.eigh(moments)[1][:, :-3:-1]
 
 
 def _some(states: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """At most so many cells as can be told apart."""
-    return states if len(states) <= MOST_CROSSES else states[generator.permutation(len(states))[:MOST_CROSSES]]
+    return (
+        states
+        if len(states) <= MOST_CROSSES
+        else states[generator.permutation(len(states))[:MOST_CROSSES]]
+    )
 
 
 def _score(scores: Mapping[str, float] | pd.Series | pd.DataFrame | None, name: str) -> str:
@@ -139,5 +174,9 @@ def _score(scores: Mapping[str, float] | pd.Series | pd.DataFrame | None, name: 
     if scores is None:
         return ""
     if isinstance(scores, pd.DataFrame):
-        return "".join(f"\n{column} {scores.loc[name, column]:.3g}" for column in scores if name in scores.index)
+        return "".join(
+            f"\n{column} {scores.loc[name, column]:.3g}"
+            for column in scores
+            if name in scores.index
+        )
     return f"\n{scores[name]:.3g}" if name in scores else ""

@@ -8,7 +8,14 @@ from matplotlib.lines import Line2D
 
 from scgenot.pl._axes import bar_beside, finish, legend_beside, new_axes
 from scgenot.pl._colors import PREDICTED_COLOR, TREATED_COLOR, paint
-from scgenot.pl._embedding import MOST_CROSSES, bare, coordinates, disc_size, predicted_rows, predicted_xy
+from scgenot.pl._embedding import (
+    MOST_CROSSES,
+    bare,
+    coordinates,
+    disc_size,
+    predicted_rows,
+    predicted_xy,
+)
 from scgenot.pl._screen import is_control, is_treated, predicted_condition, screen_params
 from scgenot.pl._slots import obs_column
 
@@ -82,7 +89,9 @@ def perturbation(
         np.flatnonzero(is_treated(adata, params, target, dose)),
     )
     if answer is None and target is not None and not len(treated):
-        raise ValueError(f"`target={target!r}`, `dose={dose}`: no measured cell; leave `target` out to draw all.")
+        raise ValueError(
+            f"`target={target!r}`, `dose={dose}`: no measured cell; leave `target` out to draw all."
+        )
     xy, names = coordinates(adata, basis)
     ends = predicted_xy(adata, key, basis, drawn)
     colors, scale, rgba = {}, None, None
@@ -93,28 +102,55 @@ def perturbation(
     ax = new_axes(ax, 7.5, 5.2)
     size = disc_size(len(control) + len(treated))
     treated = generator.permutation(treated)
-    after = np.repeat(to_rgba_array(TREATED_COLOR), len(treated), axis=0) if rgba is None else rgba[treated]
-    crosses = np.repeat(to_rgba_array(PREDICTED_COLOR), len(drawn), axis=0) if rgba is None else rgba[drawn]
+    after = (
+        np.repeat(to_rgba_array(TREATED_COLOR), len(treated), axis=0)
+        if rgba is None
+        else rgba[treated]
+    )
+    crosses = (
+        np.repeat(to_rgba_array(PREDICTED_COLOR), len(drawn), axis=0)
+        if rgba is None
+        else rgba[drawn]
+    )
     ax.scatter(*xy[control].T, c=PALE, s=2.5 * size, linewidths=0, zorder=1)
     ax.scatter(*xy[treated].T, c=after, s=2.5 * size, alpha=0.3, linewidths=0, zorder=2)
     ax.scatter(*ends.T, c=crosses, s=max(size, 10), marker="x", linewidths=0.8, zorder=3)
     bare(ax, names, "Predicted cells among measured ones")
     part = f"\n({len(drawn):,} of {len(rows):,} drawn)" if len(drawn) < len(rows) else ""
-    handles = _handles(colors, answer or "treated", part, labeled=rgba is not None, measured=len(treated) > 0)
+    handles = _handles(
+        colors, answer or "treated", part, labeled=rgba is not None, measured=len(treated) > 0
+    )
     legend_beside(ax, handles, color if colors else None)
     if scale is not None:
         bar_beside(ax, scale, color, below=True)
     return finish(ax, show=show)
 
 
-def _handles(colors: dict[str, str], answer: str, part: str, *, labeled: bool, measured: bool) -> list[Line2D]:
+def _handles(
+    colors: dict[str, str], answer: str, part: str, *, labeled: bool, measured: bool
+) -> list[Line2D]:
     in_color = ", by colour" if labeled else ""
-    treated, predicted = (next(iter(colors.values()), "0.35"), "0.35") if labeled else (TREATED_COLOR, PREDICTED_COLOR)
+    treated, predicted = (
+        (next(iter(colors.values()), "0.35"), "0.35")
+        if labeled
+        else (TREATED_COLOR, PREDICTED_COLOR)
+    )
     disc = {"ls": "", "marker": "o", "ms": 8, "mew": 0}
     found = Line2D([], [], color=treated, alpha=0.5, label=f"{answer}, measured{in_color}", **disc)
     return [
-        *(Line2D([], [], ls="", marker="s", ms=7, color=color, label=label) for label, color in colors.items()),
+        *(
+            Line2D([], [], ls="", marker="s", ms=7, color=color, label=label)
+            for label, color in colors.items()
+        ),
         Line2D([], [], color=PALE, label="control, measured", **disc),
         *([found] if measured else []),
-        Line2D([], [], ls="", marker="x", ms=6, color=predicted, label=f"{answer}, predicted{in_color}{part}"),
+        Line2D(
+            [],
+            [],
+            ls="",
+            marker="x",
+            ms=6,
+            color=predicted,
+            label=f"{answer}, predicted{in_color}{part}",
+        ),
     ]

@@ -98,8 +98,20 @@ def response(
     answer = condition_name(target, dose)
     sides = [
         ("control, measured", CONTROL_COLOR, measured, adata, is_control(adata, params)),
-        (f"{answer}, predicted", PREDICTED_COLOR, predicted, simulated, is_named(simulated, params, target, dose)),
-        (f"{answer}, measured", TREATED_COLOR, measured, adata, is_treated(adata, params, target, dose)),
+        (
+            f"{answer}, predicted",
+            PREDICTED_COLOR,
+            predicted,
+            simulated,
+            is_named(simulated, params, target, dose),
+        ),
+        (
+            f"{answer}, measured",
+            TREATED_COLOR,
+            measured,
+            adata,
+            is_treated(adata, params, target, dose),
+        ),
     ]
     sides = [side for side in sides if side[-1].any()]
     groups = [None] if groupby is None else _groups(adata, simulated, groupby)
@@ -108,29 +120,47 @@ def response(
         ax = new_axes(ax, width + 2.2, 3.8)
         inside = [ax]
     else:
-        ax, inside = panels(ax, len(groups), columns=1, width=width + 2.2, height=1.4, gap=(0, 0.3), room=(0.6, 0.8))
+        ax, inside = panels(
+            ax, len(groups), columns=1, width=width + 2.2, height=1.4, gap=(0, 0.3), room=(0.6, 0.8)
+        )
     for panel, group in zip(inside, groups, strict=True):
         _draw(panel, sides, groupby, group, violins=kind == "violin")
         panel.set_title(answer if group is None else group, fontsize="medium" if groupby else None)
-        panel.set_xticklabels(features if panel is inside[-1] else [], style="italic", **_slant(features))
+        panel.set_xticklabels(
+            features if panel is inside[-1] else [], style="italic", **_slant(features)
+        )
         panel.set_ylabel("value")
-    handles = [Line2D([], [], ls="", marker="s", ms=8, color=color, label=label) for label, color, *_ in sides]
-    legend_beside(ax, [*handles, Line2D([], [], marker="o", ms=5, lw=2.5, color="0.3", label="mean, quartiles")])
+    handles = [
+        Line2D([], [], ls="", marker="s", ms=8, color=color, label=label)
+        for label, color, *_ in sides
+    ]
+    legend_beside(
+        ax,
+        [*handles, Line2D([], [], marker="o", ms=5, lw=2.5, color="0.3", label="mean, quartiles")],
+    )
     return finish(ax, show=show)
 
 
 def _groups(adata: AnnData, simulated: AnnData, groupby: str) -> list[str]:
     """Groups with cells on both sides."""
     there = set(obs_column(simulated, groupby, "groupby", "simulated").dropna().astype(str))
-    groups = [label for label in labels_of(obs_column(adata, groupby, "groupby", "adata")) if label in there]
+    groups = [
+        label
+        for label in labels_of(obs_column(adata, groupby, "groupby", "adata"))
+        if label in there
+    ]
     if not groups:
         raise ValueError(f"`groupby={groupby!r}`: `adata` and `simulated` have no label in common.")
     return groups
 
 
-def _draw(panel: Axes, sides: list[tuple], groupby: str | None, group: str | None, *, violins: bool) -> None:
+def _draw(
+    panel: Axes, sides: list[tuple], groupby: str | None, group: str | None, *, violins: bool
+) -> None:
     for place, (_, color, values, cells, rows) in enumerate(sides):
-        kept = rows if group is None else rows & (cells.obs[groupby].astype(str) == group).to_numpy()
+        kept = (
+            rows if group is None else rows & (cells.obs[groupby].astype(str) == group).to_numpy()
+        )
         _side(panel, values[kept], (place - (len(sides) - 1) / 2) * WIDE, color, violins=violins)
     n = len(sides[0][2].columns)
     panel.set_xticks(range(n))
@@ -150,4 +180,8 @@ def _side(panel: Axes, values: pd.DataFrame, shift: float, color: str, *, violin
 
 def _slant(names: list[str]) -> dict:
     """How to turn names that would overlap."""
-    return {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 8 else {}
+    return (
+        {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+        if max(map(len, names)) > 8
+        else {}
+    )

@@ -68,7 +68,9 @@ def response_heatmap(
     missing = [feature for feature in features if feature not in predicted.index]
     if missing:
         raise KeyError(f"`features` {missing} are not in `table`.")
-    features = predicted.loc[features].mean(axis=1).sort_values(ascending=False, kind="stable").index
+    features = (
+        predicted.loc[features].mean(axis=1).sort_values(ascending=False, kind="stable").index
+    )
     shown = {"predicted": predicted.loc[features]}
     if observed.notna().to_numpy().any():
         shown["observed"] = observed.loc[features]
@@ -81,7 +83,9 @@ def response_heatmap(
     scale = ScalarMappable(Normalize(-most, most), cmap="RdBu_r")
     for panel, (name, fields) in zip(inside, shown.items(), strict=True):
         panel.set_facecolor("0.75")  # seen where there is nothing
-        panel.imshow(fields.to_numpy(dtype=float), cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto")
+        panel.imshow(
+            fields.to_numpy(dtype=float), cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto"
+        )
         name_fields(panel, fields, rows=name == "predicted")
         panel.set_title(name)
     bar_beside(inside[-1], scale, "change of the mean")
@@ -91,10 +95,14 @@ def response_heatmap(
 def _fields(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Predicted and observed change, rows features and columns groups, in the order of the table."""
     if not isinstance(table, pd.DataFrame):
-        raise TypeError(f"`table` must be a DataFrame; found {type(table).__name__}: run `sg.tl.response` first.")
+        raise TypeError(
+            f"`table` must be a DataFrame; found {type(table).__name__}: run `sg.tl.response` first."
+        )
     missing = [column for column in NEEDED if column not in table]
     if missing:
-        raise KeyError(f"`table` lacks the columns {missing}; found {list(table)}: run `sg.tl.response` first.")
+        raise KeyError(
+            f"`table` lacks the columns {missing}; found {list(table)}: run `sg.tl.response` first."
+        )
     if table.duplicated(["group", "feature"]).any() or not len(table):
         raise ValueError(
             "`table` must hold each group and feature once: pass the answer for one perturbation and dose."

@@ -6,21 +6,20 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._keys import PARAMS, Keys
+from scgenot.cells.keys import PARAMS, Keys
 from scgenot.pl._colors import labels_of
 from scgenot.pl._embedding import dense
 from scgenot.pl._slots import fit_slot, obs_column
 
 
 def screen_params(adata: AnnData, key: str, simulated: AnnData | None = None) -> dict:
-    """Parameters of a fit of perturbations, with the columns it names there.
-
-    Cells that were not fitted do not know the fit; those that were simulated from them do.
-    """
+    """Parameters of a fit of perturbations, with the columns it names there."""
     knows = simulated if simulated is not None and key not in adata.uns else adata
     params = fit_slot(knows, key, PARAMS)
     if params.get("task") != "perturbation":
-        raise ValueError(f"`key={key!r}` is a fit of a {params.get('task')}, not one of `sg.tl.fit_perturbation`.")
+        raise ValueError(
+            f"`key={key!r}` is a fit of a {params.get('task')}, not one of `sg.tl.fit_perturbation`."
+        )
     obs_column(adata, params["perturbation_key"], "perturbation_key", "adata")
     return params
 
@@ -39,17 +38,26 @@ def is_control(adata: AnnData, params: dict) -> np.ndarray:
     return (names == str(params.get("control"))) | (doses(adata, params) == 0)
 
 
-def is_treated(adata: AnnData, params: dict, target: str | None, dose: float | None = None) -> np.ndarray:
+def is_treated(
+    adata: AnnData, params: dict, target: str | None, dose: float | None = None
+) -> np.ndarray:
     """Which cells are treated, with a perturbation and dose or with any, however a combination is written."""
     return ~is_control(adata, params) & is_named(adata, params, target, dose)
 
 
-def is_named(adata: AnnData, params: dict, target: str | None, dose: float | None = None) -> np.ndarray:
+def is_named(
+    adata: AnnData, params: dict, target: str | None, dose: float | None = None
+) -> np.ndarray:
     """Which cells have the label of a perturbation, and the dose: 0 too, which is simulated as any other."""
     named = np.ones(adata.n_obs, dtype=bool)
     if target is not None:
-        names, separator = adata.obs[params["perturbation_key"]].astype(str), params["conditions"].get("separator")
-        named &= names.map(lambda name: _parts(name, separator) == _parts(target, separator)).to_numpy(dtype=bool)
+        names, separator = (
+            adata.obs[params["perturbation_key"]].astype(str),
+            params["conditions"].get("separator"),
+        )
+        named &= names.map(
+            lambda name: _parts(name, separator) == _parts(target, separator)
+        ).to_numpy(dtype=bool)
     if dose is not None and "dose_key" in params:
         named &= np.isclose(doses(adata, params), dose)
     return named
@@ -88,21 +96,29 @@ def simulated_targets(simulated: AnnData, params: dict) -> list[str]:
     """Perturbations of simulated cells."""
     key = params["perturbation_key"]
     if not isinstance(simulated, AnnData):
-        raise TypeError(f"`simulated` must be what `sg.tl.simulate` returned; found {type(simulated).__name__}.")
+        raise TypeError(
+            f"`simulated` must be what `sg.tl.simulate` returned; found {type(simulated).__name__}."
+        )
     return labels_of(obs_column(simulated, key, "perturbation_key", "simulated").astype(str))
 
 
-def one_condition(simulated: AnnData, params: dict, target: str | None, dose: float | None) -> tuple[str, float | None]:
+def one_condition(
+    simulated: AnnData, params: dict, target: str | None, dose: float | None
+) -> tuple[str, float | None]:
     """Return the perturbation and dose asked for, or the only ones that are there."""
     targets = simulated_targets(simulated, params)
     if target is None and len(targets) > 1:
         raise ValueError(f"`target` is needed: `simulated` has cells of {targets}.")
     if target is not None and str(target) not in targets:
-        raise ValueError(f"`target={target!r}` is not in `simulated`; found {targets}: run `sg.tl.simulate` for it.")
+        raise ValueError(
+            f"`target={target!r}` is not in `simulated`; found {targets}: run `sg.tl.simulate` for it."
+        )
     target = targets[0] if target is None else str(target)
     if "dose_key" not in params:
         return target, None
-    there = doses(simulated, params)[simulated.obs[params["perturbation_key"]].astype(str).to_numpy() == target]
+    there = doses(simulated, params)[
+        simulated.obs[params["perturbation_key"]].astype(str).to_numpy() == target
+    ]
     found = sorted(set(there.tolist()))
     if dose is None and len(found) > 1:
         raise ValueError(f"`dose` is needed: `simulated` has {target!r} at {found}.")
@@ -129,21 +145,30 @@ def _fitted_layer(adata: AnnData, simulated: AnnData, params: dict) -> str | Non
     rep = params.get("use_rep", "X")
     if rep == "X":
         return params.get("layer")
-    for side in (simulated, adata):  # simulated cells keep the embedding, others may have one of their own
+    for side in (
+        simulated,
+        adata,
+    ):  # simulated cells keep the embedding, others may have one of their own
         stored = side.uns.get(rep.removeprefix("X_"))
         if isinstance(stored, Mapping) and PARAMS in stored:
             return stored[PARAMS].get("layer")
     return None
 
 
-def feature_table(adata: AnnData, features: list[str], layer: str | None, name: str) -> pd.DataFrame:
+def feature_table(
+    adata: AnnData, features: list[str], layer: str | None, name: str
+) -> pd.DataFrame:
     """Values of some features in all cells."""
     missing = [feature for feature in features if feature not in adata.var_names]
     if missing or not features:
         shown = ", ".join(adata.var_names[:5])
-        raise KeyError(f"`features` {missing or 'is empty'}: name some of var of `{name}` ({shown}, ...).")
+        raise KeyError(
+            f"`features` {missing or 'is empty'}: name some of var of `{name}` ({shown}, ...)."
+        )
     if layer is not None and layer not in adata.layers:
-        raise KeyError(f"`layer={layer!r}` is not in layers of `{name}`; found {list(adata.layers)}.")
+        raise KeyError(
+            f"`layer={layer!r}` is not in layers of `{name}`; found {list(adata.layers)}."
+        )
     columns = adata.var_names.get_indexer(features)
     values = (adata.X if layer is None else adata.layers[layer])[:, columns]
     return pd.DataFrame(dense(values).astype(float), columns=features)

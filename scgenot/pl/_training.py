@@ -7,14 +7,16 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from scgenot._keys import HISTORY
+from scgenot.cells.keys import HISTORY
 from scgenot.pl._axes import finish, new_axes
 from scgenot.pl._slots import fit_slot
 
 LOSS_COLOR, VALIDATION_COLOR = "tab:blue", "tab:orange"
 
 
-def training(adata: AnnData, *, key: str = "genot", ax: Axes | None = None, show: bool | None = None) -> Axes:
+def training(
+    adata: AnnData, *, key: str = "genot", ax: Axes | None = None, show: bool | None = None
+) -> Axes:
     """Draw loss and validation over training steps, and the step with the best validation.
 
     The loss of single steps is pale, its running mean over a twentieth of them dark. Validation has an axis of its own,
@@ -48,10 +50,18 @@ def training(adata: AnnData, *, key: str = "genot", ax: Axes | None = None, show
     history = fit_slot(adata, key, HISTORY)
     ax = new_axes(ax, 6.5, 4)
     window = len(history) // 20
-    lines = ax.plot(history["step"], history["loss"], color=LOSS_COLOR, alpha=0.3 if window > 1 else 1, label="loss")
+    lines = ax.plot(
+        history["step"],
+        history["loss"],
+        color=LOSS_COLOR,
+        alpha=0.3 if window > 1 else 1,
+        label="loss",
+    )
     if window > 1:
         smooth = history["loss"].rolling(window, center=True, min_periods=1).mean()
-        lines = ax.plot(history["step"], smooth, color=LOSS_COLOR, label=f"loss, mean of {window} records")
+        lines = ax.plot(
+            history["step"], smooth, color=LOSS_COLOR, label=f"loss, mean of {window} records"
+        )
     ax.set(xlabel="training step", title="Training")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylabel("training loss", color=LOSS_COLOR)
@@ -61,13 +71,22 @@ def training(adata: AnnData, *, key: str = "genot", ax: Axes | None = None, show
     if len(checked):
         top = ax.twinx()
         lines += _validation(top, checked)
-    top.legend(handles=lines, loc="upper right", framealpha=0.9)  # on what is drawn last, so that nothing crosses it
+    top.legend(
+        handles=lines, loc="upper right", framealpha=0.9
+    )  # on what is drawn last, so that nothing crosses it
     return finish(ax, show=show)
 
 
 def _validation(ax: Axes, checked: pd.DataFrame) -> list[Line2D]:
     best = checked.loc[checked["validation"].astype(float).idxmin()]
-    lines = ax.plot(checked["step"], checked["validation"], "o-", ms=4, color=VALIDATION_COLOR, label="validation")
+    lines = ax.plot(
+        checked["step"],
+        checked["validation"],
+        "o-",
+        ms=4,
+        color=VALIDATION_COLOR,
+        label="validation",
+    )
     lines += ax.plot(
         best["step"], best["validation"], "*", ms=14, color="black", zorder=5,
         label=f"best: {best['validation']:.3g} at step {best['step']:.0f}", linestyle="none",

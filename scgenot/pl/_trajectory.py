@@ -5,10 +5,17 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from scgenot._keys import PARAMS
+from scgenot.cells.keys import PARAMS
 from scgenot.pl._axes import finish, legend_beside, new_axes
 from scgenot.pl._colors import label_rgba, ordered_colors, paint
-from scgenot.pl._embedding import MOST_CROSSES, bare, coordinates, disc_size, predicted_rows, predicted_xy
+from scgenot.pl._embedding import (
+    MOST_CROSSES,
+    bare,
+    coordinates,
+    disc_size,
+    predicted_rows,
+    predicted_xy,
+)
 from scgenot.pl._slots import fit_slot, obs_column
 
 
@@ -83,7 +90,11 @@ def trajectory(
         chosen = apart(xy[drawn], n_arrows)
         _arrows(ax, xy[drawn[chosen]], ends[chosen])
     bare(ax, axis_names, "What cells become")
-    legend_beside(ax, _handles(colors, len(drawn), len(rows), arrows=bool(n_arrows)), named if colors else None)
+    legend_beside(
+        ax,
+        _handles(colors, len(drawn), len(rows), arrows=bool(n_arrows)),
+        named if colors else None,
+    )
     if scale is not None:
         ax.figure.colorbar(scale, ax=ax, label=named, location="bottom", shrink=0.6)
     return finish(ax, show=show)
@@ -96,10 +107,16 @@ def _paint(adata: AnnData, key: str, color: str | None):
         obs_column(adata, color, "color", "adata")
         return *paint(adata, color), color
     if "time_key" not in params:
-        raise ValueError(f"`key={key!r}` is no fit of a time course: name a `color`, or use `sg.pl.perturbation`.")
+        raise ValueError(
+            f"`key={key!r}` is no fit of a time course: name a `color`, or use `sg.pl.perturbation`."
+        )
     times = obs_column(adata, params["time_key"], "time_key", "adata")
     found = set(times.astype(str))
-    colors = {label: color for label, color in ordered_colors(params["time_labels"]).items() if label in found}
+    colors = {
+        label: color
+        for label, color in ordered_colors(params["time_labels"]).items()
+        if label in found
+    }
     return label_rgba(times.astype(str), colors), colors, None, params["time_key"]
 
 
@@ -125,11 +142,18 @@ def _handles(colors: dict[str, str], n_drawn: int, n: int, *, arrows: bool) -> l
         f"\n({n_drawn:,} of {n:,} drawn)" if n_drawn < n else ""
     )
     handles = [
-        *(Line2D([], [], ls="", marker="s", ms=7, color=color, label=label) for label, color in colors.items()),
-        Line2D([], [], ls="", marker="o", ms=7, mew=0, alpha=0.5, color="0.35", label="measured cell"),
+        *(
+            Line2D([], [], ls="", marker="s", ms=7, color=color, label=label)
+            for label, color in colors.items()
+        ),
+        Line2D(
+            [], [], ls="", marker="o", ms=7, mew=0, alpha=0.5, color="0.35", label="measured cell"
+        ),
         Line2D([], [], ls="", marker="x", ms=6, color="0.35", label=generated),
     ]
     if arrows:
-        arrow = Line2D([], [], ls="", marker="$\\rightarrow$", ms=12, color="0.1", label="source to descendant")
+        arrow = Line2D(
+            [], [], ls="", marker="$\\rightarrow$", ms=12, color="0.1", label="source to descendant"
+        )
         handles.append(arrow)
     return handles

@@ -70,7 +70,9 @@ def transition(
     if kind not in ("alluvial", "heatmap"):
         raise ValueError(f"`kind={kind!r}` must be 'alluvial' or 'heatmap'.")
     if (adata is None) != (groupby is None):
-        raise ValueError("`adata` and `groupby` go together: the cells, and the column with the colours.")
+        raise ValueError(
+            "`adata` and `groupby` go together: the cells, and the column with the colours."
+        )
     mass = _checked(table)
     whole = next((axis for axis in (1, 0) if np.allclose(mass.sum(axis=axis), 1)), None)
     title, unit = TITLES[whole]
@@ -124,13 +126,28 @@ def _alluvial(ax: Axes, mass: pd.DataFrame, colors: dict[str, str]) -> None:
     ):
         texts = spread(bottoms + sums / 2, apart)
         for bottom, tall, name, y in zip(bottoms, sums, map(str, names), texts, strict=True):
-            ax.add_patch(Rectangle((x, bottom), BAR, tall, facecolor=colors[name], edgecolor="none", zorder=2))
+            ax.add_patch(
+                Rectangle(
+                    (x, bottom), BAR, tall, facecolor=colors[name], edgecolor="none", zorder=2
+                )
+            )
             edge = x if side == "right" else x + BAR
             away = -0.03 if side == "right" else 0.03
-            ax.plot([edge, edge + 0.8 * away], [bottom + tall / 2, y], color="0.6", lw=0.6, clip_on=False)
+            ax.plot(
+                [edge, edge + 0.8 * away],
+                [bottom + tall / 2, y],
+                color="0.6",
+                lw=0.6,
+                clip_on=False,
+            )
             ax.text(edge + away, y, name, ha=side, va="center")
         ax.text(
-            x + BAR / 2, low - 2 * GAP, "source" if side == "right" else "target", ha="center", va="top", color="0.35"
+            x + BAR / 2,
+            low - 2 * GAP,
+            "source" if side == "right" else "target",
+            ha="center",
+            va="top",
+            color="0.35",
         )
     ax.set(xlim=(0, 1), ylim=(low - GAP, high + GAP))
     ax.set_axis_off()

@@ -7,7 +7,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba_array
 from matplotlib.lines import Line2D
 
-from scgenot._keys import PARAMS, Keys
+from scgenot.cells.keys import PARAMS, Keys
 from scgenot.pl._axes import finish, legend_beside, new_axes
 from scgenot.pl._colors import is_numeric, label_colors, label_rgba, number_scale
 from scgenot.pl._embedding import MOST_CROSSES, bare, beside, coordinates, dense, disc_size
@@ -82,34 +82,49 @@ def translation(
     predicted, target, rep = _states(adata_source, adata_target, key)
     translated = np.flatnonzero(np.isfinite(predicted).all(axis=1))
     if not len(translated):
-        raise ValueError(f"obsm[{Keys(key).sample!r}] of `adata_source` is NaN for every cell: nothing to draw.")
+        raise ValueError(
+            f"obsm[{Keys(key).sample!r}] of `adata_source` is NaN for every cell: nothing to draw."
+        )
     # in random order, so that no group hides another for being stored last
-    drawn, back = generator.permutation(translated)[:MOST_CROSSES], generator.permutation(len(target))
+    drawn, back = (
+        generator.permutation(translated)[:MOST_CROSSES],
+        generator.permutation(len(target)),
+    )
     target_xy, xy, axis_names = _plane(adata_target, target, predicted[drawn], rep, basis)
     target_rgba, rgba, handles, scale = _paint(adata_source, color, adata_target, target_color)
 
     if len(drawn) < len(translated):
-        handles[-1].set_label(f"translated source cell\n({len(drawn):,} of {len(translated):,} drawn)")
+        handles[-1].set_label(
+            f"translated source cell\n({len(drawn):,} of {len(translated):,} drawn)"
+        )
     ax = new_axes(ax, 7.5, 5.2)
     size = disc_size(len(target))
-    ax.scatter(*target_xy[back].T, c=target_rgba[back], s=2.5 * size, alpha=0.25, linewidths=0, zorder=1)
+    ax.scatter(
+        *target_xy[back].T, c=target_rgba[back], s=2.5 * size, alpha=0.25, linewidths=0, zorder=1
+    )
     ax.scatter(*xy.T, c=rgba[drawn], s=max(size, 10), marker="x", linewidths=0.8, zorder=3)
     if n_lines and has_coupling(adata_source, key):
         best = _best_match(adata_source, adata_target, key)[drawn[:n_lines]]
         ends = np.stack([xy[:n_lines], target_xy[best]], axis=1)[best >= 0]
         ax.add_collection(LineCollection(ends, colors="0.25", linewidths=0.6, alpha=0.6, zorder=2))
-        handles.append(Line2D([], [], color="0.25", lw=0.8, label="to its best match\nin the coupling"))
+        handles.append(
+            Line2D([], [], color="0.25", lw=0.8, label="to its best match\nin the coupling")
+        )
     bare(ax, axis_names, "Translated cells among measured ones")
     _legend(ax, handles, scale, color or target_color)
     return finish(ax, show=show)
 
 
-def _states(adata_source: AnnData, adata_target: AnnData, key: str) -> tuple[np.ndarray, np.ndarray, str]:
+def _states(
+    adata_source: AnnData, adata_target: AnnData, key: str
+) -> tuple[np.ndarray, np.ndarray, str]:
     """Translated and measured states in the target representation, and its name."""
     rep = fit_slot(adata_source, key, PARAMS, "adata_source").get("target_rep")
     slot = Keys(key).sample
     if slot not in adata_source.obsm:
-        raise KeyError(f"{slot!r} is not in obsm of `adata_source`; found {list(adata_source.obsm)}: run a fit first.")
+        raise KeyError(
+            f"{slot!r} is not in obsm of `adata_source`; found {list(adata_source.obsm)}: run a fit first."
+        )
     if rep != "X" and rep not in adata_target.obsm:
         raise KeyError(
             f"{rep!r}, which `key={key!r}` was fitted to, is not in obsm of `adata_target`; "
@@ -118,7 +133,9 @@ def _states(adata_source: AnnData, adata_target: AnnData, key: str) -> tuple[np.
     predicted = dense(adata_source.obsm[slot])
     target = dense(adata_target.X[:] if rep == "X" else adata_target.obsm[rep])
     if predicted.shape[1] != target.shape[1]:
-        raise ValueError(f"{slot!r} has {predicted.shape[1]} columns, {rep!r} of `adata_target` {target.shape[1]}.")
+        raise ValueError(
+            f"{slot!r} has {predicted.shape[1]} columns, {rep!r} of `adata_target` {target.shape[1]}."
+        )
     return predicted, target, rep
 
 
@@ -135,7 +152,9 @@ def _plane(
     return target_xy, beside(predicted, target, target_xy), names
 
 
-def _paint(adata_source: AnnData, color: str | None, adata_target: AnnData, target_color: str | None):
+def _paint(
+    adata_source: AnnData, color: str | None, adata_target: AnnData, target_color: str | None
+):
     """Colours of target and source cells, shapes `(m, 4)` and `(n, 4)`, legend entries, and the scale of numbers."""
     columns = {
         side: (adata, column, obs_column(adata, column, argument, f"adata_{side}"))
@@ -148,7 +167,9 @@ def _paint(adata_source: AnnData, color: str | None, adata_target: AnnData, targ
     values = [column for _, _, column in columns.values()]
     numeric = {is_numeric(column) for column in values}
     if len(numeric) > 1:
-        raise ValueError(f"`color={color!r}` and `target_color={target_color!r}` must both be labels or both numbers.")
+        raise ValueError(
+            f"`color={color!r}` and `target_color={target_color!r}` must both be labels or both numbers."
+        )
     rgba = {
         "target": np.repeat(to_rgba_array(TARGET_COLOR), adata_target.n_obs, axis=0),
         "source": np.repeat(to_rgba_array(SOURCE_COLOR), adata_source.n_obs, axis=0),
@@ -156,7 +177,10 @@ def _paint(adata_source: AnnData, color: str | None, adata_target: AnnData, targ
     colors, scale = {}, None
     if numeric == {True}:
         scale = number_scale(*values)
-        rgba |= {side: scale.to_rgba(column.to_numpy(dtype=float)) for side, (_, _, column) in columns.items()}
+        rgba |= {
+            side: scale.to_rgba(column.to_numpy(dtype=float))
+            for side, (_, _, column) in columns.items()
+        }
     elif numeric == {False}:
         colors = label_colors(*((adata, name) for adata, name, _ in columns.values()))
         rgba |= {side: label_rgba(column, colors) for side, (_, _, column) in columns.items()}
@@ -166,8 +190,21 @@ def _paint(adata_source: AnnData, color: str | None, adata_target: AnnData, targ
 def _handles(colors: dict[str, str], *, labeled: bool) -> list[Line2D]:
     target, source = ("0.35", "0.35") if labeled else (TARGET_COLOR, SOURCE_COLOR)
     return [
-        *(Line2D([], [], ls="", marker="s", ms=7, color=color, label=label) for label, color in colors.items()),
-        Line2D([], [], ls="", marker="o", ms=7, mew=0, alpha=0.4, color=target, label="measured target cell"),
+        *(
+            Line2D([], [], ls="", marker="s", ms=7, color=color, label=label)
+            for label, color in colors.items()
+        ),
+        Line2D(
+            [],
+            [],
+            ls="",
+            marker="o",
+            ms=7,
+            mew=0,
+            alpha=0.4,
+            color=target,
+            label="measured target cell",
+        ),
         Line2D([], [], ls="", marker="x", ms=6, color=source, label="translated source cell"),
     ]
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._keys import Keys
-from scgenot._rng import Rng
-from scgenot.data.groups import read_groups
-from scgenot.data.write import write_slots
-from scgenot.tl._transport import Method, Transport, open_transport
+from scgenot._random import Rng
+from scgenot.cells.groups import read_groups
+from scgenot.cells.keys import Keys
+from scgenot.cells.write import write_slots
+from scgenot.fit.transport import Method, Transport, open_transport
 
 
 def annotate(
@@ -87,24 +87,10 @@ def annotate(
     return out if copy else None
 
 
-def carry(transport: Transport, start: float, end: float, values: np.ndarray, *, backward: bool) -> np.ndarray:
-    """Sum values over the relatives of each cell, one step after another.
-
-    Parameters
-    ----------
-    transport
-        What makes the steps.
-    start, end
-        First and last time.
-    values
-        Values of the cells at `start`, or at `end` when `backward`, shape `(n_cells, k)`; 0 elsewhere.
-    backward
-        Whether ancestors get what their descendants have, in place of the other way round.
-
-    Returns
-    -------
-    Sums, shape `(n_cells, k)`; 0 for cells at other times.
-    """
+def carry(
+    transport: Transport, start: float, end: float, values: np.ndarray, *, backward: bool
+) -> np.ndarray:
+    """Sum values over the relatives of each cell, one step after another."""
     path, out = transport.course.path(start, end), values.astype(float)
     for times in reversed(path) if backward else path:
         step = transport.step(*times)
@@ -112,7 +98,9 @@ def carry(transport: Transport, start: float, end: float, values: np.ndarray, *,
     return out
 
 
-def _read_values(adata: AnnData, column: str, here: np.ndarray) -> tuple[list[str] | None, np.ndarray]:
+def _read_values(
+    adata: AnnData, column: str, here: np.ndarray
+) -> tuple[list[str] | None, np.ndarray]:
     """Labels and which cells of a time have them; or None, and numbers beside 1 where there is one."""
     if column in adata.obs and adata.obs[column].dtype.kind in "iuf":
         numbers = adata.obs[column].to_numpy(dtype=float, na_value=np.nan)
@@ -127,9 +115,16 @@ def _numbers(found: np.ndarray, name: str) -> dict[str, np.ndarray]:
     return {name: np.divide(total, weight, out=np.full(len(found), np.nan), where=weight > 0)}
 
 
-def _labels(found: np.ndarray, labels: list[str], name: str) -> dict[str, pd.Categorical | np.ndarray]:
+def _labels(
+    found: np.ndarray, labels: list[str], name: str
+) -> dict[str, pd.Categorical | np.ndarray]:
     """Most probable labels, and their probability."""
     total = found.sum(axis=1)
-    probability = np.divide(found.max(axis=1), total, out=np.full(len(found), np.nan), where=total > 0)
+    probability = np.divide(
+        found.max(axis=1), total, out=np.full(len(found), np.nan), where=total > 0
+    )
     codes = np.where(total > 0, found.argmax(axis=1), -1)
-    return {name: pd.Categorical.from_codes(codes, categories=labels), f"{name}_probability": probability}
+    return {
+        name: pd.Categorical.from_codes(codes, categories=labels),
+        f"{name}_probability": probability,
+    }

@@ -6,13 +6,24 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._keys import CALIBRATION, CALIBRATION_FEATURES, CALIBRATION_NAMES, CALIBRATION_STRATA
-from scgenot._options import check_guidance
-from scgenot._rng import Rng, numpy_rng, seed_of
-from scgenot.data.write import writing
-from scgenot.tl._conformal import check_enough, check_levels, conformal_threshold, random_halves, swapped_coverage
-from scgenot.tl._held_out import fit_of_screen, held_out_mask, score_held_out, warn_if_among
-from scgenot.tl._sources import ModelSource, checked_width, embedding_key, ready_model, source_cells
+from scgenot._check import check_guidance
+from scgenot._random import Rng, numpy_rng, seed_of
+from scgenot.cells.keys import (
+    CALIBRATION,
+    CALIBRATION_FEATURES,
+    CALIBRATION_NAMES,
+    CALIBRATION_STRATA,
+)
+from scgenot.cells.write import writing
+from scgenot.fit.conformal import (
+    check_enough,
+    check_levels,
+    conformal_threshold,
+    random_halves,
+    swapped_coverage,
+)
+from scgenot.fit.held_out import fit_of_screen, held_out_mask, score_held_out, warn_if_among
+from scgenot.fit.source import ModelSource, checked_width, embedding_key, ready_model, source_cells
 
 REGION = "region"  # in the column of features: the region of all of them together
 LEVELS = (0.5, 0.8, 0.9, 0.95)
@@ -118,7 +129,18 @@ def calibrate(
         groupby = [column for column in params["covariates"] if column in adata.obs]
     mask, seed = held_out_mask(adata, held_out), seed_of(rng)
     cells = checked_width(source_cells(adata, params, use_rep=use_rep, fitted=fitted), genot)[mask]
-    held = score_held_out(adata[mask], genot, entry, cells, target, dose, groupby, levels, guidance=guidance, seed=seed)
+    held = score_held_out(
+        adata[mask],
+        genot,
+        entry,
+        cells,
+        target,
+        dose,
+        groupby,
+        levels,
+        guidance=guidance,
+        seed=seed,
+    )
     check_enough(len(held.scores), levels)
     halves = random_halves(held.strata, numpy_rng(seed))
     raw = np.array([held.raw_threshold(level) for level in levels])
@@ -136,10 +158,14 @@ def calibrate(
         feature_names(fitted, use_rep or params["use_rep"], cells.shape[1]),
         levels,
         {
-            "correction": [conformal_threshold(beyond, level) for beyond, level in zip(by_level, levels, strict=True)],
+            "correction": [
+                conformal_threshold(beyond, level)
+                for beyond, level in zip(by_level, levels, strict=True)
+            ],
             "raw_coverage": [(beyond <= 0).mean(0) for beyond in by_level],
             "coverage": [
-                swapped_coverage(beyond, halves, level) for beyond, level in zip(by_level, levels, strict=True)
+                swapped_coverage(beyond, halves, level)
+                for beyond, level in zip(by_level, levels, strict=True)
             ],
         },
     )
@@ -203,15 +229,31 @@ def coverage(
     genot, params, fitted = ready_model(adata, model, key, device)
     entry = fit_of_screen(fitted, params, key)
     if CALIBRATION not in entry:
-        raise KeyError(f"`key={key!r}` is not calibrated: run `sg.tl.calibrate` on held-out cells first.")
+        raise KeyError(
+            f"`key={key!r}` is not calibrated: run `sg.tl.calibrate` on held-out cells first."
+        )
     mask = held_out_mask(adata, held_out)
     known = entry.get(CALIBRATION_NAMES, [])
-    warn_if_among(adata[mask], known, "that calibrated: regions were made to hold these. Count others.", stacklevel=3)
+    warn_if_among(
+        adata[mask],
+        known,
+        "that calibrated: regions were made to hold these. Count others.",
+        stacklevel=3,
+    )
     region, corrections = entry[CALIBRATION], entry[CALIBRATION_FEATURES]["correction"].to_numpy()
     levels, groupby = region["level"].tolist(), list(map(str, entry[CALIBRATION_STRATA]))
     cells = checked_width(source_cells(adata, params, use_rep=use_rep, fitted=fitted), genot)[mask]
     held = score_held_out(
-        adata[mask], genot, entry, cells, target, dose, groupby, levels, guidance=guidance, seed=seed_of(rng)
+        adata[mask],
+        genot,
+        entry,
+        cells,
+        target,
+        dose,
+        groupby,
+        levels,
+        guidance=guidance,
+        seed=seed_of(rng),
     )
     joint = pd.DataFrame(
         {
@@ -232,13 +274,19 @@ def coverage(
 
 def feature_names(fitted: AnnData, rep: str, n: int) -> list[str]:
     """Name the columns of a representation."""
-    return list(fitted.var_names) if rep == "X" else [f"{embedding_key(rep)}{i + 1}" for i in range(n)]
+    return (
+        list(fitted.var_names) if rep == "X" else [f"{embedding_key(rep)}{i + 1}" for i in range(n)]
+    )
 
 
-def per_feature(names: Sequence[str], levels: Sequence[float], columns: dict[str, Sequence]) -> pd.DataFrame:
+def per_feature(
+    names: Sequence[str], levels: Sequence[float], columns: dict[str, Sequence]
+) -> pd.DataFrame:
     """Make a tidy table of arrays `(levels, features)`."""
     flat = {name: np.ravel(values) for name, values in columns.items()}
-    return pd.DataFrame({"feature": np.tile(names, len(levels)), "level": np.repeat(levels, len(names)), **flat})
+    return pd.DataFrame(
+        {"feature": np.tile(names, len(levels)), "level": np.repeat(levels, len(names)), **flat}
+    )
 
 
 def with_error(table: pd.DataFrame, n: int) -> pd.DataFrame:

@@ -5,15 +5,15 @@ from anndata import AnnData
 from scipy import sparse
 
 from scgenot import get
+from scgenot._check import check_count
 from scgenot._device import usable_device
-from scgenot._keys import COUPLING_NAMES, COUPLINGS, DUAL, PAIRS, PARAMS
-from scgenot._options import check_count
-from scgenot.data.pairs import weights
-from scgenot.data.read import check_anndata, representation
-from scgenot.data.write import write_coupling
+from scgenot.cells.keys import COUPLING_NAMES, COUPLINGS, DUAL, PAIRS, PARAMS
+from scgenot.cells.read import check_anndata, representation
+from scgenot.cells.tasks.translation import weights
+from scgenot.cells.write import write_coupling
+from scgenot.fit.linked import read_part
+from scgenot.fit.source import source_cells
 from scgenot.ot.store import from_arrays
-from scgenot.tl._linked import read_part
-from scgenot.tl._sources import source_cells
 
 
 def coupling(
@@ -87,7 +87,9 @@ def coupling(
     return out if copy else None
 
 
-def across(adata: AnnData, fit: dict, params: dict, key: str, top_k: int, device: str | None) -> sparse.csr_matrix:
+def across(
+    adata: AnnData, fit: dict, params: dict, key: str, top_k: int, device: str | None
+) -> sparse.csr_matrix:
     """Joint mass of a fit across two AnnData, from the cells of `adata` to those of the other."""
     if DUAL not in fit:
         raise KeyError(
@@ -96,7 +98,9 @@ def across(adata: AnnData, fit: dict, params: dict, key: str, top_k: int, device
         )
     cells = source_cells(adata, params, use_rep=None, shared_rep=None)
     a = weights(adata, params.get("source_weights"), "source")
-    return from_arrays(fit[DUAL], cells, None if a is None else a / a.sum(), device=device).to_sparse(top_k)
+    return from_arrays(
+        fit[DUAL], cells, None if a is None else a / a.sum(), device=device
+    ).to_sparse(top_k)
 
 
 def within(adata: AnnData, fit: dict, top_k: int, device: str | None) -> sparse.csr_matrix:
@@ -104,12 +108,19 @@ def within(adata: AnnData, fit: dict, top_k: int, device: str | None) -> sparse.
     cells = representation(adata, fit[PARAMS].get("use_rep"), layer=fit[PARAMS].get("layer"))
     pairs = fit[PAIRS]
     # strata of one pair have its name before their own
-    linked = [name.removesuffix(f", {stratum}") for name, stratum in zip(pairs["name"], pairs["stratum"], strict=True)]
+    linked = [
+        name.removesuffix(f", {stratum}")
+        for name, stratum in zip(pairs["name"], pairs["stratum"], strict=True)
+    ]
     n_source = pairs["n_source"].groupby(linked).transform("sum").to_numpy()
     rows, columns, values = [], [], []
     for position in range(len(pairs)):
         part = read_part(fit, position, adata.obs_names, cells, device)
-        plan = keep_largest(part.plan, top_k) if sparse.issparse(part.plan) else part.plan.to_sparse(top_k).tocoo()
+        plan = (
+            keep_largest(part.plan, top_k)
+            if sparse.issparse(part.plan)
+            else part.plan.to_sparse(top_k).tocoo()
+        )
         there = part.target[plan.col] >= 0
         rows.append(part.source[plan.row[there]])
         columns.append(part.target[plan.col[there]])

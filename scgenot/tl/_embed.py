@@ -6,11 +6,11 @@ from typing import Literal
 import numpy as np
 from anndata import AnnData, ImplicitModificationWarning
 
-from scgenot._keys import EMBEDDING, PARAMS, VALUES
-from scgenot._rng import Rng, seed_of
-from scgenot.data.read import check_anndata, layer_label
-from scgenot.tl._components import fit_clr, fit_lsi, fit_pca
-from scgenot.tl._features import are_whole, check_counts, read_features
+from scgenot._random import Rng, seed_of
+from scgenot.cells.embedding.components import fit_clr, fit_lsi, fit_pca
+from scgenot.cells.embedding.features import are_whole, check_counts, read_features
+from scgenot.cells.keys import EMBEDDING, PARAMS, VALUES
+from scgenot.cells.read import check_anndata, layer_label
 
 
 def embed(
@@ -144,7 +144,9 @@ def embed(
     if copy:
         adata = adata.to_memory(copy=True) if adata.isbacked else adata.copy()
     key = key_added or method
-    with warnings.catch_warnings():  # a view becomes an AnnData of its own when it is written to: that is what is asked
+    with (
+        warnings.catch_warnings()
+    ):  # a view becomes an AnnData of its own when it is written to: that is what is asked
         warnings.simplefilter("ignore", ImplicitModificationWarning)
         adata.obsm[f"X_{key}"] = unit_rows(coordinates) if l2 else coordinates
     adata.uns[key] = {PARAMS: params, EMBEDDING: embedding, VALUES: kind, **extra}
@@ -168,15 +170,23 @@ def _check(adata: AnnData, method: str, key_added: str | None, *, scale: bool, c
     if method not in ("pca", "lsi", "clr"):
         raise ValueError(f"`method={method!r}` must be 'pca', 'lsi' or 'clr'.")
     if scale and method == "lsi":
-        raise ValueError("`scale=True` is not for `method='lsi'`: TF-IDF weighs the features itself.")
+        raise ValueError(
+            "`scale=True` is not for `method='lsi'`: TF-IDF weighs the features itself."
+        )
     if key_added is not None and (not isinstance(key_added, str) or "/" in key_added):
-        raise ValueError(f"`key_added={key_added!r}` must be text without '/': AnnData files cannot hold another key.")
+        raise ValueError(
+            f"`key_added={key_added!r}` must be text without '/': AnnData files cannot hold another key."
+        )
     if adata.n_obs < 2:
         raise ValueError(f"`adata` has {adata.n_obs} cell(s): an embedding needs at least 2.")
     if not adata.var_names.is_unique:
-        raise ValueError("var names of `adata` are not unique: call `adata.var_names_make_unique()`.")
+        raise ValueError(
+            "var names of `adata` are not unique: call `adata.var_names_make_unique()`."
+        )
     if adata.isbacked and adata.is_view and not copy:
-        raise ValueError("`adata` is a view of a backed file and cannot be written to: pass `adata.to_memory()`.")
+        raise ValueError(
+            "`adata` is a view of a backed file and cannot be written to: pass `adata.to_memory()`."
+        )
 
 
 def _features_used(adata: AnnData, mask_var: str | np.ndarray | None) -> np.ndarray:
@@ -185,7 +195,9 @@ def _features_used(adata: AnnData, mask_var: str | np.ndarray | None) -> np.ndar
     if mask_var is None or (absent and mask_var == "highly_variable"):
         return np.arange(adata.n_vars)
     if absent:
-        raise KeyError(f"`mask_var={mask_var!r}` is not in var of `adata`; found {list(adata.var)}.")
+        raise KeyError(
+            f"`mask_var={mask_var!r}` is not in var of `adata`; found {list(adata.var)}."
+        )
     mask = np.asarray(adata.var[mask_var] if isinstance(mask_var, str) else mask_var)
     if mask.dtype != bool or mask.shape != (adata.n_vars,) or not mask.any():
         raise ValueError(

@@ -8,19 +8,27 @@ import pandas as pd
 from anndata import AnnData
 
 from scgenot import get
-from scgenot._options import check_count, check_share
-from scgenot._rng import Rng, numpy_rng, seed_of
-from scgenot.data.conditions import Conditions
-from scgenot.data.read import check_anndata, representation
-from scgenot.tl._decoder import Decoder, feature_decoder
-from scgenot.tl._evaluate_course import course_parts
-from scgenot.tl._evaluate_maps import read_fitted
-from scgenot.tl._evaluate_metrics import CHANGES, HIGHER_IS_BETTER, MATCHES, POPULATIONS, Metric, Plain, plain
-from scgenot.tl._evaluate_parts import Features, shuffled, split_all
-from scgenot.tl._evaluate_perturbation import Screen, screen_parts
-from scgenot.tl._evaluate_scores import make_table
-from scgenot.tl._evaluate_translation import check_pair, translation_part
-from scgenot.tl._sources import checked_width, ready_model, source_cells
+from scgenot._check import check_count, check_share
+from scgenot._random import Rng, numpy_rng, seed_of
+from scgenot.cells.read import check_anndata, representation
+from scgenot.cells.tasks.conditions import Conditions
+from scgenot.fit.decoder import Decoder, feature_decoder
+from scgenot.fit.evaluation.course import course_parts
+from scgenot.fit.evaluation.maps import read_fitted
+from scgenot.fit.evaluation.metrics import (
+    CHANGES,
+    HIGHER_IS_BETTER,
+    MATCHES,
+    POPULATIONS,
+    Metric,
+    Plain,
+    plain,
+)
+from scgenot.fit.evaluation.parts import Features, shuffled, split_all
+from scgenot.fit.evaluation.scores import make_table
+from scgenot.fit.evaluation.screen import Screen, screen_parts
+from scgenot.fit.evaluation.translation import check_pair, translation_part
+from scgenot.fit.source import checked_width, ready_model, source_cells
 
 logger = logging.getLogger("scgenot")
 
@@ -194,22 +202,38 @@ def evaluate(
         cells = checked_width(source_cells(source, params, fitted=fitted), genot)
         to_features = as_features(target, params, decoder, features)
         found = [
-            translation_part(entry, (source, target), cells, genot, params, to_features, label_key=label_key, **common)
+            translation_part(
+                entry,
+                (source, target),
+                cells,
+                genot,
+                params,
+                to_features,
+                label_key=label_key,
+                **common,
+            )
         ]
     else:
         check_anndata(held_out, "held_out")
         cells = checked_width(source_cells(held_out, params, fitted=fitted), genot)
         training = representation(fitted, params.get("use_rep"), layer=params.get("layer"))
-        fit, to_features = read_fitted(fitted, entry, training, groupby), as_features(fitted, params, decoder, features)
+        fit, to_features = (
+            read_fitted(fitted, entry, training, groupby),
+            as_features(fitted, params, decoder, features),
+        )
         if task == "trajectory":
-            found = course_parts(fitted, fit, held_out, cells, genot, to_features, key=key, n_cells=n_cells, **common)
+            found = course_parts(
+                fitted, fit, held_out, cells, genot, to_features, key=key, n_cells=n_cells, **common
+            )
         else:
             screen = Screen(fit, Conditions.from_dict(params["conditions"]))
             found = screen_parts(screen, held_out, cells, genot, params, to_features, **common)
     parts = split_all(found, min_cells=min_cells)
     parts = [shuffled(part, n_cells, numpy_rng([seed, k])) for k, part in enumerate(parts)]
     better = [*HIGHER_IS_BETTER, *maximize]
-    table = make_table(parts, chosen, higher_is_better=better, n_resamples=n_resamples, level=interval, seed=seed)
+    table = make_table(
+        parts, chosen, higher_is_better=better, n_resamples=n_resamples, level=interval, seed=seed
+    )
     table.attrs["task"] = task
     logger.info(table.attrs["verdict"])
     return table
@@ -217,41 +241,61 @@ def evaluate(
 
 def check_options(n_cells: int | None, min_cells: int, n_resamples: int, interval: float) -> None:
     """Raise an error that names the option that is no number, or out of range."""
-    for name, value, least in (("n_cells", n_cells, 10), ("min_cells", min_cells, 10), ("n_resamples", n_resamples, 2)):
+    for name, value, least in (
+        ("n_cells", n_cells, 10),
+        ("min_cells", min_cells, 10),
+        ("n_resamples", n_resamples, 2),
+    ):
         if value is not None or name != "n_cells":
             check_count(name, value, least)
     check_share("interval", interval)
 
 
 def choose_metrics(
-    metrics: Sequence[str | Plain] | Mapping[str, str | Plain] | None, offered: Mapping[str, Metric], task: str
+    metrics: Sequence[str | Plain] | Mapping[str, str | Plain] | None,
+    offered: Mapping[str, Metric],
+    task: str,
 ) -> dict[str, Metric]:
     """Return the metrics that are asked for by name, or given as functions."""
     asked = list(offered) if metrics is None else metrics
     if isinstance(asked, str):
         raise TypeError(f"`metrics={asked!r}` is text: give a list of names, such as [{asked!r}].")
-    named = asked if isinstance(asked, Mapping) else {getattr(m, "__name__", str(m)): m for m in asked}
+    named = (
+        asked if isinstance(asked, Mapping) else {getattr(m, "__name__", str(m)): m for m in asked}
+    )
     unknown = [m for m in named.values() if not callable(m) and m not in offered]
     if unknown or not named:
-        raise ValueError(f"`metrics` has {unknown}; of a {task} there are {list(offered)}, or functions of your own.")
-    return {name: plain(metric) if callable(metric) else offered[metric] for name, metric in named.items()}
+        raise ValueError(
+            f"`metrics` has {unknown}; of a {task} there are {list(offered)}, or functions of your own."
+        )
+    return {
+        name: plain(metric) if callable(metric) else offered[metric]
+        for name, metric in named.items()
+    }
 
 
 def check_maximize(maximize: Sequence[str], chosen: Mapping[str, Metric]) -> None:
     """Raise when `maximize` is no list of names of the metrics."""
     if isinstance(maximize, str):
-        raise TypeError(f"`maximize={maximize!r}` is text: give a list of names, such as [{maximize!r}].")
+        raise TypeError(
+            f"`maximize={maximize!r}` is text: give a list of names, such as [{maximize!r}]."
+        )
     if unknown := [name for name in maximize if name not in chosen]:
         raise ValueError(f"`maximize` has {unknown}, not among the metrics {list(chosen)}.")
 
 
-def as_features(fitted: AnnData, params: dict, decoder: Decoder | None, features: Sequence[str] | None) -> Features:
+def as_features(
+    fitted: AnnData, params: dict, decoder: Decoder | None, features: Sequence[str] | None
+) -> Features:
     """Return the function from states to the features whose means are compared; the states when nothing decodes."""
     try:
         to_frame = feature_decoder(fitted, params, params.get("use_rep"), decoder, features)
     except ValueError:
         if features is not None:
             raise
-        logger.info("Nothing turns states into features: means are those of %r itself.", params.get("use_rep"))
+        logger.info(
+            "Nothing turns states into features: means are those of %r itself.",
+            params.get("use_rep"),
+        )
         return lambda states: states
     return lambda states: np.asarray(to_frame(states), dtype=float)

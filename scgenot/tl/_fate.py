@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._keys import Keys
-from scgenot._rng import Rng
-from scgenot.data.groups import read_groups
-from scgenot.data.write import write_slots
-from scgenot.tl._transport import Method, Transport, open_transport
+from scgenot._random import Rng
+from scgenot.cells.groups import read_groups
+from scgenot.cells.keys import Keys
+from scgenot.cells.write import write_slots
+from scgenot.fit.transport import Method, Transport, open_transport
 
 logger = logging.getLogger("scgenot")
 
@@ -93,33 +93,21 @@ def fate(
     shares = backwards(transport, last, terminal_shares, lineage=of == "lineage")
     shares[shares < NEGLIGIBLE] = 0
     _log_gaps(names, shares, transport.course.times == last)
-    table = pd.DataFrame(shares, index=adata.obs_names, columns=[name.replace("/", "|") for name in names])
+    table = pd.DataFrame(
+        shares, index=adata.obs_names, columns=[name.replace("/", "|") for name in names]
+    )
     out, keys = adata.copy() if copy else adata, Keys(key)
     write_slots(out, obs={keys.fate_entropy: relative_entropy(shares)}, obsm={keys.fate: table})
     return out if copy else None
 
 
 def backwards(transport: Transport, end: float, values: np.ndarray, *, lineage: bool) -> np.ndarray:
-    """Carry shares of groups at the last time back to all times from which steps lead there.
-
-    Parameters
-    ----------
-    transport
-        What makes the steps.
-    end
-        Last time.
-    values
-        Shares of the cells at `end`, shape `(n_cells, k)`; NaN elsewhere.
-    lineage
-        Whether to follow one descendant at each step, in place of all.
-
-    Returns
-    -------
-    Shares of all cells, shape `(n_cells, k)`, rows summing to 1; NaN where there are none.
-    """
+    """Carry shares of groups at the last time back to all times from which steps lead there."""
     counts, onward = values.copy(), transport.course.onward(end)
     if not onward:
-        raise ValueError(f"no fitted step leads to `end={end:g}`; fitted are {transport.course.steps}.")
+        raise ValueError(
+            f"no fitted step leads to `end={end:g}`; fitted are {transport.course.steps}."
+        )
     for earlier in sorted(onward, reverse=True):
         step = transport.step(earlier, onward[earlier])
         found = step.expect(np.nan_to_num(counts))[step.source]
@@ -128,17 +116,7 @@ def backwards(transport: Transport, end: float, values: np.ndarray, *, lineage: 
 
 
 def relative_entropy(shares: np.ndarray) -> np.ndarray:
-    """Entropy of each row over that of equal shares; 0 when there is one column only.
-
-    Parameters
-    ----------
-    shares
-        Rows that sum to 1, or are NaN, shape `(n, k)`.
-
-    Returns
-    -------
-    Between 0 and 1, shape `(n,)`.
-    """
+    """Entropy of each row over that of equal shares; 0 when there is one column only."""
     logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
     return -(shares * logs).sum(axis=1) / np.log(max(shares.shape[1], 2)) + 0.0
 
@@ -151,7 +129,10 @@ def _terminal(
     rest = here & ~members.any(axis=1)
     if rest.any():
         if OTHER not in names:
-            names, members = [*names, OTHER], np.column_stack([members, np.zeros(len(rest), dtype=bool)])
+            names, members = (
+                [*names, OTHER],
+                np.column_stack([members, np.zeros(len(rest), dtype=bool)]),
+            )
         members[:, names.index(OTHER)] |= rest
     return names, np.where(here[:, None], members, np.nan)
 
@@ -167,4 +148,6 @@ def _log_gaps(names: list[str], shares: np.ndarray, at_end: np.ndarray) -> None:
     reached = (np.nan_to_num(shares[~at_end]) > 0).any(axis=0)
     missed = [name for name, hit in zip(names, reached, strict=True) if not hit]
     if missed:
-        logger.warning("Nothing reaches the terminal groups %s: their fate probabilities are 0.", missed)
+        logger.warning(
+            "Nothing reaches the terminal groups %s: their fate probabilities are 0.", missed
+        )

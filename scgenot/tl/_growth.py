@@ -10,12 +10,12 @@ import scanpy as sc
 from anndata import AnnData
 from scipy import sparse
 
-from scgenot._keys import Keys
-from scgenot._rng import Rng, seed_of
-from scgenot.data.read import check_anndata, layer_label
-from scgenot.data.write import writing
-from scgenot.tl._features import Values, read_features
-from scgenot.tl._gene_sets import APOPTOSIS, PROLIFERATION
+from scgenot._random import Rng, seed_of
+from scgenot.cells.embedding.features import Values, read_features
+from scgenot.cells.gene_sets import APOPTOSIS, PROLIFERATION
+from scgenot.cells.keys import Keys
+from scgenot.cells.read import check_anndata, layer_label
+from scgenot.cells.write import writing
 
 logger = logging.getLogger("scgenot")
 
@@ -116,10 +116,18 @@ def score_growth(
     seed, scores = seed_of(rng) % 2**32, {}
     for name, (own, standard) in sets.items():
         wanted = (
-            own if own is not None else standard if organism == "human" else [gene.capitalize() for gene in standard]
+            own
+            if own is not None
+            else standard
+            if organism == "human"
+            else [gene.capitalize() for gene in standard]
         )
-        scores[name] = _score(values, adata.var_names, _found(wanted, name, adata.var_names, organism), name, seed)
-    rate = _logistic(scores["proliferation"], birth, BIRTH_CURVE) - _logistic(scores["apoptosis"], death, DEATH_CURVE)
+        scores[name] = _score(
+            values, adata.var_names, _found(wanted, name, adata.var_names, organism), name, seed
+        )
+    rate = _logistic(scores["proliferation"], birth, BIRTH_CURVE) - _logistic(
+        scores["apoptosis"], death, DEATH_CURVE
+    )
 
     if copy:
         adata = adata.to_memory(copy=True) if adata.isbacked else adata.copy()
@@ -131,7 +139,11 @@ def score_growth(
 
 
 def _check(
-    adata: AnnData, organism: str, birth: tuple[float, float], death: tuple[float, float], key_added: str
+    adata: AnnData,
+    organism: str,
+    birth: tuple[float, float],
+    death: tuple[float, float],
+    key_added: str,
 ) -> None:
     check_anndata(adata)
     Keys(key_added)
@@ -142,9 +154,13 @@ def _check(
         )
     for name, rates in (("birth", birth), ("death", death)):
         if len(rates) != 2 or not 0 <= rates[0] < rates[1] < np.inf:
-            raise ValueError(f"`{name}` is {rates}: give the lowest and the highest rate, not negative.")
+            raise ValueError(
+                f"`{name}` is {rates}: give the lowest and the highest rate, not negative."
+            )
     if not adata.var_names.is_unique:
-        raise ValueError("var names of `adata` are not unique: call `adata.var_names_make_unique()`.")
+        raise ValueError(
+            "var names of `adata` are not unique: call `adata.var_names_make_unique()`."
+        )
     if adata.n_vars < MIN_FEATURES:
         raise ValueError(
             f"`adata` has {adata.n_vars} genes: a score compares genes with others of like expression and needs at "
@@ -154,7 +170,12 @@ def _check(
 
 def _refuse_counts(values: Values, label: str) -> None:
     entries = values.data if sparse.issparse(values) else values
-    if entries.size and entries.min() >= 0 and entries.max() > 1 and (entries == np.round(entries)).all():
+    if (
+        entries.size
+        and entries.min() >= 0
+        and entries.max() > 1
+        and (entries == np.round(entries)).all()
+    ):
         raise ValueError(
             f"{label} looks like raw counts, whole numbers up to {entries.max():g}: run `sc.pp.normalize_total(adata)` "
             "and `sc.pp.log1p(adata)` first, or name log-normalised values with `layer`."
@@ -174,11 +195,15 @@ def _found(wanted: Sequence[str], name: str, var_names: pd.Index, organism: str)
         )
     if len(found) < len(wanted):
         missing = ", ".join(gene for gene in wanted if gene not in var_names)
-        logger.info("%s: %d of %d genes found; not there: %s", name, len(found), len(wanted), missing)
+        logger.info(
+            "%s: %d of %d genes found; not there: %s", name, len(found), len(wanted), missing
+        )
     return found
 
 
-def _score(values: Values, var_names: pd.Index, genes: list[str], name: str, seed: int) -> np.ndarray:
+def _score(
+    values: Values, var_names: pd.Index, genes: list[str], name: str, seed: int
+) -> np.ndarray:
     """Score a set of genes on an AnnData of its own; zeros for an empty set."""
     if not genes:
         return np.zeros(values.shape[0])
@@ -187,13 +212,17 @@ def _score(values: Values, var_names: pd.Index, genes: list[str], name: str, see
     try:
         sc.tl.score_genes(cells, genes, score_name=name, random_state=seed, use_raw=False)
     except RuntimeError as error:
-        raise ValueError(f"`{name}` leaves no control genes to compare with: pass cells with all genes.") from error
+        raise ValueError(
+            f"`{name}` leaves no control genes to compare with: pass cells with all genes."
+        ) from error
     finally:
         np.random.set_state(state)  # noqa: NPY002
     return cells.obs[name].to_numpy()
 
 
-def _logistic(score: np.ndarray, rates: tuple[float, float], curve: tuple[float, float]) -> np.ndarray:
+def _logistic(
+    score: np.ndarray, rates: tuple[float, float], curve: tuple[float, float]
+) -> np.ndarray:
     """Schiebinger et al. (2019), supplement: a rate that rises from low to high around a centre."""
     (low, high), (centre, width) = rates, curve
     return low + (high - low) / (1 + np.exp(-4 * (score - centre) / width))

@@ -8,15 +8,15 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scgenot._keys import PAIRS, PARAMS, SOURCE_CELL
-from scgenot._options import check_count
-from scgenot._rng import Rng, numpy_rng, torch_rng
-from scgenot.data.by_time import time_condition
-from scgenot.model.interpolate import Interpolation, interpolate_pairs
-from scgenot.tl._decoder import Decoder, feature_decoder, never_negative
-from scgenot.tl._linked import Part
+from scgenot._check import check_count
+from scgenot._random import Rng, numpy_rng, torch_rng
+from scgenot.cells.keys import PAIRS, PARAMS, SOURCE_CELL
+from scgenot.cells.tasks.time_course import time_condition
+from scgenot.course.interpolation import Interpolation, interpolate_pairs
+from scgenot.fit.decoder import Decoder, feature_decoder, never_negative
+from scgenot.fit.linked import Part
+from scgenot.fit.transport import Method, Transport, open_transport, read_parts
 from scgenot.tl._simulate import assemble, decoded, like
-from scgenot.tl._transport import Method, Transport, open_transport, read_parts
 
 # the smallest growth of a cell that pairs are weighted by
 HARDLY = 1e-6
@@ -42,7 +42,7 @@ def interpolate(
     trivial baselines on most courses, whoever couples the cells: cells of one sample are not equally far, the course
     bends, and some cells multiply. So each pair is at its own fraction of the way, told by a clock that is learned from
     all times; the course of the population's mean is a spline; and pairs count by growth, for an unbalanced fit. See
-    :mod:`scgenot.model.interpolate`.
+    :mod:`scgenot.course.interpolation`.
 
     Fit with an unbalanced coupling for this, `solver=sg.ot.Sinkhorn(tau=(0.8, 0.8))`, unless a time point has few
     cells.
@@ -110,8 +110,12 @@ def interpolate(
     if n_cells is None:
         n_cells = (len(transport.at(step[0])) + len(transport.at(step[1]))) // 2
     check_count("n_cells", n_cells, 2)
-    pairs = (coupled_pairs if method == "coupling" else generated_pairs)(transport, step, max(4 * n_cells, 2000))
-    course = {float(t): transport.cells[transport.course.times == t] for t in transport.course.sampled}
+    pairs = (coupled_pairs if method == "coupling" else generated_pairs)(
+        transport, step, max(4 * n_cells, 2000)
+    )
+    course = {
+        float(t): transport.cells[transport.course.times == t] for t in transport.course.sampled
+    }
     result = interpolate_pairs(
         pairs.source,
         pairs.target,
@@ -132,17 +136,7 @@ def interpolate(
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of a cell before and a cell after.
-
-    Parameters
-    ----------
-    rows
-        Positions of the source cells in the AnnData, shape `(k,)`.
-    source, target
-        The cells, shapes `(k, p)`.
-    growth
-        Growth of the source and of the target cells, see :func:`~scgenot.model.interpolate.pair_weights`.
-    """
+    """Pairs of a cell before and a cell after."""
 
     rows: np.ndarray
     source: np.ndarray
@@ -170,7 +164,10 @@ def coupled_pairs(transport: Transport, step: tuple[float, float], n: int) -> Pa
     """Draw pairs from the couplings of a step; a stratum as often as it has source cells."""
     parts = read_parts(transport, *step)
     total = sum(len(part.source) for part in parts)
-    drawn = [draw_part(part, transport, -(-n * len(part.source) // total), k) for k, part in enumerate(parts)]
+    drawn = [
+        draw_part(part, transport, -(-n * len(part.source) // total), k)
+        for k, part in enumerate(parts)
+    ]
     rows, target, eta, xi = (np.concatenate(values) for values in zip(*drawn, strict=True))
     return Pairs(rows, transport.cells[rows], target, (eta, xi))
 
@@ -199,7 +196,9 @@ def generated_pairs(transport: Transport, step: tuple[float, float], n: int) -> 
     rows = np.tile(source, -(-n // len(source)))[:n] if n > len(source) else source
     condition = time_condition(transport.course.sampled, *step)
     cells = transport.cells[rows]
-    target = transport.model.sample(cells, condition, rng=numpy_rng([transport.seed, 0])).numpy()[:, 0]
+    target = transport.model.sample(cells, condition, rng=numpy_rng([transport.seed, 0])).numpy()[
+        :, 0
+    ]
     eta = transport.model.growth(cells, condition).double().numpy()
     xi = transport.model.target_growth(target, condition).double().numpy()
     # pairs of a coupling come in proportion to the mass sent, these come one each
@@ -211,11 +210,15 @@ def noise_of(transport: Transport, step: tuple[float, float]) -> float:
     pairs = transport.course.entry[PAIRS].iloc[transport.course.rows(*step)]
     solver = transport.course.entry[PARAMS]["solver"]
     if not isinstance(solver, dict) or solver.get("cost") != "squared_euclidean":
-        raise ValueError("`bridge_noise` is of couplings with the squared distance as cost; this fit has another.")
+        raise ValueError(
+            "`bridge_noise` is of couplings with the squared distance as cost; this fit has another."
+        )
     return float(pairs["epsilon_absolute"].mean())
 
 
-def described(adata: AnnData, rows: np.ndarray, time_key: str, time: float, result: Interpolation) -> pd.DataFrame:
+def described(
+    adata: AnnData, rows: np.ndarray, time_key: str, time: float, result: Interpolation
+) -> pd.DataFrame:
     """Return the obs of predicted cells: that of the cells they started from, but for the time."""
     obs = adata.obs.iloc[rows].copy()
     obs[SOURCE_CELL] = obs.index.to_numpy(dtype=object)

@@ -6,18 +6,18 @@ from functools import partial
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._keys import Keys
-from scgenot._options import check_hidden_share
-from scgenot._rng import Rng, seed_of
-from scgenot.data.by_perturbation import by_perturbation
-from scgenot.data.read import named_rep, representation
-from scgenot.data.write import write_fit, write_growth
+from scgenot._check import check_hidden_share
+from scgenot._random import Rng, seed_of
+from scgenot.cells.keys import Keys
+from scgenot.cells.read import named_rep, representation
+from scgenot.cells.tasks.screen import by_perturbation
+from scgenot.cells.write import write_fit, write_growth
+from scgenot.fit.fit import Solver, describe, fit_pairs
+from scgenot.fit.linked import pair_labels, store_couplings
+from scgenot.fit.seen import sample_seen
 from scgenot.flow import SetEncoder
 from scgenot.model import TrainSettings
 from scgenot.ot import Sinkhorn
-from scgenot.tl._fit import Solver, describe, fit_pairs
-from scgenot.tl._linked import pair_labels, store_couplings
-from scgenot.tl._seen import sample_seen
 
 # share of training cells whose condition is hidden, where there are several conditions to guide between
 CONDITION_DROPOUT = 0.1
@@ -173,7 +173,12 @@ def fit_perturbation(
         device=device,
         progress=progress,
         displacement=displacement,
-        encoder=partial(SetEncoder, conditions.n_slots, conditions.tokens.shape[1], conditions.n_further + n_hidden),
+        encoder=partial(
+            SetEncoder,
+            conditions.n_slots,
+            conditions.tokens.shape[1],
+            conditions.n_further + n_hidden,
+        ),
         condition_dropout=condition_dropout,
     )
     params = {

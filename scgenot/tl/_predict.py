@@ -3,15 +3,15 @@
 import numpy as np
 from anndata import AnnData
 
-from scgenot._options import check_count, check_guidance
-from scgenot._rng import Rng, seed_of
-from scgenot.data.read import check_anndata
-from scgenot.data.write import write_prediction
-from scgenot.tl._draws import draw_blocks
-from scgenot.tl._questions import ask
-from scgenot.tl._seen import warn_if_unlike
-from scgenot.tl._sources import ModelSource, checked_width, ready_model, source_cells
-from scgenot.tl._spread import cosine_variance, response_size, shares_space, spread, total_variance
+from scgenot._check import check_count, check_guidance
+from scgenot._random import Rng, seed_of
+from scgenot.cells.read import check_anndata
+from scgenot.cells.write import write_prediction
+from scgenot.fit.questions import ask
+from scgenot.fit.sample import draw_blocks
+from scgenot.fit.seen import warn_if_unlike
+from scgenot.fit.source import ModelSource, checked_width, ready_model, source_cells
+from scgenot.fit.spread import cosine_variance, response_size, shares_space, spread, total_variance
 
 
 def predict(
@@ -120,9 +120,18 @@ def predict(
     total, has_displacement = total_variance(genot), shares_space(genot, params)
     sample, mean = (np.empty((len(cells), genot.target_dim), dtype=np.float32) for _ in range(2))
     uncertainty, direction, size = (np.empty(len(cells), dtype=np.float32) for _ in range(3))
-    options = {"n_samples": n_samples, "guidance": guidance, "seed": seed_of(rng), "progress": progress}
+    options = {
+        "n_samples": n_samples,
+        "guidance": guidance,
+        "seed": seed_of(rng),
+        "progress": progress,
+    }
     for rows, source, draws in draw_blocks(genot, cells, question.condition, **options):
-        sample[rows], mean[rows], uncertainty[rows] = draws[:, 0], draws.mean(1), spread(draws, total)
+        sample[rows], mean[rows], uncertainty[rows] = (
+            draws[:, 0],
+            draws.mean(1),
+            spread(draws, total),
+        )
         if has_displacement:
             moved = draws - source[:, None, : draws.shape[2]]
             direction[rows], size[rows] = cosine_variance(moved), response_size(moved, total)

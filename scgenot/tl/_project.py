@@ -8,10 +8,18 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData, ImplicitModificationWarning
 
-from scgenot._keys import EMBEDDING, PARAMS, VALUES
-from scgenot.data.read import check_anndata, layer_label
+from scgenot.cells.embedding.features import (
+    MAX_LOGARITHM,
+    Values,
+    are_whole,
+    check_counts,
+    clr,
+    read_features,
+    tfidf,
+)
+from scgenot.cells.keys import EMBEDDING, PARAMS, VALUES
+from scgenot.cells.read import check_anndata, layer_label
 from scgenot.tl._embed import unit_rows
-from scgenot.tl._features import MAX_LOGARITHM, Values, are_whole, check_counts, clr, read_features, tfidf
 
 
 def project(
@@ -69,7 +77,9 @@ def project(
     stored = _stored(reference, key, "reference")
     if copy:
         adata = adata.to_memory(copy=True) if adata.isbacked else adata.copy()
-    with warnings.catch_warnings():  # a view becomes an AnnData of its own when it is written to: that is what is asked
+    with (
+        warnings.catch_warnings()
+    ):  # a view becomes an AnnData of its own when it is written to: that is what is asked
         warnings.simplefilter("ignore", ImplicitModificationWarning)
         adata.obsm[f"X_{key}"] = values
     adata.uns[key] = deepcopy(dict(stored))
@@ -77,7 +87,11 @@ def project(
 
 
 def decode(
-    values: np.ndarray | pd.DataFrame, adata: AnnData, *, key: str = "pca", features: Sequence[str] | None = None
+    values: np.ndarray | pd.DataFrame,
+    adata: AnnData,
+    *,
+    key: str = "pca",
+    features: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Turn coordinates of an embedding into features: genes, peaks or proteins.
 
@@ -123,20 +137,28 @@ def decode(
     embedding = stored[EMBEDDING]
     names = pd.Index(embedding["features"])
     if unknown := [feature for feature in features or () if feature not in names]:
-        raise KeyError(f"`features` {_some(unknown)} are not among the {len(names)} that `key={key!r}` was made of.")
+        raise KeyError(
+            f"`features` {_some(unknown)} are not among the {len(names)} that `key={key!r}` was made of."
+        )
     chosen = np.arange(len(names)) if features is None else names.get_indexer(features)
     index = values.index if isinstance(values, pd.DataFrame) else None
     values = np.asarray(values)
     width = stored[PARAMS]["n_components"]
     if values.ndim != 2 or values.shape[1] != width:
-        raise ValueError(f"`values` has shape {values.shape}, expected (n, {width}), coordinates of `key={key!r}`.")
-    decoded = values @ embedding["loadings"][chosen].T if "loadings" in embedding else values[:, chosen]
+        raise ValueError(
+            f"`values` has shape {values.shape}, expected (n, {width}), coordinates of `key={key!r}`."
+        )
+    decoded = (
+        values @ embedding["loadings"][chosen].T if "loadings" in embedding else values[:, chosen]
+    )
     if "scale" in embedding:
         decoded = decoded * embedding["scale"][chosen]
     return pd.DataFrame(decoded + embedding["offset"][chosen], index=index, columns=names[chosen])
 
 
-def coordinates(adata: AnnData, reference: AnnData, *, key: str, layer: str | None = None) -> np.ndarray:
+def coordinates(
+    adata: AnnData, reference: AnnData, *, key: str, layer: str | None = None
+) -> np.ndarray:
     """Return the coordinates of new cells; arguments and errors as of :func:`project`."""
     check_anndata(adata)
     stored = _stored(reference, key, "reference")
@@ -174,7 +196,9 @@ def _coordinates(values: Values, embedding: dict) -> np.ndarray:
     """The linear part of the embedding, `(values - offset) / scale @ loadings`; sparse values are not made dense."""
     offset, scale = embedding["offset"], embedding.get("scale")
     if "loadings" in embedding:
-        loadings = embedding["loadings"] if scale is None else embedding["loadings"] / scale[:, None]
+        loadings = (
+            embedding["loadings"] if scale is None else embedding["loadings"] / scale[:, None]
+        )
         return values @ loadings - offset @ loadings
     return values if scale is None else (values - offset) / scale
 
@@ -183,18 +207,28 @@ def _stored(adata: AnnData, key: str, name: str) -> dict:
     """What `embed` left in uns."""
     check_anndata(adata, name)
     if EMBEDDING not in adata.uns.get(key, {}):
-        found = [other for other, entry in adata.uns.items() if isinstance(entry, dict) and EMBEDDING in entry]
-        raise KeyError(f"`key={key!r}` names no embedding of `{name}`; found {found}: run `sg.tl.embed({name})`.")
+        found = [
+            other
+            for other, entry in adata.uns.items()
+            if isinstance(entry, dict) and EMBEDDING in entry
+        ]
+        raise KeyError(
+            f"`key={key!r}` names no embedding of `{name}`; found {found}: run `sg.tl.embed({name})`."
+        )
     return adata.uns[key]
 
 
 def feature_columns(adata: AnnData, features: Sequence[str], of: str) -> np.ndarray:
     """Positions in `adata` of the features of an embedding or fit."""
     if not adata.var_names.is_unique:
-        raise ValueError("var names of `adata` are not unique: call `adata.var_names_make_unique()`.")
+        raise ValueError(
+            "var names of `adata` are not unique: call `adata.var_names_make_unique()`."
+        )
     columns = adata.var_names.get_indexer(features)
     if (missing := np.asarray(features)[columns < 0]).size:
-        raise ValueError(f"`adata` lacks {len(missing)} of {len(features)} features of {of}: {_some(missing)}.")
+        raise ValueError(
+            f"`adata` lacks {len(missing)} of {len(features)} features of {of}: {_some(missing)}."
+        )
     return columns
 
 

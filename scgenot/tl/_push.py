@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._keys import Keys
-from scgenot._rng import Rng
-from scgenot.data.groups import read_mask
-from scgenot.data.write import write_slots
-from scgenot.tl._transport import Method, Transport, open_transport
+from scgenot._random import Rng
+from scgenot.cells.groups import read_mask
+from scgenot.cells.keys import Keys
+from scgenot.cells.write import write_slots
+from scgenot.fit.transport import Method, Transport, open_transport
 
 
 def push(
@@ -154,25 +154,10 @@ def pull(
     return out if copy else None
 
 
-def follow(transport: Transport, start: float, end: float, sets: np.ndarray, *, backward: bool) -> np.ndarray:
-    """Follow sets of cells from one end of a course to the other.
-
-    Parameters
-    ----------
-    transport
-        What makes the steps.
-    start, end
-        First and last time.
-    sets
-        Cells to follow, those at `start`, or at `end` when `backward`, shape `(n_cells, k)`.
-    backward
-        Whether to look for ancestors in place of descendants.
-
-    Returns
-    -------
-    Mass of each set on the cells of each time of the way, shape `(n_cells, k)`, summing to 1 at each time; NaN for
-    other cells.
-    """
+def follow(
+    transport: Transport, start: float, end: float, sets: np.ndarray, *, backward: bool
+) -> np.ndarray:
+    """Follow sets of cells from one end of a course to the other."""
     path = transport.course.path(start, end)
     out = np.full(sets.shape, np.nan)
     for position, times in enumerate(reversed(path) if backward else path):

@@ -7,19 +7,19 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scgenot._keys import PARAMS
-from scgenot._options import check_count, check_guidance, check_share
-from scgenot._rng import Rng, seed_of
-from scgenot.data.conditions import Conditions, split_name
-from scgenot.data.read import matrix
-from scgenot.data.strata import read_strata
+from scgenot._check import check_count, check_guidance, check_share
+from scgenot._random import Rng, seed_of
+from scgenot.cells.keys import PARAMS
+from scgenot.cells.read import matrix
+from scgenot.cells.strata import read_strata
+from scgenot.cells.tasks.conditions import Conditions, split_name
+from scgenot.fit.changes import Changes, sum_changes
+from scgenot.fit.decoder import Decoder, feature_decoder
+from scgenot.fit.questions import ask
+from scgenot.fit.sample import BLOCK, draw_blocks
+from scgenot.fit.seen import warn_if_unlike
+from scgenot.fit.source import ModelSource, checked_width, embedding_key, ready_model, source_cells
 from scgenot.model.inputs import blocks
-from scgenot.tl._changes import Changes, sum_changes
-from scgenot.tl._decoder import Decoder, feature_decoder
-from scgenot.tl._draws import BLOCK, draw_blocks
-from scgenot.tl._questions import ask
-from scgenot.tl._seen import warn_if_unlike
-from scgenot.tl._sources import ModelSource, checked_width, embedding_key, ready_model, source_cells
 
 ALL = "all"  # the group when there is one
 
@@ -121,7 +121,9 @@ def response(
     check_guidance(guidance)
     genot, params, fitted = ready_model(adata, model, key, device)
     if params.get("task") != "perturbation":
-        raise ValueError(f"`key={key!r}` is a {params.get('task', 'bare model')}: responses are of a screen.")
+        raise ValueError(
+            f"`key={key!r}` is a {params.get('task', 'bare model')}: responses are of a screen."
+        )
     question = ask(adata, params, target, dose)
     cells = checked_width(source_cells(adata, params, use_rep=use_rep, fitted=fitted), genot)
     warn_if_unlike(cells[question.rows], fitted, params, key)
@@ -145,7 +147,11 @@ def response(
         )
         changes = sum_changes(drawn, to_features, len(names), interval=interval, seed=seed)
         observed = treated[groups[treated] == group]
-        tables.append(as_table(group, names, changes, mean(question.rows[chosen]), len(observed), mean(observed)))
+        tables.append(
+            as_table(
+                group, names, changes, mean(question.rows[chosen]), len(observed), mean(observed)
+            )
+        )
     return pd.concat(tables, ignore_index=True)
 
 
@@ -153,10 +159,14 @@ def read_groups(adata: AnnData, groupby: str | Sequence[str] | None) -> np.ndarr
     """Read the group of every cell."""
     if groupby is None:
         return np.full(adata.n_obs, ALL, dtype=object)
-    return read_strata(adata, [groupby] if isinstance(groupby, str) else groupby, argument="groupby")
+    return read_strata(
+        adata, [groupby] if isinstance(groupby, str) else groupby, argument="groupby"
+    )
 
 
-def in_order(adata: AnnData, groupby: str | Sequence[str] | None, groups: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def in_order(
+    adata: AnnData, groupby: str | Sequence[str] | None, groups: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
     """Groups of some cells, in the order of the categories or else sorted, of the first column, then of the next."""
     columns = [] if groupby is None else [groupby] if isinstance(groupby, str) else groupby
     codes = [pd.Categorical(adata.obs[column]).codes[rows] for column in columns]
@@ -170,11 +180,16 @@ def treated_rows(adata: AnnData, params: dict, answer: dict) -> np.ndarray:
         return np.empty(0, dtype=int)
     conditions = Conditions.from_dict(params["conditions"])
     column = adata.obs[key].astype(str)
-    parts = {name: set(split_name(name, conditions.separator, conditions.control)) for name in column.unique()}
+    parts = {
+        name: set(split_name(name, conditions.separator, conditions.control))
+        for name in column.unique()
+    }
     asked = set(split_name(answer[key], conditions.separator, conditions.control))
     found = column.map(parts).to_numpy() == asked
     if dose_key is not None:
-        found &= np.isclose(adata.obs[dose_key].to_numpy(dtype=float, na_value=np.nan), answer[dose_key])
+        found &= np.isclose(
+            adata.obs[dose_key].to_numpy(dtype=float, na_value=np.nan), answer[dose_key]
+        )
     return np.flatnonzero(found)
 
 
@@ -200,15 +215,24 @@ def sparse_mean(values: np.ndarray | sparse.csr_matrix) -> np.ndarray:
     return np.asarray(values.mean(0, dtype=float)).ravel()
 
 
-def decoded_mean(cells: np.ndarray, to_features: Callable[[np.ndarray], pd.DataFrame]) -> np.ndarray:
+def decoded_mean(
+    cells: np.ndarray, to_features: Callable[[np.ndarray], pd.DataFrame]
+) -> np.ndarray:
     """Mean of each decoded feature over cells; NaN of no cells."""
     if len(cells) == 0:
         return np.full(1, np.nan)
-    return sum(to_features(cells[rows]).to_numpy(dtype=float).sum(0) for rows in blocks(len(cells), BLOCK)) / len(cells)
+    return sum(
+        to_features(cells[rows]).to_numpy(dtype=float).sum(0) for rows in blocks(len(cells), BLOCK)
+    ) / len(cells)
 
 
 def as_table(
-    group: str, names: pd.Index, changes: Changes, control: np.ndarray, n_observed: int, observed: np.ndarray
+    group: str,
+    names: pd.Index,
+    changes: Changes,
+    control: np.ndarray,
+    n_observed: int,
+    observed: np.ndarray,
 ) -> pd.DataFrame:
     """Make the rows of one group."""
     return pd.DataFrame(

@@ -10,15 +10,15 @@ import pandas as pd
 from anndata import AnnData
 from tqdm.auto import tqdm
 
-from scgenot._keys import EMBEDDING, PARAMS, SOURCE_CELL, Keys
-from scgenot._options import check_count, check_guidance
-from scgenot._rng import Rng, seed_of
+from scgenot._check import check_count, check_guidance
+from scgenot._random import Rng, seed_of
+from scgenot.cells.keys import EMBEDDING, PARAMS, SOURCE_CELL, Keys
+from scgenot.fit.decoder import Decoder, feature_decoder, never_negative
+from scgenot.fit.questions import Question, ask
+from scgenot.fit.sample import BLOCK, draw_blocks
+from scgenot.fit.seen import warn_if_unlike
+from scgenot.fit.source import ModelSource, checked_width, embedding_key, ready_model, source_cells
 from scgenot.model.inputs import blocks
-from scgenot.tl._decoder import Decoder, feature_decoder, never_negative
-from scgenot.tl._draws import BLOCK, draw_blocks
-from scgenot.tl._questions import Question, ask
-from scgenot.tl._seen import warn_if_unlike
-from scgenot.tl._sources import ModelSource, checked_width, embedding_key, ready_model, source_cells
 
 logger = logging.getLogger("scgenot")
 
@@ -117,10 +117,20 @@ def simulate(
     asked = each_of(target, dose)
     obs = pd.concat([described(adata, ask(adata, params, *one), n_samples, key) for one in asked])
     warn_if_unlike(cells[ask(adata, params, *asked[0]).rows], fitted, params, key)
-    states, growth = np.empty((len(obs), genot.target_dim), dtype=np.float32), np.empty(len(obs), dtype=np.float32)
+    states, growth = (
+        np.empty((len(obs), genot.target_dim), dtype=np.float32),
+        np.empty(len(obs), dtype=np.float32),
+    )
     end, seed = 0, seed_of(rng)
-    options = {"n_samples": n_samples, "guidance": guidance, "seed": seed, "progress": progress and len(asked) == 1}
-    for one in tqdm(asked, desc="simulating", unit="target", disable=not progress or len(asked) < 2):
+    options = {
+        "n_samples": n_samples,
+        "guidance": guidance,
+        "seed": seed,
+        "progress": progress and len(asked) == 1,
+    }
+    for one in tqdm(
+        asked, desc="simulating", unit="target", disable=not progress or len(asked) < 2
+    ):
         rows, condition = (question := ask(adata, params, *one)).rows, question.condition
         start, end = end, end + n_samples * len(rows)
         by_sample = states[start:end].reshape(n_samples, len(rows), -1)
@@ -138,7 +148,9 @@ def each_of(
     target: str | float | Sequence[str | float] | None, dose: float | Sequence[float] | None
 ) -> list[tuple[str | float | None, float | None]]:
     """Return each target at each dose; checked."""
-    targets, doses = ([value] if value is None or np.ndim(value) == 0 else list(value) for value in (target, dose))
+    targets, doses = (
+        [value] if value is None or np.ndim(value) == 0 else list(value) for value in (target, dose)
+    )
     asked = list(product(targets, doses))
     if not asked or len(set(asked)) < len(asked):
         raise ValueError(f"`target={target!r}` at `dose={dose!r}`: give one or more, each once.")
@@ -155,7 +167,9 @@ def described(adata: AnnData, question: Question, n_samples: int, key: str) -> p
         values = np.tile(np.broadcast_to(value, len(source)), n_samples)
         obs[column] = like(values, adata.obs[column]) if column in adata.obs else values
     names = source.index.astype(str) + f"_{question.name}"
-    obs.index = names if n_samples == 1 else [f"{name}_{k}" for k in range(n_samples) for name in names]
+    obs.index = (
+        names if n_samples == 1 else [f"{name}_{k}" for k in range(n_samples) for name in names]
+    )
     return obs
 
 
@@ -182,7 +196,10 @@ def decoded(
             n_clipped += int((features[rows] < 0).sum())
             np.maximum(features[rows], 0, out=features[rows])
     if clip:
-        logger.info("%.2f %% of the simulated values were negative and are set to 0.", 100 * n_clipped / features.size)
+        logger.info(
+            "%.2f %% of the simulated values were negative and are set to 0.",
+            100 * n_clipped / features.size,
+        )
     return features, frame.columns
 
 

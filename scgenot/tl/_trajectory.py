@@ -5,16 +5,16 @@ from collections.abc import Sequence
 import numpy as np
 from anndata import AnnData
 
-from scgenot._keys import Keys
-from scgenot._rng import Rng, seed_of
-from scgenot.data.by_time import by_time
-from scgenot.data.read import named_rep
-from scgenot.data.times import read_times, time_labels
-from scgenot.data.write import write_fit, write_growth
+from scgenot._random import Rng, seed_of
+from scgenot.cells.keys import Keys
+from scgenot.cells.read import named_rep
+from scgenot.cells.tasks.time_course import by_time
+from scgenot.cells.times import read_times, time_labels
+from scgenot.cells.write import write_fit, write_growth
+from scgenot.fit.fit import Solver, describe, fit_pairs
+from scgenot.fit.linked import growth_of, pair_labels, store_couplings
 from scgenot.model import TrainSettings
 from scgenot.ot import Sinkhorn
-from scgenot.tl._fit import Solver, describe, fit_pairs
-from scgenot.tl._linked import growth_of, pair_labels, store_couplings
 
 # of the mean cost: on clones as much mass stays in the clone as in the exact plan, at .05 a fifth less
 EPSILON = 0.01
@@ -147,7 +147,9 @@ def fit_trajectory(
         "time_key": time_key,
         "times": np.unique(times).tolist(),
         "time_labels": time_labels(times, adata.obs[time_key]),
-        "steps": sorted({(item.labels["source_time"], item.labels["target_time"]) for item in linked}),
+        "steps": sorted(
+            {(item.labels["source_time"], item.labels["target_time"]) for item in linked}
+        ),
         "use_rep": named_rep(adata, use_rep, layer),
         "layer": layer,
         "growth_key": growth_key,

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._rng import Rng
-from scgenot.data.groups import Groups, read_groups
+from scgenot._random import Rng
+from scgenot.cells.groups import Groups, read_groups
+from scgenot.fit.transport import Method, open_transport
 from scgenot.tl._push import follow
-from scgenot.tl._transport import Method, open_transport
 
 
 def cell_transition(
@@ -81,11 +81,15 @@ def cell_transition(
     return pd.DataFrame(table, index=sources, columns=targets)
 
 
-def _groups_at(adata: AnnData, groups: Groups, here: np.ndarray, argument: str) -> tuple[list[str], np.ndarray]:
+def _groups_at(
+    adata: AnnData, groups: Groups, here: np.ndarray, argument: str
+) -> tuple[list[str], np.ndarray]:
     """Groups of the cells of a time, and which of them are in which, shape `(n_cells, k)`."""
     if isinstance(groups, str):
         return read_groups(adata, groups, among=here, argument=argument)
     if len(groups) != 1:
-        raise ValueError(f"`{argument}={groups!r}` must be a column of obs or one {{column: [groups]}}.")
+        raise ValueError(
+            f"`{argument}={groups!r}` must be a column of obs or one {{column: [groups]}}."
+        )
     ((column, chosen),) = groups.items()
     return read_groups(adata, column, chosen, among=here, argument=argument)

@@ -5,15 +5,15 @@ import warnings
 import numpy as np
 from anndata import AnnData
 
-from scgenot._keys import Keys
-from scgenot._rng import Rng, seed_of
-from scgenot.data.pairs import by_modality
-from scgenot.data.read import usual_rep
-from scgenot.data.write import write_fit
+from scgenot._random import Rng, seed_of
+from scgenot.cells.keys import Keys
+from scgenot.cells.read import usual_rep
+from scgenot.cells.tasks.translation import by_modality
+from scgenot.cells.write import write_fit
+from scgenot.fit.fit import Solver, describe, fit_pairs
 from scgenot.model import TrainSettings
 from scgenot.ot import Confidence, FusedGromovWasserstein, GromovWasserstein
 from scgenot.ot.store import to_arrays
-from scgenot.tl._fit import Solver, describe, fit_pairs
 
 
 def fit_translation(

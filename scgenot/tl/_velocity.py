@@ -3,11 +3,11 @@
 import numpy as np
 from anndata import AnnData
 
-from scgenot._keys import Keys
-from scgenot._rng import Rng
-from scgenot.data.read import representation
-from scgenot.data.write import write_slots
-from scgenot.tl._transport import Method, Step, Transport, coupled, observed, open_transport
+from scgenot._random import Rng
+from scgenot.cells.keys import Keys
+from scgenot.cells.read import representation
+from scgenot.cells.write import write_slots
+from scgenot.fit.transport import Method, Step, Transport, coupled, observed, open_transport
 
 
 def velocity(
@@ -69,7 +69,9 @@ def velocity(
     spaces = {keys.velocity: transport.cells}
     if basis is not None:
         slot = basis if basis in adata.obsm else f"X_{basis}"
-        spaces[keys.velocity_in(basis.removeprefix("X_"))] = representation(adata, slot, argument="basis")
+        spaces[keys.velocity_in(basis.removeprefix("X_"))] = representation(
+            adata, slot, argument="basis"
+        )
     found = {name: np.full(places.shape, np.nan) for name, places in spaces.items()}
     for earlier, later in first_steps(transport.course.steps):
         source, ends = expected_places(transport, earlier, later, list(spaces.values()))
@@ -82,27 +84,15 @@ def velocity(
 
 def first_steps(steps: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """Keep the shortest step from each time."""
-    return list({earlier: (earlier, later) for earlier, later in sorted(steps, reverse=True)}.values())
+    return list(
+        {earlier: (earlier, later) for earlier, later in sorted(steps, reverse=True)}.values()
+    )
 
 
 def expected_places(
     transport: Transport, earlier: float, later: float, spaces: list[np.ndarray]
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Find the mean place of the descendants of each source cell.
-
-    Parameters
-    ----------
-    transport
-        What makes the step.
-    earlier, later
-        Times of the step.
-    spaces
-        Places of all cells: in the representation first, then in others, shapes `(n_cells, d)`.
-
-    Returns
-    -------
-    Positions of the source cells, and for each space their descendants' mean places, shapes `(n, d)`.
-    """
+    """Find the mean place of the descendants of each source cell."""
     if transport.method == "coupling":
         step = coupled(transport, earlier, later)
         return step.source, [mean_over_descendants(step, places) for places in spaces]
@@ -111,11 +101,16 @@ def expected_places(
     if len(spaces) == 1:
         return source, [draws.mean(axis=1)]
     step = observed(transport, source, later, draws, growth)
-    return source, [draws.mean(axis=1), *(mean_over_descendants(step, places) for places in spaces[1:])]
+    return source, [
+        draws.mean(axis=1),
+        *(mean_over_descendants(step, places) for places in spaces[1:]),
+    ]
 
 
 def mean_over_descendants(step: Step, places: np.ndarray) -> np.ndarray:
     """Average over the descendants of each source cell, shape `(n, d)`; NaN for those without any."""
     total = step.expect(np.column_stack([places, np.ones(len(places))]))[step.source]
     weight = total[:, -1:]
-    return np.divide(total[:, :-1], weight, out=np.full_like(total[:, :-1], np.nan), where=weight > 0)
+    return np.divide(
+        total[:, :-1], weight, out=np.full_like(total[:, :-1], np.nan), where=weight > 0
+    )

@@ -47,7 +47,9 @@ def covered(adata: AnnData, calibrating: np.ndarray, asked: np.ndarray, seed: in
     """
     cells = embedded(adata, ~(calibrating | asked))
     train = cells[~(calibrating | asked)].copy()
-    sg.tl.fit_perturbation(train, "drug", "control", use_rep="X_pca", covariates=["kind"], rng=seed, progress=False)
+    sg.tl.fit_perturbation(
+        train, "drug", "control", use_rep="X_pca", covariates=["kind"], rng=seed, progress=False
+    )
     sg.tl.calibrate(cells, held_out=calibrating, model=train, levels=(0.8, 0.9), rng=seed)
     table = sg.tl.coverage(cells, held_out=asked, model=train, rng=seed)
     region = (table["feature"] == "region").to_numpy()
@@ -60,13 +62,21 @@ def covered(adata: AnnData, calibrating: np.ndarray, asked: np.ndarray, seed: in
 def mean_over_cells(rows: pd.DataFrame, level: float) -> dict[str, float]:
     """Average so that each treated cell counts the same."""
     n = rows["n"].sum()
-    shares = {column: np.average(rows[column], weights=rows["n"]) for column in rows if "coverage" in column}
+    shares = {
+        column: np.average(rows[column], weights=rows["n"])
+        for column in rows
+        if "coverage" in column
+    }
     return {**shares, "n": n, "error": np.sqrt(level * (1 - level) / n)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", nargs="*", default=["parts", "donors"], choices=["parts", "donors"])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "tables", nargs="*", default=["parts", "donors"], choices=["parts", "donors"]
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -79,7 +89,9 @@ def main() -> None:
             found.append(covered(adata, calibrating, asked, args.seed).assign(part=part))
             print(found[-1].round(3).to_string(index=False), flush=True)
         table = pd.concat(found)
-        means = pd.DataFrame({level: mean_over_cells(rows, level) for level, rows in table.groupby("level")}).T
+        means = pd.DataFrame(
+            {level: mean_over_cells(rows, level) for level, rows in table.groupby("level")}
+        ).T
         print(f"\n## {name}, all cells\n{means.round(4).to_string()}\n", flush=True)
 
 

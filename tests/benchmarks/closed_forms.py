@@ -23,22 +23,34 @@ from truth.unbalanced import MASSES, UnbalancedGaussians
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--points", type=int, default=300, help="of a one-dimensional grid")
     parser.add_argument("--points-per-axis", type=int, default=41, help="of a two-dimensional grid")
     parser.add_argument("--epsilon", type=float, nargs="+", default=[0.5, 1.0, 2.0, 3.6])
     parser.add_argument("--float64", action="store_true", help="instead of the default, float32")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    options = {"relative": False, "device": "cpu", "dtype": torch.float64 if args.float64 else torch.float32}
+    options = {
+        "relative": False,
+        "device": "cpu",
+        "dtype": torch.float64 if args.float64 else torch.float32,
+    }
 
     print("| unbalanced (s, g) | quantity | solver | closed form | error % |")
     print("|---|---|---|---|---|")
     for s, g in MASSES:
-        for name, found, true in unbalanced(UnbalancedGaussians(s, g), MASSES[s, g], args.points, options):
-            print(f"| ({s:g}, {g:g}) | {name} | {found:.6f} | {true:.6f} | {100 * abs(found / true - 1):.4f} |")
+        for name, found, true in unbalanced(
+            UnbalancedGaussians(s, g), MASSES[s, g], args.points, options
+        ):
+            print(
+                f"| ({s:g}, {g:g}) | {name} | {found:.6f} | {true:.6f} | {100 * abs(found / true - 1):.4f} |"
+            )
 
-    print("\n| inner-product GW, eps | axis | Var(y given x) | true | error % | cross-covariance | true |")
+    print(
+        "\n| inner-product GW, eps | axis | Var(y given x) | true | error % | cross-covariance | true |"
+    )
     print("|---|---|---|---|---|---|---|")
     for epsilon in args.epsilon:
         truth = InnerGromov(np.array([2.0, 1.0]), np.array([1.5, 0.8]), epsilon)
@@ -53,7 +65,9 @@ def unbalanced(truth: UnbalancedGaussians, mass: float, points: int, options: di
     """Yield name, value found and true value of the plan's moments."""
     x, a = normal_grid(truth.a, truth.A, points, 8.0)
     y, b = normal_grid(truth.b, truth.B, points, 8.0)
-    coupling = Sinkhorn(epsilon=truth.epsilon, tau=(truth.tau, truth.tau), **options)(Pair(x, y, None, None, a, b))
+    coupling = Sinkhorn(epsilon=truth.epsilon, tau=(truth.tau, truth.tau), **options)(
+        Pair(x, y, None, None, a, b)
+    )
     plan = dense(coupling).astype(float)
     yield "mass", plan.sum(), mass
     plan /= plan.sum()
@@ -72,9 +86,16 @@ def unbalanced(truth: UnbalancedGaussians, mass: float, points: int, options: di
 
 def inner(truth: InnerGromov, points: int, options: dict) -> tuple[np.ndarray, np.ndarray]:
     """Conditional variances and absolute cross-covariances of matched axes."""
-    (x, a), (y, b) = (tensor_grid(np.zeros(2), np.diag(v**0.5), points, 5.0) for v in (truth.source, truth.target))
+    (x, a), (y, b) = (
+        tensor_grid(np.zeros(2), np.diag(v**0.5), points, 5.0) for v in (truth.source, truth.target)
+    )
     solver = GromovWasserstein(
-        epsilon=truth.epsilon, intra_cost="inner", geometry="centred", n_starts=1, max_outer=100, **options
+        epsilon=truth.epsilon,
+        intra_cost="inner",
+        geometry="centred",
+        n_starts=1,
+        max_outer=100,
+        **options,
     )
     coupling = solver(Pair(x, y, None, None, a, b))
     rows = coupling.rows().double().numpy()

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import scgenot as sg
 from realdata import load
-from scgenot.tl._transport import open_transport
+from scgenot.fit.transport import open_transport
 
 EPSILONS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 Row = dict[str, float | str]
@@ -34,7 +34,9 @@ def cells_and_truth() -> tuple[AnnData, np.ndarray, pd.DataFrame]:
     early, late = ((adata.obs["day"] == day).to_numpy() for day in (4, 6))
     clones = (np.asarray(adata.obsm["X_clone"].todense()) > 0).astype(float)
     shared = clones[early] @ clones[late].T > 0
-    states = pd.get_dummies(adata.obs["state_info"][late].cat.remove_unused_categories(), dtype=float)
+    states = pd.get_dummies(
+        adata.obs["state_info"][late].cat.remove_unused_categories(), dtype=float
+    )
     return adata, shared, states
 
 
@@ -55,7 +57,9 @@ def score(plan: np.ndarray, shared: np.ndarray, states: pd.DataFrame) -> Row:
 def transported(adata: AnnData, method: str, seed: int = 0, n_samples: int = 32) -> np.ndarray:
     """Expected descendants of day-4 cells among day-6 cells, dense."""
     early, late = (np.flatnonzero(adata.obs["day"] == day) for day in (4, 6))
-    step = open_transport(adata, "genot", method, n_samples=n_samples, rng=seed, device="cpu").step(4, 6)
+    step = open_transport(adata, "genot", method, n_samples=n_samples, rng=seed, device="cpu").step(
+        4, 6
+    )
     return step.expect(np.eye(adata.n_obs)[:, late])[early]
 
 
@@ -64,7 +68,14 @@ def fit(adata: AnnData, epsilon: float | str, steps: int, seed: int = 0) -> AnnD
     settings = sg.model.TrainSettings(steps=steps)
     solver = sg.ot.Sinkhorn(epsilon=epsilon, device="cpu")
     return sg.tl.fit_trajectory(
-        adata, "day", use_rep="X_pca", solver=solver, settings=settings, rng=seed, progress=False, copy=True
+        adata,
+        "day",
+        use_rep="X_pca",
+        solver=solver,
+        settings=settings,
+        rng=seed,
+        progress=False,
+        copy=True,
     )
 
 
@@ -82,7 +93,12 @@ def against_clones(seeds: int, epsilons: list[float | str]) -> pd.DataFrame:
     rows.append({"plan": "discrete, exact", **score(exact, shared, states)})
     for epsilon in epsilons:
         coupled = fit(adata, epsilon, 1)
-        rows.append({"plan": f"entropic, epsilon {epsilon}", **score(transported(coupled, "coupling"), shared, states)})
+        rows.append(
+            {
+                "plan": f"entropic, epsilon {epsilon}",
+                **score(transported(coupled, "coupling"), shared, states),
+            }
+        )
     for epsilon in epsilons:
         scores = []
         for seed in range(seeds):
@@ -100,7 +116,9 @@ def agreement(seeds: int, epsilons: list[float | str]) -> pd.DataFrame:
     for epsilon in epsilons:
         for seed in range(seeds):
             held_out = np.sort(np.random.default_rng(seed).permutation(early)[: len(early) // 5])
-            fitted = fit(adata[np.setdiff1d(np.arange(adata.n_obs), held_out)].copy(), epsilon, 3000, seed)
+            fitted = fit(
+                adata[np.setdiff1d(np.arange(adata.n_obs), held_out)].copy(), epsilon, 3000, seed
+            )
             adata.uns["genot"] = fitted.uns["genot"]
             generated = transported(adata, "model", seed, n_samples=256)[np.isin(early, held_out)]
             dual = fitted.uns["genot"]["couplings"]["0"]["dual"]
@@ -110,7 +128,12 @@ def agreement(seeds: int, epsilons: list[float | str]) -> pd.DataFrame:
             by_draws = generated @ states.to_numpy() / generated.sum(1, keepdims=True)
             others = np.setdiff1d(early, held_out)
             nearest = ot.dist(adata.obsm["X_pca"][held_out], adata.obsm["X_pca"][others]).argmin(1)
-            by_neighbour = sg.ot.store.from_arrays(dual, adata.obsm["X_pca"][others[nearest]]).rows().double().numpy()
+            by_neighbour = (
+                sg.ot.store.from_arrays(dual, adata.obsm["X_pca"][others[nearest]])
+                .rows()
+                .double()
+                .numpy()
+            )
             answers = {
                 "model": by_draws,
                 "row of the nearest fitted cell": by_neighbour @ states.to_numpy(),
@@ -118,7 +141,14 @@ def agreement(seeds: int, epsilons: list[float | str]) -> pd.DataFrame:
             }
             for name, fates in answers.items():
                 gap = np.abs(by_rows - fates)
-                rows.append({"epsilon": epsilon, "fate": name, "agreement": gap.mean(), "TV": gap.sum(1).mean() / 2})
+                rows.append(
+                    {
+                        "epsilon": epsilon,
+                        "fate": name,
+                        "agreement": gap.mean(),
+                        "TV": gap.sum(1).mean() / 2,
+                    }
+                )
     return pd.DataFrame(rows).groupby(["epsilon", "fate"], sort=False).mean()
 
 
@@ -126,7 +156,9 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds of the model")
-    parser.add_argument("--epsilons", nargs="*", type=float, default=EPSILONS, help="of the entropic plans")
+    parser.add_argument(
+        "--epsilons", nargs="*", type=float, default=EPSILONS, help="of the entropic plans"
+    )
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

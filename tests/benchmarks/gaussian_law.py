@@ -40,7 +40,9 @@ def error_of_model(problem: GaussianProblem, x: np.ndarray, model: Genot) -> flo
     return cbw_uvp(problem, x, model.sample(x, n_samples=N_SAMPLES, rng=0).double().numpy())
 
 
-def error_of_plan(problem: GaussianProblem, source: np.ndarray, target: np.ndarray, coupling, rng) -> float:
+def error_of_plan(
+    problem: GaussianProblem, source: np.ndarray, target: np.ndarray, coupling, rng
+) -> float:
     """Sampled like a model, but at cells of the fit: the plan knows no others without its dual."""
     chosen = torch.as_tensor(rng.choice(len(source), N_TEST, replace=False))
     drawn = coupling.sample(chosen, n_samples=N_SAMPLES, generator=torch.Generator().manual_seed(0))
@@ -72,7 +74,9 @@ def row(dim: int, seed: int, settings: TrainSettings) -> dict[str, float]:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--dims", type=int, nargs="+", default=[10, 30])
     parser.add_argument("--steps", type=int, default=TrainSettings().steps)
@@ -81,7 +85,11 @@ def main():
     for dim in arguments.dims:
         for seed in range(arguments.seeds):
             result = row(dim, seed, TrainSettings(steps=arguments.steps))
-            print(f"d={dim} seed={seed}", *(f"{name}={value:.3f}" for name, value in result.items()), flush=True)
+            print(
+                f"d={dim} seed={seed}",
+                *(f"{name}={value:.3f}" for name, value in result.items()),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

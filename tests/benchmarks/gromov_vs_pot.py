@@ -16,7 +16,9 @@ import time
 import warnings
 from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ[
+    "OPENBLAS_NUM_THREADS"
+] = "1"
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
@@ -31,10 +33,14 @@ from scgenot.pair import Pair
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cells", type=int, default=1000)
     parser.add_argument("--epsilon", type=float, nargs="+", default=[5e-3, 1e-2, 2e-2])
-    parser.add_argument("--geometry", choices=["centred", "unit"], default="centred", help="as in GromovWasserstein")
+    parser.add_argument(
+        "--geometry", choices=["centred", "unit"], default="centred", help="as in GromovWasserstein"
+    )
     parser.add_argument("--pot-tolerance", type=float, default=1e-4)
     parser.add_argument("--n-starts", type=int, default=40, help="of the full search")
     args = parser.parse_args()
@@ -42,18 +48,26 @@ def main() -> None:
 
     cells = np.random.default_rng(0).permutation(1047)[: args.cells]
     sets = (load(f"snareseq_celllines/{name}").X[cells] for name in ("atac_topics19", "rna_pca10"))
-    x, y = (normalize(cells.astype(float)) for cells in sets)  # POT underflows to an empty plan in single precision
+    x, y = (
+        normalize(cells.astype(float)) for cells in sets
+    )  # POT underflows to an empty plan in single precision
     costs = [intra_cost(rows, args.geometry) for rows in (x, y)]
 
-    print("| eps | solver | distortion | objective | FOSCTTM | seconds | POT's seconds over these |")
+    print(
+        "| eps | solver | distortion | objective | FOSCTTM | seconds | POT's seconds over these |"
+    )
     print("|---|---|---|---|---|---|---|")
     for epsilon in args.epsilon:
         seconds, plan = timed(lambda eps: solve_pot(costs, eps, args.pot_tolerance), epsilon)
         print(line(epsilon, "POT, PGD", plan, costs, y, seconds, seconds), flush=True)
         for n_starts in (1, args.n_starts):
-            solver = GromovWasserstein(epsilon=epsilon, geometry=args.geometry, n_starts=n_starts, device="cpu")
+            solver = GromovWasserstein(
+                epsilon=epsilon, geometry=args.geometry, n_starts=n_starts, device="cpu"
+            )
             ours, coupling = timed(solver, Pair(x, y))
-            plan = np.concatenate([block.numpy() for _, block in coupling.mass_blocks()]).astype(float)
+            plan = np.concatenate([block.numpy() for _, block in coupling.mass_blocks()]).astype(
+                float
+            )
             name = f"ours, {n_starts} start{'s' * (n_starts > 1)}" + " (not converged)" * (
                 not coupling.diagnostics.converged
             )
@@ -70,7 +84,9 @@ def intra_cost(rows: np.ndarray, geometry: str) -> np.ndarray:
 def solve_pot(costs, epsilon: float, tolerance: float) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of inner iterations that stop at their limit
-        return ot.gromov.entropic_gromov_wasserstein(*costs, epsilon=epsilon, tol=tolerance, solver="PGD")
+        return ot.gromov.entropic_gromov_wasserstein(
+            *costs, epsilon=epsilon, tol=tolerance, solver="PGD"
+        )
 
 
 def timed(function, argument):
@@ -82,7 +98,9 @@ def timed(function, argument):
 def distortion(plan: np.ndarray, source: np.ndarray, target: np.ndarray) -> float:
     """sum (C_x(i, k) - C_y(j, l))^2 P_ij P_kl."""
     p, q = plan.sum(1), plan.sum(0)
-    return float(p @ source**2 @ p + q @ target**2 @ q - 2 * ((source @ plan @ target) * plan).sum())
+    return float(
+        p @ source**2 @ p + q @ target**2 @ q - 2 * ((source @ plan @ target) * plan).sum()
+    )
 
 
 def line(epsilon, name, plan, costs, y, seconds, reference) -> str:

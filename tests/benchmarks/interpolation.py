@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import scgenot as sg
 from realdata import load
 from scgenot import baselines
+from scgenot.course.clock import bend
+from scgenot.course.interpolation import interpolate_pairs, pair_weights
 from scgenot.metrics import energy_distance, mmd, r2_variances, wasserstein
-from scgenot.model.course import bend
-from scgenot.model.interpolate import interpolate_pairs, pair_weights
 from scgenot.ot import Coupling, Sinkhorn
 from scgenot.pair import Pair
 
@@ -100,7 +100,9 @@ def worm_bins() -> tuple[AnnData, np.ndarray]:
     """Worm embryos by the bin of their estimated time; the time of a bin is its cells' median."""
     cells = load("worm_embryo/worm_embryo")
     own = cells.obs["embryo.time"].astype(float)
-    return cells, own.groupby(cells.obs["embryo.time.bin"].astype(str)).transform("median").to_numpy()
+    return cells, own.groupby(cells.obs["embryo.time.bin"].astype(str)).transform(
+        "median"
+    ).to_numpy()
 
 
 def wot() -> tuple[AnnData, np.ndarray]:
@@ -114,7 +116,13 @@ def larry() -> tuple[AnnData, np.ndarray]:
     return cells, cells.obs["time_info"].astype(str).to_numpy(float)
 
 
-SETS = {"klein_mesc": klein, "worm_embryo": worm, "worm_bins": worm_bins, "wot_mef": wot, "larry_clones": larry}
+SETS = {
+    "klein_mesc": klein,
+    "worm_embryo": worm,
+    "worm_bins": worm_bins,
+    "wot_mef": wot,
+    "larry_clones": larry,
+}
 N_GENES = {"wot_mef": 500}  # of 1,479 in 250 cells; 1,000 elsewhere
 
 
@@ -143,7 +151,9 @@ def drawn(coupling: Coupling, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return i.numpy(), j.numpy()
 
 
-def growth(coupling: Coupling, pairs: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def growth(
+    coupling: Coupling, pairs: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     sent, received = coupling.marginals()
     return (sent / coupling.a).numpy()[pairs[0]], (received / coupling.b).numpy()[pairs[1]]
 
@@ -176,7 +186,9 @@ def predictions(case: LeftOut, seed: int) -> dict[str, np.ndarray]:
         "time before": x,
         "time after": y,
         "mixture": baselines.mixture(x, y, s, largest, rng=seed),
-        "random pairs": baselines.straight(x, y, s, pairs=baselines.random_pairs(len(x), len(y), N_CELLS, rng=seed)),
+        "random pairs": baselines.straight(
+            x, y, s, pairs=baselines.random_pairs(len(x), len(y), N_CELLS, rng=seed)
+        ),
         "mean shift": x + s * (baselines.mean_shift(x, y, x) - x),
         "Gaussian map": x + s * (baselines.gaussian_map(x, y, x) - x),
         "plan, epsilon .005": baselines.straight(
@@ -198,7 +210,9 @@ def generated(case: LeftOut) -> dict[str, np.ndarray]:
     obs = pd.DataFrame({"time": times}, index=np.arange(len(times)).astype(str))
     adata = AnnData(cells, obs=obs)
     solver = Sinkhorn(epsilon=EPSILON, tau=(TAU, TAU))
-    sg.tl.fit_trajectory(adata, "time", use_rep="X", pairs=[case.step], solver=solver, progress=False)
+    sg.tl.fit_trajectory(
+        adata, "time", use_rep="X", pairs=[case.step], solver=solver, progress=False
+    )
     options = {"method": "model", "n_cells": N_CELLS, "clip": False}
     return {
         "GENOT, straight": sg.tl.interpolate(adata, case.time, straight=True, **options).X,
@@ -222,8 +236,13 @@ def evaluate(name: str, seeds: int) -> pd.DataFrame:
         case = leave_out(name, place)
         fitted = generated(case)
         for seed in range(seeds):
-            for method, cells in {**predictions(case, seed), **(fitted if seed == 0 else {})}.items():
-                rows.append({"method": method, "time": case.time, **scores(cells, case.truth, case.genes)})
+            for method, cells in {
+                **predictions(case, seed),
+                **(fitted if seed == 0 else {}),
+            }.items():
+                rows.append(
+                    {"method": method, "time": case.time, **scores(cells, case.truth, case.genes)}
+                )
             half, other = baselines.halves(case.truth, rng=seed)
             rows.append({"method": "ceiling", "time": case.time, **scores(half, other, case.genes)})
     return pd.DataFrame(rows)
@@ -232,7 +251,9 @@ def evaluate(name: str, seeds: int) -> pd.DataFrame:
 def main() -> None:
     """Print one table a set: means over its left-out times, and the energy distance at each."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sets", nargs="*", help=f"which of {', '.join(SETS)}; all when none is named")
+    parser.add_argument(
+        "sets", nargs="*", help=f"which of {', '.join(SETS)}; all when none is named"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     args = parser.parse_args()
@@ -242,7 +263,9 @@ def main() -> None:
         table = evaluate(name, args.seeds)
         means = table.drop(columns="time").groupby("method", sort=False).mean()
         times = table.pivot_table("energy", "method", "time", sort=False).add_prefix("energy at ")
-        print(f"\n## {name}\n{means.join(times).to_string(float_format='{:.3f}'.format)}", flush=True)
+        print(
+            f"\n## {name}\n{means.join(times).to_string(float_format='{:.3f}'.format)}", flush=True
+        )
 
 
 if __name__ == "__main__":

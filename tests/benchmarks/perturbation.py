@@ -30,26 +30,40 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import scgenot as sg
 from realdata import load
 from scgenot import baselines
-from scgenot.metrics import change_correlation, energy_distance, grouped, mmd, r2_means, r2_variances
+from scgenot.metrics import (
+    change_correlation,
+    energy_distance,
+    grouped,
+    mmd,
+    r2_means,
+    r2_variances,
+)
 from scgenot.tl._perturbation import SETTINGS
 
 Row = dict[str, float | str]
 energy = partial(energy_distance, unbiased=True)
 # follows the couplings more closely than the defaults; chosen on the eight donors of `kang_ifnb`, among some ten ways
-CLOSER = {"solver": sg.ot.Sinkhorn(epsilon=0.005), "settings": replace(SETTINGS, validation_fraction=0.0)}
+CLOSER = {
+    "solver": sg.ot.Sinkhorn(epsilon=0.005),
+    "settings": replace(SETTINGS, validation_fraction=0.0),
+}
 
 
 def kang() -> AnnData:
     """PBMC of eight donors, with and without interferon beta, log-normalised."""
     adata = load("kang_ifnb/kang_ifnb")
     adata = adata[~adata.obs["donor"].isin(["unmatched", "doublet/amb"])].copy()
-    return log_normalised(adata, treated=adata.obs["condition"] == "stim", kind=adata.obs["predicted_type"])
+    return log_normalised(
+        adata, treated=adata.obs["condition"] == "stim", kind=adata.obs["predicted_type"]
+    )
 
 
 def labelled() -> AnnData:
     """PBMC of two donors and five published types, with and without interferon beta, log-normalised."""
     adata = load("kang_ifnb_labelled/kang_muscat")
-    return log_normalised(adata, treated=adata.obs["group_id"] == "stim", kind=adata.obs["cluster_id"])
+    return log_normalised(
+        adata, treated=adata.obs["group_id"] == "stim", kind=adata.obs["cluster_id"]
+    )
 
 
 def log_normalised(adata: AnnData, treated: pd.Series, kind: pd.Series) -> AnnData:
@@ -73,7 +87,14 @@ def embedded(adata: AnnData, known: np.ndarray | None = None) -> AnnData:
     return out
 
 
-def scores(predicted: np.ndarray, kinds: np.ndarray, truth: AnnData, control: AnnData, *, min_cells: int = 10) -> Row:
+def scores(
+    predicted: np.ndarray,
+    kinds: np.ndarray,
+    truth: AnnData,
+    control: AnnData,
+    *,
+    min_cells: int = 10,
+) -> Row:
     """All figures of a prediction; `kinds` are the types of its source cells."""
     within = partial(grouped, energy, min_cells=min_cells)
     unit, true = truth.uns["unit"], truth.obsm["X_pca"]
@@ -92,7 +113,9 @@ def scores(predicted: np.ndarray, kinds: np.ndarray, truth: AnnData, control: An
     }
 
 
-def predictions(source: AnnData, target: AnnData, query: AnnData, seed: int) -> dict[str, np.ndarray]:
+def predictions(
+    source: AnnData, target: AnnData, query: AnnData, seed: int
+) -> dict[str, np.ndarray]:
     """What trivial methods predict for control cells, given control and treated cells."""
     cells = [part.obsm["X_pca"] for part in (source, target, query)]
     kinds = tuple(part.obs["kind"] for part in (source, target, query))
@@ -103,11 +126,15 @@ def predictions(source: AnnData, target: AnnData, query: AnnData, seed: int) -> 
         "Gaussian map": baselines.gaussian_map(*cells),
         "random treated cells": baselines.random_targets(cells[1], query.n_obs, rng=seed),
         "discrete plan": baselines.plan_nearest(*cells, epsilon=0.02, rng=seed),
-        "discrete plan, displacement": baselines.plan_nearest(*cells, epsilon=0.02, displacement=True, rng=seed),
+        "discrete plan, displacement": baselines.plan_nearest(
+            *cells, epsilon=0.02, displacement=True, rng=seed
+        ),
     }
 
 
-def compared(cells: AnnData, fitted: np.ndarray, asked: np.ndarray, seed: int, **options) -> list[Row]:
+def compared(
+    cells: AnnData, fitted: np.ndarray, asked: np.ndarray, seed: int, **options
+) -> list[Row]:
     """Fit on some cells, predict the treated among others from the control among them, and score all methods.
 
     `options` are those of `fit_perturbation`.
@@ -122,7 +149,10 @@ def compared(cells: AnnData, fitted: np.ndarray, asked: np.ndarray, seed: int, *
         for method, values in predicted.items()
     ]
     rows.append(of_genot(cells, fitted, asked, seed, **options))
-    return [*rows, *({"method": "ceiling", "seed": seed, **ceiling(truth, query, k)} for k in range(20))]
+    return [
+        *rows,
+        *({"method": "ceiling", "seed": seed, **ceiling(truth, query, k)} for k in range(20)),
+    ]
 
 
 def of_genot(cells: AnnData, fitted: np.ndarray, asked: np.ndarray, seed: int, **options) -> Row:
@@ -130,7 +160,9 @@ def of_genot(cells: AnnData, fitted: np.ndarray, asked: np.ndarray, seed: int, *
     control = (cells.obs["drug"] == "control").to_numpy()
     train, query = cells[fitted].copy(), cells[asked & control].copy()
     started = time.perf_counter()
-    sg.tl.fit_perturbation(train, "drug", "control", use_rep="X_pca", rng=seed, progress=False, **options)
+    sg.tl.fit_perturbation(
+        train, "drug", "control", use_rep="X_pca", rng=seed, progress=False, **options
+    )
     sg.tl.predict(query, model=train, rng=seed)
     seconds = time.perf_counter() - started
     found = scores(query.obsm["X_genot"], query.obs["kind"], cells[asked & ~control], query)
@@ -140,7 +172,9 @@ def of_genot(cells: AnnData, fitted: np.ndarray, asked: np.ndarray, seed: int, *
 def ceiling(truth: AnnData, control: AnnData, seed: int) -> Row:
     """Scores of half of the true treated cells against the other half."""
     half = np.random.default_rng(seed).permutation(truth.n_obs) < truth.n_obs // 2
-    return scores(truth.obsm["X_pca"][half], truth.obs["kind"][half], truth[~half], control, min_cells=3)
+    return scores(
+        truth.obsm["X_pca"][half], truth.obs["kind"][half], truth[~half], control, min_cells=3
+    )
 
 
 def in_sample(seeds: list[int]) -> list[Row]:
@@ -223,7 +257,9 @@ def sciplex(seeds: list[int]) -> list[Row]:
     sc.pp.normalize_total(adata, target_sum=1e4)
     sc.pp.log1p(adata)
     return [
-        row for seed in seeds for row in held_out_dose(embedded(adata, (adata.obs["dose"] != 10).to_numpy()), 10, seed)
+        row
+        for seed in seeds
+        for row in held_out_dose(embedded(adata, (adata.obs["dose"] != 10).to_numpy()), 10, seed)
     ]
 
 
@@ -234,12 +270,21 @@ def held_out_dose(adata: AnnData, dose: float, seed: int, **options) -> list[Row
     unit = float(np.sqrt(train.obsm["X_pca"].var(0).mean()))
     started = time.perf_counter()
     sg.tl.fit_perturbation(
-        train, "treatment", None, dose_key="dose", use_rep="X_pca", rng=seed, progress=False, **options
+        train,
+        "treatment",
+        None,
+        dose_key="dose",
+        use_rep="X_pca",
+        rng=seed,
+        progress=False,
+        **options,
     )
     seconds = time.perf_counter() - started
     known = np.unique(levels[levels != dose])
     low, high = known[known < dose].max(), known[known > dose].min()
-    place, start, end = np.log1p(np.array([dose, low, high]) / min(dose, known[1]))  # dose 0 has no logarithm
+    place, start, end = np.log1p(
+        np.array([dose, low, high]) / min(dose, known[1])
+    )  # dose 0 has no logarithm
     fraction = (place - start) / (end - start)
     rows = []
     for treatment in adata.obs["treatment"].unique():
@@ -254,14 +299,20 @@ def held_out_dose(adata: AnnData, dose: float, seed: int, **options) -> list[Row
             "identity": control,
             "dose below": below,
             "dose above": above,
-            "interpolation of means": baselines.interpolated_shift(control, below, above, fraction, control),
+            "interpolation of means": baselines.interpolated_shift(
+                control, below, above, fraction, control
+            ),
             "discrete plan between doses": baselines.straight(below, above, fraction, pairs=pairs),
             "GENOT": query.obsm["X_genot"],
             "ceiling": None,
         }
         for method, values in predicted.items():
             found = (values, true) if values is not None else baselines.halves(true, rng=seed)
-            row = {"method": method, "seed": seed, "energy": energy(*(np.asarray(cells) / unit for cells in found))}
+            row = {
+                "method": method,
+                "seed": seed,
+                "energy": energy(*(np.asarray(cells) / unit for cells in found)),
+            }
             rows.append(row | ({"s": seconds} if method == "GENOT" else {}))
     return rows
 
@@ -278,29 +329,47 @@ def screen(seeds: list[int]) -> list[Row]:
         unseen = ["D11", "D12"]
         pairs = [pair for pair in pairs if not set(unseen) & set(pair.split("+"))]
         held_out = {"unseen drug": unseen, "unseen pair": pairs[:4]}
-        train = adata[[not set(unseen) & set(name.split("+")) and name not in pairs[:4] for name in names]].copy()
+        train = adata[
+            [not set(unseen) & set(name.split("+")) and name not in pairs[:4] for name in names]
+        ].copy()
         started = time.perf_counter()
-        sg.tl.fit_perturbation(train, "drug", "control", embedding=adata.uns["embedding"], rng=seed, progress=False)
+        sg.tl.fit_perturbation(
+            train, "drug", "control", embedding=adata.uns["embedding"], rng=seed, progress=False
+        )
         seconds = time.perf_counter() - started
         for part, conditions in held_out.items():
             for name in conditions:
-                rows += [{**row, "part": part} for row in asked_of_screen(adata, train, name, seed, seconds)]
+                rows += [
+                    {**row, "part": part}
+                    for row in asked_of_screen(adata, train, name, seed, seconds)
+                ]
     return rows
 
 
-def asked_of_screen(adata: AnnData, train: AnnData, name: str, seed: int, seconds: float) -> list[Row]:
+def asked_of_screen(
+    adata: AnnData, train: AnnData, name: str, seed: int, seconds: float
+) -> list[Row]:
     """Energy and per-type energy of an unseen condition; the cells asked for are new control cells."""
     query = adata[adata.obs["drug"] == "control"].copy()
     true = adata[adata.obs["drug"] == name]
     sg.tl.predict(query, name, model=train, rng=seed)
     control, kinds = query.obsm["X_pca"], query.obs["cell_type"].to_numpy()
     names = train.obs["drug"].astype(str).to_numpy()
-    singles = {n: train.obsm["X_pca"][names == n].mean(0) - control.mean(0) for n in set(names) if "+" not in n}
+    singles = {
+        n: train.obsm["X_pca"][names == n].mean(0) - control.mean(0)
+        for n in set(names)
+        if "+" not in n
+    }
     tokens, shifts = adata.uns["embedding"], {n: v for n, v in singles.items() if n != "control"}
-    linear = np.linalg.lstsq(tokens.loc[list(shifts)].to_numpy(), np.stack(list(shifts.values())), rcond=None)[0]
+    linear = np.linalg.lstsq(
+        tokens.loc[list(shifts)].to_numpy(), np.stack(list(shifts.values())), rcond=None
+    )[0]
     shift = {
-        "mean shift of all drugs": train.obsm["X_pca"][names != "control"].mean(0) - control.mean(0),
-        "mean shift by embedding": sum(tokens.loc[part].to_numpy() @ linear for part in name.split("+")),
+        "mean shift of all drugs": train.obsm["X_pca"][names != "control"].mean(0)
+        - control.mean(0),
+        "mean shift by embedding": sum(
+            tokens.loc[part].to_numpy() @ linear for part in name.split("+")
+        ),
         "true mean shift": true.obsm["X_pca"].mean(0) - control.mean(0),
     }
     predicted = {"identity": control, **{method: control + by for method, by in shift.items()}}
@@ -310,7 +379,9 @@ def asked_of_screen(adata: AnnData, train: AnnData, name: str, seed: int, second
     for method, values in predicted.items():
         rows.append({"method": method, "seed": seed, **screen_scores(values, kinds, true)})
     rows[-1]["s"] = seconds
-    ceiling = screen_scores(true.obsm["X_pca"][half], true.obs["cell_type"].to_numpy()[half], true[~half])
+    ceiling = screen_scores(
+        true.obsm["X_pca"][half], true.obs["cell_type"].to_numpy()[half], true[~half]
+    )
     return [*rows, {"method": "ceiling", "seed": seed, **ceiling}]
 
 
@@ -369,8 +440,12 @@ PARTS = {
 
 def main() -> None:
     """Print one table a part: means, and by donor, type, dose or kind of condition where there are several."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", help=f"which of {', '.join(PARTS)}; all when none is named")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "parts", nargs="*", help=f"which of {', '.join(PARTS)}; all when none is named"
+    )
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     args = parser.parse_args()
@@ -381,8 +456,12 @@ def main() -> None:
         means = table.drop(columns="part", errors="ignore").groupby("method", sort=False).mean()
         print(f"\n## {name}\n{means.to_string(float_format='{:.4f}'.format)}", flush=True)
         if "part" in table:
-            energies = table.pivot_table(index="method", columns="part", values="energy", sort=False)
-            over = energies - energies.loc["GENOT"]  # paired: the same cells are hard for every method
+            energies = table.pivot_table(
+                index="method", columns="part", values="energy", sort=False
+            )
+            over = (
+                energies - energies.loc["GENOT"]
+            )  # paired: the same cells are hard for every method
             energies["over GENOT"], energies["standard error"] = over.mean(axis=1), over.sem(axis=1)
             print(f"\nenergy\n{energies.to_string(float_format='{:.4f}'.format)}", flush=True)
 

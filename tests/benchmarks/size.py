@@ -21,8 +21,14 @@ def course(n_cells: int, n_dims: int, rng: np.random.Generator) -> AnnData:
     spread = 5 / np.sqrt(np.arange(1, n_dims + 1))
     centres, moves = rng.normal(size=(2, 12, n_dims)) * spread
     kind, day = rng.integers(12, size=n_cells), np.arange(n_cells) % 2
-    cells = centres[kind] + day[:, None] * moves[kind] / 2 + rng.normal(size=(n_cells, n_dims)) * spread / 4
-    obs = pd.DataFrame({"day": day, "kind": pd.Categorical(kind.astype(str))}, index=np.arange(n_cells).astype(str))
+    cells = (
+        centres[kind]
+        + day[:, None] * moves[kind] / 2
+        + rng.normal(size=(n_cells, n_dims)) * spread / 4
+    )
+    obs = pd.DataFrame(
+        {"day": day, "kind": pd.Categorical(kind.astype(str))}, index=np.arange(n_cells).astype(str)
+    )
     return AnnData(cells.astype(np.float32), obs=obs, obsm={"X_pca": cells.astype(np.float32)})
 
 

@@ -41,7 +41,9 @@ GENES = {
 Row = dict[str, float | str]
 
 
-def in_sample(source: AnnData, target: AnnData, rep: str, seed: int, label: str | None = None) -> list[Row]:
+def in_sample(
+    source: AnnData, target: AnnData, rep: str, seed: int, label: str | None = None
+) -> list[Row]:
     """Fit on all cells, the target in another order, and score the translated cells."""
     order = np.random.default_rng(seed).permutation(target.n_obs)
     shuffled = target[order].copy()
@@ -64,7 +66,9 @@ def in_sample(source: AnnData, target: AnnData, rep: str, seed: int, label: str 
     for method, values in predicted.items():
         row = {"method": method, "seed": seed, "FOSCTTM": foscttm(values, true), "s": seconds}
         if label:
-            row["label transfer"] = label_transfer(values, true, source.obs[label], target.obs[label])
+            row["label transfer"] = label_transfer(
+                values, true, source.obs[label], target.obs[label]
+            )
         rows.append(row)
     return rows
 
@@ -99,7 +103,9 @@ def citeseq_cells() -> tuple[AnnData, AnnData]:
     sg.tl.embed(rna, method="pca", n_components=30)
     sg.tl.embed(protein, method="clr", scale=True)
     proteins = [name for name in protein.var_names if name in GENES]
-    genes = sg.tl.decode(rna.obsm["X_pca50"], rna, key="pca50", features=[GENES[name] for name in proteins])
+    genes = sg.tl.decode(
+        rna.obsm["X_pca50"], rna, key="pca50", features=[GENES[name] for name in proteins]
+    )
     rna.obsm["X_shared"] = ((genes - genes.mean()) / genes.std()).to_numpy()
     protein.obsm["X_shared"] = protein.obsm["X_clr"][:, protein.var_names.get_indexer(proteins)]
     return rna, protein
@@ -119,7 +125,13 @@ def citeseq(fused: bool, seeds: list[int]) -> list[Row]:
         solver = sg.ot.FusedGromovWasserstein(epsilon=0.02) if fused else None
         shared = "X_shared" if fused else None
         sg.tl.fit_translation(
-            source, target, use_rep=("X_pca", "X_clr"), shared_rep=shared, solver=solver, rng=seed, progress=False
+            source,
+            target,
+            use_rep=("X_pca", "X_clr"),
+            shared_rep=shared,
+            solver=solver,
+            rng=seed,
+            progress=False,
         )
         sg.tl.predict(held_out, model=source, rng=seed)
         seconds = time.perf_counter() - started
@@ -132,9 +144,15 @@ def citeseq(fused: bool, seeds: list[int]) -> list[Row]:
             "GENOT, mean": held_out.obsm["X_genot_mean"],
             "ridge, supervised": ridge.predict(held_out.obsm["X_pca"]),
         }
-        clr = {name: sg.tl.decode(values, protein, key="clr").to_numpy() for name, values in predicted.items()}
+        clr = {
+            name: sg.tl.decode(values, protein, key="clr").to_numpy()
+            for name, values in predicted.items()
+        }
         truth = sg.tl.decode(true.obsm["X_clr"], protein, key="clr").to_numpy()
-        rows += [{"method": n, "seed": seed, **protein_scores(v, truth), "s": seconds} for n, v in clr.items()]
+        rows += [
+            {"method": n, "seed": seed, **protein_scores(v, truth), "s": seconds}
+            for n, v in clr.items()
+        ]
         if fused:
             score = foscttm(held_out.obsm["X_shared"], true.obsm["X_shared"])
             rows.append({"method": "shared genes alone", "seed": seed, "FOSCTTM": score})
@@ -159,7 +177,9 @@ TASKS = {
 def main() -> None:
     """Print one table a task."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("tasks", nargs="*", help=f"which of {', '.join(TASKS)}; all when none is named")
+    parser.add_argument(
+        "tasks", nargs="*", help=f"which of {', '.join(TASKS)}; all when none is named"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     args = parser.parse_args()
@@ -167,7 +187,9 @@ def main() -> None:
     warnings.simplefilter("ignore", FutureWarning)
     for name in args.tasks or TASKS:
         table = pd.DataFrame(TASKS[name](list(range(args.seeds))))
-        numbers = table.drop(columns="seed").groupby("method", sort=False).agg(["mean", "min", "max"])
+        numbers = (
+            table.drop(columns="seed").groupby("method", sort=False).agg(["mean", "min", "max"])
+        )
         print(f"\n## {name}\n{numbers.to_string(float_format='{:.3f}'.format)}", flush=True)
 
 

@@ -23,7 +23,9 @@ def populations(times, grid):
     rate = bound * GROWTH[0] + (1 - bound) * GROWTH[1]
     yield density / density.sum()
     for dt in np.diff(times):
-        step = [norm.pdf(grid[:, None], grid[None] + sign * DRIFT * dt, np.sqrt(dt)) for sign in (1, -1)]
+        step = [
+            norm.pdf(grid[:, None], grid[None] + sign * DRIFT * dt, np.sqrt(dt)) for sign in (1, -1)
+        ]
         density = (step[0] * bound + step[1] * (1 - bound)) @ (density * np.exp(rate * dt))
         yield density / density.sum()
 
@@ -70,7 +72,9 @@ def test_fates_are_open_first_and_settled_last():
 def test_growth_is_that_of_the_step():
     adata = branching(50, times=TIMES, growth=GROWTH)
     bound = expit(STEEPNESS * adata.obsm["X_latent"][:, 1])
-    np.testing.assert_allclose(adata.obs["growth_rate"], bound * GROWTH[0] + (1 - bound) * GROWTH[1])
+    np.testing.assert_allclose(
+        adata.obs["growth_rate"], bound * GROWTH[0] + (1 - bound) * GROWTH[1]
+    )
     step = adata.obs["time"].map({0: 0.5, 0.5: 1.5, 2: 1.5}).to_numpy()
     np.testing.assert_allclose(adata.obs["growth"], np.exp(adata.obs["growth_rate"] * step))
 
@@ -78,7 +82,8 @@ def test_growth_is_that_of_the_step():
 def test_the_observation_is_a_rotation():
     adata = branching(60, noise=0.0)
     distances = [
-        np.linalg.norm(x[:, None] - x[None], axis=2) for x in (adata.obsm["X_latent"], adata.obsm["X_pca"], adata.X)
+        np.linalg.norm(x[:, None] - x[None], axis=2)
+        for x in (adata.obsm["X_latent"], adata.obsm["X_pca"], adata.X)
     ]
     np.testing.assert_allclose(distances[1], distances[0], atol=1e-5)
     np.testing.assert_array_equal(distances[2], distances[1])
@@ -97,7 +102,11 @@ def coupled_fates(adata, use_rep, *, grows):
     fate, errors = None, []
     for source, target, epsilon in steps(adata):
         fate = (target.obs["branch"] == "A").to_numpy(dtype=np.float32) if fate is None else fate
-        pair = Pair(source.obsm[use_rep], target.obsm[use_rep], source_weights=source.obs["growth"] if grows else None)
+        pair = Pair(
+            source.obsm[use_rep],
+            target.obsm[use_rep],
+            source_weights=source.obs["growth"] if grows else None,
+        )
         fate = Sinkhorn(epsilon, relative=False)(pair).rows().numpy() @ fate
         errors.append(np.abs(fate - source.obs["fate_A"]).mean())
     return np.array(errors)

@@ -62,7 +62,12 @@ def test_no_network_and_no_cache(cache, downloads, monkeypatch):
     expected = "^set/rna.h5ad and set/atac.h5ad not in SCGENOT_DATA=/elsewhere, .*could not be downloaded.*no such host"
     with pytest.raises(FileNotFoundError, match=expected) as raised:
         fetch(asked, "set/rna", "set/atac", progress=False)
-    parts = "https://example.org/commit/missing.txt", str(cache), "SCGENOT_DATA", "set/rna.h5ad and set/atac.h5ad"
+    parts = (
+        "https://example.org/commit/missing.txt",
+        str(cache),
+        "SCGENOT_DATA",
+        "set/rna.h5ad and set/atac.h5ad",
+    )
     for part in (*parts, *asked.sha256.values()):
         assert part in str(raised.value)
 
@@ -82,7 +87,9 @@ def test_prepared_files_are_read_when_all_are_there(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["kang_ifnb", "ova_tcell_doses", "worm_embryo"])
 def test_what_cannot_be_downloaded_says_so(name, tmp_path, monkeypatch):
     monkeypatch.delenv("SCGENOT_DATA", raising=False)
-    with pytest.raises(FileNotFoundError, match=rf"{name}/\w+\.h5ad was not looked for.*Set SCGENOT_DATA.*https://"):
+    with pytest.raises(
+        FileNotFoundError, match=rf"{name}/\w+\.h5ad was not looked for.*Set SCGENOT_DATA.*https://"
+    ):
         getattr(datasets, name)()
     monkeypatch.setenv("SCGENOT_DATA", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=f"is not in {tmp_path}"):

@@ -23,7 +23,10 @@ SETS = {
     "snareseq_celllines": ["rna_pca10", "atac_topics19"],
     "citeseq_pbmc10k": ["rna", "protein"],
 }
-BUILT = [pytest.param(name, marks=pytest.mark.slow) if name == "citeseq_pbmc10k" else name for name in SETS]
+BUILT = [
+    pytest.param(name, marks=pytest.mark.slow) if name == "citeseq_pbmc10k" else name
+    for name in SETS
+]
 ORIGINALS = {
     "klein_mesc": _time_courses.KLEIN,
     "larry_clones": _time_courses.LARRY,

@@ -55,7 +55,9 @@ def test_moments_of_the_response_in_each_type(cells):
     spread = (1 + truth["heterogeneity"] ** 2) * 1.25 - 1
     for drug, dose, treated in conditions(cells):
         axis = direction(cells, drug, dose)
-        for sensitivity, name in zip(truth["sensitivity"], treated.obs["cell_type"].cat.categories, strict=True):
+        for sensitivity, name in zip(
+            truth["sensitivity"], treated.obs["cell_type"].cat.categories, strict=True
+        ):
             group = response(treated)[(treated.obs["cell_type"] == name).to_numpy()]
             along = group @ axis / (axis @ axis) / sensitivity
             np.testing.assert_allclose(group, sensitivity * along[:, None] * axis, atol=1e-9)
@@ -99,7 +101,10 @@ def test_the_embedding_tells_the_response_to_an_unseen_drug():
     mean = np.array([per_unit[drug] for drug in cells.uns["embedding"].index])
     predicted = embedding[-1] @ np.linalg.lstsq(embedding[:-1], mean[:-1], rcond=None)[0]
     # u has variance .09: each mean is known to .015 of its length, what is made of 19 of them to little more
-    assert np.linalg.norm(predicted - mean[-1]) < 4.5 * 0.3 / np.sqrt(400) * 1.2 * np.linalg.norm(mean, axis=1).max()
+    assert (
+        np.linalg.norm(predicted - mean[-1])
+        < 4.5 * 0.3 / np.sqrt(400) * 1.2 * np.linalg.norm(mean, axis=1).max()
+    )
 
 
 def test_shifts_are_clearly_worse_than_the_law():
@@ -110,12 +115,18 @@ def test_shifts_are_clearly_worse_than_the_law():
     cells = screen(1500, drugs=("A", "B"))
     rng = np.random.default_rng(0)
     for drug, dose, treated in conditions(cells):
-        seen, start, shift = treated.obsm["X_latent"], treated.obsm["X_untreated"], response(treated)
+        seen, start, shift = (
+            treated.obsm["X_latent"],
+            treated.obsm["X_untreated"],
+            response(treated),
+        )
         kind = treated.obs["cell_type"].cat.codes.to_numpy()
         by_type = np.stack([shift[kind == k].mean(0) for k in range(3)])[kind]
         chance = treated.obs["sensitivity"].to_numpy() * rng.gamma(0.3**-2, 0.3**2, size=len(start))
         law = chance[:, None] * direction(cells, drug, dose)
-        plain, per_type, ceiling = (energy_distance(start + x, seen) for x in (shift.mean(0), by_type, law))
+        plain, per_type, ceiling = (
+            energy_distance(start + x, seen) for x in (shift.mean(0), by_type, law)
+        )
         assert plain > 3 * per_type > 24 * ceiling
 
 
@@ -123,12 +134,17 @@ def test_expression_is_linear_in_the_latent_state(cells):
     truth = cells.uns["truth"]
     noise = cells.X - truth["baseline"] - cells.obsm["X_latent"] @ truth["loadings"]
     assert abs(noise.std() / 0.1 - 1) < 4.5 / np.sqrt(2 * noise.size)
-    np.testing.assert_allclose((cells.X - truth["baseline"]) @ truth["loadings"].T, cells.obsm["X_pca"], atol=1e-4)
+    np.testing.assert_allclose(
+        (cells.X - truth["baseline"]) @ truth["loadings"].T, cells.obsm["X_pca"], atol=1e-4
+    )
     assert (cells.X > 0).mean() > 0.999
 
 
 def test_the_law_does_not_depend_on_what_is_measured():
-    few, many = screen(5, drugs=3, combinations=False), screen(7, drugs=50, doses=DOSES, combinations=["D1+D2+D50"])
+    few, many = (
+        screen(5, drugs=3, combinations=False),
+        screen(7, drugs=50, doses=DOSES, combinations=["D1+D2+D50"]),
+    )
     np.testing.assert_array_equal(many.uns["embedding"].iloc[:3], few.uns["embedding"])
     for name, value in few.uns["truth"].items():
         np.testing.assert_array_equal(many.uns["truth"][name], value)

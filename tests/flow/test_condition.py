@@ -5,7 +5,9 @@ from scgenot.flow import SetEncoder, VelocityField
 
 def conditions(*slots, further=(0.5, -1.0)):
     """A condition of slots (strength, token)."""
-    return torch.tensor([value for strength, token in slots for value in (strength, *token)] + list(further))
+    return torch.tensor(
+        [value for strength, token in slots for value in (strength, *token)] + list(further)
+    )
 
 
 A, B, NONE = (1.0, (1.0, 0.0, 2.0)), (0.4, (0.0, 1.0, -1.0)), (0.0, (0.0, 0.0, 0.0))

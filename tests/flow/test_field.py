@@ -12,19 +12,26 @@ def generator(seed=0):
 def field():
     torch.manual_seed(0)
     field = VelocityField(3, 5, 2, width=16, depth=2)
-    for parameter in field.parameters():  # zero at the start: what comes before would get no gradient
+    for (
+        parameter
+    ) in field.parameters():  # zero at the start: what comes before would get no gradient
         parameter.data += 0.1 * torch.randn_like(parameter)
     return field
 
 
 @pytest.fixture
 def inputs():
-    return tuple(torch.randn(*shape, generator=generator(k)) for k, shape in enumerate([(6,), (6, 5), (6, 3), (6, 2)]))
+    return tuple(
+        torch.randn(*shape, generator=generator(k))
+        for k, shape in enumerate([(6,), (6, 5), (6, 3), (6, 2)])
+    )
 
 
 def test_a_gradient_reaches_every_parameter(field, inputs):
     field(*inputs).square().sum().backward()
-    silent = [name for name, p in field.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    silent = [
+        name for name, p in field.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
+    ]
     assert not silent
 
 
@@ -59,7 +66,9 @@ def test_any_module_will_do(field, inputs):
 
     _, _, source, condition = inputs
     z, t = torch.randn(6, 4, 5, generator=generator()), torch.tensor(0.3)
-    torch.testing.assert_close(bind(Wrapped(), source, condition, 4)(t, z), bind(field, source, condition, 4)(t, z))
+    torch.testing.assert_close(
+        bind(Wrapped(), source, condition, 4)(t, z), bind(field, source, condition, 4)(t, z)
+    )
 
 
 def test_path():

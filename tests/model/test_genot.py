@@ -33,7 +33,9 @@ def best(problem, cells):
     model = Genot(DIM, DIM, field=lambda p, q, c: torch.nn.Identity()).double()
     model.units.fit([Pair(*cells)])
     units = model.units.source, model.units.target
-    model.field = optimal_field(problem, *(getattr(unit, name).numpy() for unit in units for name in ("mean", "std")))
+    model.field = optimal_field(
+        problem, *(getattr(unit, name).numpy() for unit in units for name in ("mean", "std"))
+    )
     return model
 
 
@@ -72,7 +74,9 @@ def test_no_field_is_better_than_the_best(best, cells):
     """The loss of v* + w exceeds that of v* by E|w|^2: the regression target is the one whose mean v* is."""
     reference = loss_of(best, cells)
     for k in range(8):
-        direction = torch.randn(2 * DIM + 1, DIM, generator=torch.Generator().manual_seed(k), dtype=torch.float64)
+        direction = torch.randn(
+            2 * DIM + 1, DIM, generator=torch.Generator().manual_seed(k), dtype=torch.float64
+        )
         for scale in (0.03, 0.3):
             excess = loss_of(best, cells, Perturbed(best.field, direction, scale)) - reference
             # E|w|^2 per dimension, inputs of variance about 1; the cross term 2 w.(v* - u) averages out over the cells
@@ -99,10 +103,14 @@ def test_samples_are_the_exact_map_of_their_noise(best, problem):
     """The flow of the best field carries z to m(x) + S^.5 z (S in standard units), point by point."""
     x = problem.sample_source(5, np.random.default_rng(2))
     found = best.sample(x, n_samples=200, rng=3, method="rk4", n_steps=200)
-    noise = torch.randn(5, 200, DIM, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    noise = torch.randn(
+        5, 200, DIM, generator=torch.Generator().manual_seed(3), dtype=torch.float64
+    )
     field, std = best.field, best.units.target.std
     spread = noise @ (field.vectors * field.values.sqrt()) @ field.vectors.T * std
-    torch.testing.assert_close(found, torch.as_tensor(problem.mean(x))[:, None] + spread, rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        found, torch.as_tensor(problem.mean(x))[:, None] + spread, rtol=0, atol=1e-6
+    )
 
 
 def test_samples_have_the_true_moments(best, problem):
@@ -111,7 +119,9 @@ def test_samples_have_the_true_moments(best, problem):
     for mean, draws in zip(problem.mean(x), samples, strict=True):
         np.testing.assert_allclose(draws.mean(0), mean, atol=5 * (problem.S.max() / n) ** 0.5)
         # 16 midpoint steps add about a hundredth to the error of sampling
-        np.testing.assert_allclose(np.cov(draws.T), problem.S, atol=5 * problem.S.max() * (2 / n) ** 0.5 + 0.01)
+        np.testing.assert_allclose(
+            np.cov(draws.T), problem.S, atol=5 * problem.S.max() * (2 / n) ** 0.5 + 0.01
+        )
 
 
 def test_log_prob_is_the_closed_form(best, problem, cells):
@@ -152,7 +162,9 @@ def test_file_and_arrays_give_the_same_bits(tmp_path, condition_dim, growth, opt
     assert all("/" not in name and isinstance(array, np.ndarray) for name, array in arrays.items())
     config = json.loads(json.dumps(config))
     for copy in (Genot.load(tmp_path / "model.safetensors"), Genot.from_arrays(config, arrays)):
-        assert torch.equal(copy.sample(x, condition, n_samples=3), model.sample(x, condition, n_samples=3))
+        assert torch.equal(
+            copy.sample(x, condition, n_samples=3), model.sample(x, condition, n_samples=3)
+        )
         assert torch.equal(copy.growth(x, condition), model.growth(x, condition))
 
 
@@ -164,7 +176,9 @@ def test_a_field_of_ones_own_is_asked_for_when_loading(tmp_path):
     model.save(tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="pass the same function as `field`"):
         Genot.load(tmp_path / "model.safetensors")
-    assert torch.equal(Genot.load(tmp_path / "model.safetensors", field=factory).sample(x), model.sample(x))
+    assert torch.equal(
+        Genot.load(tmp_path / "model.safetensors", field=factory).sample(x), model.sample(x)
+    )
     usual, _, _ = trained_like()
     with pytest.raises(ValueError, match="`field` must not be given"):
         Genot.from_arrays(*usual.to_arrays(), field=factory)
@@ -176,7 +190,9 @@ def test_sampling_repeats_and_batches_do_not_matter():
     assert samples.shape == (20, 4, 2)
     assert torch.equal(samples, model.sample(x, condition, n_samples=4, rng=7))
     assert not torch.equal(samples, model.sample(x, condition, n_samples=4, rng=8))
-    torch.testing.assert_close(samples, model.sample(x, condition, n_samples=4, rng=7, batch_size=9))
+    torch.testing.assert_close(
+        samples, model.sample(x, condition, n_samples=4, rng=7, batch_size=9)
+    )
     per_cell = np.broadcast_to(condition, (20, 2))
     assert torch.equal(samples, model.sample(x, per_cell, n_samples=4, rng=7))
 
@@ -188,7 +204,9 @@ def test_a_constant_column_does_no_harm():
     model.units.fit([Pair(np.column_stack([np.zeros(30), np.arange(30.0)]), target)])
     assert torch.equal(model.units.target.std[1], torch.tensor(1.0))
     assert torch.equal(model.units.source.std[0], torch.tensor(1.0))
-    torch.testing.assert_close(model.units.target.undo(model.units.target(target)), torch.as_tensor(target).float())
+    torch.testing.assert_close(
+        model.units.target.undo(model.units.target(target)), torch.as_tensor(target).float()
+    )
 
 
 def test_standardiser_is_that_of_all_cells_of_all_pairs():
@@ -205,7 +223,9 @@ def test_wrong_shapes_are_named():
     model, x, condition = trained_like(2)
     with pytest.raises(ValueError, match=r"`source` has shape \(20, 2\), expected \(n, 3\)"):
         model.sample(x[:, :2], condition)
-    with pytest.raises(ValueError, match=r"`condition` has shape None, the model was made for \(20, 2\) or \(2,\)"):
+    with pytest.raises(
+        ValueError, match=r"`condition` has shape None, the model was made for \(20, 2\) or \(2,\)"
+    ):
         model.sample(x)
 
 
@@ -220,8 +240,12 @@ def test_displacements_are_measured_from_the_source_cell():
     expected = torch.tensor(x[:, None, :2] + moves.mean(0) + noise.numpy() * moves.std(0)).float()
     found = model.sample(x, n_samples=6, rng=5)
     torch.testing.assert_close(found, expected)
-    law = torch.distributions.Normal(torch.tensor(x[:, :2] + moves.mean(0)), torch.tensor(moves.std(0)))
-    torch.testing.assert_close(model.log_prob(x, found[:, 0]), law.log_prob(found[:, 0]).sum(1).float())
+    law = torch.distributions.Normal(
+        torch.tensor(x[:, :2] + moves.mean(0)), torch.tensor(moves.std(0))
+    )
+    torch.testing.assert_close(
+        model.log_prob(x, found[:, 0]), law.log_prob(found[:, 0]).sum(1).float()
+    )
 
 
 class Still(torch.nn.Module):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from scgenot.model import Genot, TrainSettings, TrainState, held_out, train
-from scgenot.model.draws import Draws
+from scgenot.model.batches import Draws
 from scgenot.pair import Pair
 from truth.gaussians import ExactCoupling, random_problem
 from truth.laws import cbw_uvp, cbw_uvp_floor
@@ -58,7 +58,9 @@ def test_learns_a_gaussian_conditional_law():
     train(model, [pair], [coupling], TrainSettings(steps=600), progress=False)
     rng = np.random.default_rng(1)
     x = problem.sample_source(200, rng)
-    excess = cbw_uvp(problem, x, model.sample(x, n_samples=300).double().numpy()) - cbw_uvp_floor(problem, x, 300, rng)
+    excess = cbw_uvp(problem, x, model.sample(x, n_samples=300).double().numpy()) - cbw_uvp_floor(
+        problem, x, 300, rng
+    )
     # the mean alone, fitted by least squares to 2000 cells with a spread of about half of Tr B, is off by
     # 200 (d + 1) / 2000 / 2 = .3 points; an untrained model scores above 50
     assert excess < 0.5
@@ -100,7 +102,9 @@ def test_interrupted_at_once_leaves_a_working_model():
 def test_no_validation_keeps_the_average():
     model, state = run(replace(QUICK, validation_fraction=0.0))
     assert not state.best
-    assert torch.equal(weights(model), torch.cat([value.flatten() for value in state.average.values()]))
+    assert torch.equal(
+        weights(model), torch.cat([value.flatten() for value in state.average.values()])
+    )
 
 
 def test_stops_early_and_returns_the_best():
@@ -110,7 +114,9 @@ def test_stops_early_and_returns_the_best():
     losses = [line["validation_loss"] for line in state.history]
     assert len(losses) - 1 - losses.index(min(losses)) == 2
     assert state.step < 3000
-    assert torch.equal(weights(model), torch.cat([value.flatten() for value in state.best.values()]))
+    assert torch.equal(
+        weights(model), torch.cat([value.flatten() for value in state.best.values()])
+    )
     again, _ = run(settings, state=state)
     assert torch.equal(weights(again), weights(model))
 
@@ -120,7 +126,9 @@ def test_mixed_precision_stays_finite_and_near():
     _, reference = run()
     assert state.losses.isfinite().all()
     assert weights(model).isfinite().all()
-    assert state.losses[-50:].mean() == pytest.approx(float(reference.losses[-50:].mean()), rel=0.02)
+    assert state.losses[-50:].mean() == pytest.approx(
+        float(reference.losses[-50:].mean()), rel=0.02
+    )
 
 
 def test_conditions_are_learned():
@@ -134,7 +142,9 @@ def test_conditions_are_learned():
         couplings.append(coupling)
         pairs.append(Pair(source, coupling.targets, condition=np.array(condition)))
     model = small_model(2, 2)
-    state = train(model, pairs, couplings, replace(QUICK, steps=300, batch_size=128), progress=False)
+    state = train(
+        model, pairs, couplings, replace(QUICK, steps=300, batch_size=128), progress=False
+    )
     for pair in pairs:
         mean = model.sample(source, pair.condition, n_samples=32).mean((0, 1)).numpy()
         np.testing.assert_allclose(mean, pair.target.mean(0), atol=0.3)
@@ -143,7 +153,11 @@ def test_conditions_are_learned():
 
 def test_every_draw_comes_from_its_pair_and_none_is_held_out():
     shared = np.arange(60.0).reshape(30, 2)
-    pairs = [Pair(shared, 100.0 + shared), Pair(shared, 200.0 + shared), Pair(-1 - shared, 300.0 + shared)]
+    pairs = [
+        Pair(shared, 100.0 + shared),
+        Pair(shared, 200.0 + shared),
+        Pair(-1 - shared, 300.0 + shared),
+    ]
 
     class Diagonal:
         def sample_pairs(self, n_pairs, *, generator):
@@ -170,7 +184,9 @@ def populations(n, m):
     return Pair(np.zeros((n, 2)), np.zeros((m, 2)))
 
 
-@pytest.mark.parametrize(("n", "expected"), [(177, 32), (2000, 200), (50_000, 1000), (5, 1), (3, 0)])
+@pytest.mark.parametrize(
+    ("n", "expected"), [(177, 32), (2000, 200), (50_000, 1000), (5, 1), (3, 0)]
+)
 def test_held_out_stays_sensible(n, expected):
     (masks,), (again,) = (held_out([populations(n, 400)], 0.1, seed=0) for _ in range(2))
     assert [int(mask.sum()) for mask in masks] == [expected, 40]
@@ -213,7 +229,9 @@ class EachToItself:
 def test_source_noise_shrinks_slopes_as_a_ridge_penalty_does():
     spread = np.array([1.0, 0.2])
     cells = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32) * spread
-    settings = replace(QUICK, steps=1000, batch_size=256, learning_rate=5e-3, ema_decay=0.99, source_noise=0.5)
+    settings = replace(
+        QUICK, steps=1000, batch_size=256, learning_rate=5e-3, ema_decay=0.99, source_noise=0.5
+    )
     model = small_model(2)
     train(model, [Pair(cells, cells)], [EachToItself(500)], settings, progress=False)
     # the network sees x + noise: the best slope of y = x on that is variance / (variance + that of the noise)

@@ -18,7 +18,9 @@ TOLERANCE = 1e-11
 
 
 def solve(x, y, a, b, *, epsilon, **options):
-    solver = Sinkhorn(epsilon=epsilon, relative=False, tolerance=TOLERANCE, dtype=torch.float64, **options)
+    solver = Sinkhorn(
+        epsilon=epsilon, relative=False, tolerance=TOLERANCE, dtype=torch.float64, **options
+    )
     coupling = solver(Pair(x, y, source_weights=a, target_weights=b))
     assert coupling.diagnostics.converged
     return coupling
@@ -64,7 +66,9 @@ def test_balanced_gaussians_in_one_dimension_to_many_digits():
     new = truth.a + np.sqrt(truth.A[0]) * np.linspace(-3, 3, 7)[:, None]
     rows = coupling.rows(torch.tensor(new)).numpy()
     mean = rows @ y
-    assert np.abs(mean - truth.mean(new)).max() < 1e-7  # potentials at the cells next to |x| = 3 sd: TOLERANCE / a_i
+    assert (
+        np.abs(mean - truth.mean(new)).max() < 1e-7
+    )  # potentials at the cells next to |x| = 3 sd: TOLERANCE / a_i
     assert np.abs((rows * (y.T - mean) ** 2).sum(1) - truth.S[0, 0]).max() < 1e-7
 
 
@@ -87,11 +91,17 @@ def test_unbalanced_gaussians(s, g):
     assert np.allclose(covariance, truth.covariance, atol=1e-8)
     assert abs(coupling.diagnostics.objective - truth.objective(mass)) < 1e-8
 
-    inner = np.abs(x[:, 0]) < 4.5 * np.sqrt(truth.A)  # further out, conditional laws come near the ends of the grid
+    inner = np.abs(x[:, 0]) < 4.5 * np.sqrt(
+        truth.A
+    )  # further out, conditional laws come near the ends of the grid
     assert np.allclose(coupling.growth().numpy()[inner], truth.growth(x[inner, 0], mass), rtol=1e-6)
-    assert np.allclose(plan.sum(1)[inner] * mass / a[inner], truth.growth(x[inner, 0], mass), rtol=1e-6)
+    assert np.allclose(
+        plan.sum(1)[inner] * mass / a[inner], truth.growth(x[inner, 0], mass), rtol=1e-6
+    )
     new = np.linspace(-3, 3, 11)[:, None] + 0.01
-    assert np.allclose(coupling.growth(torch.tensor(new)).numpy(), truth.growth(new[:, 0], mass), rtol=1e-6)
+    assert np.allclose(
+        coupling.growth(torch.tensor(new)).numpy(), truth.growth(new[:, 0], mass), rtol=1e-6
+    )
 
 
 def test_growth_is_one_when_balanced():
@@ -105,9 +115,16 @@ def test_growth_is_one_when_balanced():
 def test_inner_product_gromov(epsilon):
     """Both axes are matched at epsilon 1; at 3.6 the second lies under the threshold and is independent."""
     truth = InnerGromov(np.array([2.0, 1.0]), np.array([1.5, 0.8]), epsilon)
-    (x, a), (y, b) = (tensor_grid(np.zeros(2), np.diag(np.sqrt(v)), 23, 5.0) for v in (truth.source, truth.target))
+    (x, a), (y, b) = (
+        tensor_grid(np.zeros(2), np.diag(np.sqrt(v)), 23, 5.0) for v in (truth.source, truth.target)
+    )
     solver = GromovWasserstein(
-        epsilon=epsilon, intra_cost="inner", geometry="centred", relative=False, n_starts=1, dtype=torch.float64
+        epsilon=epsilon,
+        intra_cost="inner",
+        geometry="centred",
+        relative=False,
+        n_starts=1,
+        dtype=torch.float64,
     )
     coupling = solver(Pair(x, y, source_weights=a, target_weights=b))
 
@@ -122,15 +139,27 @@ def test_inner_product_gromov(epsilon):
 
 def test_mixture_target():
     """Every conditional law is the known mixture: two modes, with weights that depend on x."""
-    truth = MixturePlan(np.array([0.5, 0.5]), np.array([-2.0, 2.0]), np.array([0.3, 0.6]), epsilon=0.5)
+    truth = MixturePlan(
+        np.array([0.5, 0.5]), np.array([-2.0, 2.0]), np.array([0.3, 0.6]), epsilon=0.5
+    )
     x = np.linspace(-1.5, 1.5, 40)
     y = np.linspace(-9, 9, 500)
     step = y[1] - y[0]
     law = truth.density(x, y) * step
     coupling = solve(
-        x[:, None], y[:, None], None, law.mean(0), epsilon=truth.epsilon, cost=lambda x, y: squared_euclidean(x, y) / 2
+        x[:, None],
+        y[:, None],
+        None,
+        law.mean(0),
+        epsilon=truth.epsilon,
+        cost=lambda x, y: squared_euclidean(x, y) / 2,
     )
     check_balanced(coupling, 1e-9)
     assert np.abs(coupling.rows().numpy() - law).sum(1).max() < 1e-8
     new = np.array([-0.777, 0.123])
-    assert np.abs(coupling.rows(torch.tensor(new[:, None])).numpy() - truth.density(new, y) * step).sum(1).max() < 1e-8
+    assert (
+        np.abs(coupling.rows(torch.tensor(new[:, None])).numpy() - truth.density(new, y) * step)
+        .sum(1)
+        .max()
+        < 1e-8
+    )

@@ -16,7 +16,9 @@ SOLVERS = {
     "linear": Sinkhorn(**TIGHT),
     "unbalanced": Sinkhorn(tau=(0.9, 0.7), **TIGHT),
     "quadratic": GromovWasserstein(n_starts=1, epsilon=0.05, **TIGHT),
-    "dense quadratic": GromovWasserstein(n_starts=1, epsilon=0.05, intra_cost=squared_euclidean, **TIGHT),
+    "dense quadratic": GromovWasserstein(
+        n_starts=1, epsilon=0.05, intra_cost=squared_euclidean, **TIGHT
+    ),
     "fused": FusedGromovWasserstein(epsilon=0.05, **TIGHT),
     "extended": Sinkhorn(max_cells=40, **TIGHT),
 }
@@ -36,13 +38,21 @@ def test_new_cells_agree_with_cells_of_the_fit(coupling):
     some = torch.tensor([3, 0, 17])
     # matrix products of other shapes round otherwise, by 1e-16 of costs of about 100 epsilon
     near = {"rtol": 1e-10, "atol": 0}
-    for answer in (coupling.rows, coupling.potential, coupling.growth, coupling.barycentre, coupling.effective_targets):
+    for answer in (
+        coupling.rows,
+        coupling.potential,
+        coupling.growth,
+        coupling.barycentre,
+        coupling.effective_targets,
+    ):
         assert torch.allclose(answer(coupling.x[some]), answer(some), **near)
         assert torch.allclose(answer()[some], answer(some), **near)
 
 
 def test_potential_is_f(coupling):
-    assert torch.allclose(coupling.potential(), coupling.f, atol=1e-8 * float(coupling.f.abs().max()))
+    assert torch.allclose(
+        coupling.potential(), coupling.f, atol=1e-8 * float(coupling.f.abs().max())
+    )
 
 
 def test_rows_are_those_of_the_plan(coupling):
@@ -77,7 +87,9 @@ def test_rows_are_drawn_independently(coupling):
 
 def test_sampled_pairs_have_the_frequencies_of_the_plan(coupling):
     n_pairs = 100_000
-    source, target = (side.numpy() for side in coupling.sample_pairs(n_pairs, generator=generator()))
+    source, target = (
+        side.numpy() for side in coupling.sample_pairs(n_pairs, generator=generator())
+    )
     plan = dense(coupling)
     # sources are stratified: at most one off their expected number
     expected = n_pairs * plan.sum(1) / plan.sum()
@@ -126,7 +138,9 @@ def test_pairs_of_a_cell_with_most_of_the_mass():
     weights[7] = 5000
     coupling = Sinkhorn()(replace(pair, source_weights=weights))
     source, _ = coupling.sample_pairs(1_000_000, generator=generator())
-    assert abs(int((source == 7).sum()) - 1e6 * 5000 / 9999) < 10  # float32 weights: 1e-6 of the mass
+    assert (
+        abs(int((source == 7).sum()) - 1e6 * 5000 / 9999) < 10
+    )  # float32 weights: 1e-6 of the mass
 
 
 def test_zero_mass_targets_are_never_drawn():
@@ -144,11 +158,13 @@ def test_zero_mass_targets_are_never_drawn():
 def test_blocks_of_rows_join_without_a_seam(monkeypatch):
     pair = random_pair()
     whole = Sinkhorn(**TIGHT)(pair)
-    monkeypatch.setattr("scgenot.ot.plan.BLOCK_ELEMENTS", 7 * 45)
+    monkeypatch.setattr("scgenot.ot.iterate.BLOCK_ELEMENTS", 7 * 45)
     cut = Sinkhorn(**TIGHT)(pair)
     assert np.allclose(dense(whole), dense(cut), atol=1e-12)
     assert torch.equal(*(c.sample(n_samples=4, generator=generator()) for c in (whole, cut)))
-    assert torch.equal(*(torch.stack(c.sample_pairs(500, generator=generator())) for c in (whole, cut)))
+    assert torch.equal(
+        *(torch.stack(c.sample_pairs(500, generator=generator())) for c in (whole, cut))
+    )
     assert (whole.to_sparse(3) != cut.to_sparse(3)).nnz <= 180  # equal up to rounding of the masses
     assert np.allclose(whole.to_sparse(3).toarray(), cut.to_sparse(3).toarray(), atol=1e-12)
 

@@ -12,7 +12,9 @@ from scgenot.ot import mean_cost, sinkhorn_divergence, squared_euclidean
 
 
 def normal(n: int, dim: int, seed: int, dtype=torch.float64):
-    return torch.randn(n, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+    return torch.randn(
+        n, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    ).to(dtype)
 
 
 @pytest.fixture
@@ -37,7 +39,10 @@ class TestKnownAnswers:
     def test_translation_gives_its_square(self, epsilon, dtype, atol):
         cells = normal(200, 3, 0, dtype)
         shift = torch.tensor([1.0, -2.0, 0.5], dtype=dtype)
-        assert abs(float(sinkhorn_divergence(cells + shift, cells, epsilon=epsilon)) - 5.25) < 5.25 * atol
+        assert (
+            abs(float(sinkhorn_divergence(cells + shift, cells, epsilon=epsilon)) - 5.25)
+            < 5.25 * atol
+        )
 
     def test_two_points_in_one_dimension(self, epsilon, dtype, atol):
         """Cells at -p, p and at -q, q: by symmetry the potentials are constant, and one line solves for their sum."""
@@ -45,7 +50,9 @@ class TestKnownAnswers:
         absolute = epsilon * 2 * q**2  # the mean squared distance within {-q, q}
 
         def transport(p, q):
-            return -absolute * log((exp(-((p - q) ** 2) / absolute) + exp(-((p + q) ** 2) / absolute)) / 2)
+            return -absolute * log(
+                (exp(-((p - q) ** 2) / absolute) + exp(-((p + q) ** 2) / absolute)) / 2
+            )
 
         expected = transport(p, q) - (transport(p, p) + transport(q, q)) / 2
         cells = (torch.tensor([[-value], [value]], dtype=dtype) for value in (p, q))
@@ -72,7 +79,9 @@ def test_symmetric(x, y):
 
 def test_scale_is_the_spread_of_y(x, y):
     scale = mean_cost(squared_euclidean, y, y)
-    torch.testing.assert_close(sinkhorn_divergence(x, y), sinkhorn_divergence(x, y, scale=scale), rtol=1e-10, atol=0)
+    torch.testing.assert_close(
+        sinkhorn_divergence(x, y), sinkhorn_divergence(x, y, scale=scale), rtol=1e-10, atol=0
+    )
 
 
 def test_sorted_cells_in_one_dimension():

@@ -96,9 +96,15 @@ class TestHeat:
         # every edge is as long, so that all affinities are exp(-1) and L = 1 - (shift + shift') / 2
         shift = np.roll(np.eye(10), 1, axis=0)
         laplacian = np.eye(10) - (shift + shift.T) / 2
-        kernel = scipy.linalg.fractional_matrix_power(np.eye(10) + t / n_steps * laplacian, -n_steps).real
-        expected = -t * np.log(kernel / kernel[0, 0])  # all cells are alike, so that the diagonal is one number
-        np.testing.assert_allclose(between(circle(10), t=t, n_steps=n_steps, n_neighbors=2), expected, atol=1e-8 * t)
+        kernel = scipy.linalg.fractional_matrix_power(
+            np.eye(10) + t / n_steps * laplacian, -n_steps
+        ).real
+        expected = -t * np.log(
+            kernel / kernel[0, 0]
+        )  # all cells are alike, so that the diagonal is one number
+        np.testing.assert_allclose(
+            between(circle(10), t=t, n_steps=n_steps, n_neighbors=2), expected, atol=1e-8 * t
+        )
 
     def test_many_steps_are_the_exponential(self):
         place = np.array([0.0, 1, 3, 4, 8, 9.5])[:, None]
@@ -107,12 +113,16 @@ class TestHeat:
         kernel = scipy.linalg.expm(-2 * (np.eye(6) - root[:, None] * weights * root))
         own = np.sqrt(np.diag(kernel))
         expected = -2 * np.log(kernel / own[:, None] / own)
-        np.testing.assert_allclose(between(place, t=2, n_steps=2**16, n_neighbors=2), expected, rtol=1e-3, atol=1e-9)
+        np.testing.assert_allclose(
+            between(place, t=2, n_steps=2**16, n_neighbors=2), expected, rtol=1e-3, atol=1e-9
+        )
 
     def test_affinities_by_hand(self):
         # edges 0-1 of length 1 and 1-2 of length 3: median lengths of the cells' edges are 1, 2, 3
         graph = neighbour_graph(tensor([[0.0], [1], [4]]), 1)
-        expected = np.array([[0, np.exp(-1 / 2), 0], [np.exp(-1 / 2), 0, np.exp(-9 / 6)], [0, np.exp(-9 / 6), 0]])
+        expected = np.array(
+            [[0, np.exp(-1 / 2), 0], [np.exp(-1 / 2), 0, np.exp(-9 / 6)], [0, np.exp(-9 / 6), 0]]
+        )
         np.testing.assert_allclose(affinities(graph).toarray(), expected)
 
     def test_two_parts_stay_finite(self):
@@ -132,7 +142,9 @@ class TestHeat:
     def test_time_is_the_square_of_the_median_path(self):
         graph = neighbour_graph(tensor(circle(11)), 2)
         assert median_hops(graph) == 3  # 1, 1, 2, 2, ... 5, 5 edges to the others
-        np.testing.assert_array_equal(between(circle(11), n_neighbors=2), between(circle(11), n_neighbors=2, t=9.0))
+        np.testing.assert_array_equal(
+            between(circle(11), n_neighbors=2), between(circle(11), n_neighbors=2, t=9.0)
+        )
 
     def test_plan_is_that_of_the_plain_heat_kernel(self):
         # -t log K differs by terms of a row or of a column, which the potentials take up
@@ -170,7 +182,9 @@ class TestBoth:
         cells = np.random.default_rng(0).normal(size=(30, 2))
         x, y = tensor(np.r_[cells, cells[:5]]), tensor(cells[::-1].copy())
         found = Geodesic(kind=kind, n_neighbors=4).fit(x, y)(x, y).numpy()
-        np.testing.assert_array_equal(found, between(cells, kind=kind, n_neighbors=4)[np.r_[:30, :5]][:, ::-1])
+        np.testing.assert_array_equal(
+            found, between(cells, kind=kind, n_neighbors=4)[np.r_[:30, :5]][:, ::-1]
+        )
 
     def test_one_graph_for_both_populations(self, kind):
         # x and y take turns along a line: the way from one x to the next leads over y
@@ -184,12 +198,16 @@ class TestBoth:
         cost = Geodesic(kind=kind, n_neighbors=2).fit(cells, cells)
         whole = cost(cells, cells)
         # a cell that is there up to rounding has that cell's row
-        torch.testing.assert_close(cost(cells[3:5] + 1e-9, cells), whole[3:5], atol=1e-5 * float(whole.max()), rtol=0)
+        torch.testing.assert_close(
+            cost(cells[3:5] + 1e-9, cells), whole[3:5], atol=1e-5 * float(whole.max()), rtol=0
+        )
         # one halfway between two cells the mean of theirs, on either side, and beside cells that are there
         angle = 2 * np.pi * 3.5 / 40
         middle = tensor([[np.cos(angle), np.sin(angle)]])
         expected = (whole[3] + whole[4]) / 2
-        torch.testing.assert_close(cost(torch.cat([cells[:1], middle]), cells), torch.stack([whole[0], expected]))
+        torch.testing.assert_close(
+            cost(torch.cat([cells[:1], middle]), cells), torch.stack([whole[0], expected])
+        )
         torch.testing.assert_close(cost(cells, middle)[:, 0], expected)
         torch.testing.assert_close(cost(middle, middle)[0, 0], (expected[3] + expected[4]) / 2)
 
@@ -221,7 +239,10 @@ class TestBoth:
     def test_orders_a_swiss_roll(self, kind):
         roll, flat = swiss_roll(400)
         truth = np.linalg.norm(flat[:, None] - flat, axis=2)
-        found, straight = between(roll, kind=kind, n_neighbors=8), np.linalg.norm(roll[:, None] - roll, axis=2)
+        found, straight = (
+            between(roll, kind=kind, n_neighbors=8),
+            np.linalg.norm(roll[:, None] - roll, axis=2),
+        )
         above = np.triu_indices(400, 1)
         assert spearmanr(truth[above], straight[above])[0] < 0.5
         assert spearmanr(truth[above], found[above])[0] > 0.95

@@ -6,17 +6,32 @@ import numpy as np
 import pytest
 import torch
 
-from scgenot.ot import FusedGromovWasserstein, GromovWasserstein, Sinkhorn, euclidean, squared_euclidean
-from scgenot.ot.descent import Descender
+from scgenot.ot import (
+    FusedGromovWasserstein,
+    GromovWasserstein,
+    Sinkhorn,
+    euclidean,
+    squared_euclidean,
+)
 from scgenot.ot.dual import Problem
-from scgenot.ot.intra import fit_intra
-from scgenot.ot.quadratic import Lineariser
-from scgenot.ot.starts import principal_starts
+from scgenot.ot.quadratic.cost import Lineariser
+from scgenot.ot.quadratic.descent import Descender
+from scgenot.ot.quadratic.intra import fit_intra
+from scgenot.ot.quadratic.starts import principal_starts
 from scgenot.pair import Pair
 from truth.cells import lopsided, random_pair, rotation
-from truth.plans import check_balanced, check_same_plan, dense, distortion, divergence, marginal_divergence
+from truth.plans import (
+    check_balanced,
+    check_same_plan,
+    dense,
+    distortion,
+    divergence,
+    marginal_divergence,
+)
 
-EXACT = GromovWasserstein(epsilon=0.05, n_starts=1, max_outer=200, tolerance=1e-10, dtype=torch.float64)
+EXACT = GromovWasserstein(
+    epsilon=0.05, n_starts=1, max_outer=200, tolerance=1e-10, dtype=torch.float64
+)
 FUSED = FusedGromovWasserstein(epsilon=0.05, max_outer=200, tolerance=1e-10, dtype=torch.float64)
 # steps end when the cost moves by less than .01 epsilon, which rows change by, and contract from there: two descents to
 # the same optimum agree to about that
@@ -43,13 +58,17 @@ def tiny():
 @pytest.mark.parametrize("cost", ["sqeuclidean", "inner", "euclidean"])
 @pytest.mark.parametrize("geometry", ["unit", "centred", "raw"])
 def test_objective_is_the_sum_over_quadruples(tiny, cost, geometry):
-    solver = replace(EXACT, geometry=geometry, intra_cost=euclidean if cost == "euclidean" else cost)
+    solver = replace(
+        EXACT, geometry=geometry, intra_cost=euclidean if cost == "euclidean" else cost
+    )
     coupling = solver(tiny)
     a, b, plan = tiny.source_weights, tiny.target_weights, dense(coupling)
     sides = (intra(x, w, cost, geometry) for x, w in ((tiny.source, a), (tiny.target, b)))
     expected = distortion(plan, *sides) + 0.05 * divergence(plan, a, b)
     # `euclidean` takes the root of differences of squares: distances near 0 are off by the root of the rounding
-    assert coupling.diagnostics.objective == pytest.approx(expected, abs=1e-6 if cost == "euclidean" else 1e-9)
+    assert coupling.diagnostics.objective == pytest.approx(
+        expected, abs=1e-6 if cost == "euclidean" else 1e-9
+    )
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
@@ -60,14 +79,18 @@ def test_fused_objective_is_the_weighted_sum(alpha):
     linear = ((pair.source_shared[:, None] - pair.target_shared) ** 2).sum(2)
     quadratic = distortion(plan, intra(pair.source, a), intra(pair.target, b))
     total = alpha * (plan * linear).sum() / linear.mean() + (1 - alpha) * quadratic
-    assert coupling.diagnostics.objective == pytest.approx(total + 0.05 * divergence(plan, a, b), abs=1e-9)
+    assert coupling.diagnostics.objective == pytest.approx(
+        total + 0.05 * divergence(plan, a, b), abs=1e-9
+    )
 
 
 def test_unbalanced_objective_has_the_penalties(tiny):
     tau = (0.9, 0.8)
     coupling = replace(EXACT, tau=tau)(tiny)
     a, b, plan = tiny.source_weights, tiny.target_weights, dense(coupling)
-    total = distortion(plan, intra(tiny.source, a), intra(tiny.target, b)) + 0.05 * divergence(plan, a, b)
+    total = distortion(plan, intra(tiny.source, a), intra(tiny.target, b)) + 0.05 * divergence(
+        plan, a, b
+    )
     for t, marginal, weights in zip(tau, (plan.sum(1), plan.sum(0)), (a, b), strict=True):
         total += t / (1 - t) * 0.05 * marginal_divergence(marginal, weights)
     assert coupling.diagnostics.objective == pytest.approx(total, abs=1e-9)
@@ -90,7 +113,9 @@ class AnyPlan:
 @pytest.mark.parametrize("cost", ["sqeuclidean", "inner", euclidean])
 def test_linearised_cost_is_the_gradient_of_the_distortion(tiny, cost):
     """By automatic differentiation of the sum over quadruples, at a plan with arbitrary marginals."""
-    plan = torch.rand(14, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    plan = torch.rand(
+        14, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True
+    )
     cells = [torch.tensor(side) for side in (tiny.source, tiny.target)]
     weights = [torch.tensor(side) for side in (tiny.source_weights, tiny.target_weights)]
     source, target = (
@@ -99,7 +124,9 @@ def test_linearised_cost_is_the_gradient_of_the_distortion(tiny, cost):
     )
     lineariser = Lineariser(source, target, *cells)
     found = lineariser(AnyPlan(plan.detach()))
-    matrices = [side.left(x) @ side.right(x).T for side, x in zip((source, target), cells, strict=True)]
+    matrices = [
+        side.left(x) @ side.right(x).T for side, x in zip((source, target), cells, strict=True)
+    ]
     value = distortion(plan, *matrices)
     value.backward()
     assert found.distortion == pytest.approx(value.item(), rel=1e-12)
@@ -125,7 +152,9 @@ def test_rotations_and_shifts_of_either_side_change_nothing():
     """Starts follow the principal axes, so that even a single one ends at the same plan."""
     pair = random_pair()
     rng = np.random.default_rng(0)
-    turned = replace(pair, source=pair.source @ rotation(3, rng) + 5, target=pair.target @ rotation(3, rng) - 3)
+    turned = replace(
+        pair, source=pair.source @ rotation(3, rng) + 5, target=pair.target @ rotation(3, rng) - 3
+    )
     for solver in (EXACT, replace(EXACT, n_starts=3)):
         one, other = solver(pair), solver(turned)
         assert one.diagnostics.objective == pytest.approx(other.diagnostics.objective, abs=1e-4)
@@ -154,15 +183,21 @@ def test_absolute_units_are_relative_ones_rescaled():
 def test_descent_never_raises_the_objective():
     """Balanced, squared Euclidean distances: the distortion is concave on couplings, so that each step descends."""
     pair = random_pair()
-    x, y, a, b = (torch.tensor(v) for v in (pair.source, pair.target, pair.source_weights, pair.target_weights))
+    x, y, a, b = (
+        torch.tensor(v)
+        for v in (pair.source, pair.target, pair.source_weights, pair.target_weights)
+    )
     problem = Problem(x, y, a, b)
     sides = [
-        fit_intra("sqeuclidean", c, w, geometry="unit", scaled=True, max_dense_cells=0) for c, w in ((x, a), (y, b))
+        fit_intra("sqeuclidean", c, w, geometry="unit", scaled=True, max_dense_cells=0)
+        for c, w in ((x, a), (y, b))
     ]
     start = principal_starts(x, y, *(side.geometry for side in sides), n_starts=2, rng=0)[1]
     values = []
     for steps in range(1, 12):
-        descender = Descender.prepare(problem, *sides, None, max_outer=steps, max_iterations=20_000, tolerance=1e-12)
+        descender = Descender.prepare(
+            problem, *sides, None, max_outer=steps, max_iterations=20_000, tolerance=1e-12
+        )
         values.append(descender.run(start, [0.02]).objective)
     # inner iterations stop at a marginal error of 1e-3, in units of costs of mean 1
     assert (np.diff(values) < 1e-4).all()
@@ -171,7 +206,13 @@ def test_descent_never_raises_the_objective():
 
 def test_fused_ends_are_the_two_parts():
     pair = random_pair(shared=2)
-    shared = replace(pair, source=pair.source_shared, target=pair.target_shared, source_shared=None, target_shared=None)
+    shared = replace(
+        pair,
+        source=pair.source_shared,
+        target=pair.target_shared,
+        source_shared=None,
+        target_shared=None,
+    )
     linear = Sinkhorn(epsilon=0.05, tolerance=1e-10, dtype=torch.float64)(shared)
     assert np.abs(dense(replace(FUSED, alpha=1.0)(pair)) - dense(linear)).sum() < 1e-8
     assert np.abs(dense(replace(FUSED, alpha=0.0)(pair)) - dense(EXACT(pair))).sum() < SAME
@@ -194,7 +235,9 @@ def test_unbalanced_loses_mass_only_where_it_may(tau):
     coupling = replace(EXACT, tau=tau)(random_pair())
     assert coupling.diagnostics.converged
     plan = dense(coupling)
-    assert 0 < plan.sum() < 1 + 1e-6 if min(tau) < 1 and max(tau) < 1 else abs(plan.sum() - 1) < 1e-6
+    assert (
+        0 < plan.sum() < 1 + 1e-6 if min(tau) < 1 and max(tau) < 1 else abs(plan.sum() - 1) < 1e-6
+    )
     if tau[0] == 1:
         assert np.abs(plan.sum(1) - coupling.a.numpy()).sum() < 1e-8
     if tau[1] == 1:
@@ -207,7 +250,11 @@ def test_tau_near_one_is_balanced():
 
 
 def test_single_precision_is_close():
-    check_same_plan(replace(EXACT, dtype=torch.float32, tolerance=1e-5)(random_pair()), EXACT(random_pair()), SAME)
+    check_same_plan(
+        replace(EXACT, dtype=torch.float32, tolerance=1e-5)(random_pair()),
+        EXACT(random_pair()),
+        SAME,
+    )
 
 
 def test_far_from_the_origin_in_single_precision():
@@ -245,7 +292,9 @@ def test_automatic_epsilon_is_the_smallest_with_four_targets():
 def test_automatic_epsilon_with_a_dense_cost_and_many_cells():
     """Candidates are tried on a subset, whose costs within have to be those of the subset too."""
     pair = random_pair(n=2100, m=50)
-    coupling = GromovWasserstein(epsilon="auto", intra_cost=squared_euclidean, n_starts=1, max_outer=2)(pair)
+    coupling = GromovWasserstein(
+        epsilon="auto", intra_cost=squared_euclidean, n_starts=1, max_outer=2
+    )(pair)
     assert coupling.shape == (2100, 50)
 
 

@@ -23,7 +23,9 @@ def test_bad_epsilon(solver, epsilon):
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("tau", [(0, 1), (1, 1.5), 0.9, (0.9,), (0.9, 0.9, 0.9), (-0.1, 1), (float("nan"), 1)])
+@pytest.mark.parametrize(
+    "tau", [(0, 1), (1, 1.5), 0.9, (0.9,), (0.9, 0.9, 0.9), (-0.1, 1), (float("nan"), 1)]
+)
 def test_bad_tau(solver, tau):
     with pytest.raises(ValueError, match="`tau`"):
         solver(tau=tau)
@@ -108,7 +110,9 @@ def test_a_coupling_does_not_follow_later_changes_of_the_cells():
     assert torch.equal(coupling.x, before)
 
 
-@pytest.mark.parametrize("solver", [Sinkhorn(), GromovWasserstein(n_starts=2), GromovWasserstein(n_starts=1)])
+@pytest.mark.parametrize(
+    "solver", [Sinkhorn(), GromovWasserstein(n_starts=2), GromovWasserstein(n_starts=1)]
+)
 @pytest.mark.parametrize("sizes", [(2, 2), (2, 7), (7, 2)])
 def test_few_cells(solver, sizes):
     coupling = solver(random_pair(n=sizes[0], m=sizes[1]))

@@ -27,14 +27,19 @@ def pair():
     weights = rng.uniform(size=(2, 300))
     weights[:, :5] = 0
     return Pair(
-        rng.normal(size=(300, 2)), rng.normal(size=(300, 2)), source_weights=weights[0], target_weights=weights[1]
+        rng.normal(size=(300, 2)),
+        rng.normal(size=(300, 2)),
+        source_weights=weights[0],
+        target_weights=weights[1],
     )
 
 
 class TestDraws:
     def test_cells_come_up_their_expected_number_of_times(self):
         weights = torch.tensor([0.0, 0.1, 0.25, 0.65], dtype=torch.float64)
-        counts = torch.stack([draw_cells(weights, 10, seeded(k)).bincount(minlength=4) for k in range(400)])
+        counts = torch.stack(
+            [draw_cells(weights, 10, seeded(k)).bincount(minlength=4) for k in range(400)]
+        )
         assert set(counts[:, 2].tolist()) == {2, 3}
         assert (counts[:, :2] == torch.tensor([0, 1])).all()
         assert counts[:, 2].double().mean() == pytest.approx(2.5, abs=4 * 0.5 / 20)
@@ -54,7 +59,8 @@ class TestDraws:
 
     def test_same_seed_same_bits(self, pair):
         first, second, other = (
-            torch.stack(Minibatch(sinkhorn(), 64)(pair).sample_pairs(200, generator=seeded(seed))) for seed in (1, 1, 2)
+            torch.stack(Minibatch(sinkhorn(), 64)(pair).sample_pairs(200, generator=seeded(seed)))
+            for seed in (1, 1, 2)
         )
         assert torch.equal(first, second)
         assert not torch.equal(first, other)
@@ -62,7 +68,9 @@ class TestDraws:
     def test_number_of_pairs(self, pair):
         coupling = Minibatch(sinkhorn(), 64)(pair)
         for n_pairs in (1, 64, 65, 150):
-            assert [len(cells) for cells in coupling.sample_pairs(n_pairs, generator=seeded())] == [n_pairs] * 2
+            assert [len(cells) for cells in coupling.sample_pairs(n_pairs, generator=seeded())] == [
+                n_pairs
+            ] * 2
 
     def test_one_batch_is_the_whole(self, pair):
         whole, batched = sinkhorn()(pair), Minibatch(sinkhorn(), 300)(pair)
@@ -71,7 +79,9 @@ class TestDraws:
 
     def test_a_small_side_is_in_every_batch(self):
         rng = np.random.default_rng(0)
-        coupling = Minibatch(sinkhorn(), 100)(Pair(rng.normal(size=(40, 2)), rng.normal(size=(1000, 2))))
+        coupling = Minibatch(sinkhorn(), 100)(
+            Pair(rng.normal(size=(40, 2)), rng.normal(size=(1000, 2)))
+        )
         source, target = coupling.sample_pairs(1000, generator=seeded())
         np.testing.assert_array_equal(source.bincount(), 25)
         assert len(target.unique()) > 400
@@ -115,11 +125,25 @@ class TestCoupling:
         assert not coupling.solver.relative
 
     @pytest.mark.parametrize(
-        "name", ["rows", "potential", "growth", "marginals", "barycentre", "sample", "to_sparse", "f", "cost"]
+        "name",
+        [
+            "rows",
+            "potential",
+            "growth",
+            "marginals",
+            "barycentre",
+            "sample",
+            "to_sparse",
+            "f",
+            "cost",
+        ],
     )
     def test_says_what_to_use_instead(self, pair, name):
         coupling = Minibatch(sinkhorn(), 64)(pair)
-        with pytest.raises(AttributeError, match=f"`{name}` is not to be had of a minibatch.*`sample_pairs`.*`max_ce"):
+        with pytest.raises(
+            AttributeError,
+            match=f"`{name}` is not to be had of a minibatch.*`sample_pairs`.*`max_ce",
+        ):
             getattr(coupling, name)
         with pytest.raises(AttributeError, match="no attribute 'colour'"):
             _ = coupling.colour
@@ -131,7 +155,12 @@ class TestCoupling:
 
     def test_fused_sees_shared_features(self, pair):
         rng = np.random.default_rng(0)
-        shared = Pair(pair.source, rng.normal(size=(300, 3)), rng.normal(size=(300, 1)), rng.normal(size=(300, 1)))
+        shared = Pair(
+            pair.source,
+            rng.normal(size=(300, 3)),
+            rng.normal(size=(300, 1)),
+            rng.normal(size=(300, 1)),
+        )
         coupling = Minibatch(FusedGromovWasserstein(device="cpu"), 64)(shared)
         assert coupling.x.shape == (300, 3)
         assert coupling.y.shape == (300, 4)

@@ -8,8 +8,8 @@ import pytest
 from scgenot.metrics import foscttm
 from scgenot.ot import GromovWasserstein
 from scgenot.ot.confidence import Confidence
-from scgenot.ot.descent import Descent
-from scgenot.ot.search import Optimum, distinct
+from scgenot.ot.quadratic.descent import Descent
+from scgenot.ot.quadratic.search import Optimum, distinct
 from scgenot.pair import Pair
 from truth.cells import lopsided, rotation
 
@@ -21,7 +21,9 @@ def embedded(x: np.ndarray, dim: int, rng: np.random.Generator) -> np.ndarray:
     return x @ rotation(dim, rng)[: x.shape[1]] + rng.normal(size=dim)
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))]
+)
 def test_finds_a_rotated_and_mirrored_copy(seed):
     """In five dimensions instead of three, its cells in another order."""
     rng = np.random.default_rng(seed)
@@ -47,7 +49,11 @@ def test_one_start_may_miss_what_the_search_finds():
     single, found = (replace(SOLVER, n_starts=k)(pair) for k in (1, 8))
     assert single.confidence is None
     assert found.diagnostics.objective < single.diagnostics.objective
-    assert foscttm(found.barycentre().numpy()[:-1], y) < 0.03 < foscttm(single.barycentre().numpy()[:-1], y)
+    assert (
+        foscttm(found.barycentre().numpy()[:-1], y)
+        < 0.03
+        < foscttm(single.barycentre().numpy()[:-1], y)
+    )
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -57,7 +63,9 @@ def test_mirror_symmetric_clusters_are_ambiguous(n, seed):
     rng = np.random.default_rng(seed)
     half = np.array([3.0, 0.0]) + rng.normal(size=(n, 2)) * 0.3
     x = np.concatenate([half, half * [-1, 1]])
-    coupling = replace(SOLVER, n_starts=8, epsilon=0.01, search_cells=200)(Pair(x, embedded(x, 3, rng)))
+    coupling = replace(SOLVER, n_starts=8, epsilon=0.01, search_cells=200)(
+        Pair(x, embedded(x, 3, rng))
+    )
     assert coupling.confidence.ambiguous
     assert coupling.confidence.gap < 0.01
 
@@ -98,14 +106,19 @@ def test_optima_are_grouped_by_where_they_send_the_cells():
         solution = type("Solution", (), {"plan": Plan(torch, targets)})
         return Optimum.of(Descent(solution, objective, objective, stationary=True), features)
 
-    same, near, other = optimum(2.0, [0, 1, 2, 3]), optimum(1.0, [0, 1, 3, 3]), optimum(3.0, [3, 2, 1, 0])
+    same, near, other = (
+        optimum(2.0, [0, 1, 2, 3]),
+        optimum(1.0, [0, 1, 3, 3]),
+        optimum(3.0, [3, 2, 1, 0]),
+    )
     assert same.correlation(other) == pytest.approx(-1)
     groups = distinct([other, same, near])
     assert [[o.objective for o in group] for group in groups] == [[1.0, 2.0], [3.0]]
 
 
 @pytest.mark.parametrize(
-    ("gap", "agreement", "ambiguous"), [(0.2, 0.99, False), (0.01, 0.99, True), (0.2, 0.5, True), (np.inf, 1.0, False)]
+    ("gap", "agreement", "ambiguous"),
+    [(0.2, 0.99, False), (0.01, 0.99, True), (0.2, 0.5, True), (np.inf, 1.0, False)],
 )
 def test_ambiguous_when_optima_are_near_or_subsets_disagree(gap, agreement, ambiguous):
     confidence = Confidence(40, 3, gap, agreement)

@@ -69,7 +69,9 @@ def test_unbalanced_plan_is_the_minimiser(tau):
         moved[[one, other], [best, second]] -= step
         moved[[one, other], [second, best]] += step  # keeps the marginals
         assert value(moved) > value(plan)
-    for source, target in zip((coupling.f, coupling.g), (plan.sum(1) / a, plan.sum(0) / b), strict=True):
+    for source, target in zip(
+        (coupling.f, coupling.g), (plan.sum(1) / a, plan.sum(0) / b), strict=True
+    ):
         t = tau[0] if source is coupling.f else tau[1]
         assert np.allclose(target, np.exp(-source.numpy() * (1 - t) / t / eps), rtol=1e-9)
 
@@ -171,7 +173,9 @@ def test_subset_and_extend():
     # of sources among them
     effective = 600 * part.diagnostics.effective_targets / 1000
     assert part.diagnostics.marginal_error < 2 / np.sqrt(effective)
-    assert part.diagnostics.marginal_error == pytest.approx(float((check[1] - part.b).abs().sum()), abs=1e-6)
+    assert part.diagnostics.marginal_error == pytest.approx(
+        float((check[1] - part.b).abs().sum()), abs=1e-6
+    )
     error = (part.barycentre() - full.barycentre()).square().sum(1).mean().sqrt()
     spread = full.y.var(0).sum().sqrt()
     assert error < spread / np.sqrt(effective)
@@ -181,7 +185,9 @@ def test_subset_and_extend():
 @pytest.mark.parametrize("epsilon", [1e-4, 1e-6, 1e-9])
 def test_tiny_epsilon_is_finite_and_warns(caplog, epsilon, dtype):
     with caplog.at_level(logging.WARNING, "scgenot"):
-        coupling = Sinkhorn(epsilon=epsilon, max_iterations=100, dtype=dtype)(random_pair(n=200, m=150))
+        coupling = Sinkhorn(epsilon=epsilon, max_iterations=100, dtype=dtype)(
+            random_pair(n=200, m=150)
+        )
     assert "did not converge" in caplog.text
     assert not coupling.diagnostics.converged
     assert torch.isfinite(coupling.f).all()
@@ -197,7 +203,8 @@ def test_clusters_far_apart_at_small_epsilon_converge():
     rng = np.random.default_rng(0)
     centres = 20 * rng.normal(size=(4, 10))
     x, y = (
-        centres[rng.choice(4, 200, p=p)] + 0.3 * rng.normal(size=(200, 10)) for p in ([0.25] * 4, [0.4, 0.3, 0.2, 0.1])
+        centres[rng.choice(4, 200, p=p)] + 0.3 * rng.normal(size=(200, 10))
+        for p in ([0.25] * 4, [0.4, 0.3, 0.2, 0.1])
     )
     pair = replace(random_pair(weights=False, n=200, m=200), source=x, target=y)
     coupling = Sinkhorn(epsilon=0.002)(pair)
@@ -209,14 +216,22 @@ def test_cells_without_weight_take_no_mass_but_have_rows(memory_limit):
     pair = random_pair()
     a, b = pair.source_weights.copy(), pair.target_weights.copy()
     a[:10], b[:5] = 0, 0
-    coupling = replace(EXACT, memory_limit=memory_limit)(replace(pair, source_weights=a, target_weights=b))
+    coupling = replace(EXACT, memory_limit=memory_limit)(
+        replace(pair, source_weights=a, target_weights=b)
+    )
     plan = dense(coupling)
     assert plan[:10].sum() == plan[:, :5].sum() == 0
     check_balanced(coupling, 1e-10)
     assert np.allclose(coupling.rows().sum(1), 1)
     # epsilon is relative to the mean cost over all cells here, and over the kept ones there
     kept = replace(EXACT, relative=False, epsilon=coupling.epsilon)(
-        replace(pair, source=pair.source[10:], target=pair.target[5:], source_weights=a[10:], target_weights=b[5:])
+        replace(
+            pair,
+            source=pair.source[10:],
+            target=pair.target[5:],
+            source_weights=a[10:],
+            target_weights=b[5:],
+        )
     )
     assert np.abs(plan[10:, 5:] - dense(kept)).sum() < 1e-9
 
@@ -224,7 +239,9 @@ def test_cells_without_weight_take_no_mass_but_have_rows(memory_limit):
 def test_a_duplicate_cell_shares_its_law():
     pair = random_pair()
     twice = replace(
-        pair, source=np.concatenate([pair.source, pair.source[:1]]), source_weights=np.append(pair.source_weights, 0.01)
+        pair,
+        source=np.concatenate([pair.source, pair.source[:1]]),
+        source_weights=np.append(pair.source_weights, 0.01),
     )
     coupling = EXACT(twice)
     rows = coupling.rows()
@@ -247,9 +264,14 @@ def test_automatic_epsilon_of_few_cells_is_not_called_blurred(caplog):
 
 def test_automatic_epsilon_is_the_smallest_with_four_targets():
     pair = random_pair(n=200, m=200)
-    targets = {e: replace(EXACT, epsilon=e)(pair).diagnostics.effective_targets for e in (0.01, 0.02, 0.05, 0.1, 0.2)}
+    targets = {
+        e: replace(EXACT, epsilon=e)(pair).diagnostics.effective_targets
+        for e in (0.01, 0.02, 0.05, 0.1, 0.2)
+    }
     chosen = replace(EXACT, epsilon="auto")(pair)
-    assert chosen.diagnostics.epsilon == pytest.approx(min(e for e, number in targets.items() if number >= 4))
+    assert chosen.diagnostics.epsilon == pytest.approx(
+        min(e for e, number in targets.items() if number >= 4)
+    )
     absolute = replace(EXACT, epsilon="auto", relative=False)(pair)
     check_same_plan(chosen, absolute, 1e-9)
 

@@ -20,7 +20,11 @@ def course():
     days = np.repeat(["d2", "d10", "d11"], 8)
     adata = AnnData(
         obs=pd.DataFrame(
-            {"day": days, "type": pd.Categorical(["a", "b", "b", "b"] * 6), "score": np.arange(24.0)},
+            {
+                "day": days,
+                "type": pd.Categorical(["a", "b", "b", "b"] * 6),
+                "score": np.arange(24.0),
+            },
             index=[f"c{i}" for i in range(24)],
         ),
         obsm={"X_pca": states, "X_umap": rng.normal(size=(24, 2))},
@@ -32,7 +36,9 @@ def course():
     fate[:16] = [0.5, 0.25, 0.25]
     fate[16:, 1] = 1
     fate[3] = np.nan
-    adata.obsm["genot_fate"] = pd.DataFrame(fate, index=adata.obs_names, columns=["a", "b", "other"])
+    adata.obsm["genot_fate"] = pd.DataFrame(
+        fate, index=adata.obs_names, columns=["a", "b", "other"]
+    )
     labels = ["d2", "d10", "d11"]
     adata.uns["genot"] = {
         "params": {
@@ -68,7 +74,9 @@ class TestTrajectory:
     def test_crosses_are_where_they_are_in_the_fitted_basis(self, course):
         ax = pl.trajectory(course, basis="pca")
         crosses = scatters(ax)[1].get_offsets()
-        np.testing.assert_allclose(np.sort(crosses, axis=0), np.sort(course.obsm["X_genot"][:16, :2], axis=0))
+        np.testing.assert_allclose(
+            np.sort(crosses, axis=0), np.sort(course.obsm["X_genot"][:16, :2], axis=0)
+        )
 
     def test_crosses_stand_at_their_nearest_cells_in_another(self, course):
         ax = pl.trajectory(course, basis="X_umap")
@@ -88,7 +96,9 @@ class TestTrajectory:
             cell = np.abs(starts - [x, y]).sum(1).argmin()
             np.testing.assert_allclose([x, y], starts[cell])
             np.testing.assert_allclose([x + u, y + v], course.obsm["X_genot"][cell, :2])
-        assert not any(isinstance(c, mpl.quiver.Quiver) for c in pl.trajectory(course, n_arrows=0).collections)
+        assert not any(
+            isinstance(c, mpl.quiver.Quiver) for c in pl.trajectory(course, n_arrows=0).collections
+        )
 
     def test_stored_colors_of_labels_and_a_scale_of_numbers(self, course):
         ax = pl.trajectory(course, color="type", basis="pca", n_arrows=0)
@@ -123,12 +133,18 @@ class TestTrajectory:
 
 
 class TestTransition:
-    table = pd.DataFrame([[0.75, 0.25, 0], [0, 1, 0], [0, 0, 0]], index=["a", "b", "none"], columns=["a", "b", "none"])
+    table = pd.DataFrame(
+        [[0.75, 0.25, 0], [0, 1, 0], [0, 0, 0]],
+        index=["a", "b", "none"],
+        columns=["a", "b", "none"],
+    )
 
     def test_ribbons_are_as_thick_as_the_mass(self):
         ax = pl.transition(self.table)
         ribbons = [patch for patch in ax.patches if isinstance(patch, mpl.patches.PathPatch)]
-        thick = [patch.get_path().vertices[7, 1] - patch.get_path().vertices[0, 1] for patch in ribbons]
+        thick = [
+            patch.get_path().vertices[7, 1] - patch.get_path().vertices[0, 1] for patch in ribbons
+        ]
         np.testing.assert_allclose(thick, [0.375, 0.125, 0.5])
         bars = [patch for patch in ax.patches if isinstance(patch, mpl.patches.Rectangle)]
         np.testing.assert_allclose([bar.get_height() for bar in bars], [0.5, 0.5, 0.375, 0.625])
@@ -136,7 +152,12 @@ class TestTransition:
         for ribbon, (left, right) in zip(ribbons, [(0, 2), (0, 3), (1, 3)], strict=True):
             points = ribbon.get_path().vertices
             for bar, heights in ((bars[left], points[[0, 7], 1]), (bars[right], points[[3, 4], 1])):
-                assert bar.get_y() - 1e-9 <= heights[0] <= heights[1] <= bar.get_y() + bar.get_height() + 1e-9
+                assert (
+                    bar.get_y() - 1e-9
+                    <= heights[0]
+                    <= heights[1]
+                    <= bar.get_y() + bar.get_height() + 1e-9
+                )
         assert [text.get_text() for text in ax.texts] == ["a", "b", "source", "a", "b", "target"]
         assert ax.get_title() == "Where each source group's descendants are"
 
@@ -208,12 +229,17 @@ class TestFate:
         widths = [[bar.get_width() for bar in container] for container in panel.containers]
         np.testing.assert_allclose(widths, [[0.5, 0.5], [0.25, 0.25], [0.25, 0.25]])
         assert [label.get_text() for label in panel.get_yticklabels()] == ["a", "b"]
-        assert [container[0].get_facecolor()[:3] for container in panel.containers[:2]] == [(1, 0, 0), (0, 0, 1)]
+        assert [container[0].get_facecolor()[:3] for container in panel.containers[:2]] == [
+            (1, 0, 0),
+            (0, 0, 1),
+        ]
         assert legend_texts(ax) == ["a", "b", "other"]
         assert len(pl.fate(course, groupby="type").child_axes) == 4
 
     def test_errors(self, course):
-        with pytest.raises(ValueError, match=r"`groups=\['c'\]` must be terminal groups, of \['a', 'b', 'other'\]"):
+        with pytest.raises(
+            ValueError, match=r"`groups=\['c'\]` must be terminal groups, of \['a', 'b', 'other'\]"
+        ):
             pl.fate(course, groups=["c"])
         with pytest.raises(ValueError, match="both None"):
             pl.fate(course, basis=None)
@@ -227,15 +253,28 @@ class TestFate:
 class TestGrowth:
     def test_violins_by_time_on_a_scale_of_doublings(self, course):
         ax = pl.growth(course)
-        assert [label.get_text() for label in ax.get_xticklabels()] == ["d2", "d10"]  # the last day is no source
+        assert [label.get_text() for label in ax.get_xticklabels()] == [
+            "d2",
+            "d10",
+        ]  # the last day is no source
         dots = [line for line in ax.lines if line.get_marker() == "o"]
-        np.testing.assert_allclose([line.get_ydata() for line in dots], [[0], [0]])  # 2 and 1/2 are equally far from 1
-        assert len([c for c in ax.collections if isinstance(c, mpl.collections.PolyCollection)]) == 2
+        np.testing.assert_allclose(
+            [line.get_ydata() for line in dots], [[0], [0]]
+        )  # 2 and 1/2 are equally far from 1
+        assert (
+            len([c for c in ax.collections if isinstance(c, mpl.collections.PolyCollection)]) == 2
+        )
         labels = dict(
-            zip(ax.get_yticks(), [ax.yaxis.get_major_formatter()(y, 0) for y in ax.get_yticks()], strict=True)
+            zip(
+                ax.get_yticks(),
+                [ax.yaxis.get_major_formatter()(y, 0) for y in ax.get_yticks()],
+                strict=True,
+            )
         )
         assert (labels[-1], labels[0], labels[1]) == ("1/2", "1", "2")
-        assert any(line.get_linestyle() == "--" and set(line.get_ydata()) == {0} for line in ax.lines)  # growth 1
+        assert any(
+            line.get_linestyle() == "--" and set(line.get_ydata()) == {0} for line in ax.lines
+        )  # growth 1
 
     def test_groups_and_embedding(self, course):
         ax = pl.growth(course, basis="umap", groupby="type")
@@ -268,7 +307,9 @@ class TestInterpolation:
     near = rng.normal(size=(30, 5)) * [3, 2, 0.1, 0.1, 0.1]
 
     def test_all_panels_have_the_same_axes(self):
-        ax = pl.interpolation({"model": self.near, "shifted": self.near + np.array([20, 0, 0, 0, 0])}, self.true)
+        ax = pl.interpolation(
+            {"model": self.near, "shifted": self.near + np.array([20, 0, 0, 0, 0])}, self.true
+        )
         one, other = ax.child_axes
         assert (one.get_xlim(), one.get_ylim()) == (other.get_xlim(), other.get_ylim())
         (under, over), (under_other, shifted) = scatters(one), scatters(other)
@@ -282,9 +323,15 @@ class TestInterpolation:
     def test_scores_are_in_the_titles(self):
         cells = {"model": self.near, "mean": self.near + 1}
         scores = pd.DataFrame({"energy": [0.123, 2], "W2": [1, 3.0]}, index=["model", "other"])
-        titles = [panel.get_title() for panel in pl.interpolation(cells, self.true, scores=scores).child_axes]
+        titles = [
+            panel.get_title()
+            for panel in pl.interpolation(cells, self.true, scores=scores).child_axes
+        ]
         assert titles == ["model\nenergy 0.123\nW2 1", "mean"]
-        titles = [panel.get_title() for panel in pl.interpolation(cells, self.true, scores={"mean": 2}).child_axes]
+        titles = [
+            panel.get_title()
+            for panel in pl.interpolation(cells, self.true, scores={"mean": 2}).child_axes
+        ]
         assert titles == ["model", "mean\n2"]
 
     def test_anndata_without_truth(self, course):
@@ -295,7 +342,9 @@ class TestInterpolation:
             # two axes that keep the most variance keep distances from the mean at best
             states = course.obsm["X_pca"][:8]
             kept = np.linalg.svd(states - states.mean(0))[1][:2]
-            np.testing.assert_allclose(np.linalg.norm(scatters(panel)[0].get_offsets(), axis=0), kept)
+            np.testing.assert_allclose(
+                np.linalg.norm(scatters(panel)[0].get_offsets(), axis=0), kept
+            )
 
     def test_errors(self, course):
         with pytest.raises(TypeError, match="`populations` must be"):

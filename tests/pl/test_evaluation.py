@@ -9,15 +9,26 @@ from matplotlib.colors import to_rgba
 from scgenot import pl
 from scgenot.pl._evaluation import COLORS
 
-METHODS = {"GENOT": "model", "plain coupling": "coupling", "identity": "baseline", "mean shift": "baseline"}
+METHODS = {
+    "GENOT": "model",
+    "plain coupling": "coupling",
+    "identity": "baseline",
+    "mean shift": "baseline",
+}
 
 
 def rows(condition, distances, scores):
     kinds = [*METHODS.values(), "ceiling"]
-    table = pd.DataFrame({"condition": condition, "group": "all", "method": [*METHODS, "replicate"], "kind": kinds})
+    table = pd.DataFrame(
+        {"condition": condition, "group": "all", "method": [*METHODS, "replicate"], "kind": kinds}
+    )
     for metric, values in (("edistance", distances), ("r2_variances", scores)):
         values = np.array(values)
-        table[metric], table[f"{metric}_low"], table[f"{metric}_high"] = values, values - 0.1, values + 0.2
+        table[metric], table[f"{metric}_low"], table[f"{metric}_high"] = (
+            values,
+            values - 0.1,
+            values + 0.2,
+        )
         table[f"{metric}_scaled"] = 0.5
     return table
 
@@ -44,7 +55,11 @@ def test_points_intervals_and_names(table):
             if (metric, method) != ("edistance", "identity"):
                 assert drawn[y].get_xdata()[0] == pytest.approx(table[metric][y])
                 assert to_rgba(drawn[y].get_color()) == to_rgba(COLORS[kind])
-    ends = [line.get_xdata() for line in first.lines if len(line.get_xdata()) == 2 and len(set(line.get_ydata())) == 1]
+    ends = [
+        line.get_xdata()
+        for line in first.lines
+        if len(line.get_xdata()) == 2 and len(set(line.get_ydata())) == 1
+    ]
     np.testing.assert_allclose(ends[0], [0.2, 0.5])
     assert first.get_title() == "edistance\nlower is better"
     assert second.get_title() == "r2_variances\nhigher is better"
@@ -60,7 +75,9 @@ def test_what_is_far_off_is_an_arrow_with_its_value(table):
 
 
 def test_ceiling_and_best_baseline(table):
-    for panel, best, ceiling in zip(pl.evaluation(table).child_axes, (0.7, 0.5), (0.0, 0.95), strict=True):
+    for panel, best, ceiling in zip(
+        pl.evaluation(table).child_axes, (0.7, 0.5), (0.0, 0.95), strict=True
+    ):
         (dotted,) = (line for line in panel.lines if line.get_linestyle() == ":")
         assert dotted.get_xdata()[0] == best
         (band,) = panel.patches
@@ -94,5 +111,7 @@ def test_bad_input(table):
         pl.evaluation({})
     with pytest.raises(ValueError, match=r"lacks the columns \['kind'\]"):
         pl.evaluation(table.drop(columns="kind"))
-    with pytest.raises(KeyError, match=r"\['mmd'\] is not in `table`; found \['edistance', 'r2_variances'\]"):
+    with pytest.raises(
+        KeyError, match=r"\['mmd'\] is not in `table`; found \['edistance', 'r2_variances'\]"
+    ):
         pl.evaluation(table, "mmd")

@@ -34,14 +34,20 @@ def source(target):
     """Twelve source cells, four a type; one was not translated. Cell i goes to targets 2i and, less, 2i + 1."""
     labels = ["B"] * 5 + ["T"] * 5 + ["mono"] * 2
     adata = AnnData(
-        obs=pd.DataFrame({"type": labels, "score": np.arange(12.0)}, index=[f"s{i}" for i in range(12)]),
+        obs=pd.DataFrame(
+            {"type": labels, "score": np.arange(12.0)}, index=[f"s{i}" for i in range(12)]
+        ),
         obsm={"X_genot": target.obsm["X_pca"][: 2 * 12 : 2].copy()},
     )
     adata.obsm["X_genot"][11] = np.nan
     rows = np.repeat(np.arange(12), 2)
     mass = np.tile([0.75, 0.25], 12) / 12
     adata.obsm["genot_coupling"] = sparse.csr_matrix((mass, (rows, np.arange(24))), shape=(12, 30))
-    history = {"step": np.arange(1, 101), "loss": np.linspace(2, 1, 100), "validation": np.full(100, np.nan)}
+    history = {
+        "step": np.arange(1, 101),
+        "loss": np.linspace(2, 1, 100),
+        "validation": np.full(100, np.nan),
+    }
     history["validation"][24::25] = 0.5, 0.2, 0.3, 0.4
     adata.uns["genot"] = {
         "params": {"target_rep": "X_pca"},
@@ -58,22 +64,33 @@ def legend_texts(ax):
 class TestTranslation:
     def test_contents(self, source, target):
         ax = pl.translation(source, target, color="type")
-        discs, crosses = (c for c in ax.collections if isinstance(c, mpl.collections.PathCollection))
+        discs, crosses = (
+            c for c in ax.collections if isinstance(c, mpl.collections.PathCollection)
+        )
         assert len(discs.get_offsets()) == 30
         assert len(crosses.get_offsets()) == 11  # one cell is NaN
-        assert legend_texts(ax)[:5] == ["B", "T", "mono", "measured target cell", "translated source cell"]
+        assert legend_texts(ax)[:5] == [
+            "B",
+            "T",
+            "mono",
+            "measured target cell",
+            "translated source cell",
+        ]
         assert "X_pca" in ax.get_xlabel()
         assert ax.get_title()
 
     def test_same_label_same_stored_color(self, source, target):
         ax = pl.translation(source, target, color="type")
-        discs, crosses = (c for c in ax.collections if isinstance(c, mpl.collections.PathCollection))
+        discs, crosses = (
+            c for c in ax.collections if isinstance(c, mpl.collections.PathCollection)
+        )
         colors = {tuple(color[:3]) for color in crosses.get_edgecolors()}
         assert colors == {to_rgba(c)[:3] for c in target.uns["type_colors"]}
         assert colors == {tuple(color[:3]) for color in discs.get_facecolors()}
         # a prediction lies on a measured cell here: both must have one colour
         measured = {
-            tuple(np.round(xy, 6)): c[:3] for xy, c in zip(discs.get_offsets(), discs.get_facecolors(), strict=True)
+            tuple(np.round(xy, 6)): c[:3]
+            for xy, c in zip(discs.get_offsets(), discs.get_facecolors(), strict=True)
         }
         for xy, color in zip(crosses.get_offsets(), crosses.get_edgecolors(), strict=True):
             np.testing.assert_array_equal(measured[tuple(np.round(xy, 6))], color[:3])
@@ -83,7 +100,9 @@ class TestTranslation:
         (lines,) = (c for c in ax.collections if isinstance(c, mpl.collections.LineCollection))
         assert len(lines.get_segments()) == 5
         for start, end in lines.get_segments():
-            np.testing.assert_allclose(start, end, atol=1e-9)  # cell i lies on target 2i, its best match
+            np.testing.assert_allclose(
+                start, end, atol=1e-9
+            )  # cell i lies on target 2i, its best match
         assert any("best match" in text for text in legend_texts(ax))
 
     def test_no_lines_without_a_coupling(self, source, target):
@@ -96,7 +115,9 @@ class TestTranslation:
         ax = pl.translation(source, target, n_lines=0)
         discs = ax.collections[0].get_offsets()
         expected = np.linalg.svd(states - states.mean(0))[1][:2]
-        np.testing.assert_allclose(np.sort(np.linalg.norm(discs, axis=0)), np.sort(expected), rtol=1e-6)
+        np.testing.assert_allclose(
+            np.sort(np.linalg.norm(discs, axis=0)), np.sort(expected), rtol=1e-6
+        )
 
     def test_outsiders_are_seen_outside(self, source, target):
         source.obsm["X_genot"][0] = target.obsm["X_pca"].mean(0) + 100 * np.array([1, -1, 0, 0])
@@ -134,10 +155,14 @@ class TestTranslation:
         assert (str(source), str(target), set(source.uns["genot"])) == before
 
     def test_errors(self, source, target):
-        with pytest.raises(KeyError, match=r"`key='other'` names no fit in uns of `adata_source`; found \['genot'\]"):
+        with pytest.raises(
+            KeyError,
+            match=r"`key='other'` names no fit in uns of `adata_source`; found \['genot'\]",
+        ):
             pl.translation(source, target, key="other")
         with pytest.raises(
-            KeyError, match=r"`color='batch'` is not in obs of `adata_source`; found \['type', 'score'\]"
+            KeyError,
+            match=r"`color='batch'` is not in obs of `adata_source`; found \['type', 'score'\]",
         ):
             pl.translation(source, target, color="batch")
         with pytest.raises(KeyError, match=r"`basis='X_tsne'` .* found \['X_pca', 'X_umap'\]"):
@@ -145,7 +170,9 @@ class TestTranslation:
         with pytest.raises(ValueError, match="must both be labels or both numbers"):
             pl.translation(source, target, color="score", target_color="type")
         source.obsm["X_genot"] = source.obsm["X_genot"][:, :3]
-        with pytest.raises(ValueError, match="'X_genot' has 3 columns, 'X_pca' of `adata_target` 4"):
+        with pytest.raises(
+            ValueError, match="'X_genot' has 3 columns, 'X_pca' of `adata_target` 4"
+        ):
             pl.translation(source, target)
         source.obsm["X_genot"] = np.full((12, 4), np.nan)
         with pytest.raises(ValueError, match="NaN for every cell"):
@@ -160,7 +187,17 @@ class TestCoupling:
         # source cells 0-4 are B and reach targets 0-9, all B; 5-9 T and 10-19, T; 10, 11 mono and 20-23, mono
         ax = pl.coupling(source, target, groupby="type")
         np.testing.assert_allclose(ax.images[0].get_array(), 100 * np.eye(3), atol=1e-9)
-        assert [text.get_text() for text in ax.texts] == ["100", "0", "0", "0", "100", "0", "0", "0", "100"]
+        assert [text.get_text() for text in ax.texts] == [
+            "100",
+            "0",
+            "0",
+            "0",
+            "100",
+            "0",
+            "0",
+            "0",
+            "100",
+        ]
 
     def test_rows_or_columns_or_all_sum_to_100(self, source, target):
         target.obs["type"] = target.obs["type"].to_numpy()[np.random.default_rng(0).permutation(30)]
@@ -184,7 +221,9 @@ class TestCoupling:
 
     def test_within_one_anndata(self):
         adata = AnnData(obs=pd.DataFrame({"day": list("aabb")}, index=list("wxyz")))
-        adata.obsp["genot_coupling"] = sparse.csr_matrix([[0, 0, 0.5, 0], [0, 0, 0, 0.5], [0] * 4, [0] * 4])
+        adata.obsp["genot_coupling"] = sparse.csr_matrix(
+            [[0, 0, 0.5, 0], [0, 0, 0, 0.5], [0] * 4, [0] * 4]
+        )
         ax = pl.coupling(adata, groupby="day")
         assert ax.images[0].get_array().tolist() == [[100]]  # groups without mass are left out
         assert [text.get_text() for text in ax.get_xticklabels()] == ["b"]
@@ -192,7 +231,8 @@ class TestCoupling:
     def test_cells_without_a_label_are_left_out(self, source, target):
         source.obs.loc["s0", "type"] = None
         np.testing.assert_allclose(
-            pl.coupling(source, target, groupby="type", normalize=None).images[0].get_array().sum(), 100
+            pl.coupling(source, target, groupby="type", normalize=None).images[0].get_array().sum(),
+            100,
         )
 
     def test_errors(self, source, target):
@@ -200,7 +240,9 @@ class TestCoupling:
             pl.coupling(source, groupby="type")
         with pytest.raises(ValueError, match="lacks 2 of the 30 cells"):
             pl.coupling(source, target[2:], groupby="type")
-        with pytest.raises(KeyError, match="`target_groupby='batch'` is not in obs of `adata_target`"):
+        with pytest.raises(
+            KeyError, match="`target_groupby='batch'` is not in obs of `adata_target`"
+        ):
             pl.coupling(source, target, groupby="type", target_groupby="batch")
         with pytest.raises(ValueError, match="`normalize='rows'`"):
             pl.coupling(source, target, groupby="type", normalize="rows")
@@ -215,9 +257,15 @@ class TestTraining:
         twin = next(other for other in ax.figure.axes if other is not ax)
         np.testing.assert_array_equal(ax.lines[0].get_xdata(), np.arange(1, 101))
         validation, best = twin.lines[:2]
-        np.testing.assert_array_equal(validation.get_xydata(), [[25, 0.5], [50, 0.2], [75, 0.3], [100, 0.4]])
+        np.testing.assert_array_equal(
+            validation.get_xydata(), [[25, 0.5], [50, 0.2], [75, 0.3], [100, 0.4]]
+        )
         np.testing.assert_array_equal(best.get_xydata(), [[50, 0.2]])
-        assert legend_texts(twin) == ["loss, mean of 5 records", "validation", "best: 0.2 at step 50"]
+        assert legend_texts(twin) == [
+            "loss, mean of 5 records",
+            "validation",
+            "best: 0.2 at step 50",
+        ]
 
     def test_without_validation(self, source):
         source.uns["genot"]["history"]["validation"] = np.nan
@@ -246,7 +294,9 @@ def test_no_grid_over_fields_nor_twice(source, target):
         fields = plt.gcf().axes[0]
         pl.training(source)
         loss, validation = plt.gcf().axes
-    drawn = [any(line.get_visible() for line in ax.get_xgridlines()) for ax in (fields, loss, validation)]
+    drawn = [
+        any(line.get_visible() for line in ax.get_xgridlines()) for ax in (fields, loss, validation)
+    ]
     assert drawn == [False, True, False]
 
 

@@ -12,7 +12,9 @@ from matplotlib.colors import to_rgba
 from scgenot import pl
 from scgenot.pl._colors import CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR
 
-CONTROL, PREDICTED, TREATED = (to_rgba(color)[:3] for color in (CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR))
+CONTROL, PREDICTED, TREATED = (
+    to_rgba(color)[:3] for color in (CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR)
+)
 
 
 @pytest.fixture
@@ -24,7 +26,12 @@ def screen():
     adata = AnnData(
         np.stack([dose + noise, 5 + noise], axis=1),
         obs=pd.DataFrame(
-            {"drug": pd.Categorical(drug), "dose": dose, "type": ["x", "y"] * 25, "score": np.arange(50.0)},
+            {
+                "drug": pd.Categorical(drug),
+                "dose": dose,
+                "type": ["x", "y"] * 25,
+                "score": np.arange(50.0),
+            },
             index=[f"c{i}" for i in range(50)],
         ),
         var=pd.DataFrame(index=["g0", "g1"]),
@@ -41,10 +48,20 @@ def screen():
         "use_rep": "X_pca",
     }
     calibration = pd.DataFrame(
-        {"level": [0.5, 0.9], "raw_coverage": [0.3, 0.7], "coverage": [0.52, 0.89], "n": [100, 100]}, index=["0", "1"]
+        {
+            "level": [0.5, 0.9],
+            "raw_coverage": [0.3, 0.7],
+            "coverage": [0.52, 0.89],
+            "n": [100, 100],
+        },
+        index=["0", "1"],
     )
     features = calibration.assign(feature=["g0", "g0"], coverage=[0.1, 0.2])
-    adata.uns["genot"] = {"params": params, "calibration": calibration, "calibration_features": features}
+    adata.uns["genot"] = {
+        "params": params,
+        "calibration": calibration,
+        "calibration_features": features,
+    }
     return adata
 
 
@@ -53,7 +70,9 @@ def simulated(screen):
     """What a model would say of both drugs at doses 1, 3 and 10: the dose, without noise."""
     obs = pd.concat([screen.obs.iloc[:10]] * 6).set_axis([f"s{i}" for i in range(60)])
     obs["drug"], obs["dose"] = np.repeat(["A+B", "C"], 30), np.tile(np.repeat([1.0, 3, 10], 10), 2)
-    return AnnData(np.stack([obs["dose"], np.full(60, 5.0)], axis=1), obs=obs, var=screen.var.copy())
+    return AnnData(
+        np.stack([obs["dose"], np.full(60, 5.0)], axis=1), obs=obs, var=screen.var.copy()
+    )
 
 
 def legend_texts(ax):
@@ -63,7 +82,10 @@ def legend_texts(ax):
 def dots(ax):
     """Places, heights and colours of means."""
     lines = [line for line in ax.lines if line.get_marker() == "o"]
-    return [(float(line.get_xdata()[0]), float(line.get_ydata()[0]), to_rgba(line.get_color())[:3]) for line in lines]
+    return [
+        (float(line.get_xdata()[0]), float(line.get_ydata()[0]), to_rgba(line.get_color())[:3])
+        for line in lines
+    ]
 
 
 def scatters(ax):
@@ -79,7 +101,10 @@ def of_layer(request, screen, simulated):
     else:
         screen.uns["pca"] = {"params": {"method": "pca", "layer": "double"}}
     if request.param == "simulated from others":
-        simulated.uns = {"genot": {"params": screen.uns.pop("genot")["params"]}, "pca": screen.uns.pop("pca")}
+        simulated.uns = {
+            "genot": {"params": screen.uns.pop("genot")["params"]},
+            "pca": screen.uns.pop("pca"),
+        }
     simulated.X = 2 * simulated.X
     return screen, simulated
 
@@ -91,11 +116,17 @@ class TestResponse:
         expected = [(CONTROL, 0, 5), (PREDICTED, 10, 5), (TREATED, 10, 5)]
         assert len(found) == 6
         for color, g0, g1 in expected:
-            np.testing.assert_allclose([mean for _, mean, own in found if own == color], [g0, g1], atol=1e-9)
+            np.testing.assert_allclose(
+                [mean for _, mean, own in found if own == color], [g0, g1], atol=1e-9
+            )
             assert [round(place) for place, _, own in found if own == color] == [0, 1]
         # control is left of predicted, that of treated
         assert [color for _, _, color in sorted(found)[:3]] == [CONTROL, PREDICTED, TREATED]
-        assert legend_texts(ax)[:3] == ["control, measured", "C, dose 10, predicted", "C, dose 10, measured"]
+        assert legend_texts(ax)[:3] == [
+            "control, measured",
+            "C, dose 10, predicted",
+            "C, dose 10, measured",
+        ]
         assert [label.get_text() for label in ax.get_xticklabels()] == ["g0", "g1"]
 
     def test_violins_or_dots(self, screen, simulated):
@@ -119,7 +150,10 @@ class TestResponse:
 
     def test_dose_zero_is_predicted_too(self, screen, simulated):
         simulated.obs.loc["s30":, "dose"] = 0
-        found = [(mean, color) for _, mean, color in dots(pl.response(screen, simulated, "g1", target="C"))]
+        found = [
+            (mean, color)
+            for _, mean, color in dots(pl.response(screen, simulated, "g1", target="C"))
+        ]
         assert found == [(pytest.approx(5), CONTROL), (5, PREDICTED)]
 
     def test_combinations_have_no_order(self, screen, simulated):
@@ -129,19 +163,31 @@ class TestResponse:
 
     def test_layers_and_views(self, screen, simulated):
         screen.layers["double"] = 2 * screen.X
-        ax = pl.response(screen[:, ::-1], simulated[20:30], "g0", layer="double")  # one condition: C is not needed
+        ax = pl.response(
+            screen[:, ::-1], simulated[20:30], "g0", layer="double"
+        )  # one condition: C is not needed
         assert next(mean for _, mean, color in dots(ax) if color == TREATED) == pytest.approx(20)
 
     def test_measured_in_the_units_of_the_fit(self, of_layer):
-        found = {color: mean for _, mean, color in dots(pl.response(*of_layer, "g0", target="C", dose=10))}
+        found = {
+            color: mean
+            for _, mean, color in dots(pl.response(*of_layer, "g0", target="C", dose=10))
+        }
         assert found == pytest.approx({CONTROL: 0, PREDICTED: 20, TREATED: 20}, abs=1e-9)
-        found = {color: mean for _, mean, color in dots(pl.response(*of_layer, "g0", target="C", dose=10, layer="X"))}
+        found = {
+            color: mean
+            for _, mean, color in dots(pl.response(*of_layer, "g0", target="C", dose=10, layer="X"))
+        }
         assert found[TREATED] == pytest.approx(10)
 
     def test_errors(self, screen, simulated):
-        with pytest.raises(ValueError, match=r"`target` is needed: `simulated` has cells of \['A\+B', 'C'\]"):
+        with pytest.raises(
+            ValueError, match=r"`target` is needed: `simulated` has cells of \['A\+B', 'C'\]"
+        ):
             pl.response(screen, simulated, "g0")
-        with pytest.raises(ValueError, match=r"`dose` is needed: `simulated` has 'C' at \[1\.0, 3\.0, 10\.0\]"):
+        with pytest.raises(
+            ValueError, match=r"`dose` is needed: `simulated` has 'C' at \[1\.0, 3\.0, 10\.0\]"
+        ):
             pl.response(screen, simulated, "g0", target="C")
         with pytest.raises(ValueError, match=r"`target='D'` is not in `simulated`"):
             pl.response(screen, simulated, "g0", target="D")
@@ -152,10 +198,14 @@ class TestResponse:
         with pytest.raises(ValueError, match="`kind='box'`"):
             pl.response(screen, simulated, "g0", kind="box")
         screen.uns["genot"]["params"] |= {"use_rep": "X", "layer": "gone"}
-        with pytest.raises(KeyError, match=r"`layer='gone'`, of the fit, is not in layers of `adata`; .* 'X'"):
+        with pytest.raises(
+            KeyError, match=r"`layer='gone'`, of the fit, is not in layers of `adata`; .* 'X'"
+        ):
             pl.response(screen, simulated, "g0", target="C", dose=1)
         screen.uns["genot"]["params"]["task"] = "trajectory"
-        with pytest.raises(ValueError, match=r"is a fit of a trajectory, not one of `sg\.tl\.fit_perturbation`"):
+        with pytest.raises(
+            ValueError, match=r"is a fit of a trajectory, not one of `sg\.tl\.fit_perturbation`"
+        ):
             pl.response(screen, simulated, "g0")
 
 
@@ -163,7 +213,8 @@ class TestResponseHeatmap:
     @pytest.fixture
     def table(self):
         table = pd.DataFrame(
-            {"group": np.repeat(["x", "y"], 4), "feature": ["g0", "g1", "g2", "g3"] * 2}, index=range(8)
+            {"group": np.repeat(["x", "y"], 4), "feature": ["g0", "g1", "g2", "g3"] * 2},
+            index=range(8),
         )
         table["change"] = [1.0, 0, -4, 0.1, 3, 0.2, 0, 0.1]
         table["observed_change"] = [2.0, 0, -5, 0, np.nan, np.nan, np.nan, np.nan]
@@ -172,11 +223,14 @@ class TestResponseHeatmap:
     def test_features_that_change_most_in_their_order(self, table):
         ax = pl.response_heatmap(table, n_features=2)
         predicted, observed = ax.child_axes
-        np.testing.assert_allclose(predicted.images[0].get_array(), [[1, 3], [-4, 0]])  # g0 up, g2 down
+        np.testing.assert_allclose(
+            predicted.images[0].get_array(), [[1, 3], [-4, 0]]
+        )  # g0 up, g2 down
         assert [label.get_text() for label in predicted.get_yticklabels()] == ["g0", "g2"]
         assert [label.get_text() for label in predicted.get_xticklabels()] == ["x", "y"]
         np.testing.assert_array_equal(
-            np.ma.filled(observed.images[0].get_array().astype(float), np.nan), [[2, np.nan], [-5, np.nan]]
+            np.ma.filled(observed.images[0].get_array().astype(float), np.nan),
+            [[2, np.nan], [-5, np.nan]],
         )
 
     def test_no_change_is_the_middle_of_one_scale(self, table):
@@ -184,7 +238,9 @@ class TestResponseHeatmap:
         assert predicted.images[0].get_clim() == observed.images[0].get_clim() == (-5, 5)
 
     def test_predicted_alone(self, table):
-        (panel,) = pl.response_heatmap(table.assign(observed_change=np.nan), features=["g1", "g0"]).child_axes
+        (panel,) = pl.response_heatmap(
+            table.assign(observed_change=np.nan), features=["g1", "g0"]
+        ).child_axes
         assert [label.get_text() for label in panel.get_yticklabels()] == ["g0", "g1"]
 
     def test_errors(self, table, screen):
@@ -220,7 +276,10 @@ class TestDoseResponse:
         (panel,) = pl.dose_response(screen, simulated, "g0", target="C").child_axes
         bars = [c for c in panel.collections if isinstance(c, mpl.collections.LineCollection)]
         found = [segment[:, 1] for bar in bars for segment in bar.get_segments()]
-        expected = [np.quantile(screen.X[rows, 0], [0.25, 0.75]) for rows in (range(10), range(30, 40), range(40, 50))]
+        expected = [
+            np.quantile(screen.X[rows, 0], [0.25, 0.75])
+            for rows in (range(10), range(30, 40), range(40, 50))
+        ]
         np.testing.assert_allclose(found, expected)
 
     def test_predicted_at_dose_zero_stands_beside_control(self, screen, simulated):
@@ -236,12 +295,18 @@ class TestDoseResponse:
         broken = next(line.get_xdata()[0] for line in panel.lines if line.get_linestyle() == ":")
         assert control < min(at_zero.get_xdata()) < max(at_zero.get_xdata()) < broken
         bands = [
-            c.get_paths()[0].vertices[:, 1] for c in panel.collections if type(c) is not mpl.collections.LineCollection
+            c.get_paths()[0].vertices[:, 1]
+            for c in panel.collections
+            if type(c) is not mpl.collections.LineCollection
         ]
         assert (bands[1].min(), bands[1].max()) == (2.5, 3.5)
         # a line a drug, with and without other doses
         (panel,) = pl.dose_response(screen, simulated, "g0").child_axes
-        found = [line.get_ydata()[0] for line in panel.lines if line.get_marker() == "|" and max(line.get_xdata()) < 0]
+        found = [
+            line.get_ydata()[0]
+            for line in panel.lines
+            if line.get_marker() == "|" and max(line.get_xdata()) < 0
+        ]
         np.testing.assert_allclose(found, [1, 3])
         (panel,) = pl.dose_response(screen, none, "g0", target="C").child_axes
         assert [line.get_ydata()[0] for line in panel.lines if line.get_marker() == "|"] == [3]
@@ -275,26 +340,38 @@ class TestPerturbation:
         control, treated, crosses = scatters(ax)
         np.testing.assert_allclose(control.get_offsets(), screen.X[:10])
         np.testing.assert_allclose(np.sort(treated.get_offsets(), axis=0), screen.X[40:])
-        np.testing.assert_allclose(np.sort(crosses.get_offsets(), axis=0), screen.X[:10] + np.array([10, 0]))
+        np.testing.assert_allclose(
+            np.sort(crosses.get_offsets(), axis=0), screen.X[:10] + np.array([10, 0])
+        )
         colors = [tuple(scatter.get_facecolor()[0][:3]) for scatter in (control, treated, crosses)]
         assert colors == [(0.87, 0.87, 0.87), TREATED, PREDICTED]
-        assert control.get_alpha() is None  # many pale discs on each other are no darker than the legend
+        assert (
+            control.get_alpha() is None
+        )  # many pale discs on each other are no darker than the legend
         assert legend_texts(ax) == ["control, measured", "treated, measured", "treated, predicted"]
 
     def test_all_treated_cells_unless_one_is_named(self, screen):
         assert len(scatters(pl.perturbation(screen, basis="pca"))[1].get_offsets()) == 40
-        assert len(scatters(pl.perturbation(screen, basis="pca", target="B+A"))[1].get_offsets()) == 20
+        assert (
+            len(scatters(pl.perturbation(screen, basis="pca", target="B+A"))[1].get_offsets()) == 20
+        )
 
     def test_what_was_predicted_is_drawn_and_named(self, screen):
         screen.uns["genot_predicted"] = {"target": "B+A", "dose": 10.0}
         for asked in ({}, {"target": "A+B"}, {"dose": 10}):
             ax = pl.perturbation(screen, basis="pca", **asked)
-            np.testing.assert_allclose(np.sort(scatters(ax)[1].get_offsets(), axis=0), screen.X[20:30])
+            np.testing.assert_allclose(
+                np.sort(scatters(ax)[1].get_offsets(), axis=0), screen.X[20:30]
+            )
             expected = ["control, measured", "B+A, dose 10, measured", "B+A, dose 10, predicted"]
             assert legend_texts(ax) == expected
-        with pytest.raises(ValueError, match=r"`target='C'` was not predicted .* but 'B\+A', dose 10: .*target='C'"):
+        with pytest.raises(
+            ValueError, match=r"`target='C'` was not predicted .* but 'B\+A', dose 10: .*target='C'"
+        ):
             pl.perturbation(screen, basis="pca", target="C")
-        with pytest.raises(ValueError, match=r"sg\.tl\.predict\(adata, target='B\+A', dose=1, key='genot'\)"):
+        with pytest.raises(
+            ValueError, match=r"sg\.tl\.predict\(adata, target='B\+A', dose=1, key='genot'\)"
+        ):
             pl.perturbation(screen, basis="pca", dose=1)
 
     def test_what_was_not_measured_is_drawn_over_control(self, screen):
@@ -310,7 +387,9 @@ class TestPerturbation:
         by_place = {}
         for xy, rgba in zip(crosses.get_offsets(), crosses.get_edgecolors(), strict=True):
             by_place[round(xy[1], 6)] = tuple(rgba[:3])
-        expected = {round(y, 6): ((0, 1, 0), (1, 0, 1))[cell % 2] for cell, y in enumerate(screen.X[:10, 1])}
+        expected = {
+            round(y, 6): ((0, 1, 0), (1, 0, 1))[cell % 2] for cell, y in enumerate(screen.X[:10, 1])
+        }
         assert by_place == expected
         assert legend_texts(ax)[:2] == ["x", "y"]
         (bar,) = pl.perturbation(screen, basis="pca", color="score").child_axes
@@ -348,11 +427,17 @@ class TestCalibration:
     def test_one_feature_and_a_table(self, screen):
         ax = pl.calibration(screen, feature="g0")
         assert ax.get_xlabel() == "stated probability of the interval of g0"
-        assert next(line for line in ax.lines if line.get_label() == "corrected").get_ydata().tolist() == [0.1, 0.2]
+        assert next(
+            line for line in ax.lines if line.get_label() == "corrected"
+        ).get_ydata().tolist() == [0.1, 0.2]
         entry = screen.uns["genot"]
-        table = pd.concat([entry["calibration"].assign(feature="region"), entry["calibration_features"]])
+        table = pd.concat(
+            [entry["calibration"].assign(feature="region"), entry["calibration_features"]]
+        )
         ax = pl.calibration(table)
-        assert next(line for line in ax.lines if line.get_label() == "corrected").get_ydata().tolist() == [0.52, 0.89]
+        assert next(
+            line for line in ax.lines if line.get_label() == "corrected"
+        ).get_ydata().tolist() == [0.52, 0.89]
 
     def test_errors(self, screen):
         with pytest.raises(KeyError, match="`feature='g9'` is not in `table`"):
@@ -368,7 +453,9 @@ class TestCalibration:
 
 def test_axes_that_are_passed_are_used_and_drawn(screen, simulated):
     figure, axes = plt.subplots(2, 3, figsize=(20, 10), layout="constrained")
-    table = pd.DataFrame({"group": ["x"], "feature": ["g0"], "change": [1.0], "observed_change": [2.0]})
+    table = pd.DataFrame(
+        {"group": ["x"], "feature": ["g0"], "change": [1.0], "observed_change": [2.0]}
+    )
     drawn = [
         pl.response(screen, simulated, "g0", target="C", dose=1, ax=axes[0, 0]),
         pl.response(screen, simulated, "g0", target="C", dose=1, groupby="type", ax=axes[0, 1]),

@@ -7,7 +7,13 @@ import pytest
 from scipy.special import ndtr
 
 import scgenot as sg
-from scgenot.tl._conformal import check_enough, conformal_threshold, random_halves, swapped_coverage, weighted_quantile
+from scgenot.fit.conformal import (
+    check_enough,
+    conformal_threshold,
+    random_halves,
+    swapped_coverage,
+    weighted_quantile,
+)
 from truth.responses import LEAN, SPREAD, known_cells, known_fit
 
 LEVELS = [0.5, 0.8, 0.9]
@@ -60,7 +66,9 @@ class TestRightModel:
         table = right.uns["genot"]["calibration_features"]
         assert table["feature"].tolist() == ["one", "two", "three"] * 3
         for _, row in table.iterrows():
-            assert row["raw_coverage"] == pytest.approx(row["level"], abs=binomial(row["level"], 1000, 1000))
+            assert row["raw_coverage"] == pytest.approx(
+                row["level"], abs=binomial(row["level"], 1000, 1000)
+            )
             assert abs(row["correction"]) < 0.1
 
 
@@ -81,7 +89,9 @@ class TestWrongModel:
         assert table["feature"].tolist() == ["region"] * 3 + ["one", "two", "three"] * 3
         for _, row in table.iterrows():
             # 1,000 cells counted; threshold from as many; the stratum's region from other control cells
-            assert row["coverage"] == pytest.approx(row["level"], abs=binomial(row["level"], 1000, 1000, 1000))
+            assert row["coverage"] == pytest.approx(
+                row["level"], abs=binomial(row["level"], 1000, 1000, 1000)
+            )
         region = table[table["feature"] == "region"]
         assert (region["raw_coverage"] < region["coverage"]).all()
 
@@ -89,7 +99,9 @@ class TestWrongModel:
         for name in ("calibration", "calibration_features"):
             table = wrong.uns["genot"][name]
             assert (np.abs(table["coverage"] - table["level"]) < 4 * table["error"]).all()
-            np.testing.assert_allclose(table["error"], np.sqrt(table["level"] * (1 - table["level"]) / 1000))
+            np.testing.assert_allclose(
+                table["error"], np.sqrt(table["level"] * (1 - table["level"]) / 1000)
+            )
 
 
 def test_a_fit_keeps_its_calibration(right, tmp_path):
@@ -104,7 +116,8 @@ def test_cells_that_calibrated_are_not_counted_unsaid(right):
     both = ad.concat([cells(60, 3), cells(500, 1)])
     n = 500 * 3  # control, A and B
     with pytest.warns(
-        UserWarning, match=f"^{n} of the {both.n_obs} cells of `held_out` have names of cells that calib"
+        UserWarning,
+        match=f"^{n} of the {both.n_obs} cells of `held_out` have names of cells that calib",
     ):
         sg.tl.coverage(both, "A", model=right)
 
@@ -113,9 +126,12 @@ def test_held_out_cells_of_one_anndata(right):
     mixed = ad.concat([right, cells(60, 4)])
     mixed.uns = right.uns.copy()
     mixed.obs["test"] = np.arange(mixed.n_obs) >= right.n_obs
-    np.testing.assert_array_equal(sg.tl._held_out.held_out_mask(mixed, "test"), mixed.obs["test"])
+    np.testing.assert_array_equal(sg.fit.held_out.held_out_mask(mixed, "test"), mixed.obs["test"])
     assert (sg.tl.coverage(mixed, held_out="test")["n"] == 120).all()
-    with pytest.warns(UserWarning, match="200 of the 480 cells of `held_out` have names of cells that the model was"):
+    with pytest.warns(
+        UserWarning,
+        match="200 of the 480 cells of `held_out` have names of cells that the model was",
+    ):
         sg.tl.coverage(mixed, "A")
 
 
@@ -130,7 +146,9 @@ class TestConformal:
         rng = np.random.default_rng(0)
         scores = rng.exponential(size=(19, 20_000))
         under = rng.exponential(size=20_000) <= conformal_threshold(scores, 0.8)
-        assert under.mean() == pytest.approx(0.8, abs=5 * np.sqrt(0.16 / 20_000))  # 16 of 20 exactly
+        assert under.mean() == pytest.approx(
+            0.8, abs=5 * np.sqrt(0.16 / 20_000)
+        )  # 16 of 20 exactly
 
     def test_halves(self):
         strata = np.repeat([0, 1, 2], [5, 4, 1])
@@ -146,19 +164,27 @@ class TestConformal:
         assert [weighted_quantile(values, weights, level) for level in (0.5, 0.6, 0.9)] == [1, 2, 3]
 
 
-@pytest.mark.parametrize(("level", "needed"), [(0.5, 1), (0.8, 4), (0.9, 9), (0.95, 19), (0.99, 99)])
+@pytest.mark.parametrize(
+    ("level", "needed"), [(0.5, 1), (0.8, 4), (0.9, 9), (0.95, 19), (0.99, 99)]
+)
 def test_cells_that_a_level_takes(level, needed):
     assert np.isfinite(conformal_threshold(np.arange(float(needed)), level))
     assert np.isinf(conformal_threshold(np.arange(needed - 1.0), level))
     check_enough(needed, [level, 0.5])
-    with pytest.raises(ValueError, match=f"`levels` has {level}, which takes {needed} .* found {needed - 1}:"):
+    with pytest.raises(
+        ValueError, match=f"`levels` has {level}, which takes {needed} .* found {needed - 1}:"
+    ):
         check_enough(needed - 1, [0.5, level])
 
 
 def test_too_few_cells_change_nothing(right):
     new, before = cells(30, 5), right.uns["genot"]["calibration"].copy()
-    few = new[(new.obs["drug"] == "control") | (np.arange(new.n_obs) % 3 == 0)].copy()  # 10 cells of A
-    with pytest.raises(ValueError, match=r"has 0.95, which takes 19 .* found 10: .* levels up to 0.909"):
+    few = new[
+        (new.obs["drug"] == "control") | (np.arange(new.n_obs) % 3 == 0)
+    ].copy()  # 10 cells of A
+    with pytest.raises(
+        ValueError, match=r"has 0.95, which takes 19 .* found 10: .* levels up to 0.909"
+    ):
         sg.tl.calibrate(few, "A", model=right)
     pd.testing.assert_frame_equal(right.uns["genot"]["calibration"], before)
     again = right.copy()
@@ -168,7 +194,10 @@ def test_too_few_cells_change_nothing(right):
 
 def test_errors(right):
     new = cells(30, 5)
-    with pytest.raises(ValueError, match=r"`held_out` has no control cells .*, from which predictions start: add some"):
+    with pytest.raises(
+        ValueError,
+        match=r"`held_out` has no control cells .*, from which predictions start: add some",
+    ):
         sg.tl.calibrate(new[new.obs["drug"] == "A"].copy(), model=right)
     with pytest.raises(KeyError, match="`key='genot'` is not calibrated"):
         sg.tl.coverage(new, model=known_fit(cells(40, 0)))

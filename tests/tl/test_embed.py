@@ -59,7 +59,9 @@ def scale(values):
 
 
 def snapshot(adata):
-    return {slot: set(getattr(adata, slot)) for slot in ("obsm", "varm", "uns", "obs", "var", "layers")}
+    return {
+        slot: set(getattr(adata, slot)) for slot in ("obsm", "varm", "uns", "obs", "var", "layers")
+    }
 
 
 class TestCoordinates:
@@ -68,7 +70,9 @@ class TestCoordinates:
         reference = sc.pp.pca(cells, n_comps=5, copy=True)
         np.testing.assert_array_equal(cells.obsm["X_pca"], reference.obsm["X_pca"])
         np.testing.assert_array_equal(cells.varm["PCs"], reference.varm["PCs"])
-        np.testing.assert_array_equal(cells.uns["pca"]["variance_ratio"], reference.uns["pca"]["variance_ratio"])
+        np.testing.assert_array_equal(
+            cells.uns["pca"]["variance_ratio"], reference.uns["pca"]["variance_ratio"]
+        )
 
     def test_lsi_by_hand(self, counts):
         embed(counts, method="lsi", n_components=4)
@@ -91,13 +95,18 @@ class TestCoordinates:
         assert deep.obsm["X_lsi"].shape == (200, 6 - len(stored["dropped"]))
         dropped = np.abs(stored["depth_correlation"]) > 0.8
         np.testing.assert_array_equal(np.flatnonzero(dropped), stored["dropped"])
-        assert f"{stored['dropped'][0] + 1} ({stored['depth_correlation'][stored['dropped'][0]]:+.2f})" in caplog.text
+        assert (
+            f"{stored['dropped'][0] + 1} ({stored['depth_correlation'][stored['dropped'][0]]:+.2f})"
+            in caplog.text
+        )
 
     def test_clr_by_hand(self):
         proteins = AnnData(np.array([[0.0, 1.0, 3.0], [7.0, 0.0, 0.0]]))
         embed(proteins, method="clr")
         two = np.log(2)  # log(1 + x) is 0, 1, 2 and 3, 0, 0 times log 2: means 1 and 1
-        np.testing.assert_allclose(proteins.obsm["X_clr"], [[-two, 0, two], [2 * two, -two, -two]], atol=1e-12)
+        np.testing.assert_allclose(
+            proteins.obsm["X_clr"], [[-two, 0, two], [2 * two, -two, -two]], atol=1e-12
+        )
 
     def test_clr_keeps_all_columns_unless_told(self, counts):
         embed(counts, method="clr")
@@ -173,7 +182,9 @@ class TestThereAndBack:
         new = cells[::-1, ::-1].copy()  # another order of cells and features
         new = AnnData(new.X, obs=new.obs, var=new.var, layers=new.layers)
         project(new, cells, key=method)
-        np.testing.assert_allclose(new.obsm[f"X_{method}"][::-1], expected, atol=1e-4 * scale(expected))
+        np.testing.assert_allclose(
+            new.obsm[f"X_{method}"][::-1], expected, atol=1e-4 * scale(expected)
+        )
 
     def test_decoded_pca_is_the_best_of_its_rank(self, cells):
         embed(cells, n_components=5)
@@ -199,17 +210,27 @@ class TestThereAndBack:
 
     def test_all_components_give_the_values_back(self, cells):
         embed(cells, n_components=25)
-        np.testing.assert_allclose(decode(cells.obsm["X_pca"], cells), dense(cells.X), atol=1e-4 * scale(cells.X))
-        wide = cells[:10].copy()  # more features than cells: centred cells span one dimension less than there are cells
+        np.testing.assert_allclose(
+            decode(cells.obsm["X_pca"], cells), dense(cells.X), atol=1e-4 * scale(cells.X)
+        )
+        wide = (
+            cells[:10].copy()
+        )  # more features than cells: centred cells span one dimension less than there are cells
         embed(wide, n_components=9)
-        np.testing.assert_allclose(decode(wide.obsm["X_pca"], wide), dense(wide.X), atol=1e-4 * scale(wide.X))
+        np.testing.assert_allclose(
+            decode(wide.obsm["X_pca"], wide), dense(wide.X), atol=1e-4 * scale(wide.X)
+        )
 
     def test_clr_is_its_own_inverse(self, counts):
         embed(counts, method="clr")
-        np.testing.assert_array_equal(decode(counts.obsm["X_clr"], counts, key="clr"), counts.obsm["X_clr"])
+        np.testing.assert_array_equal(
+            decode(counts.obsm["X_clr"], counts, key="clr"), counts.obsm["X_clr"]
+        )
         clr = counts.obsm["X_clr"]
         embed(counts, method="clr", n_components=24)
-        np.testing.assert_allclose(decode(counts.obsm["X_clr"], counts, key="clr"), clr, atol=1e-4 * scale(clr))
+        np.testing.assert_allclose(
+            decode(counts.obsm["X_clr"], counts, key="clr"), clr, atol=1e-4 * scale(clr)
+        )
 
     def test_some_features_a_frame_and_nan(self, cells):
         embed(cells, n_components=5)
@@ -219,7 +240,9 @@ class TestThereAndBack:
         assert list(found.columns) == ["gene9", "gene2"]
         assert list(found.index) == list(cells.obs_names)
         assert found.iloc[0].isna().all()
-        np.testing.assert_allclose(found.iloc[1:], decode(cells.obsm["X_pca"], cells)[["gene9", "gene2"]].iloc[1:])
+        np.testing.assert_allclose(
+            found.iloc[1:], decode(cells.obsm["X_pca"], cells)[["gene9", "gene2"]].iloc[1:]
+        )
 
     def test_projected_cells_can_be_decoded(self, cells):
         embed(cells, n_components=5)
@@ -229,14 +252,18 @@ class TestThereAndBack:
         np.testing.assert_allclose(decode(new.obsm["X_pca"], new), decode(new.obsm["X_pca"], cells))
 
     def test_errors(self, cells):
-        with pytest.raises(KeyError, match=r"`key='pca'` names no embedding of `adata`; found \[\]"):
+        with pytest.raises(
+            KeyError, match=r"`key='pca'` names no embedding of `adata`; found \[\]"
+        ):
             decode(np.ones((3, 5)), cells)
         embed(cells, n_components=5)
         with pytest.raises(ValueError, match=r"`values` has shape \(3, 4\), expected \(n, 5\)"):
             decode(np.ones((3, 4)), cells)
         with pytest.raises(KeyError, match="`features` CD4 are not among the 25"):
             decode(np.ones((3, 5)), cells, features=["gene1", "CD4"])
-        with pytest.raises(ValueError, match=r"lacks 2 of 25 features of `key='pca'`: gene0, gene1\."):
+        with pytest.raises(
+            ValueError, match=r"lacks 2 of 25 features of `key='pca'`: gene0, gene1\."
+        ):
             project(cells[:, 2:], cells)
         with pytest.raises(KeyError, match=r"of `reference`; found \['pca'\]"):
             project(cells, cells, key="lsi")
@@ -277,7 +304,9 @@ class TestScale:
         np.testing.assert_allclose(found * signs, expected, atol=1e-3 * scale(expected))
         deviation = values.std(0, ddof=1)
         decoded = values.mean(0) + expected @ vt[:5] * np.where(deviation < 1e-6, 1, deviation)
-        np.testing.assert_allclose(decode(found, cells, key=method), decoded, atol=1e-3 * scale(values))
+        np.testing.assert_allclose(
+            decode(found, cells, key=method), decoded, atol=1e-3 * scale(values)
+        )
 
     @pytest.mark.parametrize("n_components", [None, 5])
     @pytest.mark.parametrize("method", ["pca", "clr"])
@@ -289,7 +318,9 @@ class TestScale:
         expected = cells.obsm[f"X_{method}"]
         new = AnnData(cells.X, obs=cells.obs, var=cells.var, layers=cells.layers)[::-1, ::-1].copy()
         project(new, reference, key=method)
-        np.testing.assert_allclose(new.obsm[f"X_{method}"][::-1], expected, atol=1e-4 * scale(expected))
+        np.testing.assert_allclose(
+            new.obsm[f"X_{method}"][::-1], expected, atol=1e-4 * scale(expected)
+        )
 
     def test_a_feature_that_does_not_vary_becomes_zero(self):
         adata = AnnData(np.array([[1.0, 3], [2, 3], [5, 3]]))
@@ -303,7 +334,9 @@ class TestScale:
 
 
 class TestStorage:
-    @pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning")  # anndata announces another default
+    @pytest.mark.filterwarnings(
+        "ignore:Writing zarr v2 data:UserWarning"
+    )  # anndata announces another default
     @pytest.mark.parametrize("method", METHODS)
     @pytest.mark.parametrize("kind", ["h5ad", "zarr"])
     def test_survives_files(self, cells, tmp_path, method, kind):
@@ -317,7 +350,9 @@ class TestStorage:
             again = read_zarr(path)
         expected = cells.obsm[f"X_{method}"]
         np.testing.assert_array_equal(again.obsm[f"X_{method}"], expected)
-        pd.testing.assert_frame_equal(decode(expected, again, key=method), decode(expected, cells, key=method))
+        pd.testing.assert_frame_equal(
+            decode(expected, again, key=method), decode(expected, cells, key=method)
+        )
         project(again, again, key=method)
         np.testing.assert_allclose(again.obsm[f"X_{method}"], expected, atol=1e-4 * scale(expected))
 
@@ -380,7 +415,9 @@ class TestUnfit:
 
     def test_values_without_a_logarithm_warn(self, counts):
         counts.X = counts.X * (100.5 / counts.X.max())
-        with pytest.warns(UserWarning, match=r"X of `adata` looks like values without a logarithm, up to 10[01]"):
+        with pytest.warns(
+            UserWarning, match=r"X of `adata` looks like values without a logarithm, up to 10[01]"
+        ):
             embed(counts, n_components=5)
 
     def test_binary_values_do_not_warn(self):
@@ -389,7 +426,9 @@ class TestUnfit:
     def test_counts_are_needed(self, counts):
         counts.X.data[0] = -1
         for method in ("lsi", "clr"):
-            with pytest.raises(ValueError, match=f"method='{method}'.*X of `adata` has negative values"):
+            with pytest.raises(
+                ValueError, match=f"method='{method}'.*X of `adata` has negative values"
+            ):
                 embed(counts, method=method)
 
     def test_empty_cells(self, counts):

@@ -14,13 +14,13 @@ from sklearn.metrics import r2_score
 
 import scgenot as sg
 from scgenot import baselines, metrics
-from scgenot._rng import numpy_rng
-from scgenot.tl import _evaluate_metrics as prepared
-from scgenot.tl._evaluate_maps import choose_pairs
-from scgenot.tl._evaluate_metrics import Compared, Counts
-from scgenot.tl._evaluate_parts import BASELINE, GENOT, MODEL, Others, Part, choose, one_each
-from scgenot.tl._evaluate_perturbation import Moments, other_cells
-from scgenot.tl._evaluate_scores import compare, interval, resample, score_part
+from scgenot._random import numpy_rng
+from scgenot.fit.evaluation.maps import choose_pairs
+from scgenot.fit.evaluation.metrics import Compared, Counts
+from scgenot.fit.evaluation.parts import BASELINE, GENOT, MODEL, Others, Part, choose, one_each
+from scgenot.fit.evaluation.scores import compare, interval, resample, score_part
+from scgenot.fit.evaluation.screen import Moments, other_cells
+from scgenot.fit.evaluation import metrics as prepared
 from truth.responses import LEAN, known_cells, known_fit
 
 FEW = sg.model.TrainSettings(steps=5)
@@ -42,13 +42,19 @@ def part_of(predicted, true, **options):
 def value_of(metric, part, counts=None):
     cells = Compared(part.methods[GENOT].cells, part.true, part)
     if counts is None:
-        counts = Counts(*(np.ones((1, n)) for n in (len(cells.predicted), len(cells.true), part.n_source)))
+        counts = Counts(
+            *(np.ones((1, n)) for n in (len(cells.predicted), len(cells.true), part.n_source))
+        )
     return metric(cells)(counts)
 
 
 def of(table, method, metric, condition=None):
     rows = table[table["method"] == method]
-    return rows[metric].iloc[0] if condition is None else rows.loc[rows["condition"] == condition, metric].iloc[0]
+    return (
+        rows[metric].iloc[0]
+        if condition is None
+        else rows.loc[rows["condition"] == condition, metric].iloc[0]
+    )
 
 
 class TestMetrics:
@@ -75,13 +81,17 @@ class TestMetrics:
         labels = np.where(x[:, 0] > 0, "a", "b")
         part = part_of(x, y, paired=True, labels=labels, reference=y, reference_labels=labels)
         assert value_of(prepared.foscttm, part)[0] == pytest.approx(metrics.foscttm(x, y))
-        assert value_of(prepared.label_transfer, part)[0] == metrics.label_transfer(x, y, labels, labels)
+        assert value_of(prepared.label_transfer, part)[0] == metrics.label_transfer(
+            x, y, labels, labels
+        )
 
     def test_a_resample_is_the_metric_of_repeated_cells(self):
         x, y = two_populations()
         part = part_of(x, y)
         rng = np.random.default_rng(3)
-        a, b = (rng.multinomial(n, np.full(n, 1 / n), size=3).astype(float) for n in (len(x), len(y)))
+        a, b = (
+            rng.multinomial(n, np.full(n, 1 / n), size=3).astype(float) for n in (len(x), len(y))
+        )
         counts = Counts(a, b, a)
         repeated = {
             "r2_distance": lambda p, t: 1 - metrics.r2_means(p, t),
@@ -89,7 +99,9 @@ class TestMetrics:
         }
         for name, function in repeated.items():
             found = value_of(prepared.POPULATIONS[name], part, counts)
-            np.testing.assert_allclose(found, value_of(prepared.plain(function), part, counts), err_msg=name)
+            np.testing.assert_allclose(
+                found, value_of(prepared.plain(function), part, counts), err_msg=name
+            )
         # with copies of a cell compared to each other the energy would be higher: they are left out, and only they
         for k, energy in enumerate(value_of(prepared.edistance, part, counts)):
             i, j = (np.repeat(np.arange(c.shape[1]), c[k].astype(int)) for c in (a, b))
@@ -117,7 +129,10 @@ class TestMetrics:
         a, b = (rng.multinomial(n, np.full(n, 1 / n), size=20).astype(float) for n in (30, 60))
         found = value_of(prepared.wasserstein, part_of(x, y), Counts(a, b, a))
         costs = ((x[:30, None] - y[None, :30]) ** 2).sum(2)
-        exact = [np.sqrt(ot.emd2(p / p.sum(), q / q.sum(), costs)) for p, q in zip(a, b[:, :30], strict=True)]
+        exact = [
+            np.sqrt(ot.emd2(p / p.sum(), q / q.sum(), costs))
+            for p, q in zip(a, b[:, :30], strict=True)
+        ]
         assert (found <= np.array(exact) + 1e-7).all()
         assert np.corrcoef(found, exact)[0, 1] > 0.8
 
@@ -163,14 +178,20 @@ class TestIntervals:
         assert share == pytest.approx(0.9, abs=0.02 + 3 * np.sqrt(0.9 * 0.1 / self.N))
 
     def test_of_a_mean(self):
-        shift = partial(prepared.of_means, function=lambda predicted, true, _: (true - predicted)[:, 0])
+        shift = partial(
+            prepared.of_means, function=lambda predicted, true, _: (true - predicted)[:, 0]
+        )
         self.check(self.covered(shift, 1.0, np.random.default_rng(0)))
 
     def test_of_the_energy_distance(self):
         # E|N(m, s^2)| = 2 s phi(m / s) + m (1 - 2 Phi(-m / s)); within either population m = 0
         s = np.sqrt(2)
         across = 2 * s * norm.pdf(1 / s) + 1 - 2 * norm.cdf(-1 / s)
-        self.check(self.covered(prepared.edistance, 2 * across - 2 * 2 * s * norm.pdf(0), np.random.default_rng(1)))
+        self.check(
+            self.covered(
+                prepared.edistance, 2 * across - 2 * 2 * s * norm.pdf(0), np.random.default_rng(1)
+            )
+        )
 
     def test_of_a_paired_difference(self):
         """Of the means x and x / 2 - 1 the difference is 1, and varies by half of what x does: the pairing is used."""
@@ -225,16 +246,24 @@ class TestScreen:
         found = {c["metric"]: c for c in table.attrs["comparisons"] if c["kind"] == "baseline"}
         assert found["edistance"]["outcome"] == "beats"
         verdict = table.attrs["verdict"]
-        assert f"edistance: GENOT beats the best baseline, {found['edistance']['best']} (" in verdict
+        assert (
+            f"edistance: GENOT beats the best baseline, {found['edistance']['best']} (" in verdict
+        )
         assert verdict.startswith(
             "GENOT beats the best baseline beyond the interval on 2 of 2 metrics (edistance, mmd)"
         )
         assert "; it beats plain coupling (" in verdict
         for condition in DRUG:
             # the law is exact, so the distance is 0 within what resampling says of it
-            assert of(table, GENOT, "edistance_low", condition) < 0 < of(table, GENOT, "edistance_high", condition)
+            assert (
+                of(table, GENOT, "edistance_low", condition)
+                < 0
+                < of(table, GENOT, "edistance_high", condition)
+            )
             assert of(table, GENOT, "edistance_scaled", condition) == pytest.approx(1, abs=0.2)
-            assert of(table, "random cells of all perturbations", "edistance_scaled", condition) == 0
+            assert (
+                of(table, "random cells of all perturbations", "edistance_scaled", condition) == 0
+            )
             assert of(table, "replicate", "edistance_scaled", condition) == 1
 
     def test_a_model_that_takes_one_drug_for_another_loses(self, screen):
@@ -260,7 +289,9 @@ class TestScreen:
         for method, cells in by_hand.items():
             energy = metrics.energy_distance(cells, true, unbiased=True)
             assert of(table, method, "edistance") == pytest.approx(energy), method
-            assert of(table, method, "r2_distance") == pytest.approx(1 - metrics.r2_means(cells, true)), method
+            assert of(table, method, "r2_distance") == pytest.approx(
+                1 - metrics.r2_means(cells, true)
+            ), method
             assert of(table, method, "pearson_delta") == pytest.approx(
                 metrics.change_correlation(cells, true, query), abs=1e-9
             ), method
@@ -271,20 +302,30 @@ class TestScreen:
     def test_the_plain_coupling_is_that_of_the_fit(self, screen):
         """Draws from the rows of the dual: their mean is the barycentre that the solver gives."""
         new = new_donor(300)
-        control, treated = (screen.X[screen.obs["drug"] == drug].astype(float) for drug in ("control", "A"))
+        control, treated = (
+            screen.X[screen.obs["drug"] == drug].astype(float) for drug in ("control", "A")
+        )
         query = new.X[new.obs["drug"] == "control"]
         plan = sg.ot.Sinkhorn(epsilon=0.05)(sg.pair.Pair(control, treated))
         rows = plan.rows(torch.as_tensor(query)).double().numpy()
         mean, square = rows @ treated, rows @ treated**2
         table = sg.tl.evaluate(
-            screen, new, metrics={"mean": lambda predicted, true: predicted[:, 0].mean()}, n_cells=None
+            screen,
+            new,
+            metrics={"mean": lambda predicted, true: predicted[:, 0].mean()},
+            n_cells=None,
         )
         sd = np.sqrt((square - mean**2)[:, 0].sum()) / 300
-        assert of(table, "plain coupling", "mean", "A") == pytest.approx(mean[:, 0].mean(), abs=5 * sd)
+        assert of(table, "plain coupling", "mean", "A") == pytest.approx(
+            mean[:, 0].mean(), abs=5 * sd
+        )
 
     def test_the_range_that_a_baseline_fills(self, screen):
         table = sg.tl.evaluate(screen, new_donor(), metrics=["edistance", "wmse"], n_resamples=20)
-        found = {(t["condition"], t["metric"]): (t["method"], t["scaled"]) for t in table.attrs["trivial"]}
+        found = {
+            (t["condition"], t["metric"]): (t["method"], t["scaled"])
+            for t in table.attrs["trivial"]
+        }
         assert set(found) == {(c, m) for c in ("mean", "A", "B") for m in ("edistance", "wmse")}
         rows = table[(table["condition"] == "A") & (table["kind"] == "baseline")]
         best = rows.loc[rows["edistance"].idxmin()]
@@ -297,9 +338,14 @@ class TestScreen:
             cells.X[cells.obs["group"] == "h"] += 100
         known_fit(adata, covariates=["group"])
         first = {"low": lambda predicted, true: (predicted[:, 0] < 60).mean()}
-        table = sg.tl.evaluate(adata, new, metrics=first, groupby="group", min_cells=10, n_resamples=2)
+        table = sg.tl.evaluate(
+            adata, new, metrics=first, groupby="group", min_cells=10, n_resamples=2
+        )
         rows = table[(table["method"] == "plain coupling") & (table["condition"] != "mean")]
-        assert rows.set_index("group")["low"].groupby("group").mean().to_dict() == {"g": 1.0, "h": 0.0}
+        assert rows.set_index("group")["low"].groupby("group").mean().to_dict() == {
+            "g": 1.0,
+            "h": 0.0,
+        }
 
     def test_cells_of_a_new_donor_are_coupled_within_their_type(self):
         adata, new = known_cells(40), new_donor(60)
@@ -308,31 +354,47 @@ class TestScreen:
         adata.obs["donor"], new.obs["donor"] = np.resize(["d1", "d2"], adata.n_obs), "d9"
         known_fit(adata, covariates=["group", "donor"])
         first = {"low": lambda predicted, true: (predicted[:, 0] < 60).mean()}
-        table = sg.tl.evaluate(adata, new, metrics=first, groupby="group", min_cells=10, n_resamples=2)
+        table = sg.tl.evaluate(
+            adata, new, metrics=first, groupby="group", min_cells=10, n_resamples=2
+        )
         rows = table[(table["method"] == "plain coupling") & (table["condition"] != "mean")]
-        assert rows.set_index("group")["low"].groupby("group").mean().to_dict() == {"g": 1.0, "h": 0.0}
+        assert rows.set_index("group")["low"].groupby("group").mean().to_dict() == {
+            "g": 1.0,
+            "h": 0.0,
+        }
 
     def test_a_cell_takes_the_nearest_stratum_that_holds_it(self):
         fitted = ["T | d1", "T | pooled", "TB | d1", "pooled"]
         table = pd.DataFrame({"stratum": fitted, "n_source": [10, 30, 1000, 5]})
         cells = pd.DataFrame({"type": ["T"] * 4001 + ["DC", "TB"], "donor": ["d1"] + ["d9"] * 4002})
         finest = (cells["type"] + " | " + cells["donor"]).to_numpy(dtype=object)
-        nested = [finest, cells["type"].to_numpy(dtype=object), np.full(len(cells), "", dtype=object)]
+        nested = [
+            finest,
+            cells["type"].to_numpy(dtype=object),
+            np.full(len(cells), "", dtype=object),
+        ]
         found = choose_pairs(table, nested, np.random.default_rng(0))
         assert [fitted[k] for k in found[[0, -2, -1]]] == ["T | d1", "pooled", "TB | d1"]
         assert set(found[1:4001]) == {0, 1}
-        assert np.mean(found[1:4001] == 0) == pytest.approx(0.25, abs=4 * np.sqrt(0.25 * 0.75 / 4000))
+        assert np.mean(found[1:4001] == 0) == pytest.approx(
+            0.25, abs=4 * np.sqrt(0.25 * 0.75 / 4000)
+        )
 
     def test_after_a_file(self, screen, tmp_path):
         screen.write_h5ad(tmp_path / "fit.h5ad")
         options = {"metrics": ["edistance"], "n_resamples": 5}
-        tables = [sg.tl.evaluate(fit, new_donor(40), **options) for fit in (screen, read_h5ad(tmp_path / "fit.h5ad"))]
+        tables = [
+            sg.tl.evaluate(fit, new_donor(40), **options)
+            for fit in (screen, read_h5ad(tmp_path / "fit.h5ad"))
+        ]
         pd.testing.assert_frame_equal(*tables)
 
     def test_mean_rows_average_the_others(self, screen):
         table = sg.tl.evaluate(screen, new_donor(), metrics=["edistance"], groupby="group")
         parts = table[table["condition"] != "mean"]
-        assert set(zip(parts["condition"], parts["group"], strict=True)) == {(d, g) for d in "AB" for g in "gh"}
+        assert set(zip(parts["condition"], parts["group"], strict=True)) == {
+            (d, g) for d in "AB" for g in "gh"
+        }
         for method in (GENOT, "mean shift per group"):
             mean = parts.loc[parts["method"] == method, "edistance"].mean()
             assert of(table, method, "edistance", "mean") == pytest.approx(mean)
@@ -348,7 +410,9 @@ class TestScreen:
     def test_what_the_fit_has_seen_is_refused(self, screen):
         with pytest.raises(ValueError, match="600 of 600 true cells that the fit has seen"):
             sg.tl.evaluate(screen, screen)
-        table = sg.tl.evaluate(screen, screen, in_sample=True, metrics=["r2_distance"], n_resamples=5)
+        table = sg.tl.evaluate(
+            screen, screen, in_sample=True, metrics=["r2_distance"], n_resamples=5
+        )
         assert set(table["condition"]) == {"mean", "A", "B"}
         # control cells may be of the fit
         new = new_donor(50)
@@ -359,27 +423,41 @@ class TestScreen:
         def size(predicted, true):
             return float(len(predicted))
 
-        table = sg.tl.evaluate(screen, new_donor(50), metrics=[size, "edistance"], maximize=["size"], n_resamples=5)
+        table = sg.tl.evaluate(
+            screen, new_donor(50), metrics=[size, "edistance"], maximize=["size"], n_resamples=5
+        )
         assert of(table, GENOT, "size", "A") == 50
         assert table.attrs["higher_is_better"] == ["size"]
 
     @pytest.mark.parametrize(
         ("options", "error", "match"),
         [
-            ({"metrics": ["energy"]}, ValueError, r"`metrics` has \['energy'\]; of a perturbation there are"),
+            (
+                {"metrics": ["energy"]},
+                ValueError,
+                r"`metrics` has \['energy'\]; of a perturbation there are",
+            ),
             ({"metrics": "edistance"}, TypeError, "give a list"),
             ({"metrics": ["label_transfer"]}, ValueError, "label_transfer"),
             ({"n_resamples": 1}, ValueError, "`n_resamples=1`"),
             ({"interval": 1.0}, ValueError, "`interval=1.0`"),
             ({"n_cells": 5}, ValueError, "`n_cells=5`"),
-            ({"maximize": ["size"], "metrics": ["mmd"]}, ValueError, r"`maximize` has \['size'\], not .* \['mmd'\]"),
+            (
+                {"maximize": ["size"], "metrics": ["mmd"]},
+                ValueError,
+                r"`maximize` has \['size'\], not .* \['mmd'\]",
+            ),
             ({"maximize": "mmd"}, TypeError, "`maximize='mmd'` is text"),
             (
                 {"min_cells": 1000},
                 ValueError,
                 r"`min_cells=1000` cells on both sides \(A: 30 source and 30 true",
             ),
-            ({"min_cells": 31, "groupby": "group"}, ValueError, r"\(A, group \w+: \d+ source .* lower `min_cells`"),
+            (
+                {"min_cells": 31, "groupby": "group"},
+                ValueError,
+                r"\(A, group \w+: \d+ source .* lower `min_cells`",
+            ),
             ({"groupby": "donor"}, KeyError, "`groupby='donor'` is not in obs"),
             ({"key": "other"}, KeyError, "other"),
         ],
@@ -405,46 +483,71 @@ class TestScreen:
 class TestUnseenConditions:
     def test_others_are_pooled(self):
         rng = np.random.default_rng(0)
-        cells = {(frozenset(name), None): rng.normal(size=(n, 4)) + n for name, n in (("A", 5), ("B", 8), ("C", 11))}
+        cells = {
+            (frozenset(name), None): rng.normal(size=(n, 4)) + n
+            for name, n in (("A", 5), ("B", 8), ("C", 11))
+        }
         moments = {key: Moments(len(x), x.mean(0), x.var(0, ddof=1)) for key, x in cells.items()}
         pool = np.concatenate(list(cells.values())[1:])
         found = other_cells(moments, (frozenset("A"), None))
         np.testing.assert_allclose(found.mean, pool.mean(0))
         np.testing.assert_allclose(found.variance, pool.var(0, ddof=1))
-        np.testing.assert_allclose(found.centre, np.mean([x.mean(0) for x in cells.values()], axis=0))
+        np.testing.assert_allclose(
+            found.centre, np.mean([x.mean(0) for x in cells.values()], axis=0)
+        )
         assert found.n_cells == 19
-        assert other_cells({key: moments[key] for key in list(cells)[:1]}, next(iter(cells))) is None
+        assert (
+            other_cells({key: moments[key] for key in list(cells)[:1]}, next(iter(cells))) is None
+        )
 
     def test_combination_and_drug_by_embedding(self):
         adata = sg.datasets.screen(60, drugs=5, combinations=["D1+D2"], heterogeneity=0.0, rng=0)
         seen = adata[~adata.obs["drug"].isin(["D1+D2", "D5"])].copy()
-        options = {"embedding": adata.uns["embedding"], "separator": "+", "settings": FEW, "progress": False}
+        options = {
+            "embedding": adata.uns["embedding"],
+            "separator": "+",
+            "settings": FEW,
+            "progress": False,
+        }
         seen.obs["drug"] = seen.obs["drug"].astype(str)
-        seen.obs.iloc[-1, seen.obs.columns.get_loc("drug")] = "D3+D4"  # so that the fit knows of pairs
+        seen.obs.iloc[-1, seen.obs.columns.get_loc("drug")] = (
+            "D3+D4"  # so that the fit knows of pairs
+        )
         seen.obs.iloc[-2, seen.obs.columns.get_loc("drug")] = "D3+D4"
         sg.tl.fit_perturbation(seen, "drug", "control", **options)
         held_out = adata[adata.obs["drug"].isin(["D1+D2", "D5", "control"])].copy()
         held_out.obs["drug"] = held_out.obs["drug"].astype(str).replace({"D1+D2": "D2+D1"})
         table = sg.tl.evaluate(seen, held_out, n_cells=None, n_resamples=10)
         x, names = adata.obsm["X_pca"].astype(float), adata.obs["drug"].to_numpy()
-        kept = {name: x[np.isin(adata.obs_names, seen.obs_names[seen.obs["drug"] == name])] for name in names}
+        kept = {
+            name: x[np.isin(adata.obs_names, seen.obs_names[seen.obs["drug"] == name])]
+            for name in names
+        }
         control = x[names == "control"]
         shift = {name: kept[name].mean(0) - control.mean(0) for name in ("D1", "D2", "D3", "D4")}
-        expected = metrics.energy_distance(control + shift["D1"] + shift["D2"], x[names == "D1+D2"], unbiased=True)
-        assert of(table, "sum of mean shifts", "edistance", "D2+D1") == pytest.approx(expected, rel=1e-4)
+        expected = metrics.energy_distance(
+            control + shift["D1"] + shift["D2"], x[names == "D1+D2"], unbiased=True
+        )
+        assert of(table, "sum of mean shifts", "edistance", "D2+D1") == pytest.approx(
+            expected, rel=1e-4
+        )
         # four drugs and an intercept with three numbers each: the regression is exact
         tokens = adata.uns["embedding"]
         full = np.column_stack([np.ones(4), tokens.loc[list(shift)].to_numpy()])
         at = np.r_[1, tokens.loc["D5"]] @ np.linalg.solve(full, np.stack(list(shift.values())))
         expected = metrics.energy_distance(control + at, x[names == "D5"], unbiased=True)
-        assert of(table, "mean shift by embedding", "edistance", "D5") == pytest.approx(expected, rel=1e-3)
+        assert of(table, "mean shift by embedding", "edistance", "D5") == pytest.approx(
+            expected, rel=1e-3
+        )
         # what only some conditions have is in no mean
         assert "sum of mean shifts" not in set(table.loc[table["condition"] == "mean", "method"])
 
     def test_dose_between_doses(self):
         adata = sg.datasets.screen(60, drugs=["A"], doses=(0.1, 1.0, 10.0), rng=0)
         seen = adata[adata.obs["dose"] != 1].copy()
-        sg.tl.fit_perturbation(seen, "drug", "control", dose_key="dose", settings=FEW, progress=False)
+        sg.tl.fit_perturbation(
+            seen, "drug", "control", dose_key="dose", settings=FEW, progress=False
+        )
         held_out = adata[adata.obs["dose"].isin([0, 1])].copy()
         table = sg.tl.evaluate(seen, held_out, n_cells=None, n_resamples=10)
         x, dose = adata.obsm["X_pca"].astype(float), adata.obs["dose"].to_numpy()
@@ -464,7 +567,9 @@ def course(times=(0, 1, 2, 3), n=60, seed=0, name="c"):
     """Cells whose mean follows a parabola, `(t, t^2)`."""
     rng = np.random.default_rng(seed)
     time = np.repeat(times, n)
-    cells = np.column_stack([time, time**2, time * 0]) + np.array([0.1, 0.2, 0.3]) * rng.normal(size=(len(time), 3))
+    cells = np.column_stack([time, time**2, time * 0]) + np.array([0.1, 0.2, 0.3]) * rng.normal(
+        size=(len(time), 3)
+    )
     obs = pd.DataFrame({"day": time, "donor": rng.choice(list("ab"), len(time))})
     obs.index = [f"{name}{i}" for i in range(len(time))]
     return AnnData(cells.astype(np.float32), obs=obs)
@@ -485,34 +590,47 @@ class TestCourse:
     def test_a_left_out_time(self, fitted_course):
         new = course((2,), name="new")
         table = sg.tl.evaluate(fitted_course, new, n_cells=50, n_resamples=20)
-        x, y, true = (at(cells, day) for cells, day in ((fitted_course, 1), (fitted_course, 3), (new, 2)))
+        x, y, true = (
+            at(cells, day) for cells, day in ((fitted_course, 1), (fitted_course, 3), (new, 2))
+        )
         assert (table["condition"] == "2").all()
         assert table.attrs["negative"] == "time before"
         assert table["kind"].value_counts()["coupling"] == 2
         # of the mean of the course, (2, 4), the line is off by 1, the spline by less
         half_way = metrics.r2_means((x + y) / 2, true)
         assert of(table, "mean shift", "r2_distance") == pytest.approx(1 - half_way, abs=0.05)
-        assert of(table, "coupling, clock and bend", "edistance") < of(table, "plain coupling", "edistance")
-        everything = sg.tl.evaluate(fitted_course, new, n_cells=None, n_resamples=5, metrics=["edistance"])
+        assert of(table, "coupling, clock and bend", "edistance") < of(
+            table, "plain coupling", "edistance"
+        )
+        everything = sg.tl.evaluate(
+            fitted_course, new, n_cells=None, n_resamples=5, metrics=["edistance"]
+        )
         for method, cells in (("time before", x), ("time after", y)):
             energy = metrics.energy_distance(cells, true, unbiased=True)
             assert of(everything, method, "edistance") == pytest.approx(energy)
 
     def test_cells_of_a_new_donor(self, fitted_course):
         new = course((0, 1, 3), seed=4, name="new")
-        table = sg.tl.evaluate(fitted_course, new, n_cells=None, n_resamples=20, metrics=["edistance", "mmd"])
+        table = sg.tl.evaluate(
+            fitted_course, new, n_cells=None, n_resamples=20, metrics=["edistance", "mmd"]
+        )
         assert set(table["condition"]) == {"mean", "0 to 1", "1 to 3"}
         x, y, query, true = (
-            at(cells, day) for cells, day in ((fitted_course, 1), (fitted_course, 3), (new, 1), (new, 3))
+            at(cells, day)
+            for cells, day in ((fitted_course, 1), (fitted_course, 3), (new, 1), (new, 3))
         )
         energy = metrics.energy_distance(baselines.gaussian_map(x, y, query), true, unbiased=True)
-        assert of(table, "Gaussian map", "edistance", "1 to 3") == pytest.approx(energy, rel=1e-6, abs=1e-9)
+        assert of(table, "Gaussian map", "edistance", "1 to 3") == pytest.approx(
+            energy, rel=1e-6, abs=1e-9
+        )
         # five steps of training are no model, and the verdict says so
         assert "on 0 of 2 metrics and loses on 2" in table.attrs["verdict"]
 
     def test_a_cell_that_is_there_but_not_coupled_tells_the_answer(self):
         adata = course()
-        sg.tl.fit_trajectory(adata, "day", use_rep="X", pairs=[(0, 1), (1, 3)], settings=FEW, progress=False)
+        sg.tl.fit_trajectory(
+            adata, "day", use_rep="X", pairs=[(0, 1), (1, 3)], settings=FEW, progress=False
+        )
         for options in ({}, {"in_sample": True}):
             with pytest.raises(ValueError, match="60 of 60 true cells"):
                 sg.tl.evaluate(adata, adata[adata.obs["day"] == 2].copy(), **options)
@@ -527,7 +645,9 @@ class TestCourse:
         assert (table["condition"] == "2").all()
         stages = {"0": "egg", "1": "larva", "3": "fly"}
         adata = course((0, 1, 3))
-        adata.obs["day"] = pd.Categorical(adata.obs["day"].astype(str).map(stages), stages.values(), ordered=True)
+        adata.obs["day"] = pd.Categorical(
+            adata.obs["day"].astype(str).map(stages), stages.values(), ordered=True
+        )
         sg.tl.fit_trajectory(adata, "day", use_rep="X", settings=FEW, progress=False)
         new.obs["day"] = "pupa"
         with pytest.raises(ValueError, match="categories without numbers"):
@@ -536,7 +656,9 @@ class TestCourse:
     def test_bad_times(self, fitted_course):
         with pytest.raises(ValueError, match=r"cells at \[5.0\]: neither both times"):
             sg.tl.evaluate(fitted_course, course((5,), name="new"))
-        with pytest.raises(ValueError, match=r"`groupby='donor'` needs .* left-out times \[2.0\] there"):
+        with pytest.raises(
+            ValueError, match=r"`groupby='donor'` needs .* left-out times \[2.0\] there"
+        ):
             sg.tl.evaluate(fitted_course, course((2,), name="new"), groupby="donor")
         new = course((2,), name="new")
         del new.obs["day"]
@@ -570,14 +692,20 @@ class TestTranslation:
         true = target.obsm["X_lsi"].astype(float)
         training = sides[1][:100].obsm["X_lsi"]
         mean = source.obsm["genot_coupling"] @ training * 60
-        assert of(table, "plain coupling, mean", "foscttm") == pytest.approx(metrics.foscttm(mean, true), abs=1e-3)
+        assert of(table, "plain coupling, mean", "foscttm") == pytest.approx(
+            metrics.foscttm(mean, true), abs=1e-3
+        )
         labels = source.obs["cell_type"], target.obs["cell_type"]
         expected = metrics.label_transfer(mean, true, *labels)
         assert of(table, "plain coupling, mean", "label_transfer") == pytest.approx(expected)
         # chance; the fractions of 60 cells have a standard deviation of about a third
-        assert of(table, "random matching", "foscttm") == pytest.approx(0.5, abs=5 / 3 / np.sqrt(60))
+        assert of(table, "random matching", "foscttm") == pytest.approx(
+            0.5, abs=5 / 3 / np.sqrt(60)
+        )
         assert of(table, "replicate", "foscttm") == 0
-        assert of(table, "replicate", "label_transfer") == metrics.label_transfer(true, true, *labels)
+        assert of(table, "replicate", "label_transfer") == metrics.label_transfer(
+            true, true, *labels
+        )
         assert {"GENOT", "GENOT, mean"} <= set(table["method"])
         assert table.attrs["comparisons"][0]["model"] == "GENOT, mean"
         assert table.loc[table["method"] == "ridge, shown the pairs", "kind"].item() == "supervised"
@@ -618,4 +746,6 @@ def test_pertpy_has_the_same_numbers():
     for name, value in ours.items():
         options = {"kernel": "rbf"} if name == "mmd" else {}
         # pertpy's reference comes first
-        assert pertpy.tl.Distance(name, obsm_key="X_pca")(y, x, **options) == pytest.approx(value), name
+        assert pertpy.tl.Distance(name, obsm_key="X_pca")(y, x, **options) == pytest.approx(
+            value
+        ), name

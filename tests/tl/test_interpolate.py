@@ -14,7 +14,8 @@ def course(times=(0, 1, 3), n=60, rng=0) -> AnnData:
     time = np.repeat(times, n)
     cells = np.column_stack([time, time**2]) + 0.1 * rng.normal(size=(len(time), 2))
     obs = pd.DataFrame(
-        {"day": time, "kind": rng.choice(list("ab"), len(time))}, index=[f"c{i}" for i in range(len(time))]
+        {"day": time, "kind": rng.choice(list("ab"), len(time))},
+        index=[f"c{i}" for i in range(len(time))],
     )
     return AnnData(cells.astype(np.float32), obs=obs)
 
@@ -32,7 +33,9 @@ def test_at_a_sampled_time_it_is_the_sampled_population(fitted, method):
     found = sg.tl.interpolate(fitted, 1, method=method, n_cells=400)
     source = fitted.obs_names.get_indexer(found.obs["source_cell"])
     step = fitted.obs["day"].iloc[source].unique()
-    expected = fitted.X[source] if step[0] == 1 else found.X  # of two equal steps the first counts: its end
+    expected = (
+        fitted.X[source] if step[0] == 1 else found.X
+    )  # of two equal steps the first counts: its end
     np.testing.assert_allclose(found.X, expected, atol=1e-5)
     day1 = fitted.X[fitted.obs["day"] == 1]
     if method == "coupling":

@@ -44,10 +44,27 @@ ASKED = {
     sg.tl.embed: {"method": "pca"},
 }
 OF_SCREENS = {
-    sg.tl.predict: {"n_samples": (*NO_COUNT, 1), "guidance": (*NO_NUMBER, np.nan), "rng": NO_SEED, "device": NO_DEVICE},
-    sg.tl.simulate: {"n_samples": NO_COUNT, "guidance": (*NO_NUMBER, np.nan), "rng": NO_SEED, "decoder": NO_LIST},
-    sg.tl.response: {"n_samples": (*NO_COUNT, 1), "interval": NO_SHARE, "guidance": (*NO_NUMBER, np.nan)},
-    sg.tl.calibrate: {"levels": (*NO_NUMBER[:2], 0.9, [90], [], ["a"]), "guidance": (*NO_NUMBER, np.nan)},
+    sg.tl.predict: {
+        "n_samples": (*NO_COUNT, 1),
+        "guidance": (*NO_NUMBER, np.nan),
+        "rng": NO_SEED,
+        "device": NO_DEVICE,
+    },
+    sg.tl.simulate: {
+        "n_samples": NO_COUNT,
+        "guidance": (*NO_NUMBER, np.nan),
+        "rng": NO_SEED,
+        "decoder": NO_LIST,
+    },
+    sg.tl.response: {
+        "n_samples": (*NO_COUNT, 1),
+        "interval": NO_SHARE,
+        "guidance": (*NO_NUMBER, np.nan),
+    },
+    sg.tl.calibrate: {
+        "levels": (*NO_NUMBER[:2], 0.9, [90], [], ["a"]),
+        "guidance": (*NO_NUMBER, np.nan),
+    },
     sg.tl.fit_perturbation: {
         "condition_dropout": ("x", [1, 2], 1, -0.1, np.nan),
         "covariates": ("drug", *NO_LIST, None),
@@ -61,10 +78,19 @@ OF_SCREENS = {
     sg.tl.embed: {"n_components": (*NO_COUNT[:1], *NO_COUNT[2:]), "key_added": (1, "a/b")},
 }
 OF_COURSES = {
-    sg.tl.push: {"n_samples": NO_COUNT, "device": NO_DEVICE, "rng": NO_SEED, "groupby": (["branch"], "kind")},
+    sg.tl.push: {
+        "n_samples": NO_COUNT,
+        "device": NO_DEVICE,
+        "rng": NO_SEED,
+        "groupby": (["branch"], "kind"),
+    },
     sg.tl.fate: {"n_samples": NO_COUNT, "groupby": (["branch"], "kind")},
     sg.tl.coupling: {"top_k": NO_COUNT, "device": NO_DEVICE},
-    sg.tl.interpolate: {"decoder": NO_LIST, "n_cells": (*NO_COUNT[:1], *NO_COUNT[2:]), "time": ("x", None)},
+    sg.tl.interpolate: {
+        "decoder": NO_LIST,
+        "n_cells": (*NO_COUNT[:1], *NO_COUNT[2:]),
+        "time": ("x", None),
+    },
     sg.tl.fit_trajectory: {"pairs": NO_LIST, "rng": NO_SEED, "covariates": (None, "branch")},
 }
 MORE = {
@@ -105,13 +131,24 @@ def test_courses(course, function, name, value):
 
 
 SOLVERS = {
-    sg.ot.Sinkhorn: {"max_iterations": NO_COUNT, "max_cells": NO_COUNT, "tolerance": (*NO_NUMBER, np.nan, -1)},
-    sg.ot.GromovWasserstein: {"n_starts": NO_COUNT, "memory_limit": (*NO_NUMBER, np.nan, -1), "tau": (1, ("a", 1))},
+    sg.ot.Sinkhorn: {
+        "max_iterations": NO_COUNT,
+        "max_cells": NO_COUNT,
+        "tolerance": (*NO_NUMBER, np.nan, -1),
+    },
+    sg.ot.GromovWasserstein: {
+        "n_starts": NO_COUNT,
+        "memory_limit": (*NO_NUMBER, np.nan, -1),
+        "tau": (1, ("a", 1)),
+    },
     sg.ot.FusedGromovWasserstein: {"alpha": (*NO_NUMBER, np.nan, 2)},
     sg.model.TrainSettings: {
         **dict.fromkeys(("steps", "batch_size", "validation_every", "patience"), NO_COUNT),
         **dict.fromkeys(("learning_rate", "clip"), (*NO_NUMBER, 0, np.nan)),
-        **dict.fromkeys(("weight_decay", "source_noise", "ema_decay", "validation_fraction"), (*NO_NUMBER, -1, np.nan)),
+        **dict.fromkeys(
+            ("weight_decay", "source_noise", "ema_decay", "validation_fraction"),
+            (*NO_NUMBER, -1, np.nan),
+        ),
     },
 }
 
@@ -124,5 +161,9 @@ def test_solvers_and_settings(maker, name, value):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there(screen):
-    with pytest.raises(ValueError, match=r"`device='cuda'` cannot be used here .*; 'cpu' always can"):
-        sg.tl.fit_perturbation(screen, "drug", "control", device="cuda", settings=QUICK, progress=False)
+    with pytest.raises(
+        ValueError, match=r"`device='cuda'` cannot be used here .*; 'cpu' always can"
+    ):
+        sg.tl.fit_perturbation(
+            screen, "drug", "control", device="cuda", settings=QUICK, progress=False
+        )

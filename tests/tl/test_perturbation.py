@@ -11,8 +11,8 @@ import torch
 from scipy import sparse
 
 import scgenot as sg
+from scgenot.fit.questions import ask
 from scgenot.ot.store import from_arrays
-from scgenot.tl._questions import ask
 
 QUICK = sg.model.TrainSettings(steps=10, batch_size=64, validation_every=5)
 
@@ -25,7 +25,9 @@ def screen(drugs=("ctrl", "A", "B"), n=40, **columns) -> ad.AnnData:
     donor = np.where(rng.random(len(which)) < 0.6, "d1", "d2")
     obs = pd.DataFrame({"drug": np.asarray(drugs)[which], "donor": donor, **columns}, index=names)
     cells = rng.normal(size=(len(which), 3)) + np.c_[which.astype(float), np.zeros((len(which), 2))]
-    return ad.AnnData(np.exp(cells / 3).astype(np.float32), obs=obs, obsm={"X_pca": cells.astype(np.float32)})
+    return ad.AnnData(
+        np.exp(cells / 3).astype(np.float32), obs=obs, obsm={"X_pca": cells.astype(np.float32)}
+    )
 
 
 def fit(adata, perturbation_key="drug", control="ctrl", **options):
@@ -49,7 +51,12 @@ def state(adata) -> dict:
         for slot in ("obs", "obsm", "layers")
         for key, values in getattr(adata, slot).items()
     }
-    return {**slots, "X": np.asarray(adata.X), "uns": np.array(list(adata.uns)), "names": adata.obs_names.to_numpy()}
+    return {
+        **slots,
+        "X": np.asarray(adata.X),
+        "uns": np.array(list(adata.uns)),
+        "names": adata.obs_names.to_numpy(),
+    }
 
 
 def assert_same_state(before: dict, after: dict):
@@ -70,11 +77,22 @@ def fitted():
 
 def test_what_a_fit_says_of_itself(fitted):
     pairs = fitted.uns["genot"]["pairs"]
-    expected = [(drug, dose, donor) for drug in ("A", "A+B", "B") for dose in (0.1, 10) for donor in ("d1", "d2")]
+    expected = [
+        (drug, dose, donor)
+        for drug in ("A", "A+B", "B")
+        for dose in (0.1, 10)
+        for donor in ("d1", "d2")
+    ]
     expected += [("ctrl", 0, "d1"), ("ctrl", 0, "d2")]
-    assert list(zip(pairs["perturbation"], pairs["dose"], pairs["stratum"], strict=True)) == expected
+    assert (
+        list(zip(pairs["perturbation"], pairs["dose"], pairs["stratum"], strict=True)) == expected
+    )
     params = sg.get.params(fitted)
-    assert (params["task"], params["control"], params["condition_dropout"]) == ("perturbation", "ctrl", 0.1)
+    assert (params["task"], params["control"], params["condition_dropout"]) == (
+        "perturbation",
+        "ctrl",
+        0.1,
+    )
     assert params["network_covariates"] == ["donor"]
     assert params["conditions"]["known"] == ["A", "B"]
     assert set(fitted.obsm) == {"X_pca"}
@@ -89,7 +107,9 @@ def test_no_mass_crosses_strata_or_conditions(fitted):
         assert set(source["drug"]) == {"ctrl"}
         assert set(target["drug"]) == {row["perturbation"]}
         assert set(target["dose"]) == {row["dose"]}
-        plan = from_arrays(stored["dual"], fitted[source.index].obsm["X_pca"], stored["source_weights"])
+        plan = from_arrays(
+            stored["dual"], fitted[source.index].obsm["X_pca"], stored["source_weights"]
+        )
         np.testing.assert_array_equal(plan.y, fitted[target.index].obsm["X_pca"])
         mass, received = plan.marginals()
         # all of it, within the tolerance of the solver
@@ -100,8 +120,14 @@ def test_no_mass_crosses_strata_or_conditions(fitted):
 def test_nan_for_treated_cells_only(fitted):
     out = sg.tl.predict(fitted, "A", copy=True)
     treated = (fitted.obs["drug"] != "ctrl").to_numpy()
-    for values in (out.obsm["X_genot"], out.obsm["X_genot_mean"], out.obs[["genot_uncertainty"]].to_numpy()):
-        np.testing.assert_array_equal(np.isnan(values), np.repeat(treated[:, None], values.shape[1], axis=1))
+    for values in (
+        out.obsm["X_genot"],
+        out.obsm["X_genot_mean"],
+        out.obs[["genot_uncertainty"]].to_numpy(),
+    ):
+        np.testing.assert_array_equal(
+            np.isnan(values), np.repeat(treated[:, None], values.shape[1], axis=1)
+        )
 
 
 def test_cells_without_annotation_are_all_sources(fitted):
@@ -111,7 +137,8 @@ def test_cells_without_annotation_are_all_sources(fitted):
     np.testing.assert_array_equal(answer(new, "A", model=fitted), expected)
     other = fitted[fitted.obs["drug"] == "A"].copy()
     with pytest.raises(
-        ValueError, match=r"No cell of `adata` is control \('ctrl' in obs\['drug'\]\).*remove the column"
+        ValueError,
+        match=r"No cell of `adata` is control \('ctrl' in obs\['drug'\]\).*remove the column",
     ):
         answer(other, "A", model=fitted)
     del other.obs["drug"], other.obs["dose"]
@@ -122,7 +149,9 @@ def test_the_same_treatment_has_the_same_answer(fitted):
     rows = (fitted.obs["drug"] == "ctrl").to_numpy()
     one = answer(fitted, "A+B", dose=10.0)[rows]
     for target in ("B+A", "A + B", "B+ctrl+A"):
-        np.testing.assert_array_equal(answer(fitted, target)[rows], one)  # the largest dose is the default
+        np.testing.assert_array_equal(
+            answer(fitted, target)[rows], one
+        )  # the largest dose is the default
     # no dose is no drug
     nothing = answer(fitted, "ctrl")[rows]
     for target in ("A", "B", "A+B", "ctrl"):
@@ -130,7 +159,9 @@ def test_the_same_treatment_has_the_same_answer(fitted):
     assert not np.allclose(one, nothing)
     assert not np.allclose(answer(fitted, "A", dose=10)[rows], answer(fitted, "A", dose=0.1)[rows])
     # past the largest dose and between them
-    with pytest.warns(UserWarning, match="`dose=100` of 'A' is above what was measured, up to 10: .* extrapolated"):
+    with pytest.warns(
+        UserWarning, match="`dose=100` of 'A' is above what was measured, up to 10: .* extrapolated"
+    ):
         strength = [conditions_of(fitted, "A", dose)[0, 0] for dose in (0.1, 1, 10, 100)]
     np.testing.assert_allclose(strength, np.log1p(np.array([10, 100, 1000, 10000])) / np.log(1001))
 
@@ -146,7 +177,9 @@ def test_the_network_is_told_of_each_cell(fitted, caplog):
     control.obs["donor"] = np.nan
     np.testing.assert_array_equal(conditions_of(control, "A", fitted=fitted)[:, -2:], 0)
     del control.obs["donor"]
-    with pytest.raises(KeyError, match=r"The network was told \['donor'\], which obs of `adata` lacks"):
+    with pytest.raises(
+        KeyError, match=r"The network was told \['donor'\], which obs of `adata` lacks"
+    ):
         answer(control, "A", model=fitted)
 
 
@@ -159,7 +192,9 @@ def test_numbers_that_the_network_is_told():
     found = conditions_of(control, fitted=adata)[:, -1]
     np.testing.assert_allclose(found, (control.obs["age"] - age.mean()) / age.std(ddof=0))
     control.obs["age"] = control.obs["age"].where(control.obs["donor"] == "d1")
-    with pytest.raises(ValueError, match="The covariate 'age' must be a number, as in the fit; found nan"):
+    with pytest.raises(
+        ValueError, match="The covariate 'age' must be a number, as in the fit; found nan"
+    ):
         answer(control, model=adata)
 
 
@@ -192,18 +227,25 @@ def test_one_perturbation_needs_no_target_and_no_dropout():
     np.testing.assert_array_equal(answer(adata)[rows], answer(adata, "A")[rows])
     with pytest.raises(ValueError, match=r"`dose=1.0` was given, but the fit has no doses"):
         answer(adata, dose=1.0)
-    with pytest.raises(ValueError, match="`guidance` is 2, but the model was fitted without condition dropout"):
+    with pytest.raises(
+        ValueError, match="`guidance` is 2, but the model was fitted without condition dropout"
+    ):
         answer(adata, guidance=2)
     for target in ("ctrl", "ctrl+ctrl", ""):
         for function in (sg.tl.predict, sg.tl.simulate, sg.tl.response):
-            with pytest.raises(ValueError, match=f"`target='{re.escape(target)}'` is the control, from which"):
+            with pytest.raises(
+                ValueError, match=f"`target='{re.escape(target)}'` is the control, from which"
+            ):
                 function(adata, target=target)
 
 
 def test_a_model_without_its_fit_asks_for_it(fitted):
     alone = sg.get.model(fitted)
     for options in ({}, {"target": "A"}):
-        with pytest.raises(ValueError, match=r"`model` came without its fit\. .* the AnnData that was fitted: `model="):
+        with pytest.raises(
+            ValueError,
+            match=r"`model` came without its fit\. .* the AnnData that was fitted: `model=",
+        ):
             sg.tl.predict(fitted, model=alone, use_rep="X_pca", **options)
 
 
@@ -220,7 +262,11 @@ def test_an_embedding_places_drugs_that_were_not_measured():
 
 @pytest.mark.parametrize(
     ("drugs", "control"),
-    [([0, 1, 2], 0), (["DMSO/水", "α/β", "TNF γ"], "DMSO/水"), (["ctrl", "A+ctrl", "ctrl+B"], "ctrl")],
+    [
+        ([0, 1, 2], 0),
+        (["DMSO/水", "α/β", "TNF γ"], "DMSO/水"),
+        (["ctrl", "A+ctrl", "ctrl+B"], "ctrl"),
+    ],
 )
 @pytest.mark.slow
 def test_names_of_any_kind_survive_the_disk(tmp_path, drugs, control):
@@ -244,8 +290,12 @@ def test_a_fit_survives_the_disk(fitted, tmp_path, form):
         getattr(fitted, f"write_{form}")(path)
         again = getattr(ad, f"read_{form}")(path)
     for target, dose in (("A", None), ("B+A", 0.3), ("ctrl", None)):
-        np.testing.assert_array_equal(answer(again, target, dose=dose), answer(fitted, target, dose=dose))
-    np.testing.assert_array_equal(answer(again, "A", guidance=2.0), answer(fitted, "A", guidance=2.0))
+        np.testing.assert_array_equal(
+            answer(again, target, dose=dose), answer(fitted, target, dose=dose)
+        )
+    np.testing.assert_array_equal(
+        answer(again, "A", guidance=2.0), answer(fitted, "A", guidance=2.0)
+    )
 
 
 @pytest.mark.slow
@@ -260,7 +310,9 @@ def test_a_dose_alone_marks_control_and_survives_the_disk(tmp_path):
     np.testing.assert_array_equal(out, answer(adata, "B", dose=2.0))
     np.testing.assert_array_equal(np.isfinite(out).all(1), adata.obs["dose"] == 0)
     new = again.copy()
-    new.obs["dose"] = pd.array(np.where(new.obs["dose"] == 0, 0, None), dtype="Float64")  # treated, how much unknown
+    new.obs["dose"] = pd.array(
+        np.where(new.obs["dose"] == 0, 0, None), dtype="Float64"
+    )  # treated, how much unknown
     np.testing.assert_array_equal(answer(new, "B", dose=2.0), out)
 
 
@@ -281,7 +333,9 @@ def opposite(n=60) -> ad.AnnData:
 @pytest.mark.slow
 def test_strata_that_move_in_opposite_directions(displacement):
     adata = opposite()
-    settings = sg.model.TrainSettings(steps=150, batch_size=64, learning_rate=5e-3, warmup=20, ema_decay=0.98)
+    settings = sg.model.TrainSettings(
+        steps=150, batch_size=64, learning_rate=5e-3, warmup=20, ema_decay=0.98
+    )
     fit(adata, covariates=["type"], displacement=displacement, settings=settings)
     sg.tl.predict(adata)
     change = adata.obsm["X_genot_mean"][:, 0] - adata.obsm["X_pca"][:, 0]
@@ -306,8 +360,12 @@ def test_drugs_that_kill_leave_growth():
     # of two clusters of control cells one has no descendants
     rng = np.random.default_rng(0)
     dies, treated = np.tile([False, True], 100), np.repeat([False, True], 100)
-    cells = np.c_[np.where(dies & ~treated, 4.0, -4.0), rng.normal(size=200)] + 0.3 * rng.normal(size=(200, 2))
-    obs = pd.DataFrame({"drug": np.where(treated, "A", "ctrl")}, index=[f"c{i}" for i in range(200)])
+    cells = np.c_[np.where(dies & ~treated, 4.0, -4.0), rng.normal(size=200)] + 0.3 * rng.normal(
+        size=(200, 2)
+    )
+    obs = pd.DataFrame(
+        {"drug": np.where(treated, "A", "ctrl")}, index=[f"c{i}" for i in range(200)]
+    )
     adata = ad.AnnData(obs=obs, obsm={"X_pca": cells.astype(np.float32)})
     fit(adata, solver=sg.ot.Sinkhorn(epsilon=0.05, tau=(0.7, 1.0)))
     assert "genot_growth" not in adata.obs  # one fit, many drugs: growth is that of a target
@@ -315,7 +373,9 @@ def test_drugs_that_kill_leave_growth():
     growth = adata.obs["genot_growth"].to_numpy()
     np.testing.assert_array_equal(np.isnan(growth), treated)
     stored = adata.uns["genot"]["couplings"]["0"]
-    coupling = from_arrays(stored["dual"], adata[stored["source_names"]].obsm["X_pca"], stored["source_weights"])
+    coupling = from_arrays(
+        stored["dual"], adata[stored["source_names"]].obsm["X_pca"], stored["source_weights"]
+    )
     eta = coupling.growth().numpy()
     assert coupling.marginals()[0].sum() == pytest.approx(1, abs=1e-3)
     # all mass comes from the half that lives: two descendants each
@@ -375,7 +435,9 @@ def bad_inputs():
 
     def set_obs(key, position, value):
         def change(adata):
-            adata.obs[key] = adata.obs[key].astype(object if isinstance(value, str | None) else float)
+            adata.obs[key] = adata.obs[key].astype(
+                object if isinstance(value, str | None) else float
+            )
             adata.obs.loc[adata.obs_names[position], key] = value
 
         return change
@@ -393,19 +455,61 @@ def bad_inputs():
         pass
 
     table = pd.DataFrame({"x": [0.0]}, index=["A"])
-    yield "no control", nothing, {"control": "DMSO"}, ValueError, r"`control='DMSO'` is not in obs\['drug'\]"
+    yield (
+        "no control",
+        nothing,
+        {"control": "DMSO"},
+        ValueError,
+        r"`control='DMSO'` is not in obs\['drug'\]",
+    )
     yield "only control", only_control, {}, ValueError, "has control cells only"
-    yield "missing drug", set_obs("drug", 4, None), {}, ValueError, "`perturbation_key='drug'` is missing in 1 cells"
-    yield "missing dose", set_obs("dose", 4, np.nan), {"dose_key": "dose"}, ValueError, "missing, negative or infinite"
-    yield "negative dose", set_obs("dose", 4, -1.0), {"dose_key": "dose"}, ValueError, "missing, negative or infinite"
-    yield "dose of control", set_obs("dose", 0, 1.0), {"dose_key": "dose"}, ValueError, "above 0 in 1 control cells"
-    yield "lacking", nothing, {"embedding": table}, ValueError, r"`embedding` has no row for \['B'\]"
+    yield (
+        "missing drug",
+        set_obs("drug", 4, None),
+        {},
+        ValueError,
+        "`perturbation_key='drug'` is missing in 1 cells",
+    )
+    yield (
+        "missing dose",
+        set_obs("dose", 4, np.nan),
+        {"dose_key": "dose"},
+        ValueError,
+        "missing, negative or infinite",
+    )
+    yield (
+        "negative dose",
+        set_obs("dose", 4, -1.0),
+        {"dose_key": "dose"},
+        ValueError,
+        "missing, negative or infinite",
+    )
+    yield (
+        "dose of control",
+        set_obs("dose", 0, 1.0),
+        {"dose_key": "dose"},
+        ValueError,
+        "above 0 in 1 control cells",
+    )
+    yield (
+        "lacking",
+        nothing,
+        {"embedding": table},
+        ValueError,
+        r"`embedding` has no row for \['B'\]",
+    )
     yield "no table", nothing, {"embedding": {"A": 1}}, TypeError, "`embedding` must be a DataFrame"
     yield "nan cell", nan_cell, {}, ValueError, r"NaN or infinite values in 1 of 120 cells \(c3\)"
     yield "names", same_names, {}, ValueError, "obs_names_make_unique"
     yield "text", nothing, {"covariates": "donor"}, TypeError, "`covariates='donor'` is text"
     yield "no covariate", nothing, {"covariates": ["sex"]}, KeyError, "`covariates` names 'sex'"
-    yield "not told", nothing, {"network_covariates": ["sex"]}, KeyError, "`network_covariates` names 'sex'"
+    yield (
+        "not told",
+        nothing,
+        {"network_covariates": ["sex"]},
+        KeyError,
+        "`network_covariates` names 'sex'",
+    )
     yield "slash", nothing, {"key_added": "a/b"}, ValueError, "`key_added` is 'a/b'"
     yield "representation", nothing, {"use_rep": "X_umap"}, KeyError, "use_rep='X_umap'"
     yield "layer", nothing, {"layer": "raw"}, KeyError, "layer='raw'"
@@ -431,6 +535,11 @@ def test_fitted_cells_that_were_embedded_anew_are_refused(fitted):
     moved.obsm["X_pca"] = -moved.obsm["X_pca"]
     for cells in (moved, moved[moved.obs["drug"] == "ctrl"].copy()):
         for function in (sg.tl.predict, sg.tl.simulate, sg.tl.response):
-            with pytest.raises(ValueError, match=r"obsm\['X_pca'\] of `adata` is not what it was at the fit: none of"):
+            with pytest.raises(
+                ValueError,
+                match=r"obsm\['X_pca'\] of `adata` is not what it was at the fit: none of",
+            ):
                 function(cells, target="A")
-    assert np.isfinite(answer(fitted[::-1].copy(), "A")[(fitted.obs["drug"] == "ctrl").to_numpy()[::-1]]).all()
+    assert np.isfinite(
+        answer(fitted[::-1].copy(), "A")[(fitted.obs["drug"] == "ctrl").to_numpy()[::-1]]
+    ).all()

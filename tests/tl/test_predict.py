@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import scgenot as sg
-from scgenot.tl._seen import unlike
-from scgenot.tl._spread import cosine_variance, response_size
+from scgenot.fit.seen import unlike
+from scgenot.fit.spread import cosine_variance, response_size
 from truth.responses import SPREAD, known_cells, known_fit, known_mean
 
 DRAWS = 128
@@ -36,7 +36,9 @@ def test_response_is_the_length_of_the_mean_change(known):
 def test_uncertainty_is_the_variance_of_the_law(known):
     total = float((sg.get.model(known).units.target.std ** 2).sum())
     sd = np.sqrt(2 * (SPREAD**4).sum() / (DRAWS - 1) / 200)
-    assert known.obs["genot_uncertainty"].mean() * total == pytest.approx((SPREAD**2).sum(), abs=5 * sd)
+    assert known.obs["genot_uncertainty"].mean() * total == pytest.approx(
+        (SPREAD**2).sum(), abs=5 * sd
+    )
 
 
 def test_cosine_variance_is_that_of_the_law(known):
@@ -48,7 +50,9 @@ def test_cosine_variance_is_that_of_the_law(known):
         # the mean of the draws is off in direction by about |SPREAD| / (sqrt(DRAWS) |change|): that costs its square
         slack = (SPREAD**2).sum() / DRAWS / (change**2).sum()
         found = known.obs["genot_cosine_variance"].iloc[cell]
-        assert found == pytest.approx(1 - cosine.mean(), abs=5 * cosine.std() / np.sqrt(DRAWS) + slack)
+        assert found == pytest.approx(
+            1 - cosine.mean(), abs=5 * cosine.std() / np.sqrt(DRAWS) + slack
+        )
 
 
 def test_cells_that_do_not_respond():
@@ -65,7 +69,13 @@ def test_cells_that_do_not_respond():
 def test_no_direction_between_two_spaces():
     source, target = sg.datasets.twins(60)
     settings = sg.model.TrainSettings(steps=2)
-    sg.tl.fit_translation(source, target, solver=sg.ot.GromovWasserstein(n_starts=1), settings=settings, progress=False)
+    sg.tl.fit_translation(
+        source,
+        target,
+        solver=sg.ot.GromovWasserstein(n_starts=1),
+        settings=settings,
+        progress=False,
+    )
     sg.tl.predict(source, n_samples=2)
     assert not {"genot_response", "genot_cosine_variance"} & set(source.obs)
 
@@ -113,7 +123,10 @@ class TestRecord:
         for cells in (adata, new):
             sg.tl.predict(cells, "A+B", dose=1, model=adata, n_samples=2)
             cells.write_h5ad(tmp_path / "cells.h5ad")
-            assert ad.read_h5ad(tmp_path / "cells.h5ad").uns["genot_predicted"] == {"target": "A+B", "dose": 1.0}
+            assert ad.read_h5ad(tmp_path / "cells.h5ad").uns["genot_predicted"] == {
+                "target": "A+B",
+                "dose": 1.0,
+            }
         sg.tl.predict(new, "A", model=adata, n_samples=2)
         assert new.uns["genot_predicted"] == {"target": "A", "dose": 2.0}  # the largest
 
@@ -126,7 +139,10 @@ class TestRecord:
     def test_goes_with_a_prediction_of_no_perturbation(self):
         source, target = sg.datasets.twins(60)
         source.uns["genot_predicted"] = {"target": "A"}
-        options = {"solver": sg.ot.GromovWasserstein(n_starts=1), "settings": sg.model.TrainSettings(steps=2)}
+        options = {
+            "solver": sg.ot.GromovWasserstein(n_starts=1),
+            "settings": sg.model.TrainSettings(steps=2),
+        }
         sg.tl.fit_translation(source, target, progress=False, **options)
         sg.tl.predict(source, n_samples=2)
         assert "genot_predicted" not in source.uns
@@ -137,9 +153,16 @@ def test_a_new_fit_removes_what_the_older_one_predicted(predicted):
     adata = sg.datasets.screen(20, drugs=["A"], combinations=False, rng=0)
     sg.tl.embed(adata, method="pca", n_components=3)
     settings = sg.model.TrainSettings(steps=2, validation_every=2)
-    options = {"perturbation_key": "drug", "control": "control", "settings": settings, "progress": False}
+    options = {
+        "perturbation_key": "drug",
+        "control": "control",
+        "settings": settings,
+        "progress": False,
+    }
     sg.tl.fit_perturbation(adata, **options)
-    adata.obsm["X_genot"] = np.zeros((adata.n_obs, 3))  # somebody else's, until there is a prediction
+    adata.obsm["X_genot"] = np.zeros(
+        (adata.n_obs, 3)
+    )  # somebody else's, until there is a prediction
     before = set(adata.obs), set(adata.obsm), set(adata.uns)
     if predicted:
         sg.tl.predict(adata, progress=False)

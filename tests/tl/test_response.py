@@ -62,7 +62,9 @@ class TestLaw:
         assert (rows["n_observed"] == len(treated)).all()
         np.testing.assert_allclose(rows["control_mean"], control.mean(0), rtol=1e-6)
         np.testing.assert_allclose(rows["observed_mean"], treated.mean(0), rtol=1e-6)
-        np.testing.assert_allclose(rows["observed_change"], treated.mean(0) - control.mean(0), rtol=1e-4)
+        np.testing.assert_allclose(
+            rows["observed_change"], treated.mean(0) - control.mean(0), rtol=1e-4
+        )
 
 
 def test_the_interval_covers(known):
@@ -75,14 +77,16 @@ def test_the_interval_covers(known):
 
 
 def test_streaming_changes_nothing(known, monkeypatch):
-    monkeypatch.setattr(sg.tl._draws, "BLOCK", 64)
+    monkeypatch.setattr(sg.fit.sample, "BLOCK", 64)
     drawn = [block.draws for block in blocks_of(known, "A")]
     x, y = known.X[:200].astype(float), np.concatenate(drawn).astype(float)
     change = y - x[:, None]
-    monkeypatch.setattr(sg.tl._changes, "MAX_VALUES", 32 * 3 * 5)  # five cells at a time
+    monkeypatch.setattr(sg.fit.changes, "MAX_VALUES", 32 * 3 * 5)  # five cells at a time
     table = sg.tl.response(known, "A")
     np.testing.assert_allclose(table["change"], change.mean((0, 1)), atol=1e-5)
-    np.testing.assert_allclose(table["sd_within"], np.sqrt(change.var(1, ddof=1).mean(0)), rtol=1e-5)
+    np.testing.assert_allclose(
+        table["sd_within"], np.sqrt(change.var(1, ddof=1).mean(0)), rtol=1e-5
+    )
     between = change.mean(1).var(0, ddof=1) - change.var(1, ddof=1).mean(0) / 32
     np.testing.assert_allclose(table["sd_between"] ** 2, np.maximum(between, 0), atol=1e-5)
     np.testing.assert_allclose(table["probability_up"], (change > 0).mean((0, 1)), atol=1e-4)
@@ -90,9 +94,11 @@ def test_streaming_changes_nothing(known, monkeypatch):
 
 def blocks_of(adata, target):
     genot, params = sg.get.model(adata), sg.get.params(adata)
-    question = sg.tl._questions.ask(adata, params, target, None)
+    question = sg.fit.questions.ask(adata, params, target, None)
     cells = adata.X[question.rows]
-    return sg.tl._draws.draw_blocks(genot, cells, question.condition, n_samples=32, guidance=1.0, seed=0)
+    return sg.fit.sample.draw_blocks(
+        genot, cells, question.condition, n_samples=32, guidance=1.0, seed=0
+    )
 
 
 def test_groups_do_not_depend_on_each_other(known, table):
@@ -116,7 +122,10 @@ def test_groups_are_in_the_order_of_their_categories(known):
     cells = known.copy()
     cells.obs["group"] = cells.obs["group"].cat.reorder_categories(["h", "g"])
     n = np.arange(cells.n_obs)
-    cells.obs["text"], cells.obs["day"] = np.array(["z", "b", "a"])[n % 3], np.array([10, 2])[n // 3 % 2]
+    cells.obs["text"], cells.obs["day"] = (
+        np.array(["z", "b", "a"])[n % 3],
+        np.array([10, 2])[n // 3 % 2],
+    )
 
     def order(groupby):
         table = sg.tl.response(cells, "A", groupby=groupby, features=["one"], n_samples=2)
@@ -133,7 +142,9 @@ def test_genes_of_an_embedding():
     del adata.obsm["X_pca"]
     sg.tl.embed(adata, n_components=8)
     settings = sg.model.TrainSettings(steps=2)
-    sg.tl.fit_perturbation(adata, "drug", "control", dose_key="dose", settings=settings, progress=False)
+    sg.tl.fit_perturbation(
+        adata, "drug", "control", dose_key="dose", settings=settings, progress=False
+    )
     table = sg.tl.response(adata, "B+A", dose=0.5, groupby="cell_type")
     assert table["feature"].tolist()[:60] == list(adata.var_names)
     for group in table["group"].unique():
@@ -141,7 +152,9 @@ def test_genes_of_an_embedding():
         treated = cells[(cells.obs["drug"] == "A+B") & (cells.obs["dose"] == 0.5)]
         assert (rows["n_observed"] == treated.n_obs).all()
         np.testing.assert_allclose(rows["observed_mean"], treated.X.mean(0), rtol=1e-4)
-        new = sg.tl.simulate(cells[cells.obs["drug"] == "control"].copy(), "A+B", dose=0.5, n_samples=32, clip=False)
+        new = sg.tl.simulate(
+            cells[cells.obs["drug"] == "control"].copy(), "A+B", dose=0.5, n_samples=32, clip=False
+        )
         before = sg.tl.decode(cells[cells.obs["drug"] == "control"].obsm["X_pca"], adata)
         np.testing.assert_allclose(rows["change"], new.X.mean(0) - before.mean(0), atol=1e-3)
 
@@ -149,7 +162,9 @@ def test_genes_of_an_embedding():
 def test_errors(known):
     with pytest.raises(KeyError, match=r"`features` \['four'\] are not among the 3"):
         sg.tl.response(known, "A", features=["four"])
-    with pytest.raises(TypeError, match=r"`features='three'` must be a list of features, such as \['three'\]"):
+    with pytest.raises(
+        TypeError, match=r"`features='three'` must be a list of features, such as \['three'\]"
+    ):
         sg.tl.response(known, "A", features="three")
     with pytest.raises(KeyError, match="`groupby` names 'kind'"):
         sg.tl.response(known, "A", groupby="kind")

@@ -6,7 +6,7 @@ import pytest
 import scanpy as sc
 
 import scgenot as sg
-from scgenot.tl._sources import source_cells
+from scgenot.fit.source import source_cells
 
 PARAMS = {"use_rep": "X_pca"}
 REMOVE = r"Remove `obsm\['X_pca'\]` of the new cells.*`sg.tl.project\(adata, fitted, key='pca'\)`"
@@ -15,7 +15,9 @@ REMOVE = r"Remove `obsm\['X_pca'\]` of the new cells.*`sg.tl.project\(adata, fit
 @pytest.fixture
 def cells():
     rng = np.random.default_rng(0)
-    return ad.AnnData(np.log1p(rng.gamma(2.0, size=(160, 6)) @ rng.gamma(1.0, size=(6, 20))).astype(np.float32))
+    return ad.AnnData(
+        np.log1p(rng.gamma(2.0, size=(160, 6)) @ rng.gamma(1.0, size=(6, 20))).astype(np.float32)
+    )
 
 
 @pytest.fixture
@@ -34,7 +36,10 @@ def read(new, fitted, **params):
 def test_scanpys_components_of_other_cells_are_refused(halves):
     fitted, new = halves
     sc.pp.pca(new, n_comps=4)
-    with pytest.raises(ValueError, match=rf"`use_rep='X_pca'` of `adata` is another embedding.*coordinates.*{REMOVE}"):
+    with pytest.raises(
+        ValueError,
+        match=rf"`use_rep='X_pca'` of `adata` is another embedding.*coordinates.*{REMOVE}",
+    ):
         read(new, fitted)
     with pytest.raises(ValueError, match="`shared_rep='X_pca'`"):
         read(new, fitted, use_rep="X", shared_rep="X_pca")
@@ -64,7 +69,11 @@ def test_cells_of_the_same_embedding_are_taken(halves):
     expected = sg.tl.project(new, fitted, copy=True).obsm["X_pca"]
     np.testing.assert_array_equal(read(new, fitted), expected)
     new.obsm["X_pca"] = expected
-    for cells in (sg.tl.project(new, fitted, copy=True), new, new[:, ::-1].copy()):  # with and without its origin
+    for cells in (
+        sg.tl.project(new, fitted, copy=True),
+        new,
+        new[:, ::-1].copy(),
+    ):  # with and without its origin
         np.testing.assert_array_equal(read(cells, fitted), expected)
     for subset in (fitted[10:40], ad.concat([fitted[10:40]])):  # concat drops uns
         np.testing.assert_array_equal(read(subset, fitted), fitted.obsm["X_pca"][10:40])
@@ -73,7 +82,10 @@ def test_cells_of_the_same_embedding_are_taken(halves):
 def test_without_the_features_nothing_is_compared(halves):
     fitted, new = halves
     given = np.random.default_rng(1).normal(size=(60, 4))
-    for cells in (ad.AnnData(obsm={"X_pca": given}), ad.AnnData(new.X[:, :5].copy(), obsm={"X_pca": given})):
+    for cells in (
+        ad.AnnData(obsm={"X_pca": given}),
+        ad.AnnData(new.X[:, :5].copy(), obsm={"X_pca": given}),
+    ):
         np.testing.assert_array_equal(read(cells, fitted), given)
 
 
@@ -85,6 +97,8 @@ def test_scanpys_components_on_both_sides(cells):
     read(new, fitted)
     new.varm["PCs"] = fitted.varm["PCs"] * [1, 1, -1, 1]
     for refused in (new, new[:, ::-1].copy()):
-        with pytest.raises(ValueError, match=r"loadings in `varm\['PCs'\]` differ. Run `sg.tl.embed` in place"):
+        with pytest.raises(
+            ValueError, match=r"loadings in `varm\['PCs'\]` differ. Run `sg.tl.embed` in place"
+        ):
             read(refused, fitted)
     read(new[:, :10].copy(), fitted)  # other genes: nothing to compare

@@ -2,7 +2,7 @@ import numpy as np
 import scanpy as sc
 from anndata import AnnData
 
-from scgenot.tl._scanpy_pca import scanpy_decoder
+from scgenot.cells.embedding.scanpy_pca import scanpy_decoder
 
 
 def cells(n=40, p=12) -> AnnData:

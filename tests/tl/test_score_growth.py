@@ -8,8 +8,8 @@ import pytest
 from anndata import AnnData, read_h5ad
 from scipy import sparse
 
+from scgenot.cells.gene_sets import APOPTOSIS, PROLIFERATION
 from scgenot.tl import score_growth
-from scgenot.tl._gene_sets import APOPTOSIS, PROLIFERATION
 
 COLUMNS = ["growth_rate", "growth_rate_proliferation", "growth_rate_apoptosis"]
 
@@ -68,7 +68,9 @@ def test_dividing_cells_grow_and_dying_cells_shrink(cells):
 
 def test_rates_are_per_unit_of_time(cells):
     days = score_growth(cells, copy=True).obs["growth_rate"]
-    hours = score_growth(cells, birth=(0.3 / 24, 1.7 / 24), death=(0.3 / 24, 1.7 / 24), copy=True).obs["growth_rate"]
+    hours = score_growth(
+        cells, birth=(0.3 / 24, 1.7 / 24), death=(0.3 / 24, 1.7 / 24), copy=True
+    ).obs["growth_rate"]
     np.testing.assert_allclose(hours, days / 24)
     assert days.between(-1.4, 1.4).all()
 
@@ -106,7 +108,9 @@ def test_same_seed_same_rates_and_the_users_random_numbers_stay(cells):
     np.random.seed(5)  # noqa: NPY002
     expected = np.random.random()  # noqa: NPY002
     np.random.seed(5)  # noqa: NPY002
-    first, again, other = (score_growth(cells, rng=seed, copy=True).obs["growth_rate"] for seed in (0, 0, 1))
+    first, again, other = (
+        score_growth(cells, rng=seed, copy=True).obs["growth_rate"] for seed in (0, 0, 1)
+    )
     assert np.random.random() == expected  # noqa: NPY002
     assert first.equals(again)
     assert not first.equals(other)
@@ -128,9 +132,17 @@ def test_sets_are_those_of_their_sources():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"organism": "mouse"}, ValueError, r"0 of the 100 genes of `proliferation`.*Mcm5.*such as MCM5.*`organism`"),
+        (
+            {"organism": "mouse"},
+            ValueError,
+            r"0 of the 100 genes of `proliferation`.*Mcm5.*such as MCM5.*`organism`",
+        ),
         ({"organism": "yeast"}, ValueError, "`organism='yeast'`"),
-        ({"proliferation": ["PCNA", "MKI67", "no", "none"]}, ValueError, "2 of the 4 genes of `proliferation`"),
+        (
+            {"proliferation": ["PCNA", "MKI67", "no", "none"]},
+            ValueError,
+            "2 of the 4 genes of `proliferation`",
+        ),
         ({"apoptosis": "BAX"}, ValueError, "1 of the 1 genes of `apoptosis`"),
         ({"birth": (1.7, 0.3)}, ValueError, "`birth`"),
         ({"death": (0.3, np.nan)}, ValueError, "`death`"),

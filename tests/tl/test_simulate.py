@@ -29,14 +29,22 @@ def embedded():
     del adata.obsm["X_pca"], adata.uns["truth"]
     sg.tl.embed(adata, n_components=8)
     sg.tl.fit_perturbation(
-        adata, "drug", "control", dose_key="dose", embedding=adata.uns["embedding"], settings=QUICK, progress=False
+        adata,
+        "drug",
+        "control",
+        dose_key="dose",
+        embedding=adata.uns["embedding"],
+        settings=QUICK,
+        progress=False,
     )
     return adata
 
 
 def new_cells(adata, features=slice(None), change=lambda values: values):
     """The same cells as if from elsewhere: features only."""
-    return ad.AnnData(change(adata.X[:, features].copy()), obs=adata.obs.copy(), var=adata.var[features].copy())
+    return ad.AnnData(
+        change(adata.X[:, features].copy()), obs=adata.obs.copy(), var=adata.var[features].copy()
+    )
 
 
 class TestLaw:
@@ -66,8 +74,10 @@ class TestLaw:
 class TestSeveral:
     @pytest.mark.parametrize("block", [7, 1024])
     def test_each_is_what_it_is_alone(self, embedded, block, monkeypatch):
-        monkeypatch.setattr(sg.tl._draws, "BLOCK", block)
-        several = sg.tl.simulate(embedded, ["A", "A+B"], dose=[0.5, 2.0], n_samples=2, progress=False)
+        monkeypatch.setattr(sg.fit.sample, "BLOCK", block)
+        several = sg.tl.simulate(
+            embedded, ["A", "A+B"], dose=[0.5, 2.0], n_samples=2, progress=False
+        )
         assert several.n_obs == 2 * 2 * 2 * 40
         expected = [(drug, dose) for drug in ("A", "A+B") for dose in (0.5, 2.0) for _ in range(80)]
         assert list(zip(several.obs["drug"], several.obs["dose"], strict=True)) == expected
@@ -99,14 +109,19 @@ class TestCells:
         assert (out.obs["dose"] == 1).all()
         source = embedded.obs.loc[out.obs["source_cell"]]
         assert set(source["drug"]) == {"control"}
-        assert list(out.obs["source_cell"]) == 2 * list(embedded.obs_names[embedded.obs["drug"] == "control"])
+        assert list(out.obs["source_cell"]) == 2 * list(
+            embedded.obs_names[embedded.obs["drug"] == "control"]
+        )
         for key in ("cell_type", "donor", "sensitivity"):
             assert list(out.obs[key]) == list(source[key])
 
     @pytest.mark.filterwarnings("ignore::pandas.errors.PerformanceWarning")
     def test_a_prediction_of_another_target_stays_behind(self, known):
         copy = sg.tl.predict(known, "A", n_samples=2, copy=True)
-        copy.obs["genot_growth"], copy.obs["other_response"] = 1.0, 2.0  # of an older fit; of another key
+        copy.obs["genot_growth"], copy.obs["other_response"] = (
+            1.0,
+            2.0,
+        )  # of an older fit; of another key
         out = sg.tl.simulate(copy, "B")
         assert list(out.obs) == ["drug", "group", "other_response", "source_cell"]
 
@@ -116,7 +131,9 @@ class TestCells:
         again = ad.read_h5ad(tmp_path / "simulated.h5ad")
         np.testing.assert_array_equal(again.X, out.X)
         pd.testing.assert_frame_equal(again.obs, out.obs, check_categorical=False)
-        np.testing.assert_allclose(sg.tl.decode(again.obsm["X_pca"], again), sg.tl.decode(out.obsm["X_pca"], out))
+        np.testing.assert_allclose(
+            sg.tl.decode(again.obsm["X_pca"], again), sg.tl.decode(out.obsm["X_pca"], out)
+        )
         controls = embedded[embedded.obs["drug"] == "control"]
         joint = ad.concat([controls, again])
         assert joint.shape == (40 + 80, 60)
@@ -144,15 +161,22 @@ class TestCells:
         cells = known.copy()
         config, weights = model.to_arrays()
         cells.uns["genot"]["model"] = {"config": json.dumps(config), "weights": weights}
-        out, copy = sg.tl.simulate(cells, "A", n_samples=2), sg.tl.predict(cells, "A", n_samples=2, copy=True)
+        out, copy = (
+            sg.tl.simulate(cells, "A", n_samples=2),
+            sg.tl.predict(cells, "A", n_samples=2, copy=True),
+        )
         assert copy.obs["genot_growth"][:200].std() > 0
-        np.testing.assert_array_equal(out.obs["genot_growth"], np.tile(copy.obs["genot_growth"][:200], 2))
+        np.testing.assert_array_equal(
+            out.obs["genot_growth"], np.tile(copy.obs["genot_growth"][:200], 2)
+        )
 
 
 class TestFeatures:
     def test_clipped_where_fitted_values_had_no_negative(self, embedded, caplog):
         low = embedded.copy()
-        low.uns["pca"]["embedding"]["offset"] = low.uns["pca"]["embedding"]["offset"] - 4  # some values go below 0
+        low.uns["pca"]["embedding"]["offset"] = (
+            low.uns["pca"]["embedding"]["offset"] - 4
+        )  # some values go below 0
         free = sg.tl.simulate(low, "A", clip=False).X
         assert (free < 0).any()
         with caplog.at_level(logging.INFO, logger="scgenot"):
@@ -162,10 +186,14 @@ class TestFeatures:
         np.testing.assert_array_equal(sg.tl.simulate(low, "A").X, free)
 
     def test_a_decoder(self, embedded):
-        out = sg.tl.simulate(embedded, "A", decoder=lambda values: pd.DataFrame({"size": (values**2).sum(1)}))
+        out = sg.tl.simulate(
+            embedded, "A", decoder=lambda values: pd.DataFrame({"size": (values**2).sum(1)})
+        )
         np.testing.assert_allclose(out.X[:, 0], (out.obsm["X_pca"] ** 2).sum(1), rtol=1e-5)
         assert list(out.var_names) == ["size"]
-        with pytest.raises(ValueError, match=r"`decoder` gives an array of shape \(40, 8\), expected \(n, 60\)"):
+        with pytest.raises(
+            ValueError, match=r"`decoder` gives an array of shape \(40, 8\), expected \(n, 60\)"
+        ):
             sg.tl.simulate(embedded, "A", decoder=lambda values: values)
 
     def test_none_says_so(self, embedded):
@@ -176,9 +204,13 @@ class TestFeatures:
         source, target = sg.datasets.twins(60)
         solver = sg.ot.GromovWasserstein(n_starts=1)
         sg.tl.fit_translation(source, target, solver=solver, settings=QUICK, progress=False)
-        with pytest.raises(ValueError, match="`decoder` is needed: target cells are in another AnnData"):
+        with pytest.raises(
+            ValueError, match="`decoder` is needed: target cells are in another AnnData"
+        ):
             sg.tl.simulate(source)
-        out = sg.tl.simulate(source, decoder=lambda values: pd.DataFrame(values, columns=list("abcdefghijkl")))
+        out = sg.tl.simulate(
+            source, decoder=lambda values: pd.DataFrame(values, columns=list("abcdefghijkl"))
+        )
         np.testing.assert_array_equal(out.X, out.obsm["X_lsi"])
 
 
@@ -190,14 +222,19 @@ class TestElsewhere:
         here, there = (sg.tl.simulate(cells, "A", model=fitted) for cells in (fitted, new))
         assert list(there.var_names) == list(here.var_names)
         np.testing.assert_allclose(there.X, here.X, atol=1e-4)
-        here, there = (sg.tl.predict(cells, "A", model=fitted, n_samples=2, copy=True) for cells in (fitted, new))
+        here, there = (
+            sg.tl.predict(cells, "A", model=fitted, n_samples=2, copy=True)
+            for cells in (fitted, new)
+        )
         np.testing.assert_allclose(there.obsm["X_genot_mean"], here.obsm["X_genot_mean"], atol=1e-4)
 
     @pytest.mark.parametrize("reps", ["embedded", "known"])
     def test_features_missing(self, reps, request):
         fitted = request.getfixturevalue(reps)
         names = ", ".join(fitted.var_names[:2])
-        with pytest.raises(ValueError, match=rf"lacks 2 of {fitted.n_vars} features of .*: {names}\."):
+        with pytest.raises(
+            ValueError, match=rf"lacks 2 of {fitted.n_vars} features of .*: {names}\."
+        ):
             sg.tl.simulate(new_cells(fitted, slice(2, None)), "A", model=fitted)
 
     @pytest.mark.parametrize("reps", ["embedded", "known"])
@@ -210,7 +247,9 @@ class TestElsewhere:
 
     def test_normalised_counts_where_logarithms_were(self, embedded):
         new = new_cells(embedded, change=lambda values: 40.5 * np.expm1(values))
-        with pytest.raises(ValueError, match=r"X of `adata` goes up to \d+, no logarithm .* run `sc.pp.log1p`"):
+        with pytest.raises(
+            ValueError, match=r"X of `adata` goes up to \d+, no logarithm .* run `sc.pp.log1p`"
+        ):
             sg.tl.predict(new, "A", model=embedded)
 
     def test_another_embedding(self, embedded):
@@ -222,7 +261,9 @@ class TestElsewhere:
             sg.tl.predict(other, "A", model=embedded)
 
     def test_errors(self, embedded):
-        with pytest.raises(KeyError, match=r"names 'Z', which the fit has not seen; known are \['A', 'B'\]"):
+        with pytest.raises(
+            KeyError, match=r"names 'Z', which the fit has not seen; known are \['A', 'B'\]"
+        ):
             sg.tl.simulate(embedded, ["A", "Z"])
         with pytest.raises(ValueError, match="`n_samples=0` must be a whole number, at least 1"):
             sg.tl.simulate(embedded, "A", n_samples=0)

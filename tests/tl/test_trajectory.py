@@ -12,10 +12,10 @@ import torch
 from scipy import sparse
 
 import scgenot as sg
+from scgenot.fit.questions import ask
 from scgenot.model import fit_growth
 from scgenot.ot.store import from_arrays
-from scgenot.tl import _fit
-from scgenot.tl._questions import ask
+from scgenot.fit import fit as _fit
 from truth.gaussians import random_problem
 from truth.laws import bures_wasserstein, cbw_uvp, cbw_uvp_floor
 from truth.unbalanced import MASSES, UnbalancedGaussians
@@ -28,13 +28,20 @@ def course(days=(4, 0, 2), n=40, **columns) -> ad.AnnData:
     rng = np.random.default_rng(0)
     day = np.resize(np.array(days), n * len(days))
     names = [f"c{i}" for i in range(len(day))]
-    obs = pd.DataFrame({"day": day, "donor": np.where(rng.random(len(day)) < 0.6, "a", "b"), **columns}, index=names)
+    obs = pd.DataFrame(
+        {"day": day, "donor": np.where(rng.random(len(day)) < 0.6, "a", "b"), **columns},
+        index=names,
+    )
     cells = rng.normal(size=(len(day), 3)) + np.c_[day.astype(float), np.zeros((len(day), 2))]
-    return ad.AnnData(np.exp(cells / 3).astype(np.float32), obs=obs, obsm={"X_pca": cells.astype(np.float32)})
+    return ad.AnnData(
+        np.exp(cells / 3).astype(np.float32), obs=obs, obsm={"X_pca": cells.astype(np.float32)}
+    )
 
 
 def fit(adata, time_key="day", **options):
-    return sg.tl.fit_trajectory(adata, time_key, **({"settings": QUICK, "progress": False} | options))
+    return sg.tl.fit_trajectory(
+        adata, time_key, **({"settings": QUICK, "progress": False} | options)
+    )
 
 
 def rows_at(adata, day) -> np.ndarray:
@@ -56,7 +63,12 @@ def state(adata) -> dict:
         for slot in ("obs", "obsm", "layers")
         for key, values in getattr(adata, slot).items()
     }
-    return {**slots, "X": np.asarray(adata.X), "uns": np.array(list(adata.uns)), "names": adata.obs_names.to_numpy()}
+    return {
+        **slots,
+        "X": np.asarray(adata.X),
+        "uns": np.array(list(adata.uns)),
+        "names": adata.obs_names.to_numpy(),
+    }
 
 
 def assert_same_state(before: dict, after: dict):
@@ -98,7 +110,9 @@ def test_stored_couplings_are_the_solved_ones(fitted):
         assert source == fitted.obs_names[rows[0]].tolist()
         assert target == fitted.obs_names[rows[1]].tolist()
         cells = fitted.obsm["X_pca"]
-        coupling = sg.ot.Sinkhorn(epsilon=0.01)(sg.pair.Pair(cells[rows[0]], cells[rows[1]]))  # the default
+        coupling = sg.ot.Sinkhorn(epsilon=0.01)(
+            sg.pair.Pair(cells[rows[0]], cells[rows[1]])
+        )  # the default
         expected = torch.cat([block for _, block in coupling.mass_blocks()])
         # the source potential is made anew from the target's: off by the tolerance of the solver, 1e-4
         np.testing.assert_allclose(plan, expected, atol=1e-4 / 40)
@@ -126,7 +140,11 @@ def test_no_mass_crosses_strata(caplog):
 def test_nan_for_the_last_time_only(fitted):
     out = sg.tl.predict(fitted, copy=True)
     last = rows_at(out, 4)
-    for values in (out.obsm["X_genot"], out.obsm["X_genot_mean"], out.obs[["genot_uncertainty"]].to_numpy()):
+    for values in (
+        out.obsm["X_genot"],
+        out.obsm["X_genot_mean"],
+        out.obs[["genot_uncertainty"]].to_numpy(),
+    ):
         missing = np.isnan(values)
         assert (missing.all(1) == missing.any(1)).all()
         np.testing.assert_array_equal(np.flatnonzero(missing.any(1)), last)
@@ -134,9 +152,13 @@ def test_nan_for_the_last_time_only(fitted):
 
 def test_each_cell_is_asked_for_its_own_step(fitted):
     question = ask(fitted, sg.get.params(fitted), None, None)
-    np.testing.assert_array_equal(question.rows, np.sort(np.r_[rows_at(fitted, 0), rows_at(fitted, 2)]))
+    np.testing.assert_array_equal(
+        question.rows, np.sort(np.r_[rows_at(fitted, 0), rows_at(fitted, 2)])
+    )
     # source time and step over the length of the course
-    expected = [[0, 0.5] if day == 0 else [0.5, 0.5] for day in fitted.obs["day"].iloc[question.rows]]
+    expected = [
+        [0, 0.5] if day == 0 else [0.5, 0.5] for day in fitted.obs["day"].iloc[question.rows]
+    ]
     np.testing.assert_array_equal(question.condition, expected)
 
 
@@ -148,21 +170,30 @@ def test_a_target_is_a_number_or_a_label():
     answered = {}
     for target in (None, 2, "2", "day 2", "day 4"):
         out = sg.tl.predict(adata, target, copy=True).obsm["X_genot"]
-        answered[target] = {day for day in (0, 2, 4) if np.isfinite(out[rows_at(adata, f"day {day}")]).all()}
+        answered[target] = {
+            day for day in (0, 2, 4) if np.isfinite(out[rows_at(adata, f"day {day}")]).all()
+        }
     assert answered == {None: {0, 2}, 2: {0}, "2": {0}, "day 2": {0}, "day 4": {0, 2}}
     # the next time is the default, not the farthest
     first = rows_at(adata, "day 0")
-    near, far = (sg.tl.predict(adata[first].copy(), target, copy=True).obsm["X_genot"] for target in (2, 4))
+    near, far = (
+        sg.tl.predict(adata[first].copy(), target, copy=True).obsm["X_genot"] for target in (2, 4)
+    )
     assert not np.allclose(near, far)
-    np.testing.assert_array_equal(sg.tl.predict(adata[first].copy(), copy=True).obsm["X_genot"], near)
+    np.testing.assert_array_equal(
+        sg.tl.predict(adata[first].copy(), copy=True).obsm["X_genot"], near
+    )
 
 
 def test_what_cannot_be_asked(fitted):
     before = state(fitted)
-    with pytest.raises(ValueError, match=r"`target=3` is not among the sampled times \['0', '2', '4'\]"):
+    with pytest.raises(
+        ValueError, match=r"`target=3` is not among the sampled times \['0', '2', '4'\]"
+    ):
         sg.tl.predict(fitted, 3)
     with pytest.raises(
-        ValueError, match=r"No cell .* source time of a fitted step to 0: the fit has \[\[0.*, 2.*\], \["
+        ValueError,
+        match=r"No cell .* source time of a fitted step to 0: the fit has \[\[0.*, 2.*\], \[",
     ):
         sg.tl.predict(fitted, 0)
     last = fitted[rows_at(fitted, 4)].copy()
@@ -179,7 +210,9 @@ def test_what_cannot_be_asked(fitted):
 def test_new_cells_have_the_time_of_the_fit_whichever_times_they_have():
     adata = course()
     stages = {0: "embryo", 2: "P0", 4: "adult"}
-    adata.obs["stage"] = pd.Categorical(adata.obs["day"].map(stages), categories=list(stages.values()), ordered=True)
+    adata.obs["stage"] = pd.Categorical(
+        adata.obs["day"].map(stages), categories=list(stages.values()), ordered=True
+    )
     fit(adata, "stage")
     assert sg.get.params(adata)["time_labels"] == ["embryo", "P0", "adult"]
     # subsetting drops the categories that are gone: the second stage is then the first of those that are there
@@ -188,7 +221,9 @@ def test_new_cells_have_the_time_of_the_fit_whichever_times_they_have():
         assert len(part.obs["stage"].cat.categories) == 1
         question = ask(part, sg.get.params(adata), None, None)
         np.testing.assert_array_equal(question.condition, [[day / 4, 0.5]] * 40)
-        assert np.isfinite(sg.tl.predict(part, model=adata, n_samples=2, copy=True).obsm["X_genot"]).all()
+        assert np.isfinite(
+            sg.tl.predict(part, model=adata, n_samples=2, copy=True).obsm["X_genot"]
+        ).all()
     with pytest.raises(ValueError, match="No cell of `adata` is at the source time"):
         sg.tl.predict(adata[rows_at(adata, 4)].copy(), model=adata)
 
@@ -208,10 +243,16 @@ def test_a_prior_alone_is_the_growth(grown):
         rows = rows_at(adata, day)
         descendants = np.exp(2 * rate[rows])
         # float32 and the solver's tolerance, 1e-4 of all mass
-        np.testing.assert_allclose(adata.obs["genot_growth"].iloc[rows], descendants / descendants.mean(), rtol=1e-4)
+        np.testing.assert_allclose(
+            adata.obs["genot_growth"].iloc[rows], descendants / descendants.mean(), rtol=1e-4
+        )
         stored = adata.uns["genot"]["couplings"][str(day // 2)]
-        np.testing.assert_allclose(stored["source_weights"], descendants / descendants.sum(), rtol=1e-6)
-    np.testing.assert_array_equal(np.flatnonzero(adata.obs["genot_growth"].isna()), rows_at(adata, 4))
+        np.testing.assert_allclose(
+            stored["source_weights"], descendants / descendants.sum(), rtol=1e-6
+        )
+    np.testing.assert_array_equal(
+        np.flatnonzero(adata.obs["genot_growth"].isna()), rows_at(adata, 4)
+    )
     # cells that were not there are told by the network
     eta = sg.get.model(adata).growth(adata.obsm["X_pca"][rows_at(adata, 0)], np.array([0, 0.5]))
     assert eta.isfinite().all()
@@ -220,13 +261,17 @@ def test_a_prior_alone_is_the_growth(grown):
 def test_a_step_without_growth_leaves_that_of_the_others(monkeypatch):
     rate = np.where(course().obs["day"] == 0, np.random.default_rng(1).normal(size=120), 0.3)
     adata, learned = course(rate=rate), {}
-    monkeypatch.setattr(_fit, "fit_growth", lambda _model, _pairs, eta, xi, *, rng: learned.update(eta=eta, xi=xi))
+    monkeypatch.setattr(
+        _fit, "fit_growth", lambda _model, _pairs, eta, xi, *, rng: learned.update(eta=eta, xi=xi)
+    )
     fit(adata, growth_key="rate")
     descendants = np.exp(2 * rate[rows_at(adata, 0)])
     expected = [descendants / descendants.mean(), np.ones(40)]
     for eta, day, values in zip(learned["eta"], (0, 2), expected, strict=True):
         np.testing.assert_allclose(eta, values, rtol=1e-4)
-        np.testing.assert_allclose(adata.obs["genot_growth"].iloc[rows_at(adata, day)], values, rtol=1e-4)
+        np.testing.assert_allclose(
+            adata.obs["genot_growth"].iloc[rows_at(adata, day)], values, rtol=1e-4
+        )
     for xi in learned["xi"]:
         np.testing.assert_allclose(xi, np.ones(40), atol=40 * 1e-4)
 
@@ -242,7 +287,9 @@ def test_an_older_growth_goes_with_its_fit():
 def test_growth_of_new_cells_is_the_unbalanced_law(s, g):
     truth, mass, n = UnbalancedGaussians(s, g), MASSES[s, g], 400
     rng = np.random.default_rng(0)
-    cells = np.r_[rng.normal(truth.a, truth.A**0.5, (n, 1)), rng.normal(truth.b, truth.B**0.5, (n, 1))]
+    cells = np.r_[
+        rng.normal(truth.a, truth.A**0.5, (n, 1)), rng.normal(truth.b, truth.B**0.5, (n, 1))
+    ]
     obs = pd.DataFrame({"day": np.repeat([0, 1], n)}, index=[str(i) for i in range(2 * n)])
     adata = ad.AnnData(obs=obs, obsm={"X_pca": cells.astype(np.float32)})
     solver = sg.ot.Sinkhorn(epsilon=truth.epsilon, tau=(truth.tau, truth.tau), relative=False)
@@ -280,7 +327,11 @@ def test_learns_a_gaussian_conditional_law(displacement):
     rows = solver(sg.pair.Pair(source, target)).rows(torch.as_tensor(new)).double().numpy()
     mean = rows @ target
     covariance = np.einsum("nm,mi,mj->nij", rows, target, target) - mean[:, :, None] * mean[:, None]
-    sampling = 200 * bures_wasserstein(mean, covariance, problem.mean(new), problem.S).mean() / np.trace(problem.B)
+    sampling = (
+        200
+        * bures_wasserstein(mean, covariance, problem.mean(new), problem.S).mean()
+        / np.trace(problem.B)
+    )
     assert sampling < 1.5
     assert excess < sampling + 0.5
 
@@ -319,7 +370,9 @@ def test_a_fit_survives_the_disk(grown, tmp_path, form):
         plan_again, *names_again = stored_plan(again, position)
         np.testing.assert_array_equal(plan, plan_again)
         assert names == names_again
-    pd.testing.assert_frame_equal(adata.uns["genot"]["pairs"], again.uns["genot"]["pairs"], check_dtype=False)
+    pd.testing.assert_frame_equal(
+        adata.uns["genot"]["pairs"], again.uns["genot"]["pairs"], check_dtype=False
+    )
 
 
 def test_copy_leaves_the_original_alone():
@@ -389,15 +442,33 @@ def bad_inputs():
     def nothing(adata):
         pass
 
-    yield "missing time", set_obs("day", 5, np.nan), {}, ValueError, r"`time_key='day'` is missing in 1 .*\(c5\)"
+    yield (
+        "missing time",
+        set_obs("day", 5, np.nan),
+        {},
+        ValueError,
+        r"`time_key='day'` is missing in 1 .*\(c5\)",
+    )
     yield "one cell", set_obs("day", 5, 9), {}, ValueError, r"has a single cell at \[9.0\]"
     yield "no column", nothing, {"time_key": "time"}, KeyError, "`time_key='time'` is not in obs"
     yield "text", nothing, {"time_key": "donor"}, ValueError, r"no single number in \['.', '.'\]"
     yield "pair", nothing, {"pairs": [(4, 0)]}, ValueError, "`pairs` must be"
     yield "nan cell", nan_cell, {}, ValueError, r"NaN or infinite values in 1 of 120 cells \(c3\)"
     yield "names", same_names, {}, ValueError, "obs_names_make_unique"
-    yield "rates", set_obs("rate", 7, np.nan), {"growth_key": "rate"}, ValueError, "`growth_key='rate'` is missing"
-    yield "text rates", nothing, {"growth_key": "donor"}, ValueError, "`growth_key='donor'` must be numbers"
+    yield (
+        "rates",
+        set_obs("rate", 7, np.nan),
+        {"growth_key": "rate"},
+        ValueError,
+        "`growth_key='rate'` is missing",
+    )
+    yield (
+        "text rates",
+        nothing,
+        {"growth_key": "donor"},
+        ValueError,
+        "`growth_key='donor'` must be numbers",
+    )
     yield "strata", nothing, {"covariates": "donor"}, TypeError, "`covariates='donor'` is text"
     yield "slash", nothing, {"key_added": "a/b"}, ValueError, "`key_added` is 'a/b'"
     yield "representation", nothing, {"use_rep": "X_umap"}, KeyError, "use_rep='X_umap'"
@@ -423,7 +494,9 @@ def test_minibatches_answer_questions_from_a_sample_of_their_pairs():
     adata = two_groups()
     solver = sg.ot.Minibatch(sg.ot.Sinkhorn(epsilon=0.05, tolerance=1e-2), batch_size=64)
     settings = sg.model.TrainSettings(steps=5, validation_fraction=0)
-    sg.tl.fit_trajectory(adata, "day", use_rep="X", solver=solver, settings=settings, progress=False)
+    sg.tl.fit_trajectory(
+        adata, "day", use_rep="X", solver=solver, settings=settings, progress=False
+    )
     table = sg.tl.cell_transition(adata, "kind", "kind")
     # 64 of 80 cells a side: the groups' counts differ between the sides by 2.0 in the mean (each hypergeometric with
     # variance 64 / 4 * 16 / 79), and that many of 64 cells have to cross
@@ -435,5 +508,7 @@ def two_groups() -> ad.AnnData:
     rng = np.random.default_rng(0)
     kind, day = np.tile([0, 1], 80), np.repeat([0, 1], 80)
     cells = np.column_stack([20 * kind, day]) + rng.normal(size=(160, 2))
-    obs = pd.DataFrame({"day": day, "kind": np.where(kind, "b", "a")}, index=[f"c{i}" for i in range(160)])
+    obs = pd.DataFrame(
+        {"day": day, "kind": np.where(kind, "b", "a")}, index=[f"c{i}" for i in range(160)]
+    )
     return ad.AnnData(cells.astype(np.float32), obs=obs)

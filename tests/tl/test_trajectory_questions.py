@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import scgenot as sg
-from scgenot.tl._transport import open_transport
+from scgenot.fit.transport import open_transport
 from truth.courses import ancestors, dense_step, fit_quickly, shares, small_course
 
 METHODS = ("coupling", "model")
@@ -24,7 +24,9 @@ def fitted():
 
 
 def one_hot(adata, cells):
-    return np.stack([(adata.obs["state"] == state) & cells for state in "cab"], axis=1).astype(float)
+    return np.stack([(adata.obs["state"] == state) & cells for state in "cab"], axis=1).astype(
+        float
+    )
 
 
 @pytest.mark.slow
@@ -51,7 +53,9 @@ def test_pull_is_the_product_of_the_ancestors(fitted):
     by_groups = sg.tl.pull(adata, ["c", "a"], groupby="state", key_added="named", copy=True)
     mass = shares((mask & days["day 6"]).to_numpy(dtype=float))
     middle = ancestors(steps[1]) @ mass
-    np.testing.assert_allclose(out.obs["genot_pull"], mass + middle + ancestors(steps[0]) @ middle, rtol=1e-9)
+    np.testing.assert_allclose(
+        out.obs["genot_pull"], mass + middle + ancestors(steps[0]) @ middle, rtol=1e-9
+    )
     np.testing.assert_array_equal(by_groups.obs["named"], out.obs["genot_pull"])
 
 
@@ -59,7 +63,16 @@ def test_pull_is_the_product_of_the_ancestors(fitted):
 def test_every_time_has_all_mass_and_other_times_none(fitted, method):
     adata = fitted[0]
     for question, start, end in ((sg.tl.push, "day 4", None), (sg.tl.pull, 2, "day 4")):
-        mass = question(adata, "b", groupby="state", start=start, end=end, method=method, key_added="m", copy=True)
+        mass = question(
+            adata,
+            "b",
+            groupby="state",
+            start=start,
+            end=end,
+            method=method,
+            key_added="m",
+            copy=True,
+        )
         totals = mass.obs.groupby("day")["m"].sum(min_count=1)
         left_out = "day 2" if question is sg.tl.push else "day 6"
         assert np.isnan(totals.pop(left_out))
@@ -70,15 +83,31 @@ def test_every_time_has_all_mass_and_other_times_none(fitted, method):
 def test_transitions_are_pushed_and_pulled_groups(fitted, method):
     adata, _, days = fitted
     forward = sg.tl.cell_transition(adata, "state", "state", method=method)
-    backward = sg.tl.cell_transition(adata, "state", {"state": ["b", "a"]}, direction="backward", method=method)
-    assert list(forward.index) == list(forward.columns) == ["c", "a", "b"]  # in the order of the categories
+    backward = sg.tl.cell_transition(
+        adata, "state", {"state": ["b", "a"]}, direction="backward", method=method
+    )
+    assert (
+        list(forward.index) == list(forward.columns) == ["c", "a", "b"]
+    )  # in the order of the categories
     assert list(backward.columns) == ["b", "a"]
     np.testing.assert_allclose(forward.sum(1), 1)
     np.testing.assert_allclose(backward.sum(0), 1)
-    pushed = sg.tl.push(adata, "a", groupby="state", method=method, copy=True).obs["genot_push"].to_numpy()
-    pulled = sg.tl.pull(adata, "a", groupby="state", method=method, copy=True).obs["genot_pull"].to_numpy()
-    np.testing.assert_allclose(forward.loc["a"], pushed[days["day 6"]] @ one_hot(adata, days["day 6"])[days["day 6"]])
-    np.testing.assert_allclose(backward["a"], pulled[days["day 2"]] @ one_hot(adata, days["day 2"])[days["day 2"]])
+    pushed = (
+        sg.tl.push(adata, "a", groupby="state", method=method, copy=True)
+        .obs["genot_push"]
+        .to_numpy()
+    )
+    pulled = (
+        sg.tl.pull(adata, "a", groupby="state", method=method, copy=True)
+        .obs["genot_pull"]
+        .to_numpy()
+    )
+    np.testing.assert_allclose(
+        forward.loc["a"], pushed[days["day 6"]] @ one_hot(adata, days["day 6"])[days["day 6"]]
+    )
+    np.testing.assert_allclose(
+        backward["a"], pulled[days["day 2"]] @ one_hot(adata, days["day 2"])[days["day 2"]]
+    )
 
 
 def test_backward_is_forward_by_bayes(fitted):
@@ -90,7 +119,9 @@ def test_backward_is_forward_by_bayes(fitted):
     )
     descendants = one_hot(adata, days["day 2"]).T @ steps[0].sum(1)
     # the columns of the plan sum to their weights but for the marginal error
-    np.testing.assert_allclose(backward, shares(forward.to_numpy() * descendants[:, None], axis=0), atol=1e-4)
+    np.testing.assert_allclose(
+        backward, shares(forward.to_numpy() * descendants[:, None], axis=0), atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("of", ["descendants", "lineage"])
@@ -105,10 +136,14 @@ def test_fates_are_the_product_of_the_steps(fitted, of):
         else (steps[1] @ one_hot(adata, days["day 6"]))[days["day 4"]]
     )
     expected = steps[0][:, days["day 4"]] @ ahead
-    np.testing.assert_allclose(fates[days["day 2"]], shares(expected[days["day 2"]], axis=1), rtol=1e-9)
+    np.testing.assert_allclose(
+        fates[days["day 2"]], shares(expected[days["day 2"]], axis=1), rtol=1e-9
+    )
     last = steps[1] @ one_hot(adata, days["day 6"])
     np.testing.assert_allclose(fates[days["day 4"]], shares(last[days["day 4"]], axis=1), rtol=1e-9)
-    np.testing.assert_array_equal(fates[days["day 6"]], one_hot(adata, days["day 6"])[days["day 6"]])
+    np.testing.assert_array_equal(
+        fates[days["day 6"]], one_hot(adata, days["day 6"])[days["day 6"]]
+    )
     entropy = -(fates * np.log(np.maximum(fates, 1e-300))).sum(1) / np.log(3)
     np.testing.assert_allclose(out.obs["genot_fate_entropy"], entropy, atol=1e-12)
 
@@ -141,11 +176,15 @@ def test_labels_and_numbers_are_carried_by_relatives(fitted):
     assert list(out.obs["genot_annotated_state"][days["day 6"]]) == [
         ("c", "a", "b")[k] for k in probabilities.argmax(1)
     ]
-    np.testing.assert_allclose(out.obs["genot_annotated_state_probability"][days["day 6"]], probabilities.max(1))
+    np.testing.assert_allclose(
+        out.obs["genot_annotated_state_probability"][days["day 6"]], probabilities.max(1)
+    )
     own = out.obs["genot_annotated_state"].astype(str) == adata.obs["state"].astype(str)
     assert own[days["day 2"]].all()
     out = sg.tl.annotate(adata, "score", direction="backward", key_added="score_ahead", copy=True)
-    expected = onward @ np.where(days["day 6"], adata.obs["score"], 0) / np.maximum(onward.sum(1), 1e-300)
+    expected = (
+        onward @ np.where(days["day 6"], adata.obs["score"], 0) / np.maximum(onward.sum(1), 1e-300)
+    )
     np.testing.assert_allclose(out.obs["score_ahead"][days["day 2"]], expected[days["day 2"]])
     assert "score_ahead_probability" not in out.obs
 
@@ -178,8 +217,12 @@ def test_velocity_of_the_coupling_is_the_barycentre(fitted):
 def test_growth_of_the_model_weighs_its_draws(fitted):
     adata, _, days = fitted
     step = open_transport(adata, "genot", "model").step(2, 4)
-    growth = sg.get.model(adata).growth(adata.obsm["X_pca"][days["day 2"]], np.array([0, 0.5])).numpy()
-    np.testing.assert_allclose(step.expect(np.ones(adata.n_obs))[days["day 2"]], growth / growth.mean(), rtol=1e-5)
+    growth = (
+        sg.get.model(adata).growth(adata.obsm["X_pca"][days["day 2"]], np.array([0, 0.5])).numpy()
+    )
+    np.testing.assert_allclose(
+        step.expect(np.ones(adata.n_obs))[days["day 2"]], growth / growth.mean(), rtol=1e-5
+    )
     # every cell has an ancestor, met by a draw or not
     np.testing.assert_allclose(step.inherit(np.ones(adata.n_obs))[days["day 4"]], 1)
 
@@ -208,9 +251,13 @@ def test_strata_are_blocks_and_share_the_coupling():
     mass = shares((mask & (adata.obs["day"] == "day 2")).to_numpy(dtype=float))
     out = sg.tl.push(adata, mask, end=4, copy=True)
     there = (adata.obs["day"] == "day 4").to_numpy()
-    np.testing.assert_allclose(out.obs["genot_push"][there], shares(step.T @ mass)[there], rtol=1e-9)
+    np.testing.assert_allclose(
+        out.obs["genot_push"][there], shares(step.T @ mass)[there], rtol=1e-9
+    )
     sg.tl.coupling(adata, top_k=100)
-    expected = (step + rows[2] + rows[3]).T / adata.obs["day"].map(adata.obs["day"].value_counts()).to_numpy()
+    expected = (step + rows[2] + rows[3]).T / adata.obs["day"].map(
+        adata.obs["day"].value_counts()
+    ).to_numpy()
     np.testing.assert_allclose(adata.obsp["genot_coupling"].toarray(), expected.T, rtol=1e-9)
 
 
@@ -230,13 +277,17 @@ def test_couplings_go_to_cellrank_by_pair_of_times(fitted):
 
 
 def test_a_cost_of_ones_own_leaves_a_sparse_plan():
-    solver = sg.ot.Sinkhorn(epsilon=0.1, tolerance=1e-6, cost=lambda x, y: sg.ot.squared_euclidean(x, y))
+    solver = sg.ot.Sinkhorn(
+        epsilon=0.1, tolerance=1e-6, cost=lambda x, y: sg.ot.squared_euclidean(x, y)
+    )
     adata, named = fit_quickly(small_course(), solver=solver), fit_quickly(small_course())
     for cells in (adata, named):
         sg.tl.fate(cells, "state")
         sg.tl.coupling(cells, top_k=5)
     np.testing.assert_allclose(adata.obsm["genot_fate"], named.obsm["genot_fate"], rtol=1e-3)
-    np.testing.assert_allclose(*(x.obsp["genot_coupling"].toarray() for x in (adata, named)), rtol=1e-2, atol=1e-6)
+    np.testing.assert_allclose(
+        *(x.obsp["genot_coupling"].toarray() for x in (adata, named)), rtol=1e-2, atol=1e-6
+    )
 
 
 def branches(n: int = 150, seed: int = 0) -> ad.AnnData:
@@ -245,7 +296,9 @@ def branches(n: int = 150, seed: int = 0) -> ad.AnnData:
     time = np.repeat([0.0, 1.0, 2.0], n)
     up = np.tile(np.arange(n) < 0.3 * n, 3)
     cells = rng.normal(scale=0.3, size=(3 * n, 2)) + np.c_[np.where(up, 4.0, -4.0), time]
-    obs = pd.DataFrame({"time": time, "branch": np.where(up, "up", "down")}, index=[f"c{i}" for i in range(3 * n)])
+    obs = pd.DataFrame(
+        {"time": time, "branch": np.where(up, "up", "down")}, index=[f"c{i}" for i in range(3 * n)]
+    )
     return ad.AnnData(obs=obs, obsm={"X_pca": cells.astype(np.float32)})
 
 
@@ -311,7 +364,10 @@ def test_answers_survive_the_disk(fitted, tmp_path):
             yield cells.obs[f"push_{method}"].to_numpy(), cells.obsm["genot_fate"].to_numpy()
         sg.tl.annotate(cells, "state", direction="backward")
         sg.tl.coupling(cells)
-        yield cells.obs["genot_annotated_state_probability"].to_numpy(), cells.obsp["genot_coupling"].toarray()
+        yield (
+            cells.obs["genot_annotated_state_probability"].to_numpy(),
+            cells.obsp["genot_coupling"].toarray(),
+        )
 
     before = list(ask(adata))
     assert list(adata.obsm["genot_fate"]) == ["c", "a|1", "b"]
@@ -327,7 +383,10 @@ def test_answers_survive_the_disk(fitted, tmp_path):
 
 def test_same_seed_same_draws(fitted):
     adata = fitted[0]
-    runs = [sg.tl.push(adata, "a", groupby="state", method="model", rng=seed, copy=True) for seed in (1, 1, 2)]
+    runs = [
+        sg.tl.push(adata, "a", groupby="state", method="model", rng=seed, copy=True)
+        for seed in (1, 1, 2)
+    ]
     first, same, other = (run.obs["genot_push"].to_numpy() for run in runs)
     np.testing.assert_array_equal(first, same)
     assert not np.array_equal(first, other)
@@ -343,7 +402,9 @@ def test_cells_that_left_are_left_out(fitted, caplog):
     assert "genot_fate" not in adata.obsm
     counts = steps[1] @ (one_hot(adata, days["day 6"]) * kept[:, None])
     here = days["day 4"] & kept
-    np.testing.assert_allclose(view.obsm["genot_fate"][days["day 4"][kept]], shares(counts[here], axis=1), rtol=1e-9)
+    np.testing.assert_allclose(
+        view.obsm["genot_fate"][days["day 4"][kept]], shares(counts[here], axis=1), rtol=1e-9
+    )
     with pytest.raises(ValueError, match="no cells of the fit are left"):
         sg.tl.push(adata[days["day 2"]].copy(), "a", groupby="state")
 
@@ -351,7 +412,9 @@ def test_cells_that_left_are_left_out(fitted, caplog):
 def test_ordered_categories_keep_their_times_when_the_first_is_gone():
     adata = small_course()
     names = {"day 2": "early", "day 4": "middle", "day 6": "late"}
-    adata.obs["stage"] = pd.Categorical(adata.obs["day"].map(names), categories=list(names.values()), ordered=True)
+    adata.obs["stage"] = pd.Categorical(
+        adata.obs["day"].map(names), categories=list(names.values()), ordered=True
+    )
     fit_quickly(adata, time_key="stage")
     later = adata[adata.obs["stage"] > "early"].copy()
     for cells in (adata, later):
@@ -366,29 +429,72 @@ def test_a_path_takes_the_fewest_fitted_steps():
     sg.tl.push(adata, "a", groupby="state")
     assert adata.obs["genot_push"][adata.obs["day"] == "day 4"].isna().all()
     adata = fit_quickly(small_course(), pairs=[("day 2", "day 4"), ("day 2", "day 6")])
-    with pytest.raises(ValueError, match=r"no fitted steps lead from `start=4` to `end=6`; fitted are 2 to 4, 2 to 6"):
+    with pytest.raises(
+        ValueError,
+        match=r"no fitted steps lead from `start=4` to `end=6`; fitted are 2 to 4, 2 to 6",
+    ):
         sg.tl.push(adata, "a", groupby="state", start=4)
 
 
 BAD = [
     (sg.tl.push, {"cells": "a"}, ValueError, "`cells` must be a boolean"),
     (sg.tl.push, {"cells": np.arange(107)}, ValueError, "int64"),
-    (sg.tl.push, {"cells": "z", "groupby": "state"}, ValueError, r"no cell has \['z'\].*found \['c', 'a', 'b'\]"),
+    (
+        sg.tl.push,
+        {"cells": "z", "groupby": "state"},
+        ValueError,
+        r"no cell has \['z'\].*found \['c', 'a', 'b'\]",
+    ),
     (sg.tl.push, {"cells": "unused", "groupby": "state"}, ValueError, "unused"),
     (sg.tl.push, {"cells": "a", "groupby": "type"}, KeyError, "`groupby='type'` is not in obs"),
-    (sg.tl.push, {"cells": np.zeros(107, dtype=bool)}, ValueError, "no cell of the set is at `start=2`"),
-    (sg.tl.pull, {"cells": "day 2", "groupby": "day"}, ValueError, "no cell of the set is at `end=6`"),
-    (sg.tl.push, {"cells": "a", "groupby": "state", "start": 3}, ValueError, "`start=3` is not among"),
-    (sg.tl.push, {"cells": "a", "groupby": "state", "start": 6}, ValueError, "`start` must be the earlier"),
-    (sg.tl.pull, {"cells": "a", "groupby": "state", "start": 4, "end": "day 2"}, ValueError, "must be the earlier"),
-    (sg.tl.push, {"cells": "a", "groupby": "state", "method": "plan"}, ValueError, "`method='plan'`"),
+    (
+        sg.tl.push,
+        {"cells": np.zeros(107, dtype=bool)},
+        ValueError,
+        "no cell of the set is at `start=2`",
+    ),
+    (
+        sg.tl.pull,
+        {"cells": "day 2", "groupby": "day"},
+        ValueError,
+        "no cell of the set is at `end=6`",
+    ),
+    (
+        sg.tl.push,
+        {"cells": "a", "groupby": "state", "start": 3},
+        ValueError,
+        "`start=3` is not among",
+    ),
+    (
+        sg.tl.push,
+        {"cells": "a", "groupby": "state", "start": 6},
+        ValueError,
+        "`start` must be the earlier",
+    ),
+    (
+        sg.tl.pull,
+        {"cells": "a", "groupby": "state", "start": 4, "end": "day 2"},
+        ValueError,
+        "must be the earlier",
+    ),
+    (
+        sg.tl.push,
+        {"cells": "a", "groupby": "state", "method": "plan"},
+        ValueError,
+        "`method='plan'`",
+    ),
     (
         sg.tl.push,
         {"cells": "a", "groupby": "state", "n_samples": 0},
         ValueError,
         "`n_samples=0` must be a whole number",
     ),
-    (sg.tl.push, {"cells": "a", "groupby": "state", "key": "other"}, KeyError, "found \\['genot'\\]"),
+    (
+        sg.tl.push,
+        {"cells": "a", "groupby": "state", "key": "other"},
+        KeyError,
+        "found \\['genot'\\]",
+    ),
     (sg.tl.fate, {"groupby": "state", "terminal": ["unused"]}, ValueError, "unused"),
     (sg.tl.fate, {"groupby": "state", "end": "day 2"}, ValueError, "`start` must be the earlier"),
     (sg.tl.fate, {"groupby": "state", "of": "cells"}, ValueError, "`of='cells'`"),
@@ -434,14 +540,20 @@ def test_cellrank_takes_couplings_and_velocity():
     adata.obs["time"] = adata.obs["time"].astype("category")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of CellRank and what it imports
-        real_time = cr.kernels.RealTimeKernel(adata, time_key="time", couplings=sg.get.couplings(adata))
+        real_time = cr.kernels.RealTimeKernel(
+            adata, time_key="time", couplings=sg.get.couplings(adata)
+        )
         real_time.compute_transition_matrix(self_transitions="diagonal", threshold=None)
         early = (adata.obs["time"].astype(float) < 2).to_numpy()
         plan = adata.obsp["genot_coupling"][early].toarray()
-        np.testing.assert_allclose(real_time.transition_matrix[early].toarray(), shares(plan, axis=1), atol=1e-6)
+        np.testing.assert_allclose(
+            real_time.transition_matrix[early].toarray(), shares(plan, axis=1), atol=1e-6
+        )
         sc.pp.neighbors(adata, use_rep="X_pca")
         adata.obsm["v"] = np.nan_to_num(adata.obsm["genot_velocity"])
         kernel = cr.kernels.VelocityKernel(adata, attr="obsm", xkey="X_pca", vkey="v")
         kernel.compute_transition_matrix(show_progress_bar=False)
-    progress = kernel.transition_matrix @ adata.obsm["X_latent"][:, 0] - adata.obsm["X_latent"][:, 0]
+    progress = (
+        kernel.transition_matrix @ adata.obsm["X_latent"][:, 0] - adata.obsm["X_latent"][:, 0]
+    )
     assert progress[early].mean() > 0

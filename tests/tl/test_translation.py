@@ -35,7 +35,10 @@ def test_partners_are_found_without_pairs(fitted):
     true = target[source.obs["partner"]].obsm["X_lsi"]
     assert sg.metrics.foscttm(source.obsm["X_genot_mean"], true) < 0.1
     accuracy = sg.metrics.label_transfer(
-        source.obsm["X_genot_mean"], target.obsm["X_lsi"], source.obs["cell_type"], target.obs["cell_type"]
+        source.obsm["X_genot_mean"],
+        target.obsm["X_lsi"],
+        source.obs["cell_type"],
+        target.obs["cell_type"],
     )
     assert accuracy > 0.95
     assert not source.uns["genot"]["confidence"]["ambiguous"]
@@ -44,7 +47,16 @@ def test_partners_are_found_without_pairs(fitted):
 def test_results_land_where_the_schema_says(fitted):
     source, target = fitted
     entry = source.uns["genot"]
-    assert {"params", "model", "history", "pairs", "dual", "confidence", "coupling_names", "coupling_key"} <= set(entry)
+    assert {
+        "params",
+        "model",
+        "history",
+        "pairs",
+        "dual",
+        "confidence",
+        "coupling_names",
+        "coupling_key",
+    } <= set(entry)
     assert source.obsm["X_genot"].shape == source.obsm["X_genot_mean"].shape == (300, 12)
     assert source.obs["genot_uncertainty"].between(0, 2).all()
     assert "genot_growth" not in source.obs
@@ -127,8 +139,12 @@ def test_shared_features_settle_a_symmetric_case():
     # two clusters that mirror each other: distances alone cannot tell them apart
     rng = np.random.default_rng(0)
     side = np.repeat([-1.0, 1.0], 60)
-    source = ad.AnnData(obsm={"X_pca": np.c_[3 * side, rng.normal(size=(120, 2))].astype(np.float32)})
-    target = ad.AnnData(obsm={"X_pca": np.c_[3 * side, rng.normal(size=(120, 3))].astype(np.float32)})
+    source = ad.AnnData(
+        obsm={"X_pca": np.c_[3 * side, rng.normal(size=(120, 2))].astype(np.float32)}
+    )
+    target = ad.AnnData(
+        obsm={"X_pca": np.c_[3 * side, rng.normal(size=(120, 3))].astype(np.float32)}
+    )
     for cells in (source, target):
         cells.obsm["shared"] = (side[:, None] + 0.3 * rng.normal(size=(120, 1))).astype(np.float32)
     with pytest.warns(UserWarning, match="ambiguous"):
@@ -190,7 +206,9 @@ def bad_inputs():
 
 
 @pytest.mark.parametrize(
-    ("spoil", "options", "error"), [case[1:] for case in bad_inputs()], ids=[c[0] for c in bad_inputs()]
+    ("spoil", "options", "error"),
+    [case[1:] for case in bad_inputs()],
+    ids=[c[0] for c in bad_inputs()],
 )
 def test_bad_input_says_what_to_do_and_changes_nothing(spoil, options, error):
     source, target = twins(60)
@@ -229,7 +247,9 @@ def test_predict_and_coupling_say_what_is_missing(fitted):
 
 def test_a_cost_of_ones_own_fits_but_is_not_stored():
     source, target = twins(60)
-    solver = sg.ot.GromovWasserstein(intra_cost=lambda x, y: sg.ot.squared_euclidean(x, y), n_starts=1)
+    solver = sg.ot.GromovWasserstein(
+        intra_cost=lambda x, y: sg.ot.squared_euclidean(x, y), n_starts=1
+    )
     fit(source, target, solver=solver, settings=sg.model.TrainSettings(steps=10))
     with pytest.raises(KeyError, match="cannot be stored"):
         sg.tl.coupling(source)

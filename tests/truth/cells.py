@@ -16,7 +16,9 @@ def random_pair(seed=0, *, n=60, m=45, p=3, q=3, shared=0, weights=True) -> Pair
 
 def lopsided(n: int, rng: np.random.Generator, dim: int = 3) -> np.ndarray:
     """Cells without a symmetry: clusters of different sizes at unequal distances along each axis."""
-    centres = np.array([[0, 0, 0], [4, 0, 0], [0, 7, 0], [2, 2, 11], [9, 1, 3]], dtype=float)[:, :dim]
+    centres = np.array([[0, 0, 0], [4, 0, 0], [0, 7, 0], [2, 2, 11], [9, 1, 3]], dtype=float)[
+        :, :dim
+    ]
     label = rng.choice(5, size=n, p=[0.4, 0.25, 0.15, 0.12, 0.08])
     return centres[label] + rng.normal(size=(n, dim)) * np.array([0.6, 0.5, 0.4])[:dim]
 

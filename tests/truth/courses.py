@@ -15,11 +15,15 @@ def small_course(seed: int = 0) -> ad.AnnData:
     """Cells of three times in mixed order, with groups, a rate of growth and a stratum; no structure to be found."""
     rng = np.random.default_rng(seed)
     day = rng.permutation(np.repeat(list(SIZES), list(SIZES.values())))
-    cells = rng.normal(size=(len(day), 3)) + 0.3 * np.array([int(text[-1]) for text in day])[:, None]
+    cells = (
+        rng.normal(size=(len(day), 3)) + 0.3 * np.array([int(text[-1]) for text in day])[:, None]
+    )
     obs = pd.DataFrame(
         {
             "day": day,
-            "state": pd.Categorical(rng.choice(["a", "b", "c"], len(day)), categories=["c", "a", "b", "unused"]),
+            "state": pd.Categorical(
+                rng.choice(["a", "b", "c"], len(day)), categories=["c", "a", "b", "unused"]
+            ),
             "rate": rng.normal(scale=0.3, size=len(day)),
             "donor": np.where(np.arange(len(day)) % 2, "x", "y"),
             "score": rng.normal(size=len(day)),
@@ -44,7 +48,9 @@ def dense_step(adata: ad.AnnData, row: int) -> np.ndarray:
     `K_ij = n a_i softmax_j(log b_j + (g_j - |x_i - y_j|^2) / eps)`, from what the fit stored and nothing else.
     """
     stored = adata.uns["genot"]["couplings"][str(row)]
-    source, target = (adata.obs_names.get_indexer(stored[f"{side}_names"]) for side in ("source", "target"))
+    source, target = (
+        adata.obs_names.get_indexer(stored[f"{side}_names"]) for side in ("source", "target")
+    )
     dual, x, y = stored["dual"], adata.obsm["X_pca"][source], adata.obsm["X_pca"][target]
     cost = ((x[:, None] - y) ** 2).sum(-1)
     logits = np.log(dual["target_weights"]) + (dual["potential"] - cost) / dual["epsilon"]

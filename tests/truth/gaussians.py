@@ -61,7 +61,11 @@ class GaussianProblem:
         """<P, c> + epsilon KL(P | a b)."""
         shift, s, D, identity = self.a - self.b, self.s, self.D, np.eye(self.dim)
         transport = shift @ shift + np.trace(self.A) + np.trace(self.B) - np.trace(D)
-        return transport + self.dim * s * (1 - np.log(2 * s)) + s * np.linalg.slogdet(D + s * identity)[1]
+        return (
+            transport
+            + self.dim * s * (1 - np.log(2 * s))
+            + s * np.linalg.slogdet(D + s * identity)[1]
+        )
 
     def mean(self, x: np.ndarray) -> np.ndarray:
         """Conditional means, `(n, d)` to `(n, d)`."""
@@ -73,7 +77,9 @@ class GaussianProblem:
     def sample_target(self, n: int, rng: np.random.Generator) -> np.ndarray:
         return self.b + rng.standard_normal((n, self.dim)) @ matrix_power(self.B, 0.5)
 
-    def sample_conditional(self, x: np.ndarray, n_samples: int, rng: np.random.Generator) -> np.ndarray:
+    def sample_conditional(
+        self, x: np.ndarray, n_samples: int, rng: np.random.Generator
+    ) -> np.ndarray:
         """Exact draws of y | x, shape `(n, n_samples, d)`."""
         noise = rng.standard_normal((len(x), n_samples, self.dim))
         return self.mean(x)[:, None] + noise @ matrix_power(self.S, 0.5)
@@ -91,7 +97,9 @@ def random_covariance(dim: int, rng: np.random.Generator) -> np.ndarray:
     return factor @ factor.T / (2 * dim)
 
 
-def random_problem(dim: int, rng: np.random.Generator, *, relative_epsilon: float = 0.05) -> GaussianProblem:
+def random_problem(
+    dim: int, rng: np.random.Generator, *, relative_epsilon: float = 0.05
+) -> GaussianProblem:
     """Problem with generic covariances and means; epsilon is relative to the mean cost of the product plan."""
     a, b = 0.5 * rng.standard_normal((2, dim))
     A, B = random_covariance(dim, rng), random_covariance(dim, rng)
@@ -113,7 +121,9 @@ class OptimalField(nn.Module):
         values, vectors = np.linalg.eigh(S)
         self.values, self.vectors = torch.as_tensor(values), torch.as_tensor(vectors)
 
-    def forward(self, t: Tensor, z: Tensor, source: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(
+        self, t: Tensor, z: Tensor, source: Tensor, condition: Tensor | None = None
+    ) -> Tensor:
         t, mean = t[:, None], source @ self.slope.T + self.intercept
         gain = (t * self.values - (1 - t)) / ((1 - t) ** 2 + t**2 * self.values)
         return mean + ((z - t * mean) @ self.vectors * gain) @ self.vectors.T
@@ -135,9 +145,15 @@ def optimal_field(
 class ExactCoupling:
     """The true plan as a coupling: `n_draws` exact targets for each source cell, `targets`, row by row."""
 
-    def __init__(self, problem: GaussianProblem, source: np.ndarray, n_draws: int, rng: np.random.Generator):
+    def __init__(
+        self, problem: GaussianProblem, source: np.ndarray, n_draws: int, rng: np.random.Generator
+    ):
         self.n_source, self.n_draws = len(source), n_draws
-        self.targets = problem.sample_conditional(source, n_draws, rng).reshape(-1, problem.dim).astype(np.float32)
+        self.targets = (
+            problem.sample_conditional(source, n_draws, rng)
+            .reshape(-1, problem.dim)
+            .astype(np.float32)
+        )
 
     def sample_pairs(self, n_pairs: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         i = torch.randint(self.n_source, (n_pairs,), generator=generator)

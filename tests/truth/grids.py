@@ -7,14 +7,18 @@ by the mass beyond the ends. The narrowest Gaussian here is the conditional law,
 import numpy as np
 
 
-def normal_grid(mean: float, variance: float, n: int, width: float) -> tuple[np.ndarray, np.ndarray]:
+def normal_grid(
+    mean: float, variance: float, n: int, width: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Points and weights of N(mean, variance) on `n` even steps over `width` standard deviations to each side."""
     u = np.linspace(-width, width, n)
     weights = np.exp(-(u**2) / 2)
     return (mean + np.sqrt(variance) * u)[:, None], weights / weights.sum()
 
 
-def tensor_grid(mean: np.ndarray, root: np.ndarray, n: int, width: float) -> tuple[np.ndarray, np.ndarray]:
+def tensor_grid(
+    mean: np.ndarray, root: np.ndarray, n: int, width: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Points and weights of N(mean, root root') on a grid of `n` steps along each column of `root`."""
     u = np.linspace(-width, width, n)
     points = np.stack(np.meshgrid(*[u] * len(mean), indexing="ij"), -1).reshape(-1, len(mean))

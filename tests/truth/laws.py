@@ -22,6 +22,8 @@ def cbw_uvp(problem: GaussianProblem, x: np.ndarray, samples: np.ndarray) -> flo
     return float(200 * distances.mean() / np.trace(problem.B))
 
 
-def cbw_uvp_floor(problem: GaussianProblem, x: np.ndarray, n_samples: int, rng: np.random.Generator) -> float:
+def cbw_uvp_floor(
+    problem: GaussianProblem, x: np.ndarray, n_samples: int, rng: np.random.Generator
+) -> float:
     """The same estimator on exact draws: what a perfect model scores."""
     return cbw_uvp(problem, x, problem.sample_conditional(x, n_samples, rng))

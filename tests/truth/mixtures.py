@@ -19,7 +19,9 @@ class MixturePlan:
 
     def density(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """pi(y | x), shape `(n, m)`."""
-        log_w = np.log(self.alpha) + (self.S * x[:, None] ** 2 + 2 * self.r * x[:, None]) / (2 * self.epsilon)
+        log_w = np.log(self.alpha) + (self.S * x[:, None] ** 2 + 2 * self.r * x[:, None]) / (
+            2 * self.epsilon
+        )
         w = np.exp(log_w - log_w.max(1, keepdims=True))
         variance = self.epsilon * self.S
         residual = y[None, :, None] - (self.r + self.S * x[:, None])[:, None]

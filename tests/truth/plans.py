@@ -17,7 +17,9 @@ def divergence(plan: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
     """KL(P | a b^T) of unnormalised plans."""
     reference = a[:, None] * b
     kept = plan > 0
-    return float((plan[kept] * np.log(plan[kept] / reference[kept])).sum() - plan.sum() + reference.sum())
+    return float(
+        (plan[kept] * np.log(plan[kept] / reference[kept])).sum() - plan.sum() + reference.sum()
+    )
 
 
 def marginal_divergence(marginal: np.ndarray, weights: np.ndarray) -> float:

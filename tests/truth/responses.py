@@ -23,7 +23,9 @@ def known_cells(n: int = 200, *, rng: int = 0) -> AnnData:
     for name in CHANGE:
         treated = drug == name
         x[treated] += known_mean(x[treated], name) + SPREAD * rng.normal(size=(treated.sum(), 3))
-    obs = pd.DataFrame({"drug": pd.Categorical(drug), "group": pd.Categorical(rng.choice(["g", "h"], len(drug)))})
+    obs = pd.DataFrame(
+        {"drug": pd.Categorical(drug), "group": pd.Categorical(rng.choice(["g", "h"], len(drug)))}
+    )
     obs.index = [f"cell{i}" for i in range(len(drug))]
     return AnnData(x.astype(np.float32), obs=obs, var=pd.DataFrame(index=["one", "two", "three"]))
 
@@ -54,11 +56,19 @@ def known_fit(adata: AnnData, **options) -> AnnData:
     model.units.load_state_dict(fitted.units.state_dict())
     field, names = model.field, sg.get.params(adata)["conditions"]["names"]
     with torch.no_grad():
-        for layer in (field.z_skip, field.out, field.gates, field.given_skip, *field.encoder.parameters()):
+        for layer in (
+            field.z_skip,
+            field.out,
+            field.gates,
+            field.given_skip,
+            *field.encoder.parameters(),
+        ):
             for weight in [layer] if isinstance(layer, torch.Tensor) else layer.parameters():
                 weight.zero_()
         field.gates.bias[0] = 1
-        for place, name in enumerate(names):  # a drug is told by one number of the encoded condition
+        for place, name in enumerate(
+            names
+        ):  # a drug is told by one number of the encoded condition
             field.encoder.linear.weight[place, place] = 1
             field.given_skip.weight[:3, 3 + place] = torch.tensor(CHANGE[name] / SPREAD)
         field.given_skip.weight[:3, :3] = torch.tensor(LEAN / SPREAD[:, None])

@@ -44,7 +44,9 @@ def test_samples_have_the_moments(problem):
     )
     # E[-log p] is the entropy of the conditional law
     entropy = (np.linalg.slogdet(2 * np.pi * problem.S)[1] + problem.dim) / 2
-    assert -problem.log_prob(x, y).mean() == pytest.approx(entropy, abs=6 * (problem.dim / 2 / n) ** 0.5)
+    assert -problem.log_prob(x, y).mean() == pytest.approx(
+        entropy, abs=6 * (problem.dim / 2 / n) ** 0.5
+    )
 
 
 def test_bures_wasserstein_of_commuting_covariances():
@@ -72,4 +74,6 @@ def test_cbw_uvp_sees_a_shift_and_a_lack_of_spread():
 
 def test_matrix_power():
     covariance = random_covariance(5, np.random.default_rng(0))
-    np.testing.assert_allclose(matrix_power(covariance, 0.5) @ matrix_power(covariance, -0.5), np.eye(5), atol=1e-10)
+    np.testing.assert_allclose(
+        matrix_power(covariance, 0.5) @ matrix_power(covariance, -0.5), np.eye(5), atol=1e-10
+    )

@@ -43,7 +43,9 @@ class UnbalancedGaussians:
 
     @property
     def means(self) -> tuple[float, float]:
-        return self.a + self.A / self._X * (self.b - self.a), self.b + self.B / self._X * (self.a - self.b)
+        return self.a + self.A / self._X * (self.b - self.a), self.b + self.B / self._X * (
+            self.a - self.b
+        )
 
     @property
     def covariance(self) -> np.ndarray:
@@ -55,7 +57,9 @@ class UnbalancedGaussians:
 
     def growth(self, x: np.ndarray, mass: float) -> np.ndarray:
         """Mass sent over mass had, mass N(x; m1, H11) / N(x; a, A)."""
-        return mass * _density(x, self.means[0], self.covariance[0, 0]) / _density(x, self.a, self.A)
+        return (
+            mass * _density(x, self.means[0], self.covariance[0, 0]) / _density(x, self.a, self.A)
+        )
 
     def objective(self, mass: float) -> float:
         """Value at the optimum: scaling the plan by t has derivative 0 at t = 1, so all terms but the masses cancel."""

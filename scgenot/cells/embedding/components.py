@@ -1,0 +1,163 @@
+"""Linear parts of the embeddings: coordinates, what it takes to project and decode, and what there is to report."""
+
+import logging
+import warnings
+
+import numpy as np
+import scanpy as sc
+from scipy import sparse
+from sklearn.decomposition import TruncatedSVD
+from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
+
+from scgenot._check import check_count
+from scgenot.cells.embedding.features import (
+    MAX_LOGARITHM,
+    Values,
+    are_whole,
+    clr,
+    depth,
+    inverse_frequency,
+    tfidf,
+)
+
+logger = logging.getLogger("scgenot")
+
+DEFAULT_COMPONENTS = 30
+MAX_DEPTH_CORRELATION = (
+    0.8  # absolute; LSI components that follow log depth more closely are dropped
+)
+
+Fit = tuple[np.ndarray, dict, dict]  # coordinates, embedding, further entries of uns
+
+
+def _count_components(n_components: int | None, most: int) -> int:
+    if n_components is None and most >= 1:
+        return min(DEFAULT_COMPONENTS, most)
+    if n_components is not None:
+        check_count("n_components", n_components, 1)
+    if n_components is None or n_components > most:
+        raise ValueError(
+            f"`n_components={n_components}` must be between 1 and {most} for this many cells and features."
+        )
+    return n_components
+
+
+def fit_pca(values: Values, n_components: int | None, seed: int, label: str, *, scale: bool) -> Fit:
+    """Principal components; warns of what does not look like logarithms."""
+    n_cells, n_features = values.shape
+    stored = values.data if sparse.issparse(values) else values
+    # logarithms of counts are not whole numbers, few exceed 10 and none 30
+    if (
+        stored.size
+        and stored.min() >= 0
+        and stored.max() > 10
+        and (stored.max() > MAX_LOGARITHM or are_whole(values))
+    ):
+        kind = (
+            "raw counts"
+            if are_whole(values)
+            else f"values without a logarithm, up to {stored.max():.0f}"
+        )
+        warnings.warn(
+            f"{label} looks like {kind}: run `sc.pp.normalize_total` and `sc.pp.log1p` before `method='pca'`.",
+            stacklevel=3,
+        )
+    k = _count_components(n_components, min(n_cells - 1, n_features))
+    return _principal_components(values, k, seed, label, scale=scale)
+
+
+def _principal_components(values: Values, k: int, seed: int, label: str, *, scale: bool) -> Fit:
+    offset = np.asarray(values.mean(axis=0)).ravel()
+    smallest, largest = (
+        min_max_axis(values, axis=0) if sparse.issparse(values) else (values.min(0), values.max(0))
+    )
+    if (smallest == largest).all():
+        raise ValueError(
+            f"{label} is the same in all {values.shape[0]} cells: there is nothing to embed."
+        )
+    scaling = {}
+    if scale:
+        scaling["scale"] = spread(values)
+        # centring is left to the components: sparse stays sparse
+        values = (
+            values.multiply(1 / scaling["scale"]).tocsr()
+            if sparse.issparse(values)
+            else values / scaling["scale"]
+        )
+    if k == min(values.shape):  # all components: beyond the iterative solver
+        values, solver = values.toarray() if sparse.issparse(values) else values, "full"
+    else:
+        solver = "arpack"
+    coordinates, components, ratio, variance = sc.pp.pca(
+        values,
+        n_comps=k,
+        svd_solver=solver,
+        random_state=seed,
+        return_info=True,
+        dtype=values.dtype,
+    )
+    embedding = {"loadings": components.T, "offset": offset.astype(values.dtype), **scaling}
+    return coordinates, embedding, {"variance": variance, "variance_ratio": ratio}
+
+
+def fit_lsi(counts: Values, n_components: int | None, seed: int, label: str) -> Fit:
+    """Components of TF-IDF that do not follow depth."""
+    idf = inverse_frequency(counts)
+    values = tfidf(counts, idf, label)
+    k = _count_components(n_components, min(values.shape) - 1)
+    svd = TruncatedSVD(k, algorithm="arpack", random_state=seed).fit(values)
+    coordinates, loadings = values @ svd.components_.T, svd.components_.T
+
+    log_depth = np.log(depth(counts, label)[:, 0])
+    spreads = log_depth.std() * coordinates.std(axis=0)
+    covariance = (
+        (log_depth - log_depth.mean()) @ (coordinates - coordinates.mean(axis=0)) / len(log_depth)
+    )
+    correlation = np.divide(covariance, spreads, out=np.zeros(k), where=spreads > 0)
+    dropped = np.abs(correlation) > MAX_DEPTH_CORRELATION
+    if dropped.all():
+        raise ValueError(
+            f"all {k} LSI components follow sequencing depth: compute more with `n_components`."
+        )
+    shown = [f"{i + 1} ({correlation[i]:+.2f})" for i in np.flatnonzero(dropped)]
+    logger.info(
+        "LSI components dropped for their correlation with log depth: %s",
+        ", ".join(shown) or "none",
+    )
+    # decoding puts the dropped components back at their mean: cells of average depth
+    offset = coordinates[:, dropped].mean(axis=0) @ loadings[:, dropped].T
+    embedding = {"loadings": loadings[:, ~dropped], "offset": offset, "idf": idf}
+    return (
+        coordinates[:, ~dropped],
+        embedding,
+        {"depth_correlation": correlation, "dropped": np.flatnonzero(dropped)},
+    )
+
+
+def fit_clr(counts: Values, n_components: int | None, seed: int, label: str, *, scale: bool) -> Fit:
+    """Centred log ratios, all columns of them or their principal components."""
+    values = clr(counts)
+    if n_components is None or n_components == values.shape[1]:
+        if not scale:
+            return values, {"offset": np.zeros(values.shape[1], dtype=values.dtype)}, {}
+        embedding = {
+            "offset": values.mean(axis=0, dtype=np.float64).astype(values.dtype),
+            "scale": spread(values),
+        }
+        return (values - embedding["offset"]) / embedding["scale"], embedding, {}
+    # rows sum to 0: one dimension fewer than columns
+    k = _count_components(n_components, min(len(values) - 1, values.shape[1] - 1))
+    return _principal_components(values, k, seed, label, scale=scale)
+
+
+def spread(values: Values) -> np.ndarray:
+    """Standard deviation of each column; 1 where it does not vary, so that it can be divided by."""
+    if sparse.issparse(values):
+        variance = mean_variance_axis(values, axis=0)[1]
+    else:
+        variance = values.var(axis=0, dtype=np.float64)
+    smallest, largest = (
+        min_max_axis(values, axis=0) if sparse.issparse(values) else (values.min(0), values.max(0))
+    )
+    deviation = np.sqrt(variance * values.shape[0] / (values.shape[0] - 1))
+    return np.where(smallest == largest, 1, deviation).astype(values.dtype)

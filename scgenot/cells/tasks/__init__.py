@@ -1,0 +1,1 @@
+"""Tasks: how AnnData becomes links, and what a `target` means."""

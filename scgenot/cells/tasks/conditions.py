@@ -1,0 +1,209 @@
+"""Perturbations, doses and covariates as the numbers that a network is told."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+
+# the scale of doses is logarithmic down to this part of the smallest, where no effect may not be near yet
+DOSE_RANGE = 10
+
+HELD_OUT_HINT = "fit with `embedding=` (a DataFrame with a row for it) to place perturbations that were not measured"
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The vocabulary of a fit: which perturbations have which token."""
+
+    control: str | None
+    tokens: pd.DataFrame
+    known: list[str]
+    n_slots: int = 1
+    separator: str | None = "+"
+    doses: tuple[float, float] | None = None
+    largest: dict[str, float] = field(default_factory=dict)
+    categories: dict[str, list[str]] = field(default_factory=dict)
+    numbers: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def n_further(self) -> int:
+        """Columns after the slots."""
+        return len(self.numbers) + sum(map(len, self.categories.values()))
+
+    @property
+    def size(self) -> int:
+        """Length of an encoded condition."""
+        return self.n_slots * (1 + self.tokens.shape[1]) + self.n_further
+
+    def encode(
+        self, name: str, dose: float | None = None, covariates: Mapping[str, object] | None = None
+    ) -> np.ndarray:
+        """Encode a perturbation."""
+        slots = np.zeros((self.n_slots, 1 + self.tokens.shape[1]))
+        strength = self.strength(dose)
+        places = sorted(self.place(part) for part in self.parts(name))
+        if len(places) > self.n_slots:
+            raise ValueError(
+                f"`target={name!r}` combines {len(places)} perturbations, the fit has seen at most {self.n_slots}."
+            )
+        if strength > 0:
+            for slot, place in zip(slots, places, strict=False):
+                slot[0], slot[1:] = strength, self.tokens.iloc[place]
+        return np.concatenate([slots.ravel(), self._encode_covariates(covariates or {})])
+
+    def parts(self, name: str) -> list[str]:
+        """Return the perturbations in a combination, none for the control."""
+        return split_name(name, self.separator, self.control)
+
+    def label(self, name: str) -> str:
+        """Return the name of a perturbation or combination in the one order that :attr:`largest` knows."""
+        return (self.separator or "").join(sorted(self.parts(name)))
+
+    def largest_dose(self, name: str) -> float:
+        """Return the largest dose of a perturbation, of all where it was not measured; 0 for the control."""
+        if not self.parts(name):
+            return 0.0
+        return self.largest.get(self.label(name), self.doses[1])
+
+    def strength(self, dose: float | None) -> float:
+        """Return the strength of a dose."""
+        if self.doses is None or dose is None:
+            return 1.0
+        if not np.isfinite(dose) or dose < 0:
+            raise ValueError(f"`dose={dose}` must be a number, 0 or more.")
+        smallest, largest = self.doses
+        unit = smallest / DOSE_RANGE
+        return float(np.log1p(dose / unit) / np.log1p(largest / unit))
+
+    def place(self, part: str) -> int:
+        """Return the row of a single perturbation among the tokens."""
+        if part not in self.tokens.index:
+            raise KeyError(
+                f"`target` names {part!r}, which the fit has not seen; known are {self.known}. Or {HELD_OUT_HINT}."
+            )
+        return int(self.tokens.index.get_loc(part))
+
+    def _encode_covariates(self, covariates: Mapping[str, object]) -> np.ndarray:
+        numbers = [
+            (read_number(covariates, key) - mean) / std for key, (mean, std) in self.numbers.items()
+        ]
+        flags = [
+            [key in covariates and str(covariates[key]) == kind for kind in kinds]
+            for key, kinds in self.categories.items()
+        ]
+        return np.array([*numbers, *chain.from_iterable(flags)], dtype=float)
+
+    def to_dict(self) -> dict:
+        """Return what an AnnData can hold."""
+        return {
+            "control": self.control,
+            "names": self.tokens.index.to_numpy(dtype=str),
+            "tokens": self.tokens.to_numpy(dtype=float),
+            "known": list(self.known),
+            "n_slots": self.n_slots,
+            "separator": self.separator,
+            "doses": None if self.doses is None else list(self.doses),
+            "largest_names": list(self.largest),
+            "largest_doses": list(self.largest.values()),
+            "category_names": list(self.categories),
+            "category_values": [value for values in self.categories.values() for value in values],
+            "category_sizes": [len(values) for values in self.categories.values()],
+            "number_names": list(self.numbers),
+            "number_units": np.array(list(self.numbers.values()), dtype=float).reshape(-1, 2),
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping) -> "Conditions":
+        """Make what :meth:`to_dict` took apart, after a file too."""
+        values = iter(map(str, stored["category_values"]))
+        sizes = zip(stored["category_names"], stored["category_sizes"], strict=True)
+        units = zip(stored["number_names"], stored["number_units"], strict=True)
+        return cls(
+            control=stored.get("control"),
+            tokens=pd.DataFrame(
+                np.asarray(stored["tokens"]), index=list(map(str, stored["names"]))
+            ),
+            known=list(map(str, stored["known"])),
+            n_slots=int(stored["n_slots"]),
+            separator=stored.get("separator"),
+            doses=None if stored.get("doses") is None else tuple(map(float, stored["doses"])),
+            largest=dict(
+                zip(
+                    map(str, stored.get("largest_names", [])),
+                    stored.get("largest_doses", []),
+                    strict=True,
+                )
+            ),
+            categories={str(key): [next(values) for _ in range(int(size))] for key, size in sizes},
+            numbers={str(key): (float(mean), float(std)) for key, (mean, std) in units},
+        )
+
+
+def read_number(covariates: Mapping[str, object], key: str) -> float:
+    """Return a numeric covariate, or raise a ValueError that names it."""
+    try:
+        value = float(covariates[key])
+    except (KeyError, TypeError, ValueError):
+        value = np.nan
+    if not np.isfinite(value):
+        raise ValueError(
+            f"The covariate {key!r} must be a number, as in the fit; found {covariates.get(key)!r}."
+        )
+    return value
+
+
+def split_name(name: str, separator: str | None, control: str | None) -> list[str]:
+    """Return the parts of a combination, each once; the control is no part. Half a combination is refused."""
+    name, control = str(name), "" if control is None else str(control)
+    parts = (
+        [name]
+        if separator is None or name == control
+        else [part.strip() for part in name.split(separator)]
+    )
+    if len(parts) > 1 and "" in parts:  # "CD4+" is no combination, and would be taken for "CD4"
+        raise ValueError(
+            f"the perturbation {name!r} names nothing on one side of {separator!r}: complete it, or fit with "
+            "`separator=None` when names are never combinations."
+        )
+    return [part for part in dict.fromkeys(parts) if part not in ("", control)]
+
+
+def is_control_name(name: str, separator: str | None, control: str | None) -> bool:
+    """Whether a name says control, and nothing besides."""
+    return control is not None and bool(str(name)) and not split_name(name, separator, control)
+
+
+def make_tokens(known: Sequence[str], embedding: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the token of each perturbation."""
+    if embedding is None:
+        return pd.DataFrame(np.eye(len(known)), index=list(known))
+    if not isinstance(embedding, pd.DataFrame):
+        raise TypeError(
+            f"`embedding` must be a DataFrame indexed by perturbation; found {type(embedding).__name__}."
+        )
+    rows = embedding.set_axis(embedding.index.astype(str))
+    if rows.shape[1] == 0:
+        raise ValueError("`embedding` has no columns: nothing tells perturbations apart.")
+    lacking = [name for name in known if name not in rows.index]
+    if lacking:
+        raise ValueError(
+            f"`embedding` has no row for {lacking}; its index has {list(rows.index[:5])} ... ."
+        )
+    if not rows.index.is_unique:
+        raise ValueError(
+            f"`embedding` has several rows for {list(rows.index[rows.index.duplicated()][:5])}."
+        )
+    if not all(kind.kind in "biuf" for kind in rows.dtypes):
+        raise ValueError(
+            f"`embedding` must be numbers; found {sorted({str(kind) for kind in rows.dtypes})}."
+        )
+    values = rows.to_numpy(dtype=float, na_value=np.nan)
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"`embedding` has NaN or infinite values for {list(rows.index[~np.isfinite(values).all(1)][:5])}."
+        )
+    seen = values[rows.index.get_indexer(list(known))]
+    spread = seen.std(0)
+    return pd.DataFrame((values - seen.mean(0)) / np.where(spread > 0, spread, 1), index=rows.index)

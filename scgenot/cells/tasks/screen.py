@@ -1,0 +1,234 @@
+"""A perturbation screen into pairs: control to treated cells of one condition and stratum."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scgenot.cells.read import check_anndata, check_column, representation
+from scgenot.cells.strata import (
+    Linked,
+    check_list,
+    nested_strata,
+    read_strata,
+    report_pooled,
+    split,
+)
+from scgenot.cells.tasks.conditions import Conditions, is_control_name, make_tokens, split_name
+from scgenot.pair import Pair
+
+logger = logging.getLogger("scgenot")
+
+
+def by_perturbation(
+    adata: AnnData,
+    perturbation_key: str,
+    control: str | None,
+    *,
+    use_rep: str | None = None,
+    layer: str | None = None,
+    dose_key: str | None = None,
+    embedding: pd.DataFrame | None = None,
+    separator: str | None = "+",
+    covariates: Sequence[str] = (),
+    network_covariates: Sequence[str] = (),
+) -> tuple[list[Linked], Conditions]:
+    """Pair the control cells with those of each perturbation and dose."""
+    check_list(covariates, "covariates")
+    check_list(network_covariates, "network_covariates")
+    if separator is not None and (not isinstance(separator, str) or not separator):
+        raise TypeError(
+            f"`separator={separator!r}` must be text, or None when names are never combinations."
+        )
+    names, doses, is_control = read_perturbations(
+        adata, perturbation_key, control, dose_key, separator
+    )
+    if not adata.obs_names.is_unique:
+        raise ValueError(
+            "obs names of `adata` are not unique: call `adata.obs_names_make_unique()`."
+        )
+    cells = representation(adata, use_rep, layer=layer)
+    told = [key for key in network_covariates if key not in covariates]
+    read_strata(adata, told, argument="network_covariates")  # errors under their own name
+    nested = nested_strata(adata, [*covariates, *told])
+    groups = group_rows(names, doses, is_control)
+    kept = np.concatenate(list(groups.values()))
+    conditions = vocabulary(
+        adata,
+        names[kept],
+        None if doses is None else doses[kept],
+        control,
+        embedding,
+        separator,
+        network_covariates,
+    )
+    if (
+        doses is not None
+    ):  # the control paired with itself is what tells a network where doses begin
+        groups["" if control is None else str(control), 0.0] = np.flatnonzero(is_control)
+    linked, sources = [], {}
+    for (name, dose), target in groups.items():
+        label = (name or "control") if doses is None else f"{name or 'control'} {dose:g}"
+        candidates = controls_of(nested[0], is_control, target)
+        for stratum, source, treated in split(nested, candidates, target, name=label):
+            told_values = shared_values(
+                adata.obs[list(network_covariates)].iloc[np.concatenate([source, treated])]
+            )
+            pair = Pair(
+                # one array for all pairs of the same control cells: in training they are kept once
+                source=sources.setdefault(source.tobytes(), cells[source]),
+                target=cells[treated],
+                condition=conditions.encode(name, dose, told_values),
+                name=f"{label}, {stratum}" if stratum else label,
+            )
+            labels = {
+                "perturbation": name or "control",
+                **({} if doses is None else {"dose": dose}),
+                "stratum": stratum,
+            }
+            linked.append(Linked(pair, source, treated, labels))
+    report_pooled(linked, [*covariates, *told])
+    return linked, conditions
+
+
+def read_perturbations(
+    adata: AnnData,
+    perturbation_key: str,
+    control: str | None,
+    dose_key: str | None,
+    separator: str | None = "+",
+    *,
+    held_out: bool = False,
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Read the perturbation and dose of each cell, and which cells are control; checked."""
+    check_anndata(adata)
+    for argument, key in (("perturbation_key", perturbation_key), ("dose_key", dose_key)):
+        if key is not None:
+            check_column(adata, key, argument)
+    column = adata.obs[perturbation_key]
+    if column.isna().any():
+        raise ValueError(
+            f"`perturbation_key={perturbation_key!r}` is missing in {column.isna().sum()} cells: drop them."
+        )
+    names = column.astype(str).to_numpy(dtype=object)
+    parts = {name: frozenset(split_name(name, separator, control)) for name in sorted(set(names))}
+    first = {found: name for name, found in reversed(parts.items())}
+    is_control = np.array([is_control_name(name, separator, control) for name in names], dtype=bool)
+    names = np.array([first[parts[name]] for name in names], dtype=object)
+    doses = None
+    if dose_key is not None:
+        doses = read_doses(adata, dose_key, is_control)
+        is_control = is_control | (doses == 0)
+    if not is_control.any() and held_out:
+        raise ValueError(
+            f"`held_out` has no control cells ({control!r} in obs[{perturbation_key!r}]), from which predictions "
+            "start: add some; they may be of the fit."
+        )
+    if not is_control.any():
+        hint = "" if dose_key is None else f", nor has any cell dose 0 in obs[{dose_key!r}]"
+        raise ValueError(
+            f"`control={control!r}` is not in obs[{perturbation_key!r}]{hint}; found {sorted(set(names))[:20]}."
+        )
+    if is_control.all():
+        raise ValueError(
+            f"`perturbation_key={perturbation_key!r}` has control cells only: there is no response to learn."
+        )
+    return names, doses, is_control
+
+
+def read_doses(adata: AnnData, dose_key: str, is_control: np.ndarray) -> np.ndarray:
+    """Read doses; a control cell may have none or 0."""
+    column = adata.obs[dose_key]
+    if column.dtype.kind not in "biuf":
+        raise ValueError(f"`dose_key={dose_key!r}` must be numbers; found {column.dtype}.")
+    doses = column.to_numpy(dtype=float, na_value=np.nan).copy()
+    doses[is_control & np.isnan(doses)] = 0
+    if not np.isfinite(doses).all() or (doses < 0).any():
+        bad = int((~(doses >= 0) | np.isinf(doses)).sum())
+        raise ValueError(
+            f"`dose_key={dose_key!r}` is missing, negative or infinite in {bad} treated cells."
+        )
+    if (doses[is_control] > 0).any():
+        raise ValueError(
+            f"`dose_key={dose_key!r}` is above 0 in {(doses[is_control] > 0).sum()} control cells: control is dose 0."
+        )
+    return doses
+
+
+def vocabulary(
+    adata: AnnData,
+    names: np.ndarray,
+    doses: np.ndarray | None,
+    control: str | None,
+    embedding: pd.DataFrame | None,
+    separator: str | None,
+    network_covariates: Sequence[str],
+) -> Conditions:
+    """Return the vocabulary of the treated cells' names and doses."""
+    combinations = [split_name(name, separator, control) for name in sorted(set(names))]
+    known = sorted(set(chain.from_iterable(combinations)))
+    if min(map(len, combinations)) == 0:
+        raise ValueError(
+            "A treated cell has a perturbation without a name: give it one, or a dose of 0."
+        )
+    categories, numbers = {}, {}
+    for key in network_covariates:
+        column = adata.obs[key]
+        if column.dtype.kind in "iuf":
+            numbers[key] = float(column.mean()), float(column.std(ddof=0)) or 1.0
+        else:
+            categories[key] = sorted(column.astype(str).unique())
+    conditions = Conditions(
+        control=None if control is None else str(control),
+        tokens=make_tokens(known, embedding),
+        known=known,
+        n_slots=max(map(len, combinations)),
+        separator=separator,
+        doses=None if doses is None else (float(doses.min()), float(doses.max())),
+        categories=categories,
+        numbers=numbers,
+    )
+    if doses is None:
+        return conditions
+    largest = pd.Series(doses).groupby([conditions.label(name) for name in names]).max()
+    return replace(conditions, largest=largest.to_dict())
+
+
+def group_rows(
+    names: np.ndarray, doses: np.ndarray | None, is_control: np.ndarray
+) -> dict[tuple[str, float | None], np.ndarray]:
+    """Return the positions of the treated cells of each perturbation and dose."""
+    levels = np.ones(len(names)) if doses is None else doses
+    treated = pd.DataFrame({"name": names, "dose": levels})[~is_control]
+    rows = np.flatnonzero(~is_control)
+    groups = {}
+    for (name, dose), found in treated.groupby(["name", "dose"]).indices.items():
+        if len(found) < 2:
+            at = "" if doses is None else f" at dose {dose:g}"
+            logger.warning("Perturbation %r has a single cell%s and is left out.", name, at)
+            continue
+        groups[str(name), None if doses is None else float(dose)] = rows[found]
+    if not groups:
+        raise ValueError("No perturbation has 2 cells or more: there is no response to learn.")
+    return groups
+
+
+def controls_of(strata: np.ndarray, is_control: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the control cells of strata in which cells were treated; of all strata where those have no control."""
+    found = np.flatnonzero(is_control & np.isin(strata, strata[target]))
+    return found if len(found) else np.flatnonzero(is_control)
+
+
+def shared_values(table: pd.DataFrame) -> dict[str, object]:
+    """Return what cells have in common: the value where it is one, the mean of several numbers."""
+    values = {}
+    for key, column in table.items():
+        if column.nunique() == 1:
+            values[key] = column.iloc[0]
+        elif column.dtype.kind in "iuf":
+            values[key] = float(column.mean())
+    return values

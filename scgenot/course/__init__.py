@@ -1,0 +1,1 @@
+"""The way of a population through time: NumPy only."""

@@ -1,0 +1,1 @@
+"""The fit: where arrays and cells meet."""

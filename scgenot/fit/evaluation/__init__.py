@@ -1,0 +1,1 @@
+"""A fit beside trivial baselines and the ceiling."""

@@ -1,0 +1,118 @@
+"""How treated cells score against the population that is predicted for them, though nobody knows their source cells."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from anndata import AnnData
+from sklearn.neighbors import NearestNeighbors
+
+from scgenot._random import numpy_rng
+from scgenot.cells.strata import nested_strata, split
+from scgenot.fit.conformal import weighted_quantile
+from scgenot.fit.questions import Question, ask
+from scgenot.fit.sample import draw_blocks
+from scgenot.model import Genot
+from scgenot.tl._response import treated_rows
+
+# a score is the distance to this neighbour
+NEIGHBOR = 10
+# cells generated for each half of a stratum's control cells, or one for each, of at most so many control cells
+N_GENERATED = 1000
+MAX_CONTROLS = 2000
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Held-out treated cells, and how they lie in what is predicted for their condition and stratum."""
+
+    scores: np.ndarray
+    own: np.ndarray
+    weights: np.ndarray
+    beyond: np.ndarray
+    strata: np.ndarray
+
+    def raw_threshold(self, level: float) -> float:
+        """Return what the score of a cell does not exceed with probability `level` if the model is right."""
+        return weighted_quantile(self.own, self.weights, level)
+
+
+def pool(parts: Iterable[Scores]) -> Scores:
+    """Put strata together."""
+    parts = list(parts)
+    together = [
+        np.concatenate([getattr(part, field.name) for part in parts])
+        for field in fields(Scores)[:-1]
+    ]
+    return Scores(*together, np.repeat(np.arange(len(parts)), [len(part.scores) for part in parts]))
+
+
+def score_conditions(
+    adata: AnnData,
+    genot: Genot,
+    params: dict,
+    cells: np.ndarray,
+    asked: Sequence[tuple[str, float | None]],
+    strata_keys: Sequence[str],
+    levels: Sequence[float],
+    *,
+    guidance: float,
+    seed: int,
+) -> Iterator[Scores]:
+    """Score the treated cells of each condition, stratum by stratum."""
+    nested = nested_strata(adata, strata_keys, argument="groupby")
+    for target, dose in asked:
+        question = ask(adata, params, target, dose)
+        treated = treated_rows(adata, params, question.answer)
+        if len(treated) == 0:
+            raise ValueError(
+                f"`target={target!r}` at `dose={dose}` has no treated cell among those held out."
+            )
+        for _, controls, rows in split(
+            nested, question.rows, treated, name=question.name, argument="groupby"
+        ):
+            halves = [
+                generate(genot, cells, question, half, guidance=guidance, seed=seed + number)
+                for number, half in enumerate(halve(controls, seed))
+            ]
+            yield score(cells[rows][:, : genot.target_dim], *halves, levels)
+
+
+def halve(rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut control cells in two at random: what is generated from one half is as new to the other as treated cells."""
+    rows = numpy_rng(seed).permutation(rows)[: 2 * MAX_CONTROLS]
+    return rows[::2], rows[1::2]
+
+
+def generate(
+    genot: Genot,
+    cells: np.ndarray,
+    question: Question,
+    rows: np.ndarray,
+    *,
+    guidance: float,
+    seed: int,
+) -> np.ndarray:
+    """Generate equally many cells from each control cell."""
+    condition = question.condition[np.searchsorted(question.rows, rows)]
+    n_samples = -(-N_GENERATED // len(rows))
+    drawn = draw_blocks(
+        genot, cells[rows], condition, n_samples=n_samples, guidance=guidance, seed=seed
+    )
+    return np.concatenate([block.draws.reshape(-1, genot.target_dim) for block in drawn])
+
+
+def score(
+    treated: np.ndarray, reference: np.ndarray, fresh: np.ndarray, levels: Sequence[float]
+) -> Scores:
+    """Score the treated cells of one stratum against generated ones, and generated ones against others."""
+    tree = NearestNeighbors(n_neighbors=min(NEIGHBOR, len(reference))).fit(reference)
+    scores, own = (tree.kneighbors(side)[0][:, -1] for side in (treated, fresh))
+    scale = np.median(own) or 1.0
+    tails = np.array([[(1 - level) / 2, (1 + level) / 2] for level in levels])
+    generated = np.concatenate([reference, fresh])
+    lower, upper = (np.quantile(generated, side, axis=0) for side in tails.T)
+    length = np.where(upper > lower, upper - lower, 1)
+    beyond = np.maximum(lower - treated[:, None], treated[:, None] - upper) / length
+    weights = np.full(len(own), len(scores) / len(own))
+    return Scores(scores / scale, own / scale, weights, beyond, np.zeros(len(scores), dtype=int))

@@ -1,0 +1,36 @@
+"""What the draws of a cell say of it: how far they spread, which way and how far they go."""
+
+import numpy as np
+
+from scgenot.model import Genot
+
+
+def shares_space(genot: Genot, params: dict) -> bool:
+    """Whether source and target cells are in one space, so that a cell has a displacement."""
+    return genot.displacement or params.get("task") in ("trajectory", "perturbation")
+
+
+def total_variance(genot: Genot) -> float:
+    """Variance of all target cells of the fit, added over columns."""
+    return float((genot.units.target.std.double() ** 2).sum())
+
+
+def spread(draws: np.ndarray, total: float) -> np.ndarray:
+    """Variance of the draws `(n, n_samples, q)` of each cell, added over columns, over that of all target cells."""
+    return draws.var(1, ddof=1).sum(1) / total
+
+
+def cosine_variance(displacements: np.ndarray) -> np.ndarray:
+    """One less the mean cosine between the displacements of a cell and their mean."""
+    mean = displacements.mean(1, keepdims=True)
+    lengths = np.linalg.norm(displacements, axis=2) * np.linalg.norm(mean, axis=2)
+    along = (displacements * mean).sum(2)
+    return 1 - np.divide(along, lengths, out=np.zeros_like(along), where=lengths > 0).mean(1)
+
+
+def response_size(displacements: np.ndarray, total: float) -> np.ndarray:
+    """Length of the mean displacement of each cell, in units of the spread of all target cells."""
+    square = (displacements.mean(1) ** 2).sum(1) - displacements.var(1, ddof=1).sum(
+        1
+    ) / displacements.shape[1]
+    return np.sqrt(np.maximum(square, 0) / total)

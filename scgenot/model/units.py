@@ -1,0 +1,86 @@
+"""The units of the cells: networks see every column centred and scaled."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from scgenot.pair import Pair
+
+
+class Standardiser(nn.Module):
+    """Mean and standard deviation of each column, kept with the weights of a model."""
+
+    def __init__(self, size: int, name: str):
+        super().__init__()
+        self.name = name
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("std", torch.ones(size))
+
+    def fit(self, blocks: Sequence[np.ndarray]) -> None:
+        """Take the columns' moments over all cells of all blocks."""
+        n = sum(len(block) for block in blocks)
+        mean = sum(block.sum(0, dtype=float) for block in blocks) / n
+        std = np.sqrt(sum(((block - mean) ** 2).sum(0) for block in blocks) / n)
+        std[std <= 1e-6 * np.abs(mean)] = 1
+        self.mean.copy_(torch.as_tensor(mean))
+        self.std.copy_(torch.as_tensor(std))
+
+    def forward(self, cells: np.ndarray | Tensor) -> Tensor:
+        """Cells `(n, size)` from their own units to standard ones, on the device of the model."""
+        cells = to_tensor(cells, self.mean)
+        if cells.ndim != 2 or cells.shape[1] != len(self.mean):
+            raise ValueError(
+                f"`{self.name}` has shape {tuple(cells.shape)}, expected (n, {len(self.mean)})."
+            )
+        return (cells - self.mean) / self.std
+
+    def undo(self, cells: Tensor) -> Tensor:
+        """Cells `(..., size)` from standard units back to their own."""
+        return cells * self.std + self.mean
+
+
+class Units(nn.Module):
+    """Units of source cells, of target cells and of what the flow generates."""
+
+    def __init__(self, source_dim: int, target_dim: int, *, displacement: bool):
+        super().__init__()
+        if displacement and source_dim < target_dim:
+            raise ValueError(
+                f"`displacement` needs sources in the space of targets: {source_dim} < {target_dim} columns."
+            )
+        self.source = Standardiser(source_dim, "source")
+        self.target = Standardiser(target_dim, "target")
+        self.displacement = Standardiser(target_dim, "target") if displacement else None
+
+    @property
+    def flow(self) -> Standardiser:
+        """Units of what the flow generates."""
+        return self.target if self.displacement is None else self.displacement
+
+    def fit(self, pairs: Sequence[Pair], displacements: np.ndarray | Tensor | None = None) -> None:
+        """Take mean and standard deviation of every column over the cells of all pairs."""
+        self.source.fit([pair.source for pair in pairs])
+        self.target.fit([pair.target for pair in pairs])
+        if self.displacement is not None:
+            self.displacement.fit([np.asarray(displacements)])
+
+    def enter(self, source: Tensor, target: np.ndarray | Tensor) -> Tensor:
+        """Target cells `(n, q)` in the coordinates of the flow, given their source cells `(n, p)`."""
+        target = to_tensor(target, self.flow.mean)
+        return self.flow(
+            target if self.displacement is None else target - source[:, : target.shape[1]]
+        )
+
+    def leave(self, source: Tensor, points: Tensor) -> Tensor:
+        """Points of the flow `(n, n_samples, q)` as target cells, given their source cells `(n, p)`."""
+        target = self.flow.undo(points)
+        return target if self.displacement is None else target + source[:, None, : target.shape[-1]]
+
+
+def to_tensor(values: np.ndarray | Tensor, like: Tensor) -> Tensor:
+    """Bring an array or tensor to the type and device of a tensor."""
+    if isinstance(values, Tensor):
+        return values.to(like)
+    return torch.tensor(np.asarray(values), dtype=like.dtype, device=like.device)

@@ -1,0 +1,208 @@
+"""Sinkhorn iterations: two ways to hold the plan `P_ij = a_i b_j exp((f_i + g_j - c_ij) / eps)` while it is solved.
+
+With tau = lambda / (lambda + eps) in (0, 1], one for each side, an iteration is (math: `docs/math.md`)
+
+    f_i = -tau_a eps log sum_j b_j exp((g_j - c_ij) / eps),   g_j likewise over i with tau_b.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scgenot.ot.cost import Cost
+
+# elements of one block of rows: small enough for the cache and for any memory limit, large enough for the BLAS
+BLOCK_ELEMENTS = 2**22
+# scalings outside exp(+-ABSORB) are absorbed into the potentials; float32 overflows at exp(88)
+ABSORB = 30.0
+# kernel entries below this are zero: times the smallest scaling they would be denormal
+SMALLEST = {torch.float32: 1e-24, torch.float64: 1e-280}
+
+
+def row_blocks(n: int, m: int) -> Iterator[slice]:
+    """Slices of `n` rows, each with at most about `BLOCK_ELEMENTS` of `m` columns."""
+    size = max(1, BLOCK_ELEMENTS // max(m, 1))
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
+
+
+class StreamedPlan:
+    """Log-domain iterations that evaluate the cost block by block."""
+
+    def __init__(
+        self, cost: Cost, x: Tensor, y: Tensor, a: Tensor, b: Tensor, epsilon: float, tau, g: Tensor
+    ):
+        self.cost, self.x, self.y, self.a, self.b = cost, x, y, a, b
+        self.epsilon, self.tau = epsilon, tau
+        self.g = g
+        self.f = torch.zeros_like(a)
+        self.refresh_rows()
+
+    def _log_blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield `-c / eps` by blocks of rows."""
+        for rows in row_blocks(len(self.x), len(self.y)):
+            yield rows, self.cost(self.x[rows], self.y) / -self.epsilon
+
+    def refresh_rows(self) -> None:
+        """Set f from g, which makes the rows of a balanced plan exact."""
+        shift = self.g / self.epsilon + self.b.log()
+        for rows, log_k in self._log_blocks():
+            self.f[rows] = -self.tau[0] * self.epsilon * log_k.add_(shift).logsumexp(1)
+
+    def step(self, relaxation: float = 1.0) -> float:
+        """Update g, then f, beyond their balance when `relaxation` is over 1; return the marginal error before."""
+        columns = torch.full_like(self.g, -torch.inf)
+        for rows, log_k in self._log_blocks():
+            log_k.add_((self.f[rows] / self.epsilon + self.a[rows].log())[:, None])
+            columns = torch.logaddexp(columns, log_k.logsumexp(0))
+        self.g = self.g + relaxation * (-self.tau[1] * self.epsilon * columns - self.g)
+        before = self.f.clone()
+        self.refresh_rows()
+        error = relative_change((before - self.f) / self.epsilon, self.a, self.tau[0])
+        self.f = before + relaxation * (self.f - before)
+        return error
+
+    def apply(self, values: Tensor) -> Tensor:
+        """Return `P @ values` for values of shape `(m, d)`."""
+        return torch.cat([mass @ values for _, mass in self.blocks()])
+
+    def apply_transposed(self, values: Tensor) -> Tensor:
+        """Return `P.T @ values` for values of shape `(n, d)`."""
+        return sum(mass.T @ values[rows] for rows, mass in self.blocks())
+
+    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield slices of source cells and the plan's mass in their rows."""
+        shift = self.g / self.epsilon + self.b.log()
+        for rows, log_k in self._log_blocks():
+            yield (
+                rows,
+                log_k.add_(shift)
+                .add_((self.f[rows] / self.epsilon + self.a[rows].log())[:, None])
+                .exp_(),
+            )
+
+    def potentials(self) -> tuple[Tensor, Tensor]:
+        """Return f and g."""
+        return self.f, self.g
+
+    def shift(self, by: float) -> None:
+        """Add `by` to f and take it from g: the plan does not change, the marginal penalties do."""
+        self.f, self.g = self.f + by, self.g - by
+
+
+class ScaledPlan:
+    """Matrix-multiply iterations on a stored kernel."""
+
+    def __init__(
+        self, cost: Cost, x: Tensor, y: Tensor, a: Tensor, b: Tensor, epsilon: float, tau, g: Tensor
+    ):
+        self.cost, self.x, self.y, self.a, self.b = cost, x, y, a, b
+        self.epsilon, self.tau = epsilon, tau
+        self.kernel = torch.empty(len(x), len(y), dtype=x.dtype, device=x.device)
+        self.f = torch.empty_like(a)
+        self.rebuild(g)
+
+    def rebuild(self, g: Tensor) -> None:
+        """Fill the kernel from g, with one exact row update on the way: rows then start balanced at any epsilon."""
+        self.g, self.u, self.v = g, torch.ones_like(self.a), torch.ones_like(self.b)
+        log_b = self.b.log()
+        for rows in row_blocks(len(self.x), len(self.y)):
+            log_k = torch.sub(g, self.cost(self.x[rows], self.y)).div_(self.epsilon)
+            log_sum = (log_k + log_b).logsumexp(1)
+            self.f[rows] = -self.tau[0] * self.epsilon * log_sum
+            torch.exp(log_k.sub_(self.tau[0] * log_sum[:, None]), out=self.kernel[rows])
+            # processors are up to 30 times slower on denormal numbers, which a small epsilon makes plenty of
+            torch.nn.functional.threshold_(self.kernel[rows], SMALLEST[self.kernel.dtype], 0.0)
+
+    def step(self, relaxation: float = 1.0) -> float:
+        """Update v, then u, beyond their balance when `relaxation` is over 1."""
+        (tau_a, tau_b), a, b = self.tau, self.a, self.b
+        v = (
+            self.kernel.T.mv(a * self.u)
+            .pow_(-tau_b)
+            .mul_(torch.exp(-(1 - tau_b) * self.g / self.epsilon))
+        )
+        v = self.v * (v / self.v).pow_(relaxation)
+        u = self.kernel.mv(b * v).pow_(-tau_a).mul_(torch.exp(-(1 - tau_a) * self.f / self.epsilon))
+        change = u / self.u
+        u = self.u * change.pow(relaxation)
+        log_v = v.log()
+        largest = max(float(u.log().abs().max()), float(log_v.abs().max()))
+        if not largest < 2 * ABSORB:
+            raise FloatingPointError
+        self.u, self.v = u, v
+        if largest > ABSORB:
+            self.rebuild(self.g + self.epsilon * log_v)
+        return relative_change(-change.log(), a, tau_a)
+
+    def apply(self, values: Tensor) -> Tensor:
+        """Return `P @ values` for values of shape `(m, d)`."""
+        return (self.a * self.u)[:, None] * (self.kernel @ ((self.b * self.v)[:, None] * values))
+
+    def apply_transposed(self, values: Tensor) -> Tensor:
+        """Return `P.T @ values` for values of shape `(n, d)`."""
+        return (self.b * self.v)[:, None] * (self.kernel.T @ ((self.a * self.u)[:, None] * values))
+
+    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield slices of source cells and the plan's mass in their rows."""
+        for rows in row_blocks(len(self.x), len(self.y)):
+            yield (
+                rows,
+                (self.a[rows] * self.u[rows])[:, None] * self.kernel[rows] * (self.b * self.v),
+            )
+
+    def potentials(self) -> tuple[Tensor, Tensor]:
+        """Return f and g, scalings included."""
+        return self.f + self.epsilon * self.u.log(), self.g + self.epsilon * self.v.log()
+
+    def shift(self, by: float) -> None:
+        """Add `by` to f and take it from g: the plan does not change, the marginal penalties do."""
+        factor = torch.exp(torch.as_tensor(by / self.epsilon, dtype=self.a.dtype))
+        self.u, self.v = self.u * factor, self.v / factor
+
+
+Plan = StreamedPlan | ScaledPlan
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over a plan."""
+
+    mass: float
+    cost: float
+    divergence: float
+    penalty: float
+
+
+def totals(plan: Plan, cost: Cost | None = None) -> Totals:
+    """Sum over a plan, block by block."""
+    f, g = plan.potentials()
+    own = other = 0.0
+    source, target = torch.empty_like(plan.a), torch.zeros_like(plan.b)
+    for rows, block in plan.blocks():
+        own_cost = plan.cost(plan.x[rows], plan.y)
+        source[rows] = block.sum(1)
+        target += block.sum(0)
+        own += float((block * own_cost).sum(dtype=torch.float64))
+        if cost is not None:
+            other += float((block * cost(plan.x[rows], plan.y)).sum(dtype=torch.float64))
+    mass = float(source.sum(dtype=torch.float64))
+    divergence = (float(f @ source + target @ g) - own) / plan.epsilon - mass + 1
+    sides = zip(plan.tau, (source, target), (plan.a, plan.b), strict=True)
+    penalty = sum(
+        tau / (1 - tau) * plan.epsilon * divergence_from(w, p) for tau, p, w in sides if tau < 1
+    )
+    return Totals(mass, own if cost is None else other, divergence, penalty)
+
+
+def divergence_from(weights: Tensor, marginal: Tensor) -> float:
+    """`KL(marginal | weights)` of two unnormalised vectors; entries without weight have no mass either."""
+    logs = torch.log(marginal.double() / weights).nan_to_num_(0.0, neginf=0.0)
+    return float(marginal.double() @ logs - marginal.sum() + weights.sum())
+
+
+def relative_change(log_ratio: Tensor, weights: Tensor, tau: float) -> float:
+    """L1 distance of the marginal from the one its potential implies (`weights` itself when balanced)."""
+    return float((weights * torch.expm1(log_ratio / tau).abs()).sum())

@@ -1,0 +1,1 @@
+"""Quadratic and fused couplings: the search, the descent, and the linearised cost."""

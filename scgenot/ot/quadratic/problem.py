@@ -1,0 +1,159 @@
+"""One quadratic problem from its starts to its coupling: search on a subset, refine on all cells."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from scgenot.ot.cost import Cost, mean_cost
+from scgenot.ot.coupling import Coupling
+from scgenot.ot.dual import Problem
+from scgenot.ot.quadratic.cost import FusedCost, LiftedCost
+from scgenot.ot.quadratic.descent import Descender, Descent
+from scgenot.ot.quadratic.intra import Intra, fit_intra
+from scgenot.ot.quadratic.search import Confidence, Optimum, judge, leaders
+from scgenot.ot.quadratic.starts import principal_starts
+from scgenot.ot.sinkhorn import to_coupling
+
+# the search compares answers, so that it need not solve them to the end
+SEARCH_TOLERANCE = 1e-3
+# leaders of the search are compared on so many times as many cells
+JUDGE_FACTOR = 4
+
+
+@dataclass(frozen=True)
+class QuadraticTask:
+    """A quadratic problem with everything fitted."""
+
+    options: "GromovWasserstein"  # noqa: F821, it imports this module
+    problem: Problem
+    source: Intra
+    target: Intra
+    fused: FusedCost | None
+
+    @classmethod
+    def prepare(
+        cls, options, problem: Problem, n_shared: int, alpha: float, linear: Cost | None
+    ) -> "QuadraticTask":
+        """Fit the intra-costs and the scales on all cells."""
+        sides = []
+        for side, cells, weights in ((0, problem.x, problem.a), (1, problem.y, problem.b)):
+            sides.append(
+                fit_intra(
+                    _of_side(options.intra_cost, side),
+                    cells[:, : cells.shape[1] - n_shared],
+                    weights,
+                    geometry=_of_side(options.geometry, side),
+                    scaled=options.relative,
+                    max_dense_cells=options.max_dense_cells,
+                )
+            )
+        fused = None
+        if linear is not None:
+            scale = (
+                mean_cost(linear, problem.x[:, -n_shared:], problem.y[:, -n_shared:])
+                if options.relative
+                else 1.0
+            )
+            fused = FusedCost(no_cost, linear, alpha, scale, n_shared)
+        return cls(options, problem, *sides, fused)
+
+    def subset(self, rows: Tensor, columns: Tensor) -> "QuadraticTask":
+        """Return the task on some of the cells, in the units of all cells."""
+        source, target = self.source.restrict(rows), self.target.restrict(columns)
+        return replace(
+            self, problem=self.problem.subset(rows, columns), source=source, target=target
+        )
+
+    def solve(self, epsilon: float) -> Coupling:
+        """Search, refine on all cells, and wrap the best descent as a coupling."""
+        cost, confidence = self._start(epsilon)
+        descent = self._descender(self.problem, self.options.tolerance).run(cost, [epsilon])
+        return replace(self._coupling(descent, epsilon), confidence=confidence)
+
+    def _start(self, epsilon: float) -> tuple[Cost, Confidence | None]:
+        """Cost on cells to start from on all cells: what the shared features say, or what the search finds."""
+        shared = [] if self.fused is None or self.fused.alpha == 0 else [self._on_cells(self.fused)]
+        n_starts = self.options.n_starts - len(shared)
+        if n_starts <= 0:
+            return shared[0], None
+        if n_starts + len(shared) == 1:
+            return self._starts(1, seed=0)[0], None
+        generator = torch.Generator().manual_seed(self.options.rng)
+        # of few cells still a subset, or two subsets could not disagree
+        one, two = (self._subset(self.options.search_cells, generator, share=0.8) for _ in range(2))
+        first = one._optima(shared + one._starts(n_starts, seed=0), epsilon)
+        second = two._optima(shared + two._starts(max(1, n_starts // 2), seed=1), epsilon)
+        candidates = [optimum.cost for optima in (first, second) for optimum in leaders(optima)]
+        # of all cells where that can be: two mirror images are only as good as each other on the same cells
+        more = self._subset(JUDGE_FACTOR * self.options.search_cells, generator, share=1)
+        return judge(first, len(leaders(first)), more._optima(candidates, epsilon))
+
+    def _subset(self, n_cells: int, generator: torch.Generator, *, share: float) -> "QuadraticTask":
+        """Return the balanced task on a random subset of the cells: orientation has nothing to do with growth."""
+        rows, columns = (
+            torch.randperm(size, generator=generator)[: min(n_cells, max(2, int(share * size)))]
+            for size in (len(self.problem.x), len(self.problem.y))
+        )
+        task = self.subset(rows, columns)
+        return replace(task, problem=replace(task.problem, tau=(1.0, 1.0)))
+
+    def _starts(self, n_starts: int, *, seed: int) -> list[Cost]:
+        n_shared = 0 if self.fused is None else self.fused.n_shared
+        x, y = (cells[:, : cells.shape[1] - n_shared] for cells in (self.problem.x, self.problem.y))
+        unit = 1.0
+        if not self.options.relative:
+            unit = self.source.size(x, self.problem.a) * self.target.size(y, self.problem.b)
+        seed += 2 * self.options.rng
+        return principal_starts(
+            *(x, y, self.source.geometry, self.target.geometry),
+            unit=unit,
+            n_starts=n_starts,
+            rng=seed,
+        )
+
+    def _optima(self, costs: list[Cost], epsilon: float) -> list[Optimum]:
+        """Descend from each cost; the optima keep their costs as functions of cells."""
+        descender = self._descender(self.problem, SEARCH_TOLERANCE)
+        rows = self.target.geometry(self.problem.y[:, : len(self.target.geometry.mean)])
+        bar = tqdm(
+            costs,
+            desc="Searching for the best match",
+            disable=not self.options.progress,
+            leave=False,
+        )
+        optima = (Optimum.of(descender.run(cost, [3 * epsilon, epsilon]), rows) for cost in bar)
+        return [replace(optimum, cost=self._on_cells(optimum.cost)) for optimum in optima]
+
+    def _descender(self, problem: Problem, tolerance: float) -> Descender:
+        return Descender.prepare(
+            *(problem, self.source, self.target, self.fused),
+            max_outer=self.options.max_outer,
+            max_iterations=self.options.max_iterations,
+            tolerance=tolerance,
+        )
+
+    def _on_cells(self, cost: Cost) -> LiftedCost:
+        return LiftedCost(
+            cost, self.source, self.target, 0 if self.fused is None else self.fused.n_shared
+        )
+
+    def _coupling(self, descent: Descent, epsilon: float) -> Coupling:
+        return to_coupling(
+            self._on_cells(descent.solution.plan.cost),
+            self.problem,
+            replace(descent.solution, converged=descent.solution.converged and descent.stationary),
+            relative=epsilon,
+            method="gromov-wasserstein" if self.fused is None else "fused gromov-wasserstein",
+            objective=descent.objective,
+        )
+
+
+def no_cost(x: Tensor, y: Tensor) -> Tensor:
+    """Return zeros: the quadratic part of a fused cost before there is a plan."""
+    return torch.zeros(len(x), len(y), dtype=x.dtype, device=x.device)
+
+
+def _of_side(option, side: int):
+    return option[side] if isinstance(option, tuple) else option

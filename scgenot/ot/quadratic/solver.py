@@ -1,0 +1,196 @@
+"""Quadratic and fused entropic optimal transport: couple populations that live in different spaces."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from scgenot._check import check_count, check_number
+from scgenot.ot.cost import Cost, FittedCost, squared_euclidean
+from scgenot.ot.coupling import Coupling
+from scgenot.ot.dual import Problem
+from scgenot.ot.quadratic.problem import QuadraticTask
+from scgenot.ot.sinkhorn import (
+    check_limits,
+    check_options,
+    choose_epsilon,
+    solve_on_subset,
+    to_problem,
+)
+from scgenot.pair import Pair
+
+# epsilon="auto" tries these, smallest first; in units of intra-costs of mean 1
+AUTO_EPSILON = (0.002, 0.005, 0.01, 0.02, 0.05)
+
+
+@dataclass(frozen=True)
+class GromovWasserstein:
+    """Entropic Gromov-Wasserstein coupling: distances within the source match distances within the target.
+
+    Minimises `sum_ijkl (C_x(i,k) - C_y(j,l))^2 P_ij P_kl + eps KL(P | a b^T)` (Peyré, Cuturi, Solomon 2016), from many
+    starts: sign flips and rotations of the matched principal axes, each descended on a random subset of the cells;
+    the lowest objective is refined on all cells.
+
+    Parameters
+    ----------
+    epsilon
+        Entropic regularisation, in units in which both intra-costs have mean 1; `"auto"` takes the smallest of .002,
+        .005, .01, .02, .05 whose median effective number of targets per cell is at least 4.
+    tau
+        Relaxation of the source and of the target side, each in (0, 1]; 1 holds the marginal.
+    intra_cost
+        "sqeuclidean" or "inner" (exact factored form, any number of cells), or a cost function (dense, see
+        `max_dense_cells`); one for both sides or a pair of them.
+    geometry
+        How rows are seen: "unit" (centred, then scaled to unit length), "centred" or "raw"; one or a pair.
+    relative
+        Whether intra-costs are divided by their means; False takes costs and epsilon as they are.
+    n_starts
+        Starts to try on a subset of the cells; 1 keeps the first one only, which needs no search.
+    search_cells
+        Cells a side of that subset.
+    max_outer
+        Linearisations at each epsilon.
+    max_iterations
+        Sinkhorn iterations at each linearisation; the last one has forty times as many.
+    tolerance
+        Marginal error, as L1 distance, at which to stop.
+    max_cells
+        With more cells than this on a side, solve on a random subset of so many and extend to all through the dual.
+    max_dense_cells
+        Most cells a side when an intra-cost is a function.
+    memory_limit
+        Largest kernel to hold, in GiB; larger ones are evaluated block by block (slower).
+    dtype
+        `torch.float32` or `torch.float64`.
+    device
+        Where to compute; None for CUDA when there is one.
+    rng
+        Seed of the starts and subsets.
+    progress
+        Whether to show a progress bar of the search.
+
+    Raises
+    ------
+    TypeError
+        When an option is no number, or no whole one where a number of things is asked for.
+    ValueError
+        When `epsilon` is not positive or "auto", `tau` not two numbers in (0, 1], or a number out of range.
+
+    Examples
+    --------
+    >>> coupling = sg.ot.GromovWasserstein(epsilon=0.05, n_starts=4)(pair)
+    >>> coupling.confidence.ambiguous
+    """
+
+    epsilon: float | str = 0.01
+    tau: tuple[float, float] = (1.0, 1.0)
+    intra_cost: str | Cost | FittedCost | tuple = "sqeuclidean"
+    geometry: str | tuple[str, str] = "unit"
+    relative: bool = True
+    n_starts: int = 40
+    search_cells: int = 500
+    max_outer: int = 20
+    max_iterations: int = 50
+    tolerance: float = 1e-4
+    max_cells: int = 20_000
+    max_dense_cells: int = 4000
+    memory_limit: float = 2.0
+    dtype: torch.dtype = torch.float32
+    device: str | None = None
+    rng: int = 0
+    progress: bool = False
+
+    def __post_init__(self):
+        check_options(self.epsilon, self.tau)
+        for name in (
+            "n_starts",
+            "search_cells",
+            "max_outer",
+            "max_iterations",
+            "max_cells",
+            "max_dense_cells",
+        ):
+            check_count(name, getattr(self, name), 1)
+        check_limits(self.tolerance, self.memory_limit)
+
+    def __call__(self, pair: Pair) -> Coupling:
+        """Solve."""
+        pair = replace(pair, source_shared=None, target_shared=None)
+        return self._solve(
+            pair, to_problem(pair, self.tau, self.memory_limit, self.dtype, self.device)
+        )
+
+    def _solve(
+        self, pair: Pair, problem: Problem, alpha: float = 0.0, linear: Cost | None = None
+    ) -> Coupling:
+        """Solve with a weight `alpha` on a linear cost of the last, shared columns."""
+        n_shared = 0 if pair.source_shared is None else pair.source_shared.shape[1]
+
+        def solve(problem: Problem) -> Coupling:
+            task = QuadraticTask.prepare(self, problem, n_shared, alpha, linear)
+            if self.epsilon == "auto":
+                shape = len(problem.x), len(problem.y)
+                return choose_epsilon(QuadraticTask.solve, task, shape, AUTO_EPSILON)
+            return task.solve(self.epsilon)
+
+        return solve_on_subset(solve, problem, self.max_cells, self.rng)
+
+
+@dataclass(frozen=True)
+class FusedGromovWasserstein(GromovWasserstein):
+    """Fused Gromov-Wasserstein coupling: shared features say who is alike, distances within each side do the rest.
+
+    The cost is `alpha` times a linear cost on the shared features plus `1 - alpha` times the quadratic one, each
+    scaled to mean 1 (Vayer et al. 2020, arXiv 1811.02834). The shared features give the orientation, so that one
+    start is enough.
+
+    Parameters
+    ----------
+    alpha
+        Weight of the shared features, from 0 (only the quadratic cost) to 1 (only the linear one).
+    cost
+        Cost function on the shared features.
+    n_starts
+        Further starts to try besides the one that the shared features give; 1 for none.
+    epsilon, tau, intra_cost, geometry, relative, search_cells, max_outer, max_iterations, tolerance
+        As in :class:`GromovWasserstein`.
+    max_cells, max_dense_cells, memory_limit, dtype, device, rng, progress
+        As in :class:`GromovWasserstein`.
+
+    Raises
+    ------
+    TypeError
+        When an option is no number, or no whole one where a number of things is asked for.
+    ValueError
+        When `alpha` is not between 0 and 1, or as for :class:`GromovWasserstein`.
+
+    Examples
+    --------
+    >>> coupling = sg.ot.FusedGromovWasserstein(alpha=0.5)(pair_with_shared)
+    """
+
+    alpha: float = 0.3
+    cost: Cost | FittedCost = squared_euclidean
+    n_starts: int = 1
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_number(
+            "alpha", self.alpha, "from 0 (quadratic) to 1 (linear)", lambda alpha: 0 <= alpha <= 1
+        )
+
+    def __call__(self, pair: Pair) -> Coupling:
+        """Solve."""
+        if pair.source_shared is None:
+            raise ValueError(
+                "`source_shared` and `target_shared` are missing: a fused coupling needs shared features."
+            )
+        problem = to_problem(pair, self.tau, self.memory_limit, self.dtype, self.device)
+        k = pair.source_shared.shape[1]
+        x, y = problem.x[:, -k:], problem.y[:, -k:]
+        return self._solve(
+            pair,
+            problem,
+            self.alpha,
+            self.cost.fit(x, y) if hasattr(self.cost, "fit") else self.cost,
+        )

@@ -1,0 +1,407 @@
+"""A screen into pairs: which cells, under which condition, and what is refused."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy import sparse
+
+from scgenot.cells.tasks.conditions import Conditions
+from scgenot.cells.tasks.screen import by_perturbation
+
+
+def screen(drugs, **columns) -> AnnData:
+    rng = np.random.default_rng(0)
+    obs = pd.DataFrame({"drug": drugs, **columns})
+    adata = AnnData(
+        rng.poisson(2, (len(obs), 4)).astype(np.float32),
+        obs=obs.set_axis([f"c{i}" for i in range(len(obs))]),
+    )
+    adata.obsm["X_pca"] = rng.normal(size=(len(obs), 3)).astype(np.float32)
+    return adata
+
+
+def found(linked) -> list[tuple]:
+    return [tuple(item.labels.values()) for item in linked]
+
+
+DRUGS = ["B", "ctrl", "A", "ctrl", "A", "B", "B", "ctrl"]
+
+
+def test_control_is_paired_with_each_perturbation():
+    adata = screen(DRUGS)
+    linked, conditions = by_perturbation(adata, "drug", "ctrl")
+    assert found(linked) == [("A", ""), ("B", "")]
+    assert [item.pair.name for item in linked] == ["A", "B"]
+    for item, target in zip(linked, ([2, 4], [0, 5, 6]), strict=True):
+        assert item.source.tolist() == [1, 3, 7]
+        assert item.target.tolist() == target
+        np.testing.assert_array_equal(item.pair.source, adata.obsm["X_pca"][[1, 3, 7]])
+        np.testing.assert_array_equal(item.pair.target, adata.obsm["X_pca"][target])
+    np.testing.assert_array_equal([item.pair.condition for item in linked], [[1, 1, 0], [1, 0, 1]])
+    assert (conditions.known, conditions.n_slots, conditions.control) == (["A", "B"], 1, "ctrl")
+    # control cells are held once, however many perturbations there are
+    assert linked[0].pair.source is linked[1].pair.source
+
+
+def test_doses_are_conditions_and_the_control_is_one_at_dose_0():
+    doses = [10, 0, 1, np.nan, 1, 1, 10, 0]  # cells that are called control need no dose
+    drugs = [
+        "B",
+        "ctrl",
+        "A",
+        "ctrl",
+        "A",
+        "B",
+        "B",
+        "A",
+    ]  # and cells of dose 0 are control, whatever they are called
+    adata = screen([*drugs, "B"], dose=[*doses, 1])
+    linked, conditions = by_perturbation(adata, "drug", "ctrl", dose_key="dose")
+    assert found(linked) == [("A", 1, ""), ("B", 1, ""), ("B", 10, ""), ("ctrl", 0, "")]
+    assert [item.target.tolist() for item in linked] == [[2, 4], [5, 8], [0, 6], [1, 3, 7]]
+    assert all(item.source.tolist() == [1, 3, 7] for item in linked)
+    assert conditions.doses == (1, 10)
+    low = np.log1p(1 / 0.1) / np.log1p(10 / 0.1)  # the unit of dose is a tenth of the smallest
+    expected = [[low, 1, 0], [low, 0, 1], [1, 0, 1], [0, 0, 0]]
+    np.testing.assert_allclose([item.pair.condition for item in linked], expected)
+
+
+def test_dose_0_alone_may_be_control():
+    adata = screen(["A", "A", "A", "A", "B", "B"], dose=[0, 0, 1, 1, 3, 3])
+    linked, conditions = by_perturbation(adata, "drug", None, dose_key="dose")
+    assert found(linked) == [("A", 1, ""), ("B", 3, ""), ("control", 0, "")]
+    assert conditions.control is None
+    assert [item.source.tolist() for item in linked] == [[0, 1]] * 3
+    np.testing.assert_array_equal(linked[-1].pair.condition, [0, 0, 0])
+
+
+def test_a_combination_is_one_condition_however_it_is_written():
+    names = ["ctrl", "B+A", "A+B", "ctrl+A", "A", "A + ctrl", "ctrl", "ctrl+ctrl", "B", "B"]
+    linked, conditions = by_perturbation(screen(names), "drug", "ctrl")
+    assert [item.target.tolist() for item in linked] == [[3, 4, 5], [1, 2], [8, 9]]
+    assert [item.pair.name for item in linked] == ["A", "A+B", "B"]
+    assert all(item.source.tolist() == [0, 6, 7] for item in linked)
+    assert (conditions.known, conditions.n_slots) == (["A", "B"], 2)
+    np.testing.assert_array_equal(linked[1].pair.condition, [1, 1, 0, 1, 0, 1])
+    whole, conditions = by_perturbation(
+        screen(["ctrl", "ctrl", "A+B", "A+B", "B+A", "B+A"]), "drug", "ctrl", separator=None
+    )
+    assert [item.pair.name for item in whole] == ["A+B", "B+A"]
+    assert conditions.n_slots == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "control", "expected"),
+    [
+        ([0, 1, 2, 0, 1, 2], 0, ["1", "2"]),
+        (pd.Categorical([0, 1, 2, 0, 1, 2]), 0, ["1", "2"]),
+        (["DMSO/水", "α/β", "x", "DMSO/水", "α/β", "x"], "DMSO/水", ["x", "α/β"]),
+        ([True, False, True, False], False, ["True"]),
+    ],
+)
+def test_names_of_any_kind(names, control, expected):
+    adata = screen(names)
+    linked, conditions = by_perturbation(adata, "drug", control)
+    assert conditions.known == expected
+    assert [item.labels["perturbation"] for item in linked] == expected
+    assert conditions.control == str(control)
+    np.testing.assert_array_equal(conditions.encode(control), np.zeros(conditions.size))
+    np.testing.assert_array_equal(conditions.encode(expected[0]), linked[0].pair.condition)
+
+
+def test_what_is_left_out_is_unknown(caplog):
+    adata = screen([*DRUGS, "C", "A"], dose=[1, 0, 1, 0, 1, 1, 1, 0, 1, 100])
+    with caplog.at_level(logging.WARNING, logger="scgenot"):
+        _, conditions = by_perturbation(adata, "drug", "ctrl", dose_key="dose")
+    assert [record.message for record in caplog.records] == [
+        "Perturbation 'A' has a single cell at dose 100 and is left out.",
+        "Perturbation 'C' has a single cell at dose 1 and is left out.",
+        "A 1: 3 source and 2 target cells; under 10 on a side say little.",
+        "B 1: 3 source and 3 target cells; under 10 on a side say little.",
+        "ctrl 0: 3 source and 3 target cells; under 10 on a side say little.",
+    ]
+    assert conditions.known == ["A", "B"]
+    assert conditions.doses == (1, 1)
+    with pytest.raises(KeyError, match=r"known are \['A', 'B'\]"):
+        conditions.encode("C")
+
+
+def large(n=400, **columns) -> AnnData:
+    rng = np.random.default_rng(1)
+    return screen(
+        rng.choice(["ctrl", "A", "B"], size=n),
+        donor=rng.choice(["d1", "d2", "d3"], size=n, p=[0.5, 0.42, 0.08]),
+        sex=pd.Categorical(rng.choice(["f", "m"], size=n)),
+        hours=rng.choice([6, 24], size=n),
+        **columns,
+    )
+
+
+def test_pairs_are_within_strata_and_the_network_is_told_of_some():
+    adata = large()
+    linked, conditions = by_perturbation(
+        adata, "drug", "ctrl", covariates=["sex"], network_covariates=["hours", "sex"]
+    )
+    assert len(linked) == 2 * 4
+    hours = adata.obs["hours"]
+    assert conditions.numbers == {"hours": (hours.mean(), hours.std(ddof=0))}
+    assert conditions.categories == {"sex": ["f", "m"]}
+    for item in linked:
+        cells = adata.obs.iloc[np.r_[item.source, item.target]]
+        ((sex, time),) = {(row.sex, row.hours) for row in cells.itertuples()}
+        assert item.labels["stratum"] == f"{sex} | {time}"
+        expected = [(time - hours.mean()) / hours.std(ddof=0), sex == "f", sex == "m"]
+        np.testing.assert_allclose(item.pair.condition[-3:], expected)
+    for target in (0, 4):  # every control cell once a perturbation
+        rows = np.concatenate([item.source for item in linked[target : target + 4]])
+        assert sorted(rows) == np.flatnonzero(adata.obs["drug"] == "ctrl").tolist()
+
+
+def groups_of(**sizes) -> AnnData:
+    """A screen of so many cells of each drug and donor, named "drug_donor"."""
+    labels = [name.split("_") for name, size in sizes.items() for _ in range(size)]
+    return screen([drug for drug, _ in labels], donor=[donor for _, donor in labels])
+
+
+def test_control_of_a_donor_that_was_not_treated_is_in_no_pair(caplog):
+    adata = groups_of(ctrl_d1=20, ctrl_d2=20, ctrl_d3=5, A_d1=20, A_d3=20, B_d2=20)
+    linked, _ = by_perturbation(adata, "drug", "ctrl", covariates=["donor"])
+    assert [(*item.labels.values(), len(item.source)) for item in linked] == [
+        ("A", "d1", 20),
+        ("B", "d2", 20),
+    ]
+    # the cells of d3 are lost, which is said; that d2 did not get A is not
+    expected = (
+        "A: 5 source and 20 target cells of the strata ['d3'] are left out, under 10 on a side."
+    )
+    assert [record.message for record in caplog.records] == [expected]
+
+
+def test_treated_cells_of_a_donor_without_control_are_paired_with_all_control_cells():
+    adata = groups_of(ctrl_d1=20, ctrl_d2=20, A_d3=20)
+    ((item,), _) = by_perturbation(adata, "drug", "ctrl", covariates=["donor"])
+    assert (item.labels["stratum"], len(item.source), len(item.target)) == ("pooled", 40, 20)
+
+
+def test_of_a_pooled_stratum_no_donor_is_told():
+    adata = large()
+    few = ((adata.obs["donor"] == "d2") & (adata.obs["drug"] == "A")).to_numpy().nonzero()[0][5:]
+    adata = adata[np.setdiff1d(np.arange(adata.n_obs), few)].copy()  # 5 cells of d2 under A
+    adata.obs["age"] = adata.obs["donor"].map({"d1": 30, "d2": 40, "d3": 60})
+    linked, conditions = by_perturbation(adata, "drug", "ctrl", network_covariates=["donor", "age"])
+    pooled = [item for item in linked if item.labels["stratum"] == "pooled"]
+    assert [item.labels["perturbation"] for item in pooled] == ["A"]
+    assert conditions.categories == {"donor": ["d1", "d2", "d3"]}
+    cells = adata.obs.iloc[np.r_[pooled[0].source, pooled[0].target]]
+    assert set(cells["donor"]) == {"d2", "d3"}
+    mean, std = conditions.numbers["age"]
+    expected = [(cells["age"].mean() - mean) / std, 0, 0, 0]
+    np.testing.assert_allclose(pooled[0].pair.condition[-4:], expected)
+    for item in linked:
+        if item is not pooled[0]:
+            assert item.pair.condition[-3:].sum() == 1
+
+
+def test_how_many_cells_were_pooled_is_logged(caplog):
+    adata = groups_of(ctrl_d1=20, ctrl_d2=8, ctrl_d3=8, A_d1=20, A_d2=12, A_d3=12)
+    by_perturbation(adata, "drug", "ctrl", covariates=["donor"])
+    assert caplog.messages == [
+        "50 % of the cells are in strata of under 10 on a side, which were pooled."
+    ]
+    caplog.clear()
+    by_perturbation(adata, "drug", "ctrl", covariates=["drug"])
+    assert (
+        "`covariates` ['drug']: no stratum has 10 cells on both sides, all cells were coupled as one."
+        in caplog.text
+    )
+
+
+def test_an_embedding_gives_the_tokens():
+    table = pd.DataFrame({"x": [0.0, 2.0, 9.0]}, index=["A", "B", "new"])
+    linked, conditions = by_perturbation(screen(DRUGS), "drug", "ctrl", embedding=table)
+    np.testing.assert_allclose([item.pair.condition for item in linked], [[1, -1], [1, 1]])
+    np.testing.assert_allclose(conditions.encode("new"), [1, 8])
+    assert conditions.known == ["A", "B"]
+    with pytest.raises(ValueError, match=r"`embedding` has no row for \['B'\]"):
+        by_perturbation(screen(DRUGS), "drug", "ctrl", embedding=table.drop(index="B"))
+
+
+def test_any_representation_will_do():
+    adata = screen(DRUGS)
+    adata.layers["raw"] = adata.X + 1
+    dense = by_perturbation(adata, "drug", "ctrl", use_rep="X")[0][0].pair
+    np.testing.assert_array_equal(dense.target, adata.X[[2, 4]])
+    adata.X = sparse.csr_matrix(adata.X)
+    np.testing.assert_array_equal(
+        by_perturbation(adata, "drug", "ctrl", use_rep="X")[0][0].pair.target, dense.target
+    )
+    np.testing.assert_array_equal(
+        by_perturbation(adata, "drug", "ctrl", layer="raw")[0][0].pair.target, dense.target + 1
+    )
+    view = adata[[1, 2, 3, 4]]
+    ((item,), _) = by_perturbation(view, "drug", "ctrl")
+    np.testing.assert_array_equal(item.pair.source, adata.obsm["X_pca"][[1, 3]])
+    assert view.is_view
+
+
+DOSES = [1.0, 0, 1, 0, 1, 1, 1, 0]
+
+
+def test_the_largest_dose_is_that_of_the_perturbation():
+    drugs = ["ctrl", "ctrl", "A", "A", "A", "A", "B", "B", "B+A", "A+B"]
+    adata = screen(drugs, dose=[0, 0, 0.01, 0.01, 0.001, 0.001, 1000, 1000, 5, 5])
+    _, conditions = by_perturbation(adata, "drug", "ctrl", dose_key="dose")
+    for known in (conditions, Conditions.from_dict(conditions.to_dict())):
+        assert [known.largest_dose(name) for name in ("A", "B", "A+B", "B + A", "ctrl")] == [
+            0.01,
+            1000,
+            5,
+            5,
+            0,
+        ]
+    older = {
+        key: value for key, value in conditions.to_dict().items() if not key.startswith("largest")
+    }
+    assert Conditions.from_dict(older).largest_dose("A") == 1000
+
+
+def spoiled(**changes) -> AnnData:
+    return screen(**({"drugs": DRUGS, "dose": DOSES} | changes))
+
+
+@pytest.mark.parametrize(
+    ("adata", "options", "error", "message"),
+    [
+        (
+            spoiled(),
+            {"control": "DMSO"},
+            ValueError,
+            r"`control='DMSO'` is not in obs\['drug'\]; found \['A', 'B', 'ctrl'\]",
+        ),
+        (
+            spoiled(dose=[1.0] * 8),
+            {"control": None, "dose_key": "dose"},
+            ValueError,
+            r"`control=None` is not in obs\['drug'\], nor has any cell dose 0 in obs\['dose'\]",
+        ),
+        (
+            spoiled(drugs=["ctrl"] * 8),
+            {},
+            ValueError,
+            "`perturbation_key='drug'` has control cells only",
+        ),
+        (spoiled(dose=[0] * 8), {"dose_key": "dose"}, ValueError, "has control cells only"),
+        (
+            spoiled(drugs=[*DRUGS[:7], None]),
+            {},
+            ValueError,
+            "`perturbation_key='drug'` is missing in 1 cells",
+        ),
+        (
+            spoiled(drugs=[*list("ABCDE"), *["ctrl"] * 3]),
+            {},
+            ValueError,
+            "No perturbation has 2 cells",
+        ),
+        (
+            spoiled(drugs=["" if d == "A" else d for d in DRUGS]),
+            {},
+            ValueError,
+            "perturbation without a name",
+        ),
+        (
+            spoiled(dose=[1, 2, 1, 0, 1, 1, 1, 0]),
+            {"dose_key": "dose"},
+            ValueError,
+            "is above 0 in 1 control cells",
+        ),
+        (
+            spoiled(dose=[-1, *DOSES[1:]]),
+            {"dose_key": "dose"},
+            ValueError,
+            "missing, negative or infinite in 1 treated",
+        ),
+        (
+            spoiled(dose=[np.nan, *DOSES[1:]]),
+            {"dose_key": "dose"},
+            ValueError,
+            "missing, negative or infinite in 1 treated",
+        ),
+        (
+            spoiled(dose=[np.inf, *DOSES[1:]]),
+            {"dose_key": "dose"},
+            ValueError,
+            "missing, negative or infinite in 1 treated",
+        ),
+        (
+            spoiled(dose=["high"] * 8),
+            {"dose_key": "dose"},
+            ValueError,
+            "`dose_key='dose'` must be numbers",
+        ),
+        (
+            spoiled(),
+            {"dose_key": "mg"},
+            KeyError,
+            r"`dose_key='mg'` is not in obs; found \['drug', 'dose'\]",
+        ),
+        (spoiled(), {"perturbation_key": "mg"}, KeyError, "`perturbation_key='mg'` is not in obs"),
+        (
+            spoiled(),
+            {"covariates": "drug"},
+            TypeError,
+            r"`covariates='drug'` is text: .* \['drug'\]",
+        ),
+        (
+            spoiled(),
+            {"network_covariates": "dose"},
+            TypeError,
+            r"`network_covariates='dose'` is text",
+        ),
+        (
+            spoiled(),
+            {"network_covariates": ["sex"]},
+            KeyError,
+            "`network_covariates` names 'sex', which is not in obs",
+        ),
+        (
+            spoiled(donor=["d", None] * 4),
+            {"network_covariates": ["donor"]},
+            ValueError,
+            "`network_.* in 4 of 8 cells",
+        ),
+        (
+            spoiled(donor=["d", "e"] * 4),
+            {"covariates": ["donor"]},
+            ValueError,
+            "A: no stratum of `covariates` has 10",
+        ),
+        (
+            spoiled(drug=["ctrl"] * 4 + ["CD4+"] * 4),
+            {},
+            ValueError,
+            r"perturbation 'CD4\+' names nothing on one side",
+        ),
+        (
+            spoiled(),
+            {"embedding": pd.DataFrame(index=["A", "B"])},
+            ValueError,
+            "`embedding` has no columns",
+        ),
+        (spoiled(), {"use_rep": "X_umap"}, KeyError, "use_rep='X_umap'"),
+    ],
+)
+def test_unfit_screens(adata, options, error, message):
+    options = {"perturbation_key": "drug", "control": "ctrl"} | options
+    with pytest.raises(error, match=message):
+        by_perturbation(adata, **options)
+
+
+def test_names_of_cells_must_be_unique():
+    adata = screen(DRUGS)
+    adata.obs_names = ["c"] * 8
+    with pytest.raises(ValueError, match="obs names of `adata` are not unique"):
+        by_perturbation(adata, "drug", "ctrl")

@@ -1,0 +1,227 @@
+"""A time course into pairs: which cells, with which weights, and what the network is told."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy import sparse
+
+from scgenot.cells.tasks.time_course import by_time
+
+DAYS = np.array([4, 0, 2, 0, 4, 2, 0, 7, 7, 2])  # unsorted, and steps unlike in length
+
+
+def course(times=DAYS, **columns) -> AnnData:
+    rng = np.random.default_rng(0)
+    obs = pd.DataFrame({"day": times, **columns})
+    adata = AnnData(
+        rng.poisson(2, (len(obs), 4)).astype(np.float32),
+        obs=obs.set_axis([f"c{i}" for i in range(len(obs))]),
+    )
+    adata.obsm["X_pca"] = rng.normal(size=(len(obs), 3)).astype(np.float32)
+    return adata
+
+
+def steps(linked) -> list[tuple[float, float]]:
+    return [(item.labels["source_time"], item.labels["target_time"]) for item in linked]
+
+
+def test_consecutive_times_are_paired_whole_and_in_order():
+    adata = course()
+    linked = by_time(adata, "day")
+    assert steps(linked) == [(0, 2), (2, 4), (4, 7)]
+    assert [item.pair.name for item in linked] == ["0 to 2", "2 to 4", "4 to 7"]
+    for item in linked:
+        for side in ("source", "target"):
+            rows = np.flatnonzero(item.labels[f"{side}_time"] == DAYS)
+            np.testing.assert_array_equal(getattr(item, side), rows)
+            np.testing.assert_array_equal(getattr(item.pair, side), adata.obsm["X_pca"][rows])
+            np.testing.assert_array_equal(getattr(item.pair, f"{side}_weights"), 1 / len(rows))
+    # source time and step over the length of the course, 7 days
+    expected = [[0, 2 / 7], [2 / 7, 2 / 7], [4 / 7, 3 / 7]]
+    np.testing.assert_allclose([item.pair.condition for item in linked], expected, rtol=1e-15)
+
+
+def test_the_condition_does_not_depend_on_where_time_begins():
+    early, late = (
+        by_time(course(times), "day") for times in (DAYS - 2.5, [f"E{8 + day}" for day in DAYS])
+    )
+    for one, other in zip(early, late, strict=True):
+        np.testing.assert_allclose(one.pair.condition, other.pair.condition, rtol=1e-15)
+    assert steps(early)[0] == (-2.5, -0.5)
+    assert steps(late)[0] == (8, 10)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ([(0, 4)], [(0, 4)]),
+        ([(2, 7), (0, 2)], [(2, 7), (0, 2)]),
+        ([("day 0", "day 7"), ("2", 4.0)], [(0, 7), (2, 4)]),
+        ([[0, 2], [0, 4], [0, 2]], [(0, 2), (0, 4)]),  # a pair counts once
+        (np.array([[0, 2], [2, 4]]), [(0, 2), (2, 4)]),
+    ],
+)
+def test_pairs_that_are_asked_for(pairs, expected):
+    adata = course([f"day {day}" for day in DAYS])
+    linked = by_time(adata, "day", pairs=pairs)
+    assert steps(linked) == expected
+    for item, (earlier, later) in zip(linked, expected, strict=True):
+        np.testing.assert_array_equal(item.target, np.flatnonzero(later == DAYS))
+        # over the length of the course that was sampled, not of the pairs
+        np.testing.assert_allclose(item.pair.condition, [earlier / 7, (later - earlier) / 7])
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([(2, 0)], r"must be \(earlier, later\) times; found \[\(2.0, 0.0\)\]"),
+        ([(0, 2), (4, 4)], r"must be \(earlier, later\) times; found \[\(4.0, 4.0\)\]"),
+        ([(0, 3)], r"`pairs=3` is not among the sampled times \['0', '2', '4', '7'\]"),
+        ([("day 0", "adult")], "`pairs='adult'` is not among"),
+        ([(0, 2, 4)], r"must be a list of \(earlier, later\) times; found \[\(0, 2, 4\)\]"),
+        ((0, 2), r"must be a list of \(earlier, later\) times; found \[0, 2\]"),
+        ([], r"must be a list of \(earlier, later\) times; found none"),
+    ],
+)
+def test_unfit_pairs(pairs, message):
+    with pytest.raises(ValueError, match=message):
+        by_time(course(), "day", pairs=pairs)
+
+
+def test_one_time_is_no_course():
+    with pytest.raises(
+        ValueError, match=r"`time_key='day'` has the times \[3.0\] only: a course needs two"
+    ):
+        by_time(course([3, 3, 3]), "day")
+    with pytest.raises(ValueError, match=r"`time_key='day'` has the times \[\] only"):
+        by_time(course()[:0].copy(), "day")
+
+
+def test_a_time_with_one_cell_can_be_passed_over():
+    adata = course([0, 0, 1, 2, 2])
+    with pytest.raises(
+        ValueError, match=r"has a single cell at \[1.0\]: drop that time or choose `pairs`"
+    ):
+        by_time(adata, "day")
+    (item,) = by_time(adata, "day", pairs=[(0, 2)])
+    assert (item.source.tolist(), item.target.tolist()) == ([0, 1], [3, 4])
+
+
+def test_weights_are_the_descendants_that_the_rates_promise():
+    rates = np.array([0.5, 0.0, -0.3, 0.7, np.log(2), 0.1, -1.0, 9.0, 9.0, 0.0])
+    adata = course(rate=rates)
+    for item, step in zip(by_time(adata, "day", growth_key="rate"), (2, 2, 3), strict=True):
+        # by hand: 0 is one descendant, a negative rate fewer; log 2 over three days is eight
+        descendants = np.exp(rates[item.source] * step)
+        np.testing.assert_allclose(
+            item.pair.source_weights, descendants / descendants.sum(), rtol=1e-12
+        )
+        np.testing.assert_array_equal(item.pair.target_weights, 1 / len(item.target))
+    last = by_time(adata, "day", growth_key="rate")[-1]
+    assert last.source.tolist() == [0, 4]
+    np.testing.assert_allclose(
+        last.pair.source_weights, np.array([np.exp(1.5), 8]) / (np.exp(1.5) + 8), rtol=1e-12
+    )
+
+
+def test_weights_of_any_rate_are_finite():
+    rates = np.where(np.arange(10) % 2, 2000.0, -2000.0)  # exp of them is neither
+    for item in by_time(course(rate=rates), "day", growth_key="rate"):
+        grows = rates[item.source] > 0
+        expected = np.where(grows, 1, 0) if grows.any() else np.ones(len(grows))
+        np.testing.assert_allclose(item.pair.source_weights, expected / expected.sum())
+
+
+@pytest.mark.parametrize("kind", ["int64", "float32", "bool", "Int64"])
+def test_rates_of_any_kind_of_number(kind):
+    rates = np.arange(10) % 2
+    linked = by_time(course(rate=pd.array(rates, dtype=kind)), "day", growth_key="rate")
+    expected = by_time(course(rate=rates.astype(float)), "day", growth_key="rate")
+    for one, other in zip(linked, expected, strict=True):
+        np.testing.assert_allclose(one.pair.source_weights, other.pair.source_weights)
+
+
+@pytest.mark.parametrize(
+    ("rates", "message"),
+    [
+        (
+            np.where(np.arange(10) < 2, np.nan, 0.1),
+            "`growth_key='rate'` is missing or infinite in 2 cells",
+        ),
+        (
+            np.where(np.arange(10) < 3, np.inf, 0.1),
+            "`growth_key='rate'` is missing or infinite in 3 cells",
+        ),
+        (
+            pd.array([None] + [1] * 9, dtype="Int64"),
+            "`growth_key='rate'` is missing or infinite in 1 cells",
+        ),
+        (["fast"] * 10, "`growth_key='rate'` must be numbers; found"),
+        (pd.Categorical(["1"] * 10), "`growth_key='rate'` must be numbers; found category"),
+    ],
+)
+def test_unfit_rates(rates, message):
+    with pytest.raises(ValueError, match=message):
+        by_time(course(rate=rates), "day", growth_key="rate")
+
+
+def test_no_rates():
+    with pytest.raises(
+        KeyError,
+        match=r"`growth_key='rate'` is not in obs; found \['day'\]. See `sg.tl.score_growth`",
+    ):
+        by_time(course(), "day", growth_key="rate")
+
+
+def test_pairs_are_within_strata_and_rates_relative_to_them(caplog):
+    rng = np.random.default_rng(0)
+    n = 300
+    days, donors = rng.integers(3, size=n), rng.choice(["a", "b", "c"], size=n, p=[0.6, 0.35, 0.05])
+    adata = course(days, donor=donors, rate=rng.normal(size=n))
+    with caplog.at_level(logging.WARNING, logger="scgenot"):
+        linked = by_time(adata, "day", covariates=["donor"], growth_key="rate")
+    assert [(item.labels["source_time"], item.labels["stratum"]) for item in linked] == [
+        (day, donor) for day in (0, 1) for donor in ("a", "b")
+    ]
+    assert [item.pair.name for item in linked][:2] == ["0 to 1, a", "0 to 1, b"]
+    for item in linked:
+        assert set(donors[item.source]) == set(donors[item.target]) == {item.labels["stratum"]}
+        descendants = np.exp(adata.obs["rate"].to_numpy()[item.source])
+        np.testing.assert_allclose(
+            item.pair.source_weights, descendants / descendants.sum(), rtol=1e-12
+        )
+    assert "of the strata ['c'] are left out" in caplog.text
+    # the network is not told
+    assert np.array_equal(linked[0].pair.condition, linked[1].pair.condition)
+
+
+def test_any_representation_will_do():
+    adata = course()
+    adata.layers["raw"] = adata.X + 1
+    dense = by_time(adata, "day", use_rep="X")[1]
+    np.testing.assert_array_equal(dense.pair.source, adata.X[DAYS == 2])
+    adata.X = sparse.csr_matrix(adata.X)
+    np.testing.assert_array_equal(
+        by_time(adata, "day", use_rep="X")[1].pair.source, dense.pair.source
+    )
+    np.testing.assert_array_equal(
+        by_time(adata, "day", layer="raw")[1].pair.source, dense.pair.source + 1
+    )
+
+
+def test_a_view_is_read_as_its_copy():
+    view = course()[[0, 1, 3, 4, 6]]
+    for one, other in zip(by_time(view, "day"), by_time(view.copy(), "day"), strict=True):
+        np.testing.assert_array_equal(one.pair.source, other.pair.source)
+        np.testing.assert_array_equal(one.target, other.target)
+    assert view.is_view
+
+
+def test_names_must_be_unique():
+    adata = course()
+    adata.obs_names = ["c"] * 10
+    with pytest.raises(ValueError, match="obs names of `adata` are not unique: call"):
+        by_time(adata, "day")
