@@ -3,6 +3,10 @@
 import math
 from collections.abc import Callable
 from numbers import Integral, Real
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def check_count(name: str, value, least: int, why: str = "") -> None:
@@ -37,3 +41,26 @@ def check_hidden_share(value) -> None:
 def check_guidance(guidance) -> None:
     """Refuse a strength of guidance that is no finite number; as :func:`check_number`."""
     check_number("guidance", guidance, "finite; 1 is the fit's own law", math.isfinite)
+
+
+def best_device() -> str:
+    """Return "cuda" when there is one, else "cpu"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def usable_device(device: "str | torch.device | None") -> "str | torch.device":
+    """Return a device to compute on."""
+    import torch
+
+    if device is None:
+        return best_device()
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"`device={device!r}` cannot be used here ({reason}); 'cpu' always can, None takes CUDA where there is one."
+        ) from error
+    return device

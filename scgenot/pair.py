@@ -1,6 +1,6 @@
 """A pair: a source population, a target population, and the condition that links them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -98,3 +98,38 @@ def _weights(values, n: int, side: str) -> np.ndarray:
     if not np.isfinite(values).all() or (values < 0).any() or values.sum() == 0:
         raise ValueError(f"`{side}_weights` must be finite, non-negative and not all zero.")
     return values / values.sum()
+
+
+@dataclass(frozen=True)
+class Link:
+    """A pair, the cells of AnnData that it is made of, and its plan; what a task makes.
+
+    Parameters
+    ----------
+    pair
+        The two populations as arrays.
+    source_rows, target_rows
+        Positions of the cells in their AnnData, shapes `(n,)` and `(m,)`; None when there is none.
+    labels
+        What the pair is, such as `{"source_time": 2.0, "target_time": 4.0}`: a column each of the
+        table of pairs.
+    stratum
+        Values of the covariates that all cells of the pair share, by column of obs; a pooled
+        stratum has fewer of them.
+    within
+        Whether source and target rows are rows of one AnnData.
+    plan
+        The plan that a solver found, None before.
+
+    See Also
+    --------
+    scgenot.tl.fit : fits a task, which makes links.
+    """
+
+    pair: Pair
+    source_rows: np.ndarray | None = None
+    target_rows: np.ndarray | None = None
+    labels: dict[str, object] = field(default_factory=dict)
+    stratum: dict[str, object] = field(default_factory=dict)
+    within: bool = True
+    plan: object | None = None

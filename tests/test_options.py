@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from scgenot._check import check_count, check_number
-from scgenot._device import best_device, usable_device
+from scgenot._check import best_device, check_count, check_number, usable_device
 from scgenot._random import numpy_rng, seed_of, torch_rng
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from scgenot._device import usable_device
+from scgenot._check import usable_device
 from scgenot.model import Genot, TrainSettings, fit_growth, train
 from scgenot.ot import Coupling
 from scgenot.pair import Pair

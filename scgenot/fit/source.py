@@ -6,7 +6,7 @@ import numpy as np
 from anndata import AnnData
 
 from scgenot import get
-from scgenot._device import usable_device
+from scgenot._check import usable_device
 from scgenot.cells.embedding.features import are_whole
 from scgenot.cells.embedding.same import check_same_embedding, embedding_key
 from scgenot.cells.keys import EMBEDDING

@@ -12,8 +12,7 @@ from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
 from scgenot import get
-from scgenot._check import check_count
-from scgenot._device import usable_device
+from scgenot._check import check_count, usable_device
 from scgenot._random import Rng, numpy_rng, seed_of
 from scgenot.cells.course import Course, read_course
 from scgenot.cells.read import check_anndata, representation

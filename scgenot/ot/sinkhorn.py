@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scgenot._check import check_count, check_number
-from scgenot._device import usable_device
+from scgenot._check import check_count, check_number, usable_device
 from scgenot.ot.cost import Cost, FittedCost, mean_cost, spaced, squared_euclidean
 from scgenot.ot.coupling import Coupling, Diagnostics
 from scgenot.ot.dual import Problem, Solution, anneal_dual

@@ -5,8 +5,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from scgenot import get
-from scgenot._check import check_count
-from scgenot._device import usable_device
+from scgenot._check import check_count, usable_device
 from scgenot.cells.keys import COUPLING_NAMES, COUPLINGS, DUAL, PAIRS, PARAMS
 from scgenot.cells.read import check_anndata, representation
 from scgenot.cells.tasks.translation import weights

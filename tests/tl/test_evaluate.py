@@ -15,12 +15,12 @@ from sklearn.metrics import r2_score
 import scgenot as sg
 from scgenot import baselines, metrics
 from scgenot._random import numpy_rng
+from scgenot.fit.evaluation import metrics as prepared
 from scgenot.fit.evaluation.maps import choose_pairs
 from scgenot.fit.evaluation.metrics import Compared, Counts
 from scgenot.fit.evaluation.parts import BASELINE, GENOT, MODEL, Others, Part, choose, one_each
 from scgenot.fit.evaluation.scores import compare, interval, resample, score_part
 from scgenot.fit.evaluation.screen import Moments, other_cells
-from scgenot.fit.evaluation import metrics as prepared
 from truth.responses import LEAN, known_cells, known_fit
 
 FEW = sg.model.TrainSettings(steps=5)

@@ -12,10 +12,10 @@ import torch
 from scipy import sparse
 
 import scgenot as sg
+from scgenot.fit import fit as _fit
 from scgenot.fit.questions import ask
 from scgenot.model import fit_growth
 from scgenot.ot.store import from_arrays
-from scgenot.fit import fit as _fit
 from truth.gaussians import random_problem
 from truth.laws import bures_wasserstein, cbw_uvp, cbw_uvp_floor
 from truth.unbalanced import MASSES, UnbalancedGaussians

@@ -1,0 +1,72 @@
+"""How a solve or a training can end: one enumeration, each member with its message and remedy."""
+
+from enum import Enum
+
+
+class Outcome(Enum):
+    """A way to end; the value is what is stored, such as "converged"."""
+
+    CONVERGED = (
+        "converged",
+        "the solver reached its tolerance",
+        "",
+    )
+    NOT_CONVERGED = (
+        "not converged",
+        "the coupling did not reach its tolerance",
+        "raise `epsilon`, `max_iterations` or `tolerance` of the solver",
+    )
+    BLURRED = (
+        "blurred",
+        "the median cell has so many effective targets that the coupling says little about single cells",
+        "lower `epsilon` of the solver",
+    )
+    AMBIGUOUS = (
+        "ambiguous",
+        "near-equal solutions of the quadratic coupling disagree",
+        "pass features that both modalities share (`shared_rep`), or raise `n_starts`",
+    )
+    COLLAPSED = (
+        "collapsed",
+        "most of the mass was lost, or the solution is the product of the marginals",
+        "raise `tau` towards 1, or change `epsilon`",
+    )
+    COMPLETED = (
+        "completed",
+        "the training ran all its steps",
+        "",
+    )
+    STOPPED_EARLY = (
+        "stopped early",
+        "the validation loss stopped improving and the best weights were kept",
+        "",
+    )
+    INTERRUPTED = (
+        "interrupted",
+        "the training was interrupted by the user before its last step",
+        "fit again without interruption",
+    )
+    FEW_STEPS = (
+        "few steps",
+        "the training had too few steps for its networks to learn the coupling",
+        "raise `steps` of `sg.model.FlowMatching`",
+    )
+
+    def __init__(self, label: str, message: str, remedy: str):
+        self.label, self.message, self.remedy = label, message, remedy
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether there is something to do about it."""
+        return bool(self.remedy)
+
+    @property
+    def sentence(self) -> str:
+        """Message and remedy as one sentence."""
+        text = self.message[0].upper() + self.message[1:]
+        return f"{text}: {self.remedy}." if self.remedy else f"{text}."
+
+    @classmethod
+    def of(cls, label: str) -> "Outcome":
+        """Return the member with a stored label."""
+        return next(member for member in cls if member.label == label)
