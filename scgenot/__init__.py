@@ -13,11 +13,36 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what editors and type checkers see of the names that __getattr__ finds
     from scgenot import baselines, datasets, flow, get, metrics, model, ot, pl, tl
+    from scgenot.cells import tasks
     from scgenot.model import Genot
+    from scgenot.pair import Link, Pair, Question
 
     __version__: str
 
-__all__ = ["Genot", "baselines", "datasets", "flow", "get", "metrics", "model", "ot", "pl", "tl"]
+# where each name of the face is; the others are modules of their own
+PLACES = {
+    "Genot": "scgenot.model",
+    "Link": "scgenot.pair",
+    "Pair": "scgenot.pair",
+    "Question": "scgenot.pair",
+    "tasks": "scgenot.cells",
+}
+__all__ = [
+    "Genot",
+    "Link",
+    "Pair",
+    "Question",
+    "baselines",
+    "datasets",
+    "flow",
+    "get",
+    "metrics",
+    "model",
+    "ot",
+    "pl",
+    "tasks",
+    "tl",
+]
 
 
 # torch, anndata and matplotlib take seconds to import: each is loaded when a name that needs it is first used
@@ -26,8 +51,9 @@ def __getattr__(name: str):
         from importlib.metadata import version
 
         value = version(__name__)
-    elif name == "Genot":
-        value = import_module("scgenot.model").Genot
+    elif name in PLACES:
+        home = import_module(PLACES[name])
+        value = getattr(home, name, None) or import_module(f"{PLACES[name]}.{name}")
     elif name in __all__:
         value = import_module(f"scgenot.{name}")
     else:

@@ -64,3 +64,10 @@ def usable_device(device: "str | torch.device | None") -> "str | torch.device":
             f"`device={device!r}` cannot be used here ({reason}); 'cpu' always can, None takes CUDA where there is one."
         ) from error
     return device
+
+
+def check_dose(dose) -> None:
+    """Refuse a dose, or one of several, that is not a number of 0 or more; None is no dose."""
+    for value in dose if isinstance(dose, (list, tuple)) else [dose]:
+        if value is not None:
+            check_number("dose", value, "a number >= 0", lambda each: 0 <= each < math.inf)

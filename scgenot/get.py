@@ -1,19 +1,54 @@
 """Read what a fit left in AnnData."""
 
-import json
-from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
 from anndata import AnnData
 
-from scgenot.cells.course import read_course
-from scgenot.cells.keys import MODEL, PARAMS, Keys
-
 if TYPE_CHECKING:
+    from scgenot.fit.fit import Fit
     from scgenot.model import Genot
 
-__all__ = ["couplings", "model", "params"]
+__all__ = ["couplings", "fit", "model", "params"]
+
+
+def fit(adata: AnnData, key: str = "genot", *, task=None, model=None, field=None, encoder=None) -> "Fit":
+    """Read a fit, with classes of your own where it was made with them.
+
+    Parameters
+    ----------
+    adata
+        Cells that were fitted.
+    key
+        The `key_added` of the fit.
+    task
+        Class, or object, of a task of your own.
+    model
+        Class of a model of your own, with `from_arrays(config, arrays)`.
+    field
+        Makes the velocity field of your own from the sizes `(source, target, condition)`.
+    encoder
+        Encoder of conditions of your own.
+
+    Returns
+    -------
+    The fit; pass it as `model=` to the functions of `sg.tl`.
+
+    Raises
+    ------
+    KeyError
+        When `uns[key]` holds no fit.
+    ValueError
+        When the fit is damaged, or was made with a class that was not passed.
+
+    Examples
+    --------
+    >>> fit = sg.get.fit(adata, field=Small)
+    >>> sg.tl.predict(adata, model=fit)
+    """
+    from scgenot.fit.fit import Fit
+
+    return Fit.read(adata, key, task=task, model=model, field=field, encoder=encoder)
 
 
 def model(adata: AnnData, key: str = "genot") -> "Genot":
@@ -40,7 +75,7 @@ def model(adata: AnnData, key: str = "genot") -> "Genot":
     >>> genot = sg.get.model(adata)
     >>> genot.save("genot.safetensors")
     """
-    return stored_model(fit_entry(adata, key))
+    return fit(adata, key).model
 
 
 def couplings(adata: AnnData, key: str = "genot") -> dict[tuple, AnnData]:
@@ -71,23 +106,24 @@ def couplings(adata: AnnData, key: str = "genot") -> dict[tuple, AnnData]:
     >>> adata.obs["day"] = adata.obs["day"].astype("category")
     >>> cr.kernels.RealTimeKernel(adata, time_key="day", couplings=sg.get.couplings(adata))
     """
-    course = read_course(adata, fit_entry(adata, key), key)
-    slot = Keys(key).coupling
+    from scgenot.cells.tasks import TimeCourse
+
+    found = fit(adata, key)
+    found.needs(TimeCourse, "sg.get.couplings")
+    slot, times = found.keys.coupling, found.task.times(adata)
     if slot not in adata.obsp:
         raise KeyError(
-            f"{slot!r} is not in obsp; found {list(adata.obsp)}: run `sg.tl.coupling(adata, key={key!r})`."
+            f"{slot!r} is not in obsp; found {list(adata.obsp)}: run `sg.tl.coupling(adata, "
+            f"key={key!r})`."
         )
-    column = adata.obs[course.params["time_key"]]
-    found = {}
-    for step in course.steps:
-        source, target = (np.flatnonzero(course.times == time) for time in step)
+    column, steps = adata.obs[found.task.time_key], {}
+    for step in found.task.steps:
+        source, target = (np.flatnonzero(times == time) for time in step)
         if len(source) and len(target):
             mass = adata.obsp[slot][source][:, target]
-            times = column.iloc[source[0]], column.iloc[target[0]]
-            found[times] = AnnData(
-                mass, obs=adata.obs.iloc[source][[]], var=adata.obs.iloc[target][[]]
-            )
-    return found
+            obs, var = adata.obs.iloc[source][[]], adata.obs.iloc[target][[]]
+            steps[column.iloc[source[0]], column.iloc[target[0]]] = AnnData(mass, obs=obs, var=var)
+    return steps
 
 
 def params(adata: AnnData, key: str = "genot") -> dict:
@@ -113,41 +149,4 @@ def params(adata: AnnData, key: str = "genot") -> dict:
     --------
     >>> sg.get.params(adata)["use_rep"]
     """
-    return dict(fit_entry(adata, key)[PARAMS])
-
-
-def fit_entry(adata: AnnData, key: str) -> dict:
-    """Return `uns[key]`, or raise a KeyError that lists the fits there are."""
-    entry = adata.uns.get(key)
-    if isinstance(entry, dict) and MODEL in entry:
-        return entry
-    fits = [name for name, value in adata.uns.items() if isinstance(value, dict) and MODEL in value]
-    raise KeyError(
-        f"`key`={key!r} names no fit in uns; found {fits}. Run one of `sg.tl.fit_*` first, or pass `model`."
-    )
-
-
-def stored_model(entry: dict) -> "Genot":
-    """Make the model of a fit from what is in `uns[key]`."""
-    from scgenot.model import Genot
-
-    stored = entry[MODEL]
-    return Genot.from_arrays(json.loads(stored["config"]), stored["weights"])
-
-
-def resolve_model(
-    adata: AnnData, source: "Genot | AnnData | str | PathLike | None", key: str
-) -> tuple["Genot", dict]:
-    """Find a model and the parameters of its fit (none for a bare model) wherever the user keeps it."""
-    from scgenot.model import Genot
-
-    if isinstance(source, Genot):
-        return source, {}
-    if isinstance(source, (str, PathLike)):
-        return Genot.load(source), {}
-    fitted = adata if source is None else source
-    if not isinstance(fitted, AnnData):
-        raise TypeError(
-            f"`model` must be a Genot, an AnnData or a path; found {type(source).__name__}."
-        )
-    return model(fitted, key), params(fitted, key)
+    return dict(fit(adata, key).params)

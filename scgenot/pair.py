@@ -133,3 +133,29 @@ class Link:
     stratum: dict[str, object] = field(default_factory=dict)
     within: bool = True
     plan: object | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a model is asked: which cells are sources, and under which condition; from `ask`.
+
+    Parameters
+    ----------
+    rows
+        Positions of the source cells in their AnnData, shape `(n,)`.
+    condition
+        What the network is told of each, shape `(n, c)`; None when there are no conditions.
+    answer
+        Values of columns of obs that the predicted cells have: one, or one a source cell.
+    name
+        Suffix of the names of simulated cells.
+
+    See Also
+    --------
+    scgenot.tl.predict : answers a question.
+    """
+
+    rows: np.ndarray
+    condition: np.ndarray | None = None
+    answer: dict[str, object] = field(default_factory=dict)
+    name: str = "target"

@@ -1,137 +1,196 @@
-"""What every `fit_*` does once it has its pairs: couple, then train."""
+"""A fit: a task, its links and plans, and the model that was learned from them."""
 
-import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from copy import copy
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor, nn
-from tqdm.auto import tqdm
+from anndata import AnnData
 
 from scgenot._check import usable_device
-from scgenot.model import Genot, TrainSettings, fit_growth, train
-from scgenot.ot import Coupling
-from scgenot.pair import Pair
+from scgenot._outcome import Outcome
+from scgenot._random import seed_of
+from scgenot.cells.keys import Keys
+from scgenot.cells.read import check_anndata
+from scgenot.fit import storage
+from scgenot.fit.coupled import (
+    Solver,
+    check_question,
+    couple,
+    growth_of,
+    link_table,
+    links_of,
+    name_of,
+    outcomes_of,
+)
+from scgenot.fit.defaults import learn, solver_of
+from scgenot.fit.reference import Reference
+from scgenot.fit.source import read_source
+from scgenot.fit.stored_link import StoredLink
+from scgenot.pair import Question
 
-logger = logging.getLogger("scgenot")
 
-Solver = Callable[[Pair], Coupling]
-
-
-@dataclass(frozen=True)
+@dataclass
 class Fit:
-    """What a fit ended with."""
+    """What a fit ended with, made once and read again by every verb.
 
-    model: Genot
-    couplings: list[Coupling]
-    history: pd.DataFrame
-    pairs: pd.DataFrame
+    Parameters
+    ----------
+    task
+        How AnnData becomes links, and what a `target` means.
+    links
+        The fitted cells of each pair by name, and their plans.
+    table
+        One row a link: what it is, and how its plan was solved.
+    history
+        Loss and validation by step.
+    provenance
+        Solver, learner and seed, as they are stored.
+    key
+        Name of the fit in `uns`.
+    adata
+        The cells that were fitted; None for a model without its fit.
+    outcomes
+        How the couplings and the training ended.
+    reference
+        Some of the fitted cells, to tell whether cells belong to the fit.
+    """
 
+    task: object
+    links: list[StoredLink] = field(default_factory=list)
+    table: pd.DataFrame = field(default_factory=pd.DataFrame)
+    history: pd.DataFrame = field(default_factory=pd.DataFrame)
+    provenance: dict = field(default_factory=dict)
+    key: str = "genot"
+    adata: AnnData | None = field(default=None, repr=False)
+    outcomes: tuple[Outcome, ...] = ()
+    confidence: dict | None = None
+    reference: Reference | None = None
+    calibration: dict | None = None
+    coupling_key: str | None = None
+    growth: np.ndarray | None = None
+    make_model: Callable[[], object] | None = field(default=None, repr=False)
 
-def fit_pairs(
-    pairs: Sequence[Pair],
-    solver: Solver,
-    settings: TrainSettings,
-    *,
-    rng: int,
-    device: str | None,
-    progress: bool,
-    displacement: bool = False,
-    encoder: Callable[[], nn.Module] | None = None,
-    condition_dropout: float = 0.0,
-    weights_are_growth: bool = False,
-) -> Fit:
-    """Couple each pair, and train one model on all of them."""
-    if not callable(solver):
-        raise TypeError(
-            f"`solver={solver!r}` must turn a pair into a coupling, such as `sg.ot.Sinkhorn(epsilon=0.05)`."
+    @classmethod
+    def make(
+        cls,
+        adata: AnnData,
+        task,
+        *,
+        solver: Solver | None = None,
+        learner=None,
+        key: str = "genot",
+        rng=0,
+        device: str | None = None,
+        progress: bool = True,
+    ) -> "Fit":
+        """Couple the links of a task and learn a model from them; `adata` is not changed."""
+        seed, device = seed_of(rng), usable_device(device)
+        task = copy(task)
+        links = links_of(task, adata)
+        solver = solver_of(task, links, solver, device=device, seed=seed)
+        links = couple(links, solver, progress=progress)
+        learned = learn(learner, links, task, seed=seed, device=device, progress=progress)
+        confidences = [getattr(link.plan, "confidence", None) for link in links]
+        fit = cls(
+            task,
+            [StoredLink.of(link, adata, task) for link in links],
+            link_table(links),
+            learned.history,
+            storage.provenance(solver, learner, seed),
+            key,
+            adata,
+            outcomes_of(links, learned.outcomes),
+            confidence=next((found.to_dict() for found in confidences if found), None),
+            growth=growth_of(adata.n_obs, links, task),
+            make_model=lambda: learned.model,
         )
-    if settings is not None and not isinstance(settings, TrainSettings):
-        raise TypeError(f"`settings={settings!r}` must be `sg.model.TrainSettings(...)`.")
-    device = usable_device(device)
-    couplings = couple(pairs, solver, progress=progress)
-    ratios = [
-        growth_ratios(coupling, weights_are_growth=weights_are_growth) for coupling in couplings
-    ]
-    inputs = [network_input(pair) for pair in pairs]
-    condition_dim = 0 if pairs[0].condition is None else len(pairs[0].condition)
-    with (
-        torch.random.fork_rng()
-    ):  # initial weights come from the global generator, which stays as the user left it
-        torch.manual_seed(rng)
-        model = Genot(
-            inputs[0].source.shape[1],
-            inputs[0].target.shape[1],
-            condition_dim,
-            displacement=displacement,
-            encoder=None if encoder is None else encoder(),
-            condition_dropout=condition_dropout,
-        ).to(device)
-        state = train(model, inputs, couplings, settings, rng=rng, progress=progress)
-        if any(entry is not None for entry in ratios):
-            known = [
-                entry or (torch.ones(len(pair.source)), torch.ones(len(pair.target)))
-                for entry, pair in zip(ratios, pairs, strict=True)
-            ]
-            fit_growth(model, inputs, *zip(*known, strict=True), rng=rng)
-    history = pd.DataFrame(state.history).rename(columns={"validation_loss": "validation"})
-    return Fit(model, couplings, history, pair_table(pairs, couplings))
+        fit.reference = Reference.of(links, adata, task, seed)
+        return fit
+
+    def write(self, adata: AnnData) -> None:
+        """Write the fit to `uns[key]`, in the place of any older one of that name."""
+        storage.write(self, adata)
+
+    @classmethod
+    def read(cls, adata: AnnData, key: str = "genot", **own) -> "Fit":
+        """Read the fit of a name: the only reader of `uns[key]`."""
+        return storage.read(cls, adata, key, **own)
+
+    @cached_property
+    def model(self):
+        """The model, made when it is first asked for."""
+        return self.make_model()
+
+    def on(self, device: str | None) -> "Fit":
+        """Put the model where it is to compute."""
+        model = self.model
+        if hasattr(model, "to"):
+            self.model = model.to(usable_device(device))
+        return self
+
+    def with_model(self, model) -> "Fit":
+        """Return the same fit with another model."""
+        return replace(self, make_model=lambda: model)
+
+    @property
+    def params(self) -> dict:
+        """What the fit was asked for, enough to repeat it."""
+        return {"task": name_of(self.task), **storage.task_dict(self.task), **self.provenance}
+
+    @property
+    def keys(self) -> Keys:
+        """Names of what is written of the fit."""
+        return Keys(self.key)
+
+    @property
+    def one_space(self) -> bool:
+        """Whether source and target cells are in one space, so that a cell has a displacement."""
+        own = all(link.within for link in self.links) and bool(self.links)
+        return getattr(self.task, "one_space", own or getattr(self.model, "displacement", False))
+
+    def ask(self, adata: AnnData, target=None, dose: float | None = None) -> Question:
+        """Return what the model is asked; checked."""
+        return check_question(self.task.ask(adata, target, dose=dose), adata, self.task)
+
+    def cells(self, adata: AnnData, *, use_rep=None, shared_rep=None) -> np.ndarray:
+        """Read source cells in the space of the fit; refuse what does not belong to it."""
+        return read_source(self, adata, use_rep=use_rep, shared_rep=shared_rep)
+
+    def needs(self, kind: type, verb: str) -> None:
+        """Raise a ValueError unless the task is of the kind that a verb is for."""
+        if not isinstance(self.task, kind):
+            found = getattr(self.task, "made_by", None)
+            made = f"is from `{found}`" if found else f"has the task {name_of(self.task)!r}"
+            raise ValueError(
+                f"`{verb}` needs a fit from `{kind.made_by}`; `key={self.key!r}` {made}."
+            )
+
+    def rows(self, links: Sequence[int], side: str) -> np.ndarray:
+        """Positions of the source or target cells of some links in the fitted AnnData, each once."""
+        names = pd.unique(np.concatenate([self.links[k].names(side) for k in links]))
+        found = self.adata.obs_names.get_indexer(names)
+        if (found < 0).any():
+            raise ValueError(
+                f"`fitted` lacks {(found < 0).sum()} of {len(found)} cells that were fitted, by "
+                "obs name: pass the AnnData as it was fitted; baselines are made of its cells."
+            )
+        return found
 
 
-def couple(pairs: Sequence[Pair], solver: Solver, *, progress: bool) -> list[Coupling]:
-    """Solve each pair; many of them with a progress bar."""
-    if hasattr(solver, "progress"):
-        solver = replace(solver, progress=progress)
-    return [
-        solver(pair)
-        for pair in tqdm(
-            pairs, desc="coupling", unit="pair", disable=not progress or len(pairs) < 2
-        )
-    ]
+ModelSource = object  # a Genot, a Fit, an AnnData, a path or None
 
 
-def growth_ratios(coupling: Coupling, *, weights_are_growth: bool) -> tuple[Tensor, Tensor] | None:
-    """Return eta of the source and xi of the target cells; None when all are 1."""
-    balanced = set(getattr(coupling, "tau", (1.0, 1.0))) == {1.0}
-    if balanced and not (weights_are_growth and coupling.a.max() > coupling.a.min()):
-        return None
-    if not isinstance(coupling, Coupling):  # minibatches know nothing of the whole
-        return None
-    source, target = coupling.marginals()
-    return source * len(source) if weights_are_growth else coupling.growth(), target / coupling.b
-
-
-def network_input(pair: Pair) -> Pair:
-    """Return the pair as the network sees it: the shared features tell it more about a source cell."""
-    if pair.source_shared is None:
-        return pair
-    source = np.hstack([pair.source, pair.source_shared])
-    return replace(pair, source=source, source_shared=None, target_shared=None)
-
-
-def pair_table(pairs: Sequence[Pair], couplings: Sequence[Coupling]) -> pd.DataFrame:
-    """Return one row a pair: its sizes and its coupling's diagnostics."""
-    rows = [
-        {
-            "name": pair.name,
-            "n_source": len(pair.source),
-            "n_target": len(pair.target),
-            **coupling.diagnostics.to_dict(),
-        }
-        for pair, coupling in zip(pairs, couplings, strict=True)
-    ]
-    table = pd.DataFrame(rows)
-    table.index = table.index.astype(str)
-    return table
-
-
-def describe(options) -> dict | str:
-    """Return a solver or settings as what can be stored: type and fields, or its name."""
-    if not is_dataclass(options):
-        return getattr(options, "__name__", type(options).__name__)
-    return {
-        "type": type(options).__name__,
-        **{f.name: getattr(options, f.name) for f in fields(options)},
-    }
+def open_fit(adata: AnnData, key: str, model=None, device: str | None = None) -> Fit:
+    """Return the fit that a verb asks, wherever the user keeps it, its model on a device."""
+    check_anndata(adata)
+    if model is None or isinstance(model, AnnData):
+        return Fit.read(adata if model is None else model, key).on(device)
+    if isinstance(model, Fit):
+        return model.on(device)
+    model = storage.load_model(model)
+    if storage.has_fit(adata, key):
+        return Fit.read(adata, key).with_model(model).on(device)
+    return storage.bare(Fit, model, key).on(device)

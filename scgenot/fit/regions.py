@@ -8,12 +8,10 @@ from anndata import AnnData
 from sklearn.neighbors import NearestNeighbors
 
 from scgenot._random import numpy_rng
-from scgenot.cells.strata import nested_strata, split
+from scgenot.cells.strata import split
 from scgenot.fit.conformal import weighted_quantile
-from scgenot.fit.questions import Question, ask
 from scgenot.fit.sample import draw_blocks
-from scgenot.model import Genot
-from scgenot.tl._response import treated_rows
+from scgenot.pair import Question
 
 # a score is the distance to this neighbour
 NEIGHBOR = 10
@@ -48,34 +46,37 @@ def pool(parts: Iterable[Scores]) -> Scores:
 
 
 def score_conditions(
+    fit,
     adata: AnnData,
-    genot: Genot,
-    params: dict,
     cells: np.ndarray,
     asked: Sequence[tuple[str, float | None]],
-    strata_keys: Sequence[str],
+    groupby: Sequence[str],
     levels: Sequence[float],
     *,
     guidance: float,
     seed: int,
 ) -> Iterator[Scores]:
     """Score the treated cells of each condition, stratum by stratum."""
-    nested = nested_strata(adata, strata_keys, argument="groupby")
     for target, dose in asked:
-        question = ask(adata, params, target, dose)
-        treated = treated_rows(adata, params, question.answer)
+        question = fit.ask(adata, target, dose)
+        treated = fit.task.treated_rows(adata, target, question.answer.get(fit.task.dose_key))
         if len(treated) == 0:
             raise ValueError(
                 f"`target={target!r}` at `dose={dose}` has no treated cell among those held out."
             )
         for _, controls, rows in split(
-            nested, question.rows, treated, name=question.name, argument="groupby"
+            adata, groupby, question.rows, treated, name=question.name, argument="groupby"
         ):
+            if len(controls) < 2:
+                raise ValueError(
+                    f"`held_out` has {len(controls)} control cell(s) for {question.name!r}: regions "
+                    "need 2 or more, half of which predict for the other half."
+                )
             halves = [
-                generate(genot, cells, question, half, guidance=guidance, seed=seed + number)
+                generate(fit, cells, question, half, guidance=guidance, seed=seed + number)
                 for number, half in enumerate(halve(controls, seed))
             ]
-            yield score(cells[rows][:, : genot.target_dim], *halves, levels)
+            yield score(cells[rows][:, : halves[0].shape[1]], *halves, levels)
 
 
 def halve(rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -85,21 +86,13 @@ def halve(rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def generate(
-    genot: Genot,
-    cells: np.ndarray,
-    question: Question,
-    rows: np.ndarray,
-    *,
-    guidance: float,
-    seed: int,
+    fit, cells: np.ndarray, question: Question, rows: np.ndarray, *, guidance: float, seed: int
 ) -> np.ndarray:
     """Generate equally many cells from each control cell."""
     condition = question.condition[np.searchsorted(question.rows, rows)]
-    n_samples = -(-N_GENERATED // len(rows))
-    drawn = draw_blocks(
-        genot, cells[rows], condition, n_samples=n_samples, guidance=guidance, seed=seed
-    )
-    return np.concatenate([block.draws.reshape(-1, genot.target_dim) for block in drawn])
+    options = {"n_samples": -(-N_GENERATED // len(rows)), "guidance": guidance, "seed": seed}
+    drawn = [block.draws for block in draw_blocks(fit.model, cells[rows], condition, **options)]
+    return np.concatenate(drawn).reshape(-1, drawn[0].shape[2])
 
 
 def score(

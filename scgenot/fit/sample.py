@@ -7,14 +7,13 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from scgenot._random import Rng, numpy_rng
-from scgenot.model import Genot
 
 # source cells in a block; part of what a seed means, for each block has its own random numbers
 BLOCK = 1024
 
 
 class Block(NamedTuple):
-    """Some of the source cells, and what was drawn for them."""
+    """Some of the source cells, and what was drawn for them, `(n, n_samples, q)`."""
 
     rows: slice
     source: np.ndarray
@@ -22,25 +21,41 @@ class Block(NamedTuple):
 
 
 def draw_blocks(
-    genot: Genot,
+    model,
     cells: np.ndarray,
     condition: np.ndarray | None,
     *,
     n_samples: int,
-    guidance: float,
+    guidance: float = 1.0,
     seed: int,
     progress: bool = False,
 ) -> Iterator[Block]:
     """Draw target cells block by block, so that memory does not grow with the number of cells."""
-    rng: Rng = seed  # the first block has the noise that `genot.sample` gives this seed
+    rng: Rng = seed  # the first block has the noise that `model.sample` gives this seed
+    options = {} if guidance == 1 else {"guidance": guidance}  # a model of the user's may have none
     hidden = not progress or len(cells) <= BLOCK
     with tqdm(total=len(cells), desc="predicting", unit="cell", disable=hidden) as bar:
         for start in range(0, len(cells), BLOCK):
             rows = slice(start, min(start + BLOCK, len(cells)))
             told = None if condition is None else condition[rows]
-            draws = genot.sample(
-                cells[rows], told, n_samples=n_samples, guidance=guidance, rng=rng
-            ).numpy()
-            yield Block(rows, cells[rows], draws)
+            drawn = model.sample(cells[rows], told, n_samples=n_samples, rng=rng, **options)
+            yield Block(rows, cells[rows], checked(drawn, rows, n_samples, model))
             rng = numpy_rng([seed, start + BLOCK])
-            bar.update(len(draws))
+            bar.update(rows.stop - rows.start)
+
+
+def checked(drawn, rows: slice, n_samples: int, model) -> np.ndarray:
+    """Return draws as an array, or raise where a model of the user's gave something else."""
+    draws = np.asarray(drawn)
+    expected = rows.stop - rows.start, n_samples
+    if draws.ndim != 3 or draws.shape[:2] != expected:
+        raise ValueError(
+            f"`sample` of the model {type(model).__name__} must return draws of shape "
+            f"({expected[0]}, {n_samples}, q); found {draws.shape}. See the page 'Extending scgenot'."
+        )
+    if not np.isfinite(draws).all():
+        raise FloatingPointError(
+            f"The model {type(model).__name__} drew values that are not finite: fit again with a "
+            "lower `learning_rate`, or look for extreme values in the cells."
+        )
+    return draws

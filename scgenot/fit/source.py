@@ -1,89 +1,30 @@
-"""Source cells as a model takes them in, placed in the embedding of the fitted cells where they are not."""
-
-from os import PathLike
+"""Source cells as a model takes them in; the only reader of the representation of a fit."""
 
 import numpy as np
 from anndata import AnnData
 
-from scgenot import get
-from scgenot._check import usable_device
-from scgenot.cells.embedding.features import are_whole
-from scgenot.cells.embedding.same import check_same_embedding, embedding_key
-from scgenot.cells.keys import EMBEDDING
-from scgenot.cells.read import check_anndata, representation
-from scgenot.fit.questions import PASS_THE_FIT
-from scgenot.fit.seen import refuse_moved
-from scgenot.model import Genot
-from scgenot.tl._project import coordinates, feature_columns
-
-ModelSource = Genot | AnnData | str | PathLike | None
+from scgenot.cells.embedding import place
 
 
-def ready_model(
-    adata: AnnData, model: ModelSource, key: str, device: str | None
-) -> tuple[Genot, dict, AnnData]:
-    """Find a model, put it where it computes, and say which cells it was fitted with."""
-    check_anndata(adata)
-    genot, params = get.resolve_model(adata, model, key)
-    if not params and genot.condition_dim:
-        raise ValueError(f"`model` came without its fit. {PASS_THE_FIT}")
-    if model is None:
-        refuse_moved(adata, get.fit_entry(adata, key), params)
-    return genot.to(usable_device(device)), params, model if isinstance(model, AnnData) else adata
-
-
-def source_cells(
-    adata: AnnData,
-    params: dict,
-    *,
-    use_rep: str | None = None,
-    shared_rep: str | None = None,
-    fitted: AnnData | None = None,
-) -> np.ndarray:
-    """Read what the network takes in: the representation, and shared features after it."""
-    fitted = adata if fitted is None else fitted
-    layer = params.get("layer") if use_rep is None else None
-    cells = one_space(adata, fitted, use_rep or params.get("use_rep"), layer, "use_rep")
-    shared_rep = shared_rep or params.get("shared_rep")
-    if shared_rep is None:
-        return cells
-    return np.hstack([cells, one_space(adata, fitted, shared_rep, None, "shared_rep")])
-
-
-def checked_width(cells: np.ndarray, genot: Genot) -> np.ndarray:
-    """Return the cells, or raise when they do not have the columns that the model was fitted with."""
-    if cells.shape[1] != genot.source_dim:
+def read_source(fit, adata: AnnData, *, use_rep=None, shared_rep=None) -> np.ndarray:
+    """Read the representation in the space of the fit, and shared features after it; checked."""
+    task = fit.task
+    fitted = adata if fit.adata is None else fit.adata
+    rep = use_rep or getattr(task, "use_rep", None)
+    layer = getattr(task, "layer", None) if use_rep is None else None
+    cells = place(adata, fitted, rep, layer, "use_rep")
+    own = use_rep is None or use_rep == getattr(task, "use_rep", None)
+    if own and adata is fit.adata and fit.reference is not None:
+        within = all(link.within for link in fit.links)
+        fit.reference.check(adata, cells, rep, within=within)
+    shared_rep = shared_rep or getattr(task, "shared_rep", None)
+    if shared_rep is not None:
+        cells = np.hstack([cells, place(adata, fitted, shared_rep, None, "shared_rep")])
+    width = getattr(fit.model, "source_dim", cells.shape[1])
+    if cells.shape[1] != width:
         raise ValueError(
-            f"`use_rep` gives {cells.shape[1]} columns in `adata`, the model was fitted with {genot.source_dim}: "
-            "project the cells with `sg.tl.project` onto the embedding of the fitted cells."
+            f"`use_rep={rep!r}` gives {cells.shape[1]} columns in `adata`, the model was fitted "
+            f"with {width}: project the cells with `sg.tl.project` onto the embedding of the "
+            "fitted cells."
         )
     return cells
-
-
-def one_space(
-    adata: AnnData, fitted: AnnData, rep: str | None, layer: str | None, argument: str
-) -> np.ndarray:
-    """Read a representation in the space of the fitted cells."""
-    if fitted is adata or rep is None:
-        return representation(adata, rep, layer=layer, argument=argument)
-    if rep == "X":
-        return matched_features(adata, fitted, layer, argument)
-    if rep not in adata.obsm and EMBEDDING in fitted.uns.get(embedding_key(rep), {}):
-        return coordinates(adata, fitted, key=embedding_key(rep))
-    cells = representation(adata, rep, layer=layer, argument=argument)
-    check_same_embedding(adata, cells, fitted, rep, argument)
-    return cells
-
-
-def matched_features(
-    adata: AnnData, fitted: AnnData, layer: str | None, argument: str
-) -> np.ndarray:
-    """Read the features of the fitted cells, by name and in their order."""
-    columns = feature_columns(adata, fitted.var_names, "the fit")
-    values = representation(adata[:, columns], "X", layer=layer, argument=argument)
-    if are_whole(values) and not are_whole(representation(fitted, "X", layer=layer)):
-        raise ValueError(
-            f"`adata` holds whole numbers, such as raw counts, and the model was fitted with values that are not: "
-            f"prepare {'X' if layer is None else f'layers[{layer!r}]'} as that of the fitted cells."
-        )
-    return values

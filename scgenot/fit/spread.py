@@ -2,21 +2,16 @@
 
 import numpy as np
 
-from scgenot.model import Genot
 
-
-def shares_space(genot: Genot, params: dict) -> bool:
-    """Whether source and target cells are in one space, so that a cell has a displacement."""
-    return genot.displacement or params.get("task") in ("trajectory", "perturbation")
-
-
-def total_variance(genot: Genot) -> float:
-    """Variance of all target cells of the fit, added over columns."""
-    return float((genot.units.target.std.double() ** 2).sum())
+def total_variance(model, draws: np.ndarray) -> float:
+    """Variance of all target cells of the fit, added over columns; of the draws where unknown."""
+    if not hasattr(model, "units"):
+        return float(draws.reshape(-1, draws.shape[2]).var(0).sum()) or 1.0
+    return float((model.units.target.std.double() ** 2).sum())
 
 
 def spread(draws: np.ndarray, total: float) -> np.ndarray:
-    """Variance of the draws `(n, n_samples, q)` of each cell, added over columns, over that of all target cells."""
+    """Variance of the draws `(n, k, q)` of each cell over that of all target cells."""
     return draws.var(1, ddof=1).sum(1) / total
 
 
@@ -29,8 +24,7 @@ def cosine_variance(displacements: np.ndarray) -> np.ndarray:
 
 
 def response_size(displacements: np.ndarray, total: float) -> np.ndarray:
-    """Length of the mean displacement of each cell, in units of the spread of all target cells."""
-    square = (displacements.mean(1) ** 2).sum(1) - displacements.var(1, ddof=1).sum(
-        1
-    ) / displacements.shape[1]
+    """Length of the mean displacement of each cell, in units of the spread of target cells."""
+    noise = displacements.var(1, ddof=1).sum(1) / displacements.shape[1]
+    square = (displacements.mean(1) ** 2).sum(1) - noise
     return np.sqrt(np.maximum(square, 0) / total)

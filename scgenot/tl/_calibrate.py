@@ -3,29 +3,16 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from anndata import AnnData
 
 from scgenot._check import check_guidance
-from scgenot._random import Rng, numpy_rng, seed_of
-from scgenot.cells.keys import (
-    CALIBRATION,
-    CALIBRATION_FEATURES,
-    CALIBRATION_NAMES,
-    CALIBRATION_STRATA,
-)
-from scgenot.cells.write import writing
-from scgenot.fit.conformal import (
-    check_enough,
-    check_levels,
-    conformal_threshold,
-    random_halves,
-    swapped_coverage,
-)
-from scgenot.fit.held_out import fit_of_screen, held_out_mask, score_held_out, warn_if_among
-from scgenot.fit.source import ModelSource, checked_width, embedding_key, ready_model, source_cells
+from scgenot._random import Rng, seed_of
+from scgenot.cells.tasks import Screen
+from scgenot.fit import storage
+from scgenot.fit.calibration import calibrated
+from scgenot.fit.conformal import check_levels
+from scgenot.fit.fit import ModelSource, open_fit
 
-REGION = "region"  # in the column of features: the region of all of them together
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 
@@ -123,173 +110,8 @@ def calibrate(
     """
     check_levels(levels)
     check_guidance(guidance)
-    genot, params, fitted = ready_model(adata, model, key, device)
-    entry = fit_of_screen(fitted, params, key)
-    if groupby is None:
-        groupby = [column for column in params["covariates"] if column in adata.obs]
-    mask, seed = held_out_mask(adata, held_out), seed_of(rng)
-    cells = checked_width(source_cells(adata, params, use_rep=use_rep, fitted=fitted), genot)[mask]
-    held = score_held_out(
-        adata[mask],
-        genot,
-        entry,
-        cells,
-        target,
-        dose,
-        groupby,
-        levels,
-        guidance=guidance,
-        seed=seed,
-    )
-    check_enough(len(held.scores), levels)
-    halves = random_halves(held.strata, numpy_rng(seed))
-    raw = np.array([held.raw_threshold(level) for level in levels])
-    region = pd.DataFrame(
-        {
-            "level": levels,
-            "raw_threshold": raw,
-            "threshold": [float(conformal_threshold(held.scores, level)) for level in levels],
-            "raw_coverage": (held.scores[:, None] <= raw).mean(0),
-            "coverage": [swapped_coverage(held.scores, halves, level) for level in levels],
-        }
-    )
-    by_level = [held.beyond[:, i] for i in range(len(levels))]
-    features = per_feature(
-        feature_names(fitted, use_rep or params["use_rep"], cells.shape[1]),
-        levels,
-        {
-            "correction": [
-                conformal_threshold(beyond, level)
-                for beyond, level in zip(by_level, levels, strict=True)
-            ],
-            "raw_coverage": [(beyond <= 0).mean(0) for beyond in by_level],
-            "coverage": [
-                swapped_coverage(beyond, halves, level)
-                for beyond, level in zip(by_level, levels, strict=True)
-            ],
-        },
-    )
-    calibration = {
-        CALIBRATION: with_error(region, len(held.scores)),
-        CALIBRATION_FEATURES: with_error(features, len(held.scores)),
-        CALIBRATION_STRATA: list(groupby),
-        CALIBRATION_NAMES: adata.obs_names[mask].to_numpy(dtype=str),
-    }
-    with writing():
-        fitted.uns[key] = {**entry, **calibration}
-
-
-def coverage(
-    adata: AnnData,
-    target: str | Sequence[str] | None = None,
-    *,
-    held_out: np.ndarray | str | None = None,
-    dose: float | Sequence[float] | None = None,
-    guidance: float = 1.0,
-    key: str = "genot",
-    model: ModelSource = None,
-    use_rep: str | None = None,
-    rng: Rng = 0,
-    device: str | None = None,
-) -> pd.DataFrame:
-    """Count how many treated cells lie in calibrated regions, cells that calibrated nothing.
-
-    Parameters
-    ----------
-    adata
-        Cells, control and treated, as of :func:`calibrate`; for an honest answer neither fitted nor calibrated with.
-    target, dose, held_out
-        As of :func:`calibrate`.
-    guidance, key, model, use_rep, rng, device
-        As of :func:`calibrate`, whose result is with the fit.
-
-    Returns
-    -------
-    One row for the region of all features (`feature` is "region") and each feature, and level: `feature`, `level`,
-    `raw_coverage`, share of treated cells in what the model says; `coverage`, in what the calibration made of it; `n`,
-    treated cells; `error`, binomial standard error of a share of `n` cells at the level.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As for :func:`calibrate`.
-    KeyError
-        Likewise, and when the fit was not calibrated.
-
-    Warns
-    -----
-    UserWarning
-        When cells of these names were fitted, or calibrated.
-
-    Examples
-    --------
-    >>> table = sg.tl.coverage(new_donor, model=fitted)  # doctest: +SKIP
-    >>> table[(table["feature"] == "region") & (table["level"] == 0.9)]  # doctest: +SKIP
-    """
-    genot, params, fitted = ready_model(adata, model, key, device)
-    entry = fit_of_screen(fitted, params, key)
-    if CALIBRATION not in entry:
-        raise KeyError(
-            f"`key={key!r}` is not calibrated: run `sg.tl.calibrate` on held-out cells first."
-        )
-    mask = held_out_mask(adata, held_out)
-    known = entry.get(CALIBRATION_NAMES, [])
-    warn_if_among(
-        adata[mask],
-        known,
-        "that calibrated: regions were made to hold these. Count others.",
-        stacklevel=3,
-    )
-    region, corrections = entry[CALIBRATION], entry[CALIBRATION_FEATURES]["correction"].to_numpy()
-    levels, groupby = region["level"].tolist(), list(map(str, entry[CALIBRATION_STRATA]))
-    cells = checked_width(source_cells(adata, params, use_rep=use_rep, fitted=fitted), genot)[mask]
-    held = score_held_out(
-        adata[mask],
-        genot,
-        entry,
-        cells,
-        target,
-        dose,
-        groupby,
-        levels,
-        guidance=guidance,
-        seed=seed_of(rng),
-    )
-    joint = pd.DataFrame(
-        {
-            "feature": REGION,
-            "level": levels,
-            "raw_coverage": (held.scores[:, None] <= region["raw_threshold"].to_numpy()).mean(0),
-            "coverage": (held.scores[:, None] <= region["threshold"].to_numpy()).mean(0),
-        }
-    )
-    corrected = held.beyond <= corrections.reshape(len(levels), -1)
-    single = per_feature(
-        feature_names(fitted, use_rep or params["use_rep"], cells.shape[1]),
-        levels,
-        {"raw_coverage": (held.beyond <= 0).mean(0), "coverage": corrected.mean(0)},
-    )
-    return with_error(pd.concat([joint, single]), len(held.scores))
-
-
-def feature_names(fitted: AnnData, rep: str, n: int) -> list[str]:
-    """Name the columns of a representation."""
-    return (
-        list(fitted.var_names) if rep == "X" else [f"{embedding_key(rep)}{i + 1}" for i in range(n)]
-    )
-
-
-def per_feature(
-    names: Sequence[str], levels: Sequence[float], columns: dict[str, Sequence]
-) -> pd.DataFrame:
-    """Make a tidy table of arrays `(levels, features)`."""
-    flat = {name: np.ravel(values) for name, values in columns.items()}
-    return pd.DataFrame(
-        {"feature": np.tile(names, len(levels)), "level": np.repeat(levels, len(names)), **flat}
-    )
-
-
-def with_error(table: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Add how many cells there were, and what that leaves open."""
-    table = table.assign(n=n, error=np.sqrt(table["level"] * (1 - table["level"]) / n))
-    return table.set_axis([str(i) for i in range(len(table))])
+    fit = open_fit(adata, key, model, device)
+    fit.needs(Screen, "calibrate")
+    options = {"guidance": guidance, "use_rep": use_rep, "seed": seed_of(rng)}
+    made = calibrated(fit, adata, held_out, target, dose, groupby, levels, **options)
+    storage.update(fit, **vars(made))

@@ -1,17 +1,13 @@
 """Predict target states of source cells, seen in the fit or not."""
 
-import numpy as np
 from anndata import AnnData
 
-from scgenot._check import check_count, check_guidance
-from scgenot._random import Rng, seed_of
-from scgenot.cells.read import check_anndata
+from scgenot._check import check_count, check_dose, check_guidance
+from scgenot._random import Rng
+from scgenot.cells.read import check_writable, copy_of
 from scgenot.cells.write import write_prediction
-from scgenot.fit.questions import ask
-from scgenot.fit.sample import draw_blocks
-from scgenot.fit.seen import warn_if_unlike
-from scgenot.fit.source import ModelSource, checked_width, ready_model, source_cells
-from scgenot.fit.spread import cosine_variance, response_size, shares_space, spread, total_variance
+from scgenot.fit.fit import ModelSource, open_fit
+from scgenot.fit.predictions import predict_cells
 
 
 def predict(
@@ -46,8 +42,8 @@ def predict(
     key
         The `key_added` of the fit: where the model is looked for, and the prefix of what is written.
     model
-        Where the model comes from: None for `uns[key]` of `adata`, another AnnData with the fit in its `uns[key]`, a
-        :class:`~scgenot.Genot`, or a file that :meth:`~scgenot.Genot.save` wrote.
+        Where the model comes from: None for `uns[key]` of `adata`, another AnnData with the fit in its `uns[key]`, a fit of
+        :func:`scgenot.get.fit`, a :class:`~scgenot.Genot`, or a file that :meth:`~scgenot.Genot.save` wrote.
     use_rep, shared_rep
         Representations of `adata`. None takes those of the fit; name them with a model that comes without a fit.
     n_samples
@@ -109,46 +105,22 @@ def predict(
     >>> sg.tl.predict(adata, target="A", dose=1.0)  # of a screen
     >>> sg.tl.predict(new_cells, model=adata)
     """
-    check_anndata(adata)
     check_count("n_samples", n_samples, 2, "for a spread")
     check_guidance(guidance)
-    genot, params, fitted = ready_model(adata, model, key, device)
-    question = ask(adata, params, target, dose)
-    cells = source_cells(adata, params, use_rep=use_rep, shared_rep=shared_rep, fitted=fitted)
-    cells = checked_width(cells, genot)[question.rows]
-    warn_if_unlike(cells, fitted, params, key)
-    total, has_displacement = total_variance(genot), shares_space(genot, params)
-    sample, mean = (np.empty((len(cells), genot.target_dim), dtype=np.float32) for _ in range(2))
-    uncertainty, direction, size = (np.empty(len(cells), dtype=np.float32) for _ in range(3))
-    options = {
-        "n_samples": n_samples,
-        "guidance": guidance,
-        "seed": seed_of(rng),
-        "progress": progress,
-    }
-    for rows, source, draws in draw_blocks(genot, cells, question.condition, **options):
-        sample[rows], mean[rows], uncertainty[rows] = (
-            draws[:, 0],
-            draws.mean(1),
-            spread(draws, total),
-        )
-        if has_displacement:
-            moved = draws - source[:, None, : draws.shape[2]]
-            direction[rows], size[rows] = cosine_variance(moved), response_size(moved, total)
-    out = adata.copy() if copy else adata
-    write_prediction(
-        out,
-        key,
-        question.rows,
-        sample=sample,
-        mean=mean,
-        uncertainty=uncertainty,
-        cosine_variance=direction if has_displacement else None,
-        response=size if has_displacement else None,
-        growth=None if genot.eta is None else genot.growth(cells, question.condition).numpy(),
-        predicted={
-            "target": question.answer.get(params.get("perturbation_key")),
-            "dose": question.answer.get(params.get("dose_key")),
-        },
+    check_dose(dose)
+    check_writable(adata, copy=copy)
+    predicted = predict_cells(
+        open_fit(adata, key, model, device),
+        adata,
+        target,
+        dose,
+        use_rep=use_rep,
+        shared_rep=shared_rep,
+        n_samples=n_samples,
+        guidance=guidance,
+        rng=rng,
+        progress=progress,
     )
+    out = copy_of(adata) if copy else adata
+    write_prediction(out, key, **predicted)
     return out if copy else None

@@ -1,27 +1,16 @@
 """What a perturbation moves: features, by group of cells."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from anndata import AnnData
-from scipy import sparse
 
-from scgenot._check import check_count, check_guidance, check_share
+from scgenot._check import check_count, check_dose, check_guidance, check_share
 from scgenot._random import Rng, seed_of
-from scgenot.cells.keys import PARAMS
-from scgenot.cells.read import matrix
-from scgenot.cells.strata import read_strata
-from scgenot.cells.tasks.conditions import Conditions, split_name
-from scgenot.fit.changes import Changes, sum_changes
-from scgenot.fit.decoder import Decoder, feature_decoder
-from scgenot.fit.questions import ask
-from scgenot.fit.sample import BLOCK, draw_blocks
-from scgenot.fit.seen import warn_if_unlike
-from scgenot.fit.source import ModelSource, checked_width, embedding_key, ready_model, source_cells
-from scgenot.model.inputs import blocks
-
-ALL = "all"  # the group when there is one
+from scgenot.cells.tasks import Screen
+from scgenot.fit.decoder import Decoder
+from scgenot.fit.fit import ModelSource, open_fit
+from scgenot.fit.responses import responses
 
 
 def response(
@@ -119,136 +108,20 @@ def response(
     check_count("n_samples", n_samples, 2, "for a spread")
     check_share("interval", interval)
     check_guidance(guidance)
-    genot, params, fitted = ready_model(adata, model, key, device)
-    if params.get("task") != "perturbation":
-        raise ValueError(
-            f"`key={key!r}` is a {params.get('task', 'bare model')}: responses are of a screen."
-        )
-    question = ask(adata, params, target, dose)
-    cells = checked_width(source_cells(adata, params, use_rep=use_rep, fitted=fitted), genot)
-    warn_if_unlike(cells[question.rows], fitted, params, key)
-    rep = use_rep or params["use_rep"]
-    to_features = feature_decoder(fitted, params, rep, decoder, features)
-    names = to_features(cells[:1]).columns
-    mean = measured_mean(adata, fitted, params, rep, names) if decoder is None else None
-    mean = mean or (lambda rows: decoded_mean(cells[rows], to_features))
-    groups = read_groups(adata, groupby)
-    treated, seed = treated_rows(adata, params, question.answer), seed_of(rng)
-    tables = []
-    for group in in_order(adata, groupby, groups, question.rows):
-        chosen = groups[question.rows] == group
-        drawn = draw_blocks(
-            genot,
-            cells[question.rows[chosen]],
-            question.condition[chosen],
-            n_samples=n_samples,
-            guidance=guidance,
-            seed=seed,
-        )
-        changes = sum_changes(drawn, to_features, len(names), interval=interval, seed=seed)
-        observed = treated[groups[treated] == group]
-        tables.append(
-            as_table(
-                group, names, changes, mean(question.rows[chosen]), len(observed), mean(observed)
-            )
-        )
-    return pd.concat(tables, ignore_index=True)
-
-
-def read_groups(adata: AnnData, groupby: str | Sequence[str] | None) -> np.ndarray:
-    """Read the group of every cell."""
-    if groupby is None:
-        return np.full(adata.n_obs, ALL, dtype=object)
-    return read_strata(
-        adata, [groupby] if isinstance(groupby, str) else groupby, argument="groupby"
-    )
-
-
-def in_order(
-    adata: AnnData, groupby: str | Sequence[str] | None, groups: np.ndarray, rows: np.ndarray
-) -> np.ndarray:
-    """Groups of some cells, in the order of the categories or else sorted, of the first column, then of the next."""
-    columns = [] if groupby is None else [groupby] if isinstance(groupby, str) else groupby
-    codes = [pd.Categorical(adata.obs[column]).codes[rows] for column in columns]
-    return pd.unique(groups[rows[np.lexsort(codes[::-1])] if codes else rows])
-
-
-def treated_rows(adata: AnnData, params: dict, answer: dict) -> np.ndarray:
-    """Positions of the measured cells of a perturbation and dose, however a combination is written."""
-    key, dose_key = params["perturbation_key"], params.get("dose_key")
-    if key not in adata.obs or (dose_key is not None and dose_key not in adata.obs):
-        return np.empty(0, dtype=int)
-    conditions = Conditions.from_dict(params["conditions"])
-    column = adata.obs[key].astype(str)
-    parts = {
-        name: set(split_name(name, conditions.separator, conditions.control))
-        for name in column.unique()
-    }
-    asked = set(split_name(answer[key], conditions.separator, conditions.control))
-    found = column.map(parts).to_numpy() == asked
-    if dose_key is not None:
-        found &= np.isclose(
-            adata.obs[dose_key].to_numpy(dtype=float, na_value=np.nan), answer[dose_key]
-        )
-    return np.flatnonzero(found)
-
-
-def measured_mean(
-    adata: AnnData, fitted: AnnData, params: dict, rep: str, names: pd.Index
-) -> Callable[[np.ndarray], np.ndarray] | None:
-    """Return the function that gives the mean of features over some cells; None where they were not measured."""
-    stored = {} if rep == "X" else fitted.uns[embedding_key(rep)][PARAMS]
-    if stored.get("method", "pca") != "pca" or not names.isin(adata.var_names).all():
-        return None
-    layer = params.get("layer") if rep == "X" else stored.get("layer")
-    if (adata.X is None) if layer is None else (layer not in adata.layers):
-        return None
-    values, columns = matrix(adata, layer), adata.var_names.get_indexer(names)
-    values = values[:, columns]
-    return lambda rows: sparse_mean(values[rows])
-
-
-def sparse_mean(values: np.ndarray | sparse.csr_matrix) -> np.ndarray:
-    """Mean of each column; NaN of no rows."""
-    if values.shape[0] == 0:
-        return np.full(values.shape[1], np.nan)
-    return np.asarray(values.mean(0, dtype=float)).ravel()
-
-
-def decoded_mean(
-    cells: np.ndarray, to_features: Callable[[np.ndarray], pd.DataFrame]
-) -> np.ndarray:
-    """Mean of each decoded feature over cells; NaN of no cells."""
-    if len(cells) == 0:
-        return np.full(1, np.nan)
-    return sum(
-        to_features(cells[rows]).to_numpy(dtype=float).sum(0) for rows in blocks(len(cells), BLOCK)
-    ) / len(cells)
-
-
-def as_table(
-    group: str,
-    names: pd.Index,
-    changes: Changes,
-    control: np.ndarray,
-    n_observed: int,
-    observed: np.ndarray,
-) -> pd.DataFrame:
-    """Make the rows of one group."""
-    return pd.DataFrame(
-        {
-            "group": group,
-            "feature": np.asarray(names),
-            "n_cells": changes.n_cells,
-            "control_mean": control,
-            "change": changes.mean,
-            "lower": changes.lower,
-            "upper": changes.upper,
-            "sd_between": changes.between,
-            "sd_within": changes.within,
-            "probability_up": changes.up,
-            "n_observed": n_observed,
-            "observed_mean": np.broadcast_to(observed, len(names)),
-            "observed_change": observed - control,
-        }
+    check_dose(dose)
+    fit = open_fit(adata, key, model, device)
+    fit.needs(Screen, "response")
+    return responses(
+        fit,
+        adata,
+        target,
+        dose,
+        groupby=groupby,
+        features=features,
+        interval=interval,
+        n_samples=n_samples,
+        guidance=guidance,
+        use_rep=use_rep,
+        decoder=decoder,
+        seed=seed_of(rng),
     )

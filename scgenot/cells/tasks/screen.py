@@ -1,234 +1,351 @@
-"""A perturbation screen into pairs: control to treated cells of one condition and stratum."""
+"""A perturbation screen: control cells to the treated cells of one condition and stratum."""
 
-import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot.cells.read import check_anndata, check_column, representation
-from scgenot.cells.strata import (
-    Linked,
-    check_list,
-    nested_strata,
-    read_strata,
-    report_pooled,
-    split,
-)
-from scgenot.cells.tasks.conditions import Conditions, is_control_name, make_tokens, split_name
-from scgenot.pair import Pair
-
-logger = logging.getLogger("scgenot")
+from scgenot._warn import warn_user
+from scgenot.cells.read import check_column, check_names, named_rep, representation
+from scgenot.cells.strata import check_list, read_strata, report_strata, split, stratum_text
+from scgenot.cells.tasks.conditions import Conditions, make_tokens, split_name
+from scgenot.cells.tasks.treatments import Treatments, dose_values, read_doses, shared_values
+from scgenot.pair import Link, Pair, Question
 
 
-def by_perturbation(
-    adata: AnnData,
-    perturbation_key: str,
-    control: str | None,
-    *,
-    use_rep: str | None = None,
-    layer: str | None = None,
-    dose_key: str | None = None,
-    embedding: pd.DataFrame | None = None,
-    separator: str | None = "+",
-    covariates: Sequence[str] = (),
-    network_covariates: Sequence[str] = (),
-) -> tuple[list[Linked], Conditions]:
-    """Pair the control cells with those of each perturbation and dose."""
-    check_list(covariates, "covariates")
-    check_list(network_covariates, "network_covariates")
-    if separator is not None and (not isinstance(separator, str) or not separator):
-        raise TypeError(
-            f"`separator={separator!r}` must be text, or None when names are never combinations."
-        )
-    names, doses, is_control = read_perturbations(
-        adata, perturbation_key, control, dose_key, separator
-    )
-    if not adata.obs_names.is_unique:
-        raise ValueError(
-            "obs names of `adata` are not unique: call `adata.obs_names_make_unique()`."
-        )
-    cells = representation(adata, use_rep, layer=layer)
-    told = [key for key in network_covariates if key not in covariates]
-    read_strata(adata, told, argument="network_covariates")  # errors under their own name
-    nested = nested_strata(adata, [*covariates, *told])
-    groups = group_rows(names, doses, is_control)
-    kept = np.concatenate(list(groups.values()))
-    conditions = vocabulary(
-        adata,
-        names[kept],
-        None if doses is None else doses[kept],
-        control,
-        embedding,
-        separator,
-        network_covariates,
-    )
-    if (
-        doses is not None
-    ):  # the control paired with itself is what tells a network where doses begin
-        groups["" if control is None else str(control), 0.0] = np.flatnonzero(is_control)
-    linked, sources = [], {}
-    for (name, dose), target in groups.items():
-        label = (name or "control") if doses is None else f"{name or 'control'} {dose:g}"
-        candidates = controls_of(nested[0], is_control, target)
-        for stratum, source, treated in split(nested, candidates, target, name=label):
-            told_values = shared_values(
-                adata.obs[list(network_covariates)].iloc[np.concatenate([source, treated])]
+@dataclass
+class Screen:
+    """Control cells and cells under perturbations, doses and combinations.
+
+    Parameters
+    ----------
+    perturbation_key, control, use_rep, layer, dose_key, embedding, separator, covariates
+        As in :func:`scgenot.tl.fit_perturbation`.
+    network_covariates
+        As in :func:`scgenot.tl.fit_perturbation`.
+    conditions
+        The vocabulary of the fit, set by `links`.
+
+    See Also
+    --------
+    scgenot.tl.fit_perturbation : fits it.
+    """
+
+    perturbation_key: str
+    control: str | None
+    use_rep: str | None = None
+    layer: str | None = None
+    dose_key: str | None = None
+    embedding: pd.DataFrame | None = field(default=None, repr=False)
+    separator: str | None = "+"
+    covariates: Sequence[str] = ()
+    network_covariates: Sequence[str] = ()
+    conditions: Conditions | None = None
+
+    name = "perturbation"
+    made_by = "fit_perturbation"
+    one_space = True
+    weights_are_growth = False
+    # smaller couples types and donors that differ little less with one another
+    epsilon = 0.02
+
+    @property
+    def learning(self) -> dict:
+        """Defaults of the learner."""
+        # longer only fits the noise of couplings; source noise is for cells unlike those fitted:
+        # new types, new donors; conditions are hidden where there are several to guide between
+        several = len(self.conditions.known) > 1 or self.dose_key or self.network_covariates
+        dropout = 0.1 if several else 0.0
+        return {
+            "steps": 1500,
+            "source_noise": 0.3,
+            "displacement": True,
+            "condition_dropout": dropout,
+        }
+
+    @property
+    def slots(self) -> tuple[int, int, int]:
+        """Sizes of the network's set encoder: slots, columns of a token, further columns."""
+        found = self.conditions
+        return found.n_slots, found.tokens.shape[1], found.n_further
+
+    def links(self, adata: AnnData) -> list[Link]:
+        """Pair the control cells with those of each perturbation and dose."""
+        check_list(self.covariates, "covariates")
+        check_list(self.network_covariates, "network_covariates")
+        read = self.read(adata)
+        check_names(adata)
+        self.use_rep = named_rep(adata, self.use_rep, self.layer)
+        cells = representation(adata, self.use_rep, layer=self.layer)
+        told = self.told
+        read_strata(adata, told, argument="network_covariates")  # errors under their own name
+        keys = [*self.covariates, *told]
+        groups = read.groups()
+        self.conditions = self._vocabulary(adata, read, np.concatenate(list(groups.values())))
+        if read.doses is not None:
+            # the control paired with itself is what tells a network where doses begin
+            groups["" if self.control is None else str(self.control), 0.0] = read.control_rows
+        found, sources = [], {}
+        for (name, dose), treated in groups.items():
+            label = (name or "control") if dose is None else f"{name or 'control'} {dose:g}"
+            for stratum, source, target in split(
+                adata, keys, read.control_rows, treated, name=label
+            ):
+                both = adata.obs[list(self.network_covariates)].iloc[np.r_[source, target]]
+                pair = Pair(
+                    # one array for all pairs of the same control cells: training keeps it once
+                    source=sources.setdefault(source.tobytes(), cells[source]),
+                    target=cells[target],
+                    condition=self.conditions.encode(name, dose, shared_values(both)),
+                    name=f"{label}, {stratum_text(stratum)}" if stratum else label,
+                )
+                labels = {"perturbation": name or "control"}
+                labels |= {} if dose is None else {"dose": dose}
+                found.append(Link(pair, source, target, labels, stratum))
+        report_strata(found, keys)
+        return found
+
+    @property
+    def told(self) -> list[str]:
+        """Columns that the network is told and cells are not coupled within otherwise."""
+        return [key for key in self.network_covariates if key not in self.covariates]
+
+    def read(self, adata: AnnData, *, held_out: bool = False) -> Treatments:
+        """Read the perturbation and dose of each cell, and which are control; checked."""
+        check_column(adata, self.perturbation_key, "perturbation_key")
+        if self.dose_key is not None:
+            check_column(adata, self.dose_key, "dose_key")
+        column = adata.obs[self.perturbation_key]
+        if column.isna().any():
+            raise ValueError(
+                f"`perturbation_key={self.perturbation_key!r}` is missing in "
+                f"{column.isna().sum()} cells: drop them."
             )
-            pair = Pair(
-                # one array for all pairs of the same control cells: in training they are kept once
-                source=sources.setdefault(source.tobytes(), cells[source]),
-                target=cells[treated],
-                condition=conditions.encode(name, dose, told_values),
-                name=f"{label}, {stratum}" if stratum else label,
+        names = column.astype(str).to_numpy(dtype=object)
+        parts = {name: frozenset(self.parts(name)) for name in sorted(set(names))}
+        first = {found: name for name, found in reversed(parts.items())}
+        is_control = self.is_control_name(names)
+        doses = None
+        if self.dose_key is not None:
+            doses = read_doses(adata, self.dose_key, is_control)
+            is_control = is_control | (doses == 0)
+        self._check_control(names, is_control, held_out=held_out)
+        names = np.array([first[parts[name]] for name in names], dtype=object)
+        return Treatments(names, doses, is_control)
+
+    def parts(self, name: str) -> list[str]:
+        """Return the perturbations in a name, none for the control."""
+        if self.conditions is not None:
+            return self.conditions.parts(name)
+        return split_name(name, self.separator, self.control, whole=self._whole)
+
+    @property
+    def _whole(self) -> frozenset[str]:
+        """Names that the embedding knows as they are."""
+        return frozenset(() if self.embedding is None else map(str, self.embedding.index))
+
+    def is_control_name(self, names: np.ndarray) -> np.ndarray:
+        """Whether each name says control, and nothing besides."""
+        if self.control is None:
+            return np.zeros(len(names), dtype=bool)
+        control = {name: bool(name) and not self.parts(name) for name in set(names)}
+        return np.array([control[name] for name in names], dtype=bool)
+
+    def _check_control(self, names: np.ndarray, is_control: np.ndarray, *, held_out: bool) -> None:
+        """Raise a ValueError unless there are control and treated cells."""
+        where = f"obs[{self.perturbation_key!r}]"
+        if not is_control.any() and held_out:
+            raise ValueError(
+                f"`held_out` has no control cells ({self.control!r} in {where}), from which "
+                "predictions start: add some; they may be of the fit."
             )
-            labels = {
-                "perturbation": name or "control",
-                **({} if doses is None else {"dose": dose}),
-                "stratum": stratum,
-            }
-            linked.append(Linked(pair, source, treated, labels))
-    report_pooled(linked, [*covariates, *told])
-    return linked, conditions
+        if not is_control.any():
+            zero = f", nor has any cell dose 0 in obs[{self.dose_key!r}]"
+            raise ValueError(
+                f"`control={self.control!r}` is not in {where}{zero if self.dose_key else ''}; found "
+                f"{sorted(set(names))[:20]}."
+            )
+        if is_control.all():
+            raise ValueError(
+                f"`perturbation_key={self.perturbation_key!r}` has control cells only: there is no "
+                "response to learn."
+            )
 
+    def _vocabulary(self, adata: AnnData, read: Treatments, treated: np.ndarray) -> Conditions:
+        """Return the vocabulary of the treated cells."""
+        combinations = {name: self.parts(name) for name in sorted(set(read.names[treated]))}
+        known = sorted(set(chain.from_iterable(combinations.values())))
+        if min(map(len, combinations.values())) == 0:
+            raise ValueError(
+                "A treated cell has a perturbation without a name: give it one, or a dose of 0."
+            )
+        categories, numbers = {}, {}
+        for key in self.network_covariates:
+            column = adata.obs[key]
+            if column.dtype.kind in "iuf":
+                numbers[key] = float(column.mean()), float(column.std(ddof=0)) or 1.0
+            else:
+                categories[key] = sorted(column.astype(str).unique())
+        doses = None if read.doses is None else read.doses[treated]
+        conditions = Conditions(
+            control=None if self.control is None else str(self.control),
+            tokens=make_tokens(known, self.embedding),
+            known=known,
+            n_slots=max(map(len, combinations.values())),
+            separator=self.separator,
+            doses=None if doses is None else (float(doses.min()), float(doses.max())),
+            categories=categories,
+            numbers=numbers,
+        )
+        if doses is None:
+            return conditions
+        labels = [conditions.label(name) for name in read.names[treated]]
+        return replace(conditions, largest=pd.Series(doses).groupby(labels).max().to_dict())
 
-def read_perturbations(
-    adata: AnnData,
-    perturbation_key: str,
-    control: str | None,
-    dose_key: str | None,
-    separator: str | None = "+",
-    *,
-    held_out: bool = False,
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Read the perturbation and dose of each cell, and which cells are control; checked."""
-    check_anndata(adata)
-    for argument, key in (("perturbation_key", perturbation_key), ("dose_key", dose_key)):
-        if key is not None:
-            check_column(adata, key, argument)
-    column = adata.obs[perturbation_key]
-    if column.isna().any():
-        raise ValueError(
-            f"`perturbation_key={perturbation_key!r}` is missing in {column.isna().sum()} cells: drop them."
-        )
-    names = column.astype(str).to_numpy(dtype=object)
-    parts = {name: frozenset(split_name(name, separator, control)) for name in sorted(set(names))}
-    first = {found: name for name, found in reversed(parts.items())}
-    is_control = np.array([is_control_name(name, separator, control) for name in names], dtype=bool)
-    names = np.array([first[parts[name]] for name in names], dtype=object)
-    doses = None
-    if dose_key is not None:
-        doses = read_doses(adata, dose_key, is_control)
-        is_control = is_control | (doses == 0)
-    if not is_control.any() and held_out:
-        raise ValueError(
-            f"`held_out` has no control cells ({control!r} in obs[{perturbation_key!r}]), from which predictions "
-            "start: add some; they may be of the fit."
-        )
-    if not is_control.any():
-        hint = "" if dose_key is None else f", nor has any cell dose 0 in obs[{dose_key!r}]"
-        raise ValueError(
-            f"`control={control!r}` is not in obs[{perturbation_key!r}]{hint}; found {sorted(set(names))[:20]}."
-        )
-    if is_control.all():
-        raise ValueError(
-            f"`perturbation_key={perturbation_key!r}` has control cells only: there is no response to learn."
-        )
-    return names, doses, is_control
+    def control_rows(self, adata: AnnData) -> np.ndarray:
+        """Positions of control cells; all cells where neither perturbation nor dose is there."""
+        is_control, known = np.zeros(adata.n_obs, dtype=bool), False
+        if self.perturbation_key in adata.obs:
+            names = adata.obs[self.perturbation_key].astype(str).to_numpy(dtype=object)
+            is_control, known = self.is_control_name(names), True
+        if self.dose_key is not None and self.dose_key in adata.obs:
+            is_control = is_control | np.isclose(dose_values(adata.obs[self.dose_key]), 0)
+            known = True
+        if known and not is_control.any():
+            raise ValueError(
+                f"No cell of `adata` is control ({self.control!r} in "
+                f"obs[{self.perturbation_key!r}]): predictions start from control cells. To start "
+                "from these, remove the column."
+            )
+        return np.flatnonzero(is_control) if known else np.arange(adata.n_obs)
 
-
-def read_doses(adata: AnnData, dose_key: str, is_control: np.ndarray) -> np.ndarray:
-    """Read doses; a control cell may have none or 0."""
-    column = adata.obs[dose_key]
-    if column.dtype.kind not in "biuf":
-        raise ValueError(f"`dose_key={dose_key!r}` must be numbers; found {column.dtype}.")
-    doses = column.to_numpy(dtype=float, na_value=np.nan).copy()
-    doses[is_control & np.isnan(doses)] = 0
-    if not np.isfinite(doses).all() or (doses < 0).any():
-        bad = int((~(doses >= 0) | np.isinf(doses)).sum())
-        raise ValueError(
-            f"`dose_key={dose_key!r}` is missing, negative or infinite in {bad} treated cells."
-        )
-    if (doses[is_control] > 0).any():
-        raise ValueError(
-            f"`dose_key={dose_key!r}` is above 0 in {(doses[is_control] > 0).sum()} control cells: control is dose 0."
-        )
-    return doses
-
-
-def vocabulary(
-    adata: AnnData,
-    names: np.ndarray,
-    doses: np.ndarray | None,
-    control: str | None,
-    embedding: pd.DataFrame | None,
-    separator: str | None,
-    network_covariates: Sequence[str],
-) -> Conditions:
-    """Return the vocabulary of the treated cells' names and doses."""
-    combinations = [split_name(name, separator, control) for name in sorted(set(names))]
-    known = sorted(set(chain.from_iterable(combinations)))
-    if min(map(len, combinations)) == 0:
-        raise ValueError(
-            "A treated cell has a perturbation without a name: give it one, or a dose of 0."
-        )
-    categories, numbers = {}, {}
-    for key in network_covariates:
-        column = adata.obs[key]
-        if column.dtype.kind in "iuf":
-            numbers[key] = float(column.mean()), float(column.std(ddof=0)) or 1.0
+    def treated_rows(
+        self, adata: AnnData, target: str | None = None, dose: float | None = None
+    ) -> np.ndarray:
+        """Positions of cells of a perturbation and dose, None for any, however it is written."""
+        key, dose_key = self.perturbation_key, self.dose_key
+        if key not in adata.obs or (dose_key is not None and dose_key not in adata.obs):
+            return np.empty(0, dtype=int)
+        names = adata.obs[key].astype(str)
+        parts = {name: frozenset(self.parts(name)) for name in names.unique()}
+        if target is None:
+            found = names.map(lambda name: bool(parts[name])).to_numpy(dtype=bool)
         else:
-            categories[key] = sorted(column.astype(str).unique())
-    conditions = Conditions(
-        control=None if control is None else str(control),
-        tokens=make_tokens(known, embedding),
-        known=known,
-        n_slots=max(map(len, combinations)),
-        separator=separator,
-        doses=None if doses is None else (float(doses.min()), float(doses.max())),
-        categories=categories,
-        numbers=numbers,
-    )
-    if doses is None:
-        return conditions
-    largest = pd.Series(doses).groupby([conditions.label(name) for name in names]).max()
-    return replace(conditions, largest=largest.to_dict())
+            found = (names.map(parts) == frozenset(self.parts(target))).to_numpy(dtype=bool)
+        if dose_key is not None:
+            doses = dose_values(adata.obs[dose_key])
+            found &= doses > 0 if dose is None else np.isclose(doses, dose)
+        return np.flatnonzero(found)
 
+    def ask(self, adata: AnnData, target=None, *, dose: float | None = None) -> Question:
+        """Ask the control cells for their response to a perturbation."""
+        conditions = self.conditions
+        if dose is not None and conditions.doses is None:
+            raise ValueError(f"`dose={dose}` was given, but the fit has no doses: leave it out.")
+        if target is None:
+            if len(conditions.known) > 1 or conditions.n_slots > 1:
+                raise ValueError(
+                    f"`target` is needed: which of {conditions.known}, or a combination of them?"
+                )
+            target = conditions.known[0]
+        self.check_target(target)
+        rows = self.control_rows(adata)
+        answer, label = {self.perturbation_key: target}, str(target)
+        if conditions.doses is not None:
+            dose = conditions.largest_dose(target) if dose is None else float(dose)
+            self._warn_if_above(target, dose)
+            answer[self.dose_key] = dose
+            label += f"_{dose:g}"
+        return Question(rows, self._encode(adata, rows, target, dose), answer, label)
 
-def group_rows(
-    names: np.ndarray, doses: np.ndarray | None, is_control: np.ndarray
-) -> dict[tuple[str, float | None], np.ndarray]:
-    """Return the positions of the treated cells of each perturbation and dose."""
-    levels = np.ones(len(names)) if doses is None else doses
-    treated = pd.DataFrame({"name": names, "dose": levels})[~is_control]
-    rows = np.flatnonzero(~is_control)
-    groups = {}
-    for (name, dose), found in treated.groupby(["name", "dose"]).indices.items():
-        if len(found) < 2:
-            at = "" if doses is None else f" at dose {dose:g}"
-            logger.warning("Perturbation %r has a single cell%s and is left out.", name, at)
-            continue
-        groups[str(name), None if doses is None else float(dose)] = rows[found]
-    if not groups:
-        raise ValueError("No perturbation has 2 cells or more: there is no response to learn.")
-    return groups
+    def _encode(self, adata: AnnData, rows: np.ndarray, target: str, dose) -> np.ndarray:
+        """Encode a condition for each source cell, with its own covariates."""
+        told = list(self.network_covariates)
+        missing = [key for key in told if key not in adata.obs]
+        if missing:
+            raise KeyError(
+                f"The network was told {missing} in the fit, which obs of `adata` lacks; found "
+                f"{list(adata.obs)}: add these columns."
+            )
+        if not told:
+            encoded = self.conditions.encode(target, dose)
+            return np.broadcast_to(encoded, (len(rows), len(encoded)))
+        table = adata.obs.iloc[rows][told]
+        self._warn_if_untold(table)
+        # NaN is not equal to itself, its name is
+        codes, kinds = pd.factorize(pd.MultiIndex.from_frame(table.astype(str)))
+        first = [int(np.flatnonzero(codes == code)[0]) for code in range(len(kinds))]
+        values = [dict(zip(told, table.iloc[row], strict=True)) for row in first]
+        return np.stack([self.conditions.encode(target, dose, each) for each in values])[codes]
 
+    def check_target(self, target) -> None:
+        """Raise when a target is several, or the control of a fit that asks for no dose."""
+        if isinstance(target, (list, tuple, set, np.ndarray)):
+            raise TypeError(
+                f"`target={target!r}` must be one perturbation: `sg.tl.simulate` takes several."
+            )
+        if self.conditions.doses is None:
+            self.refuse_control(target, None)
 
-def controls_of(strata: np.ndarray, is_control: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the control cells of strata in which cells were treated; of all strata where those have no control."""
-    found = np.flatnonzero(is_control & np.isin(strata, strata[target]))
-    return found if len(found) else np.flatnonzero(is_control)
+    def refuse_control(self, target: str | None, dose: float | None) -> None:
+        """Raise a ValueError when what is asked for is the control, whose cells are sources."""
+        no_dose = dose is not None and np.isclose(dose, 0)
+        if no_dose or (target is not None and not self.parts(target)):
+            found = f"`dose={dose}`" if no_dose else f"`target={target!r}`"
+            raise ValueError(
+                f"{found} is the control, from which predictions start: give a perturbation."
+            )
 
+    def measured(self, adata: AnnData) -> list[tuple[str, float | None]]:
+        """Return the perturbations and doses of the treated cells there are."""
+        read = self.read(adata, held_out=True)
+        doses = np.full(len(read.names), None) if read.doses is None else read.doses
+        treated = ~read.is_control
+        return sorted(set(zip(read.names[treated], doses[treated], strict=True)))
 
-def shared_values(table: pd.DataFrame) -> dict[str, object]:
-    """Return what cells have in common: the value where it is one, the mean of several numbers."""
-    values = {}
-    for key, column in table.items():
-        if column.nunique() == 1:
-            values[key] = column.iloc[0]
-        elif column.dtype.kind in "iuf":
-            values[key] = float(column.mean())
-    return values
+    def _warn_if_above(self, target: str, dose: float) -> None:
+        """Warn when a perturbation was measured, but not at as large a dose."""
+        largest = self.conditions.largest_dose(target)
+        if dose > largest and not np.isclose(dose, largest):
+            warn_user(
+                f"`dose={dose:g}` of {target!r} is above what was measured, up to {largest:g}: the "
+                "response is extrapolated."
+            )
+
+    def _warn_if_untold(self, table: pd.DataFrame) -> None:
+        """Warn of categories of the control cells that the network was never told of."""
+        for key, known in self.conditions.categories.items():
+            unknown = sorted(set(table[key].astype(str)) - set(known))
+            if unknown:
+                warn_user(
+                    f"obs[{key!r}] has {unknown}, which the fit has not seen: these cells are "
+                    f"predicted as cells of none of {known}."
+                )
+
+    def to_dict(self) -> dict:
+        """Return what an AnnData can hold."""
+        names = ("perturbation_key", "control", "dose_key", "use_rep", "layer")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "covariates": list(self.covariates),
+            "network_covariates": list(self.network_covariates),
+            "conditions": self.conditions.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, stored: dict) -> "Screen":
+        """Make what :meth:`to_dict` took apart, after a file too."""
+        conditions = Conditions.from_dict(stored["conditions"])
+        names = ("use_rep", "layer", "dose_key")
+        return cls(
+            str(stored["perturbation_key"]),
+            stored.get("control"),
+            **{name: stored.get(name) for name in names},
+            separator=conditions.separator,
+            covariates=tuple(map(str, stored.get("covariates", []))),
+            network_covariates=tuple(map(str, stored.get("network_covariates", []))),
+            conditions=conditions,
+        )

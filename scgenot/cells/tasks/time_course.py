@@ -1,87 +1,162 @@
-"""A time course into pairs: consecutive time points, or any that are asked for."""
+"""A time course: consecutive time points, or any that are asked for."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from anndata import AnnData
 
-from scgenot.cells.read import representation
-from scgenot.cells.strata import Linked, nested_strata, report_pooled, split
-from scgenot.cells.times import find_time, read_times, time_labels
-from scgenot.pair import Pair
+from scgenot.cells.read import check_column, check_names, named_rep, representation
+from scgenot.cells.strata import report_strata, split, stratum_text
+from scgenot.cells.tasks.task import refuse_dose
+from scgenot.cells.times import TimeScale
+from scgenot.pair import Link, Pair, Question
 
 
-def by_time(
-    adata: AnnData,
-    time_key: str,
-    *,
-    use_rep: str | None = None,
-    layer: str | None = None,
-    pairs: Sequence[tuple] | None = None,
-    growth_key: str | None = None,
-    covariates: Sequence[str] = (),
-) -> list[Linked]:
-    """Pair the time points of a course."""
-    times = read_times(adata, time_key)
-    if not adata.obs_names.is_unique:
-        raise ValueError(
-            "obs names of `adata` are not unique: call `adata.obs_names_make_unique()`."
-        )
-    steps = choose_steps(times, adata.obs[time_key], time_key, pairs)
-    cells = representation(adata, use_rep, layer=layer)
-    rates = read_rates(adata, growth_key)
-    nested = nested_strata(adata, covariates)
-    linked = []
-    for earlier, later in steps:
-        name = f"{earlier:g} to {later:g}"
-        sides = [np.flatnonzero(times == time) for time in (earlier, later)]
-        for stratum, source, target in split(nested, *sides, name=name):
-            pair = Pair(
-                source=cells[source],
-                target=cells[target],
-                source_weights=None
-                if rates is None
-                else relative_growth(rates[source], later - earlier),
-                condition=time_condition(np.unique(times), earlier, later),
-                name=f"{name}, {stratum}" if stratum else name,
+@dataclass
+class TimeCourse:
+    """Snapshots of a population at several times.
+
+    Parameters
+    ----------
+    time_key, use_rep, layer, pairs, growth_key, covariates
+        As in :func:`scgenot.tl.fit_trajectory`.
+    scale
+        The times of the fitted course, set by `links`.
+    steps
+        Earlier and later time of each fitted pair, set by `links`.
+
+    See Also
+    --------
+    scgenot.tl.fit_trajectory : fits it.
+    """
+
+    time_key: str
+    use_rep: str | None = None
+    layer: str | None = None
+    pairs: Sequence[tuple] | None = None
+    growth_key: str | None = None
+    covariates: Sequence[str] = ()
+    scale: TimeScale | None = None
+    steps: tuple[tuple[float, float], ...] = ()
+
+    name = "trajectory"
+    made_by = "fit_trajectory"
+    one_space = True
+    weights_are_growth = True
+    # of the mean cost: on clones as much mass stays in the clone as in the exact plan, at .05 a
+    # fifth less
+    epsilon = 0.01
+    learning = {"displacement": True}  # noqa: RUF012
+
+    def links(self, adata: AnnData) -> list[Link]:
+        """Pair the time points."""
+        self.scale, times = TimeScale.read(adata, self.time_key)
+        check_names(adata)
+        self.steps = choose_steps(self.scale, times, self.time_key, self.pairs)
+        self.use_rep = named_rep(adata, self.use_rep, self.layer)
+        cells = representation(adata, self.use_rep, layer=self.layer)
+        rates = read_rates(adata, self.growth_key)
+        found = []
+        for earlier, later in self.steps:
+            name = f"{earlier:g} to {later:g}"
+            sides = [np.flatnonzero(times == time) for time in (earlier, later)]
+            for stratum, source, target in split(adata, self.covariates, *sides, name=name):
+                grown = None if rates is None else relative_growth(rates[source], later - earlier)
+                pair = Pair(
+                    source=cells[source],
+                    target=cells[target],
+                    source_weights=grown,
+                    condition=self.condition(earlier, later),
+                    name=f"{name}, {stratum_text(stratum)}" if stratum else name,
+                )
+                labels = {"source_time": earlier, "target_time": later}
+                found.append(Link(pair, source, target, labels, stratum))
+        report_strata(found, self.covariates)
+        return found
+
+    def condition(self, earlier: float, later: float) -> np.ndarray:
+        """Source time and step, over the length of the course: what the network is told."""
+        start, end = self.scale.times[0], self.scale.times[-1]
+        return np.array([(earlier - start) / (end - start), (later - earlier) / (end - start)])
+
+    def times(self, adata: AnnData) -> np.ndarray:
+        """Time of each cell on the scale of the fit, NaN where it is none of the fit's."""
+        check_column(adata, self.time_key, "time_key", fitted=True)
+        return self.scale.times_of(adata.obs[self.time_key])
+
+    def ask(self, adata: AnnData, target=None, *, dose: float | None = None) -> Question:
+        """Ask each cell at the source time of a fitted step for its next one, or for `target`."""
+        refuse_dose(dose, self)
+        times, steps = self.times(adata), self.steps
+        if target is not None:
+            wanted = self.scale.find(target, "target")
+            steps = [step for step in steps if step[1] == wanted]
+        condition, reached = np.full((adata.n_obs, 2), np.nan), np.full(adata.n_obs, np.nan)
+        for earlier, later in reversed(steps):
+            condition[times == earlier] = self.condition(earlier, later)
+            reached[times == earlier] = later
+        rows = np.flatnonzero(np.isfinite(reached))
+        if len(rows) == 0:
+            to = "" if target is None else f" to {target}"
+            raise ValueError(
+                f"No cell of `adata` is at the source time of a fitted step{to}: the fit has the "
+                f"steps {[tuple(step) for step in self.steps]}, the cells are at "
+                f"{adata.obs[self.time_key].unique().tolist()}."
             )
-            labels = {"source_time": earlier, "target_time": later, "stratum": stratum}
-            linked.append(Linked(pair, source, target, labels))
-    report_pooled(linked, covariates)
-    return linked
+        answer = {self.time_key: [self.scale.label(time) for time in reached[rows]]}
+        return Question(rows, condition[rows], answer, "later" if target is None else str(target))
 
+    def to_dict(self) -> dict:
+        """Return what an AnnData can hold."""
+        return {
+            "time_key": self.time_key,
+            "times": list(self.scale.times),
+            "time_labels": [str(label) for label in self.scale.labels],
+            "time_scale": self.scale.to_dict(),
+            "steps": [list(step) for step in self.steps],
+            "use_rep": self.use_rep,
+            "layer": self.layer,
+            "growth_key": self.growth_key,
+            "covariates": list(self.covariates),
+        }
 
-def time_condition(known: np.ndarray, earlier: float, later: float) -> np.ndarray:
-    """Source time and step, over the length of the course: what the network is told."""
-    span = known[-1] - known[0]
-    return np.array([(earlier - known[0]) / span, (later - earlier) / span])
+    @classmethod
+    def from_dict(cls, stored: dict) -> "TimeCourse":
+        """Make what :meth:`to_dict` took apart, after a file too."""
+        return cls(
+            str(stored["time_key"]),
+            use_rep=stored.get("use_rep"),
+            layer=stored.get("layer"),
+            growth_key=stored.get("growth_key"),
+            covariates=tuple(map(str, stored.get("covariates", []))),
+            scale=TimeScale.from_dict(stored["time_scale"]),
+            steps=tuple(tuple(map(float, step)) for step in stored["steps"]),
+        )
 
 
 def choose_steps(
-    times: np.ndarray, column, time_key: str, pairs: Sequence[tuple] | None
-) -> list[tuple[float, float]]:
+    scale: TimeScale, times: np.ndarray, time_key: str, pairs: Sequence[tuple] | None
+) -> tuple[tuple[float, float], ...]:
     """Return earlier and later time of each pair, checked."""
-    known, counts = np.unique(times, return_counts=True)
-    if len(known) < 2:
+    if len(scale.times) < 2:
         raise ValueError(
-            f"`time_key={time_key!r}` has the times {known.tolist()} only: a course needs two or more."
+            f"`time_key={time_key!r}` has the times {list(scale.labels)} only: a course needs two "
+            "or more."
         )
-    steps = list(pairwise(known.tolist()))
-    if pairs is not None:
-        steps = find_steps(pairs, known.tolist(), time_labels(times, column))
-    few = set(known[counts < 2].tolist())
-    used = sorted({time for step in steps for time in step if time in few})
+    steps = list(pairwise(scale.times)) if pairs is None else find_steps(scale, pairs)
+    few = {time for time in scale.times if (times == time).sum() < 2}
+    used = sorted(few & {time for step in steps for time in step})
     if used:
         raise ValueError(
-            f"`time_key={time_key!r}` has a single cell at {used}: drop that time or choose `pairs`."
+            f"`time_key={time_key!r}` has a single cell at {used}: drop that time or choose "
+            "`pairs`."
         )
-    return steps
+    return tuple(steps)
 
 
-def find_steps(
-    pairs: Sequence[tuple], known: list[float], labels: list[str]
-) -> list[tuple[float, float]]:
+def find_steps(scale: TimeScale, pairs: Sequence[tuple]) -> list[tuple[float, float]]:
     """Return the times that pairs of numbers or labels mean, each pair once."""
     if not isinstance(pairs, Collection):
         raise TypeError(f"`pairs={pairs!r}` must be a list of (earlier, later) times.")
@@ -90,7 +165,7 @@ def find_steps(
         raise ValueError(
             f"`pairs` must be a list of (earlier, later) times; found {wrong or 'none'}."
         )
-    steps = [tuple(find_time(time, known, labels, "pairs") for time in pair) for pair in pairs]
+    steps = [tuple(scale.find(time, "pairs") for time in pair) for pair in pairs]
     wrong = [step for step in steps if step[0] >= step[1]]
     if wrong:
         raise ValueError(f"`pairs` must be (earlier, later) times; found {wrong}.")
@@ -103,7 +178,8 @@ def read_rates(adata: AnnData, growth_key: str | None) -> np.ndarray | None:
         return None
     if growth_key not in adata.obs:
         raise KeyError(
-            f"`growth_key={growth_key!r}` is not in obs; found {list(adata.obs)}. See `sg.tl.score_growth`."
+            f"`growth_key={growth_key!r}` is not in obs; found {list(adata.obs)}. See "
+            "`sg.tl.score_growth`."
         )
     column = adata.obs[growth_key]
     if column.dtype.kind not in "biuf":
@@ -111,11 +187,12 @@ def read_rates(adata: AnnData, growth_key: str | None) -> np.ndarray | None:
     rates = column.to_numpy(dtype=float, na_value=np.nan)
     if not np.isfinite(rates).all():
         raise ValueError(
-            f"`growth_key={growth_key!r}` is missing or infinite in {(~np.isfinite(rates)).sum()} cells."
+            f"`growth_key={growth_key!r}` is missing or infinite in {(~np.isfinite(rates)).sum()} "
+            "cells."
         )
     return rates
 
 
 def relative_growth(rates: np.ndarray, step: float) -> np.ndarray:
-    """Descendants per cell after a step, `exp(rate step)`, relative to the largest so that nothing overflows."""
+    """Descendants per cell after a step, `exp(rate step)`, over the largest: none overflows."""
     return np.exp(step * (rates - rates.max()))

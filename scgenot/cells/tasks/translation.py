@@ -1,65 +1,132 @@
-"""AnnData into pairs: which population is linked to which; what the `fit_*` functions differ in."""
+"""A translation: two modalities, measured in different cells of one population."""
+
+from dataclasses import dataclass, field
 
 import numpy as np
 from anndata import AnnData
 
-from scgenot.cells.read import check_anndata, check_column, representation
-from scgenot.pair import Pair
+from scgenot.cells.read import check_anndata, check_column, check_names, named_rep, representation
+from scgenot.cells.tasks.task import refuse_dose
+from scgenot.pair import Link, Pair, Question
 
 
-def by_modality(
-    adata_source: AnnData,
-    adata_target: AnnData,
-    *,
-    use_rep: str | tuple[str, str] | None = None,
-    shared_rep: str | tuple[str, str] | None = None,
-    source_weights: str | None = None,
-    target_weights: str | None = None,
-) -> Pair:
-    """Pair two modalities, measured in different cells of one population."""
-    check_anndata(adata_source, "adata_source")
-    check_anndata(adata_target, "adata_target")
-    if not adata_target.obs_names.is_unique:
+@dataclass
+class Translation:
+    """Cells of one modality and cells of another, not paired.
+
+    Parameters
+    ----------
+    adata_target
+        Target cells; None after a file.
+    use_rep, target_rep
+        Representation of the source and of the target cells; None for the first usual one.
+    shared_rep, target_shared_rep
+        Features that both modalities share; None for none.
+    source_weights, target_weights
+        Columns of obs; None for uniform weights.
+
+    See Also
+    --------
+    scgenot.tl.fit_translation : fits it.
+    """
+
+    adata_target: AnnData | None = field(default=None, repr=False)
+    use_rep: str | None = None
+    target_rep: str | None = None
+    shared_rep: str | None = None
+    target_shared_rep: str | None = None
+    source_weights: str | None = None
+    target_weights: str | None = None
+
+    name = "translation"
+    made_by = "fit_translation"
+    layer = None
+    one_space = False
+    weights_are_growth = False
+    learning = {}  # noqa: RUF012
+
+    def links(self, adata: AnnData) -> list[Link]:
+        """Pair the two modalities."""
+        check_anndata(adata, "adata_source")
+        check_anndata(self.adata_target, "adata_target")
         # targets are the columns of the coupling and are found again by name
-        raise ValueError(
-            "obs names of `adata_target` are not unique: call `adata_target.obs_names_make_unique()`."
-        )
-    source, target = _read(adata_source, adata_target, use_rep, "use_rep")
-    source_shared, target_shared = None, None
-    if shared_rep is not None:
-        source_shared, target_shared = _read(adata_source, adata_target, shared_rep, "shared_rep")
-        if source_shared.shape[1] != target_shared.shape[1]:
-            raise ValueError(
-                f"`shared_rep={shared_rep!r}` has {source_shared.shape[1]} columns in `adata_source` and "
-                f"{target_shared.shape[1]} in `adata_target`: the same features in the same order are needed in both."
+        check_names(self.adata_target, "adata_target")
+        sides = {"adata_source": adata, "adata_target": self.adata_target}
+        self.use_rep, self.target_rep = (
+            named_rep(side, rep, None, name)
+            for (name, side), rep in zip(
+                sides.items(), (self.use_rep, self.target_rep), strict=True
             )
-    return Pair(
-        source=source,
-        target=target,
-        source_shared=source_shared,
-        target_shared=target_shared,
-        source_weights=weights(adata_source, source_weights, "source"),
-        target_weights=weights(adata_target, target_weights, "target"),
-    )
+        )
+        source, target = self._read(sides, (self.use_rep, self.target_rep), "use_rep")
+        shared = None, None
+        if self.shared_rep is not None:
+            reps = self.shared_rep, self.target_shared_rep
+            shared = self._read(sides, reps, "shared_rep")
+            if shared[0].shape[1] != shared[1].shape[1]:
+                raise ValueError(
+                    f"`shared_rep={reps!r}` has {shared[0].shape[1]} columns in `adata_source` and "
+                    f"{shared[1].shape[1]} in `adata_target`: both need the same features in the "
+                    "same order."
+                )
+        pair = Pair(
+            source=source,
+            target=target,
+            source_shared=shared[0],
+            target_shared=shared[1],
+            source_weights=self.weights(adata),
+            target_weights=read_weights(self.adata_target, self.target_weights, "target"),
+        )
+        rows = np.arange(adata.n_obs), np.arange(self.adata_target.n_obs)
+        return [Link(pair, *rows, within=False)]
+
+    @staticmethod
+    def _read(sides: dict[str, AnnData], reps: tuple, argument: str) -> tuple:
+        """Read one representation of each side."""
+        return tuple(
+            representation(side, rep, name=name, argument=argument)
+            for (name, side), rep in zip(sides.items(), reps, strict=True)
+        )
+
+    def weights(self, adata: AnnData) -> np.ndarray | None:
+        """Weights of source cells, None for uniform ones."""
+        return read_weights(adata, self.source_weights, "source")
+
+    def ask(self, adata: AnnData, target=None, *, dose: float | None = None) -> Question:
+        """Ask every cell for the other modality."""
+        refuse_dose(dose, self)
+        if target is not None:
+            raise ValueError(f"`target={target!r}` was given, but a translation has one target.")
+        return Question(np.arange(adata.n_obs))
+
+    def to_dict(self) -> dict:
+        """Return what an AnnData can hold."""
+        names = ("use_rep", "target_rep", "shared_rep", "target_shared_rep")
+        return {
+            name: getattr(self, name) for name in (*names, "source_weights", "target_weights")
+        }
+
+    @classmethod
+    def from_dict(cls, stored: dict) -> "Translation":
+        """Make what :meth:`to_dict` took apart, after a file too."""
+        names = ("use_rep", "target_rep", "shared_rep", "target_shared_rep")
+        return cls(
+            **{name: stored.get(name) for name in (*names, "source_weights", "target_weights")}
+        )
 
 
-def _read(
-    adata_source: AnnData, adata_target: AnnData, reps: str | tuple[str, str] | None, argument: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """One representation of each side."""
+def two_reps(reps: str | tuple[str, str] | None, argument: str) -> tuple[str | None, str | None]:
+    """Return one representation of each side from one key for both or a pair of keys."""
     if reps is None or isinstance(reps, str):
-        reps = reps, reps
+        return reps, reps
     if len(reps) != 2:
         raise ValueError(
             f"`{argument}={reps!r}` must be one key for both sides or a pair (source, target)."
         )
-    return (
-        representation(adata_source, reps[0], name="adata_source", argument=argument),
-        representation(adata_target, reps[1], name="adata_target", argument=argument),
-    )
+    return tuple(reps)
 
 
-def weights(adata: AnnData, key: str | None, side: str) -> np.ndarray | None:
+def read_weights(adata: AnnData, key: str | None, side: str) -> np.ndarray | None:
     """Read a column of obs as weights of the cells; None when there is no key."""
     if key is None:
         return None
@@ -67,6 +134,7 @@ def weights(adata: AnnData, key: str | None, side: str) -> np.ndarray | None:
     values = adata.obs[key]
     if values.dtype.kind not in "biuf":
         raise ValueError(
-            f"`{side}_weights={key!r}` in obs of `adata_{side}` must be numbers; found {values.dtype}."
+            f"`{side}_weights={key!r}` in obs of `adata_{side}` must be numbers; found "
+            f"{values.dtype}."
         )
     return values.to_numpy(dtype=float, na_value=np.nan)

@@ -1,32 +1,17 @@
 """Fit how cells respond to perturbations."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._check import check_hidden_share
-from scgenot._random import Rng, seed_of
-from scgenot.cells.keys import Keys
-from scgenot.cells.read import named_rep, representation
-from scgenot.cells.tasks.screen import by_perturbation
-from scgenot.cells.write import write_fit, write_growth
-from scgenot.fit.fit import Solver, describe, fit_pairs
-from scgenot.fit.linked import pair_labels, store_couplings
-from scgenot.fit.seen import sample_seen
-from scgenot.flow import SetEncoder
-from scgenot.model import TrainSettings
-from scgenot.ot import Sinkhorn
-
-# share of training cells whose condition is hidden, where there are several conditions to guide between
-CONDITION_DROPOUT = 0.1
-# smaller couples types and donors that differ little less with one another
-EPSILON = 0.02
-# longer only fits the noise of couplings; source noise is for cells unlike those fitted: new types, new donors
-SETTINGS = TrainSettings(steps=1500, source_noise=0.3)
+from scgenot._random import Rng
+from scgenot.cells.tasks import Screen
+from scgenot.fit.making import Learner, Solver, moved_options
+from scgenot.tl._fit import fit
 
 
+@moved_options
 def fit_perturbation(
     adata: AnnData,
     perturbation_key: str,
@@ -40,9 +25,8 @@ def fit_perturbation(
     covariates: Sequence[str] = (),
     network_covariates: Sequence[str] = (),
     solver: Solver | None = None,
-    displacement: bool = True,
-    condition_dropout: float | None = None,
-    settings: TrainSettings | None = None,
+    learner: Learner | None = None,
+    predict: bool | None = None,
     key_added: str = "genot",
     rng: Rng = 0,
     device: str | None = None,
@@ -89,14 +73,13 @@ def fit_perturbation(
         Turns a :class:`~scgenot.pair.Pair` into a :class:`~scgenot.ot.Coupling`; None for
         `sg.ot.Sinkhorn(epsilon=0.02)`. With `tau=(0.9, 1)` control cells may have no descendants, as under a drug that
         kills.
-    displacement
-        Whether the model generates the change of the control cell in place of the treated cell: the same law in other
-        coordinates, which carry over better to donors and cell types that were not treated.
-    condition_dropout
-        Share of training cells whose condition is hidden, so that :func:`predict` takes `guidance`; None for .1, or 0
-        with a single condition.
-    settings
-        Of the training; None for `sg.model.TrainSettings(steps=1500, source_noise=0.3)`.
+    learner
+        Turns links into a model; None for `sg.model.FlowMatching()`, whose fields left at None take
+        the defaults of the task: 1500 steps, source noise .3, displacements, condition dropout .1
+        with several conditions.
+    predict
+        Whether to write what :func:`predict` writes of the source cells, with its defaults, at
+        once (with one perturbation only). None: unless there are more than 50,000 source cells.
     key_added
         Name of the fit in `uns`, and prefix of what later functions write.
     rng
@@ -118,13 +101,13 @@ def fit_perturbation(
         Configuration and weights; :func:`scgenot.get.model` makes a model of them.
     `uns[key_added]["history"]`
         Loss and validation by step.
+    `obsm["X_<key_added>"]` and others
+        What :func:`predict` writes, unless `predict=False`.
     `uns[key_added]["pairs"]`
         One row a pair: perturbation, dose, stratum, cells, epsilon, marginal error, convergence, effective targets and
         mass.
-    `uns[key_added]["couplings"]`
-        The couplings, in the form that :func:`coupling` reads.
-    `uns[key_added]["seen"]`
-        At most 1000 control cells, so that :func:`predict` can warn of cells unlike them.
+    `uns[key_added]["links"]`
+        The fitted cells by name and their couplings, which other functions read.
 
     Raises
     ------
@@ -145,10 +128,7 @@ def fit_perturbation(
     >>> sg.tl.predict(adata, target="dexamethasone", dose=1.0)
     >>> treated = sg.tl.simulate(adata, target=["dexamethasone", "IFN"])
     """
-    Keys(key_added)  # refuses a bad name before the work, not after
-    check_hidden_share(condition_dropout)
-    linked, conditions = by_perturbation(
-        adata,
+    task = Screen(
         perturbation_key,
         control,
         use_rep=use_rep,
@@ -159,54 +139,15 @@ def fit_perturbation(
         covariates=covariates,
         network_covariates=network_covariates,
     )
-    seed = seed_of(rng)
-    solver = solver or Sinkhorn(epsilon=EPSILON, device=device, rng=seed % 2**31)
-    n_conditions = len({tuple(item.pair.condition) for item in linked})
-    if condition_dropout is None:
-        condition_dropout = CONDITION_DROPOUT if n_conditions > 1 else 0.0
-    n_hidden = int(condition_dropout > 0)  # the column that says whether a condition is hidden
-    fit = fit_pairs(
-        [item.pair for item in linked],
-        solver,
-        settings or SETTINGS,
-        rng=seed,
+    return fit(
+        adata,
+        task,
+        solver=solver,
+        learner=learner,
+        predict=predict,
+        key_added=key_added,
+        rng=rng,
         device=device,
         progress=progress,
-        displacement=displacement,
-        encoder=partial(
-            SetEncoder,
-            conditions.n_slots,
-            conditions.tokens.shape[1],
-            conditions.n_further + n_hidden,
-        ),
-        condition_dropout=condition_dropout,
+        copy=copy,
     )
-    params = {
-        "task": "perturbation",
-        "perturbation_key": perturbation_key,
-        "control": control,
-        "dose_key": dose_key,
-        "conditions": conditions.to_dict(),
-        "use_rep": named_rep(adata, use_rep, layer),
-        "layer": layer,
-        "covariates": list(covariates),
-        "network_covariates": list(network_covariates),
-        "displacement": displacement,
-        "condition_dropout": condition_dropout,
-        "solver": describe(solver),
-        "settings": describe(settings or SETTINGS),
-        "rng": seed,
-    }
-    out = adata.copy() if copy else adata
-    write_fit(
-        out,
-        key_added,
-        params=params,
-        model=fit.model.to_arrays(),
-        history=fit.history,
-        pairs=pair_labels(linked, fit.pairs),
-        couplings=store_couplings(adata.obs_names, linked, fit.couplings),
-        seen=sample_seen(representation(adata, use_rep, layer=layer), linked, seed),
-    )
-    write_growth(out, key_added, None)
-    return out if copy else None

@@ -1,31 +1,26 @@
 """Translate cells of one modality into another."""
 
-import warnings
-
-import numpy as np
 from anndata import AnnData
 
-from scgenot._random import Rng, seed_of
-from scgenot.cells.keys import Keys
-from scgenot.cells.read import usual_rep
-from scgenot.cells.tasks.translation import by_modality
-from scgenot.cells.write import write_fit
-from scgenot.fit.fit import Solver, describe, fit_pairs
-from scgenot.model import TrainSettings
-from scgenot.ot import Confidence, FusedGromovWasserstein, GromovWasserstein
-from scgenot.ot.store import to_arrays
+from scgenot._random import Rng
+from scgenot.cells.tasks import Translation
+from scgenot.cells.tasks.translation import two_reps
+from scgenot.fit.making import Learner, Solver, moved_options
+from scgenot.tl._fit import fit
 
 
+@moved_options
 def fit_translation(
     adata_source: AnnData,
     adata_target: AnnData,
     *,
     use_rep: str | tuple[str, str] | None = None,
     shared_rep: str | tuple[str, str] | None = None,
-    solver: Solver | None = None,
     source_weights: str | None = None,
     target_weights: str | None = None,
-    settings: TrainSettings | None = None,
+    solver: Solver | None = None,
+    learner: Learner | None = None,
+    predict: bool | None = None,
     key_added: str = "genot",
     rng: Rng = 0,
     device: str | None = None,
@@ -53,8 +48,12 @@ def fit_translation(
         :class:`~scgenot.ot.GromovWasserstein`, or :class:`~scgenot.ot.FusedGromovWasserstein` with `shared_rep`.
     source_weights, target_weights
         Columns of `obs` with non-negative weights of the cells; None for equal weights.
-    settings
-        Of the training; None for the defaults.
+    learner
+        Turns links into a model; None for `sg.model.FlowMatching()`, whose fields left at None take
+        the defaults of the task: 3000 steps.
+    predict
+        Whether to write what :func:`predict` writes of the source cells, with its defaults, at
+        once. None: unless there are more than 50,000 source cells.
     key_added
         Name of the fit in `uns`, and prefix of what :func:`predict` and :func:`coupling` write.
     rng
@@ -76,13 +75,15 @@ def fit_translation(
         Configuration and weights; :func:`scgenot.get.model` makes a model of them.
     `uns[key_added]["history"]`
         Loss and validation by step.
+    `obsm["X_<key_added>"]` and others
+        What :func:`predict` writes, unless `predict=False`.
     `uns[key_added]["pairs"]`
         Sizes, epsilon, marginal error, convergence, effective targets and mass of the coupling.
-    `uns[key_added]["dual"]`
-        The coupling in the form that :func:`coupling` reads.
     `uns[key_added]["confidence"]`
         For a search over starts: how many starts reach the best answer, the gap to the next distinct one, and whether
         two subsets of the cells agree.
+    `uns[key_added]["links"]`
+        The fitted cells by name and their couplings, which other functions read.
 
     Raises
     ------
@@ -107,64 +108,25 @@ def fit_translation(
     >>> sg.tl.predict(rna)
     >>> sg.pl.translation(rna, atac, color="cell_type")
     """
-    Keys(key_added)  # refuses a bad name before the work, not after
-    pair = by_modality(
-        adata_source,
+    reps, shared = two_reps(use_rep, "use_rep"), two_reps(shared_rep, "shared_rep")
+    task = Translation(
         adata_target,
-        use_rep=use_rep,
-        shared_rep=shared_rep,
+        use_rep=reps[0],
+        target_rep=reps[1],
+        shared_rep=shared[0],
+        target_shared_rep=shared[1],
         source_weights=source_weights,
         target_weights=target_weights,
     )
-    seed = seed_of(rng)
-    if solver is None:
-        default = GromovWasserstein if shared_rep is None else FusedGromovWasserstein
-        solver = default(device=device, rng=seed % 2**31)
-    settings = settings or TrainSettings()
-    fit = fit_pairs([pair], solver, settings, rng=seed, device=device, progress=progress)
-    (coupling,) = fit.couplings
-    reps = use_rep if isinstance(use_rep, (tuple, list)) else (use_rep, use_rep)
-    shared = shared_rep if isinstance(shared_rep, (tuple, list)) else (shared_rep, shared_rep)
-    params = {
-        "task": "translation",
-        "use_rep": reps[0] or usual_rep(adata_source, "adata_source", "use_rep"),
-        "target_rep": reps[1] or usual_rep(adata_target, "adata_target", "use_rep"),
-        "shared_rep": shared[0],
-        "target_shared_rep": shared[1],
-        "source_weights": source_weights,
-        "target_weights": target_weights,
-        "solver": describe(solver),
-        "settings": describe(settings),
-        "rng": seed,
-    }
-    confidence = getattr(coupling, "confidence", None)
-    out = adata_source.copy() if copy else adata_source
-    write_fit(
-        out,
-        key_added,
-        params=params,
-        model=fit.model.to_arrays(),
-        history=fit.history,
-        pairs=fit.pairs,
-        dual=to_arrays(coupling),
-        coupling_names=np.asarray(adata_target.obs_names, dtype=str),
-        confidence=None if confidence is None else confidence.to_dict(),
-    )
-    warn_if_ambiguous(confidence)
-    return out if copy else None
-
-
-def warn_if_ambiguous(confidence: Confidence | None) -> None:
-    """Warn loudly, with what to try, when near-equal optima of the search disagree."""
-    if confidence is None or not confidence.ambiguous:
-        return
-    warnings.warn(
-        f"The match between the two modalities is ambiguous: the next distinct answer's objective is only "
-        f"{100 * confidence.gap:.1f} % higher, {confidence.n_best} of {confidence.n_starts} starts reach the best one, "
-        f"and two subsets of the cells agree with correlation {confidence.agreement:.2f}. The translation may be "
-        "wrong as a whole. Try features shared by both (`shared_rep`), another representation (`use_rep`, for "
-        "example proteins scaled to one variance), another intra-cost, or more starts "
-        "(`solver=sg.ot.GromovWasserstein(n_starts=200, search_cells=2000)`).",
-        UserWarning,
-        stacklevel=3,
+    return fit(
+        adata_source,
+        task,
+        solver=solver,
+        learner=learner,
+        predict=predict,
+        key_added=key_added,
+        rng=rng,
+        device=device,
+        progress=progress,
+        copy=copy,
     )

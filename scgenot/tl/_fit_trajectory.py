@@ -2,24 +2,15 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from anndata import AnnData
 
-from scgenot._random import Rng, seed_of
-from scgenot.cells.keys import Keys
-from scgenot.cells.read import named_rep
-from scgenot.cells.tasks.time_course import by_time
-from scgenot.cells.times import read_times, time_labels
-from scgenot.cells.write import write_fit, write_growth
-from scgenot.fit.fit import Solver, describe, fit_pairs
-from scgenot.fit.linked import growth_of, pair_labels, store_couplings
-from scgenot.model import TrainSettings
-from scgenot.ot import Sinkhorn
-
-# of the mean cost: on clones as much mass stays in the clone as in the exact plan, at .05 a fifth less
-EPSILON = 0.01
+from scgenot._random import Rng
+from scgenot.cells.tasks import TimeCourse
+from scgenot.fit.making import Learner, Solver, moved_options
+from scgenot.tl._fit import fit
 
 
+@moved_options
 def fit_trajectory(
     adata: AnnData,
     time_key: str,
@@ -30,8 +21,8 @@ def fit_trajectory(
     growth_key: str | None = None,
     covariates: Sequence[str] = (),
     solver: Solver | None = None,
-    displacement: bool = True,
-    settings: TrainSettings | None = None,
+    learner: Learner | None = None,
+    predict: bool | None = None,
     key_added: str = "genot",
     rng: Rng = 0,
     device: str | None = None,
@@ -67,11 +58,12 @@ def fit_trajectory(
     solver
         Turns a :class:`~scgenot.pair.Pair` into a :class:`~scgenot.ot.Coupling`; None for
         `sg.ot.Sinkhorn(epsilon=0.01)`. With `tau=(0.8, 1)` growth is learned from the data, or corrected.
-    displacement
-        Whether the model generates the way from the source cell in place of the target cell: the same law in other
-        coordinates.
-    settings
-        Of the training; None for the defaults.
+    learner
+        Turns links into a model; None for `sg.model.FlowMatching()`, whose fields left at None take
+        the defaults of the task: 3000 steps, displacements.
+    predict
+        Whether to write what :func:`predict` writes of the source cells, with its defaults, at
+        once. None: unless there are more than 50,000 source cells.
     key_added
         Name of the fit in `uns`, and prefix of what later functions write.
     rng
@@ -93,13 +85,15 @@ def fit_trajectory(
         Configuration and weights; :func:`scgenot.get.model` makes a model of them.
     `uns[key_added]["history"]`
         Loss and validation by step.
+    `obsm["X_<key_added>"]` and others
+        What :func:`predict` writes, unless `predict=False`.
     `uns[key_added]["pairs"]`
         One row a pair: times, stratum, cells, epsilon, marginal error, convergence, effective targets and mass.
-    `uns[key_added]["couplings"]`
-        The couplings, in the form that :func:`coupling`, :func:`push`, :func:`pull` and :func:`fate` read.
     `obs["<key_added>_growth"]`
         Descendants of each source cell, after prior and tau: the mass it sends, of 1 for the mean cell where none is
         lost. NaN for cells that are no source. Only with rates that differ between cells, or an unbalanced solver.
+    `uns[key_added]["links"]`
+        The fitted cells by name and their couplings, which other functions read.
 
     Raises
     ------
@@ -118,9 +112,7 @@ def fit_trajectory(
     >>> sg.tl.predict(adata)
     >>> sg.tl.fate(adata, "cell_type")
     """
-    Keys(key_added)  # refuses a bad name before the work, not after
-    linked = by_time(
-        adata,
+    task = TimeCourse(
         time_key,
         use_rep=use_rep,
         layer=layer,
@@ -128,46 +120,15 @@ def fit_trajectory(
         growth_key=growth_key,
         covariates=covariates,
     )
-    seed = seed_of(rng)
-    solver = solver or Sinkhorn(epsilon=EPSILON, device=device, rng=seed % 2**31)
-    settings = settings or TrainSettings()
-    fit = fit_pairs(
-        [item.pair for item in linked],
-        solver,
-        settings,
-        rng=seed,
+    return fit(
+        adata,
+        task,
+        solver=solver,
+        learner=learner,
+        predict=predict,
+        key_added=key_added,
+        rng=rng,
         device=device,
         progress=progress,
-        displacement=displacement,
-        weights_are_growth=True,
+        copy=copy,
     )
-    times = read_times(adata, time_key)
-    params = {
-        "task": "trajectory",
-        "time_key": time_key,
-        "times": np.unique(times).tolist(),
-        "time_labels": time_labels(times, adata.obs[time_key]),
-        "steps": sorted(
-            {(item.labels["source_time"], item.labels["target_time"]) for item in linked}
-        ),
-        "use_rep": named_rep(adata, use_rep, layer),
-        "layer": layer,
-        "growth_key": growth_key,
-        "covariates": list(covariates),
-        "displacement": displacement,
-        "solver": describe(solver),
-        "settings": describe(settings),
-        "rng": seed,
-    }
-    out = adata.copy() if copy else adata
-    write_fit(
-        out,
-        key_added,
-        params=params,
-        model=fit.model.to_arrays(),
-        history=fit.history,
-        pairs=pair_labels(linked, fit.pairs),
-        couplings=store_couplings(adata.obs_names, linked, fit.couplings),
-    )
-    write_growth(out, key_added, growth_of(adata.n_obs, linked, fit.couplings))
-    return out if copy else None

@@ -1,0 +1,37 @@
+"""What a task is: any object with `links` and `ask`; the rest has defaults."""
+
+from typing import Protocol
+
+from anndata import AnnData
+
+from scgenot.pair import Link, Question
+
+
+class Task(Protocol):
+    """How AnnData becomes links, and what a `target` means.
+
+    Optional attributes: `name`, `use_rep`, `layer`, `shared_rep` (how source cells are read),
+    `one_space` (whether source and target cells are in one space), `epsilon` (of the usual
+    solver), `learning` (defaults of `FlowMatching`), `weights_are_growth`, and for files
+    `to_dict()` and the class method `from_dict(stored)`.
+
+    See Also
+    --------
+    scgenot.tl.fit : fits a task.
+    """
+
+    def links(self, adata: AnnData) -> list[Link]:
+        """Return the pairs of populations to couple, with the cells that they are made of."""
+        ...
+
+    def ask(self, adata: AnnData, target=None, *, dose: float | None = None) -> Question:
+        """Return the source cells of `adata` and what the network is told of them."""
+        ...
+
+
+def refuse_dose(dose: float | None, task) -> None:
+    """Raise a ValueError when a task without doses is asked for one."""
+    if dose is not None:
+        raise ValueError(
+            f"`dose={dose}` was given, but the fit '{task.name}' has no doses: leave `dose` out."
+        )

@@ -1,0 +1,76 @@
+"""What was done to each cell of a screen: perturbation, dose, control."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scgenot._warn import warn_user
+
+
+@dataclass(frozen=True)
+class Treatments:
+    """What was done to each cell: name, dose (None without doses), and whether it is control."""
+
+    names: np.ndarray
+    doses: np.ndarray | None
+    is_control: np.ndarray
+
+    @property
+    def control_rows(self) -> np.ndarray:
+        """Positions of control cells."""
+        return np.flatnonzero(self.is_control)
+
+    def groups(self) -> dict[tuple[str, float | None], np.ndarray]:
+        """Return the positions of the treated cells of each perturbation and dose."""
+        levels = np.ones(len(self.names)) if self.doses is None else self.doses
+        treated = pd.DataFrame({"name": self.names, "dose": levels})[~self.is_control]
+        rows, groups, single = np.flatnonzero(~self.is_control), {}, []
+        for (name, dose), found in treated.groupby(["name", "dose"]).indices.items():
+            dose = None if self.doses is None else float(dose)
+            if len(found) < 2:
+                single.append(name if dose is None else f"{name} at dose {dose:g}")
+            else:
+                groups[str(name), dose] = rows[found]
+        if single:
+            warn_user(f"Perturbations with a single cell are left out: {single}.")
+        if not groups:
+            raise ValueError("No perturbation has 2 cells or more: there is no response to learn.")
+        return groups
+
+
+def dose_values(column: pd.Series) -> np.ndarray:
+    """Return doses as numbers, NaN where there is none."""
+    return column.to_numpy(dtype=float, na_value=np.nan)
+
+
+def read_doses(adata: AnnData, dose_key: str, is_control: np.ndarray) -> np.ndarray:
+    """Read doses; a control cell may have none or 0."""
+    column = adata.obs[dose_key]
+    if column.dtype.kind not in "biuf":
+        raise ValueError(f"`dose_key={dose_key!r}` must be numbers; found {column.dtype}.")
+    doses = dose_values(column).copy()
+    doses[is_control & np.isnan(doses)] = 0
+    if not np.isfinite(doses).all() or (doses < 0).any():
+        bad = int((~(doses >= 0) | np.isinf(doses)).sum())
+        raise ValueError(
+            f"`dose_key={dose_key!r}` is missing, negative or infinite in {bad} treated cells."
+        )
+    if (doses[is_control] > 0).any():
+        raise ValueError(
+            f"`dose_key={dose_key!r}` is above 0 in {(doses[is_control] > 0).sum()} control cells: "
+            "control is dose 0."
+        )
+    return doses
+
+
+def shared_values(table: pd.DataFrame) -> dict[str, object]:
+    """Return what cells have in common: the value where it is one, the mean of several numbers."""
+    values = {}
+    for key, column in table.items():
+        if column.nunique() == 1:
+            values[key] = column.iloc[0]
+        elif column.dtype.kind in "iuf":
+            values[key] = float(column.mean())
+    return values

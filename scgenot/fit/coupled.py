@@ -1,0 +1,132 @@
+"""From a task to coupled links; what a task or a solver of the user's returns is checked here."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from tqdm.auto import tqdm
+
+from scgenot._outcome import Outcome
+from scgenot.cells.strata import stratum_text
+from scgenot.model.growth import growth_ratios
+from scgenot.ot.plan import describe
+from scgenot.pair import Link, Question
+
+Solver = Callable[[object], object]
+PAGE = "See the page 'Extending scgenot'."
+
+
+def name_of(task) -> str:
+    """Return what a task is called."""
+    return getattr(task, "name", type(task).__name__)
+
+
+def links_of(task, adata: AnnData) -> list[Link]:
+    """Return the links of a task; errors of a task of the user's name it."""
+    if not callable(getattr(task, "links", None)) or not callable(getattr(task, "ask", None)):
+        raise TypeError(
+            f"`task` must have the methods `links(adata)` and `ask(adata, target, *, dose)`; found "
+            f"{type(task).__name__}. {PAGE}"
+        )
+    links = list(task.links(adata))
+    if not links or not all(isinstance(link, Link) for link in links):
+        found = sorted({type(link).__name__ for link in links}) or "none"
+        raise TypeError(
+            f"`links` of the task {name_of(task)!r} must return a list of `sg.Link`; found {found}. "
+            "{PAGE}"
+        )
+    return [with_rows(link, task) for link in links]
+
+
+def with_rows(link: Link, task) -> Link:
+    """Check that a link names a cell of AnnData for each of its rows."""
+    for side in ("source", "target"):
+        rows, n = getattr(link, f"{side}_rows"), len(getattr(link.pair, side))
+        if rows is None or len(rows) != n:
+            found = "None" if rows is None else f"{len(rows)} rows"
+            raise ValueError(
+                f"`{side}_rows` of the link {link.pair.name!r} of the task {name_of(task)!r} must be "
+                f"the positions of its {n} cells in AnnData; found {found}."
+            )
+    return replace(
+        link, source_rows=np.asarray(link.source_rows), target_rows=np.asarray(link.target_rows)
+    )
+
+
+def couple(links: Sequence[Link], solver: Solver, *, progress: bool) -> list[Link]:
+    """Solve each link; many of them with a progress bar."""
+    if hasattr(solver, "progress"):
+        solver = replace(solver, progress=progress)
+    bar = tqdm(links, desc="coupling", unit="pair", disable=not progress or len(links) < 2)
+    return [replace(link, plan=checked_plan(solver(link.pair), solver)) for link in bar]
+
+
+def checked_plan(plan, solver):
+    """Check that a solver returned something that pairs can be drawn from."""
+    if not callable(getattr(plan, "sample_pairs", None)):
+        name = getattr(solver, "__name__", type(solver).__name__)
+        raise TypeError(
+            f"`solver={name}` must return a plan with `sample_pairs(n_pairs, *, generator)`; found "
+            f"{type(plan).__name__}. {PAGE}"
+        )
+    return plan
+
+
+def check_question(question: Question, adata: AnnData, task) -> Question:
+    """Check what `ask` of a task returned."""
+    if not isinstance(question, Question):
+        raise TypeError(
+            f"`ask` of the task {name_of(task)!r} must return a `sg.Question`; found "
+            f"{type(question).__name__}. {PAGE}"
+        )
+    rows = np.asarray(question.rows)
+    if rows.dtype.kind not in "iu" or (len(rows) and not 0 <= rows.min() <= rows.max() < adata.n_obs):
+        raise ValueError(
+            f"`rows` of the question of the task {name_of(task)!r} must be positions of the "
+            f"{adata.n_obs} cells; found {rows.dtype} up to {rows.max() if len(rows) else None}."
+        )
+    if question.condition is None:
+        return question
+    condition = np.asarray(question.condition, dtype=float)
+    if condition.ndim == 1:
+        condition = np.broadcast_to(condition, (len(rows), len(condition)))
+    return replace(question, rows=rows, condition=condition)
+
+
+def link_table(links: Sequence[Link]) -> pd.DataFrame:
+    """Return one row a link: what it is, its sizes and how its plan was solved."""
+    rows = [
+        {
+            "name": link.pair.name,
+            **link.labels,
+            "stratum": stratum_text(link.stratum),
+            "n_source": len(link.pair.source),
+            "n_target": len(link.pair.target),
+            **describe(link.plan),
+        }
+        for link in links
+    ]
+    table = pd.DataFrame(rows)
+    return table.set_axis(table.index.astype(str))
+
+
+def outcomes_of(links: Sequence[Link], learned: Sequence[Outcome]) -> tuple[Outcome, ...]:
+    """Return each way in which a coupling or the training ended, once."""
+    found = []
+    for link in links:
+        found += getattr(getattr(link.plan, "diagnostics", None), "outcomes", ())
+    return tuple(dict.fromkeys([*found, *learned]))
+
+
+def growth_of(n: int, links: Sequence[Link], task) -> np.ndarray | None:
+    """Return the mass that each cell sends, of 1 in the mean cell; NaN where it is no source."""
+    if not getattr(task, "weights_are_growth", False):
+        return None
+    growth, known = np.full(n, np.nan), False
+    for link in reversed(links):
+        ratios = growth_ratios(link.plan, weights_are_growth=True)
+        known |= ratios is not None
+        growth[link.source_rows] = 1 if ratios is None else ratios[0].double().cpu().numpy()
+    return growth if known else None

@@ -1,0 +1,57 @@
+"""What a task is coupled and learned with when the user names no solver and no learner."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import pandas as pd
+
+from scgenot.fit.coupled import PAGE, name_of
+from scgenot.flow import SetEncoder
+from scgenot.model import FlowMatching, Learned, Run
+from scgenot.ot import FusedGromovWasserstein, GromovWasserstein, Sinkhorn
+from scgenot.pair import Link
+
+
+def solver_of(task, links: Sequence[Link], solver, *, device: str, seed: int):
+    """Return the solver, or the usual one of the task: linear in one space, else quadratic."""
+    if solver is not None and not callable(solver):
+        raise TypeError(
+            f"`solver={solver!r}` must turn a pair into a coupling, such as "
+            "`sg.ot.Sinkhorn(epsilon=0.05)`."
+        )
+    if solver is not None:
+        return solver
+    where = {"device": device, "rng": seed % 2**31}
+    pair = links[0].pair
+    if getattr(task, "one_space", pair.source.shape[1] == pair.target.shape[1]):
+        return Sinkhorn(epsilon=getattr(task, "epsilon", 0.05), **where)
+    return (GromovWasserstein if pair.source_shared is None else FusedGromovWasserstein)(**where)
+
+
+def learn(learner, links: Sequence[Link], task, *, seed: int, device: str, progress: bool) -> Learned:
+    """Call the learner, the usual one where none is given, and check what it returned."""
+    learner = FlowMatching() if learner is None else learner
+    if not callable(learner):
+        raise TypeError(
+            f"`learner={learner!r}` must turn links into a model, such as "
+            "`sg.model.FlowMatching(steps=1000)`."
+        )
+    slots = getattr(task, "slots", None)
+    run = Run(
+        seed=seed,
+        device=device,
+        progress=progress,
+        encoder=None if slots is None else partial(SetEncoder, *slots),
+        defaults=dict(getattr(task, "learning", {})),
+        weights_are_growth=getattr(task, "weights_are_growth", False),
+    )
+    learned = learner(links, run)
+    if not isinstance(learned, Learned):
+        learned = Learned(learned, pd.DataFrame({"step": [], "loss": [], "validation": []}), ())
+    lacking = [name for name in ("sample", "to_arrays") if not hasattr(learned.model, name)]
+    if lacking:
+        raise TypeError(
+            f"`learner={type(learner).__name__}` of the task {name_of(task)!r} must return a model "
+            f"with `sample` and `to_arrays`; {type(learned.model).__name__} lacks {lacking}. {PAGE}"
+        )
+    return learned

@@ -1,0 +1,57 @@
+"""Joint mass of a fit, sparse: its couplings as one matrix."""
+
+import numpy as np
+from anndata import AnnData
+from scipy import sparse
+
+from scgenot.ot.plan import require
+
+
+def joint_mass(fit, adata: AnnData, top_k: int, device: str | None):
+    """Return the mass from source to target cells, and the target names of another AnnData."""
+    cells = fit.cells(adata)
+    if fit.links[0].within:
+        return within(fit, adata, cells, top_k, device), None
+    return across(fit, adata, cells, top_k, device), fit.links[0].target_names
+
+
+def across(fit, adata: AnnData, cells: np.ndarray, top_k: int, device: str | None):
+    """Joint mass across two AnnData, from the cells of `adata`, fitted or not, to the other's."""
+    (link,) = fit.links
+    weights = fit.task.weights(adata) if hasattr(fit.task, "weights") else None
+    rows = None
+    if adata.obs_names.is_unique:
+        # plans that know no new cells have rows of the fitted ones
+        found = {name: row for row, name in enumerate(link.source_names)}
+        known = [found.get(name, -1) for name in adata.obs_names]
+        rows = np.array(known) if min(known) >= 0 else None
+    plan = link.plan(cells, rows, None if weights is None else weights / weights.sum(), device=device)
+    return to_sparse(plan, top_k).tocsr()
+
+
+def within(fit, adata: AnnData, cells: np.ndarray, top_k: int, device: str | None):
+    """Joint mass of all links within one AnnData, cells x cells."""
+    # strata of one pair share its labels; its mass is 1 over all of them
+    pairs = [tuple(link.labels.items()) for link in fit.links]
+    n_source: dict[tuple, int] = {}
+    for pair, link in zip(pairs, fit.links, strict=True):
+        n_source[pair] = n_source.get(pair, 0) + len(link.source_names)
+    rows, columns, values = [], [], []
+    for pair, link in zip(pairs, fit.links, strict=True):
+        here = link.here(adata.obs_names, cells, device)
+        if here.plan is None:
+            continue
+        plan = to_sparse(here.plan, top_k).tocoo()
+        there = here.target[plan.col] >= 0
+        rows.append(here.source[plan.row[there]])
+        columns.append(here.target[plan.col[there]])
+        values.append(plan.data[there] * (here.n_source / n_source[pair]))
+    if not sum(map(len, values)):
+        raise ValueError("no two cells of the fit that are coupled are in `adata`, by obs name.")
+    entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
+    return sparse.coo_matrix(entries, shape=(adata.n_obs, adata.n_obs)).tocsr()
+
+
+def to_sparse(plan, top_k: int) -> sparse.csr_matrix:
+    """Keep the largest entries of each row of a plan."""
+    return require(plan, "to_sparse", "`sg.tl.coupling`")(top_k)

@@ -1,0 +1,124 @@
+"""Cells that were made up, simulated or interpolated, as an AnnData that goes with the fitted one."""
+
+import logging
+from collections.abc import Callable
+from copy import deepcopy
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from tqdm.auto import tqdm
+
+from scgenot.cells.embedding import embedding_key, embedding_of
+from scgenot.cells.keys import SOURCE_CELL, Keys
+from scgenot.cells.labels import like_column, made_obs
+from scgenot.fit.decoder import feature_decoder, never_negative
+from scgenot.fit.held_out import each_of
+from scgenot.fit.sample import BLOCK, draw_blocks
+from scgenot.model.inputs import blocks
+from scgenot.pair import Question
+
+logger = logging.getLogger("scgenot")
+
+
+def simulated(
+    fit,
+    adata: AnnData,
+    target,
+    dose,
+    *,
+    n_samples: int,
+    use_rep: str | None,
+    decoder,
+    clip: bool,
+    progress: bool,
+    **options,
+) -> AnnData:
+    """Simulate target cells of source cells; as :func:`scgenot.tl.simulate`."""
+    cells = fit.cells(adata, use_rep=use_rep)
+    rep = getattr(fit.task, "target_rep", use_rep or getattr(fit.task, "use_rep", None))
+    # all questions before the first answer: what cannot be answered is refused before the work
+    questions = [fit.ask(adata, *one) for one in each_of(target, dose)]
+    to_features = feature_decoder(fit, rep, decoder)
+    if adata is not fit.adata and fit.reference is not None:
+        fit.reference.warn_if_unlike(cells[questions[0].rows])
+    obs = pd.concat([described(fit, adata, question, n_samples) for question in questions])
+    states, growth = [], []
+    several = len(questions) > 1
+    bar = tqdm(questions, desc="simulating", unit="target", disable=not (progress and several))
+    for question in bar:
+        source, condition = cells[question.rows], question.condition
+        drawn = draw_blocks(
+            fit.model,
+            source,
+            condition,
+            n_samples=n_samples,
+            progress=progress and not several,
+            **options,
+        )
+        by_cell = np.concatenate([block.draws for block in drawn])
+        states.append(by_cell.transpose(1, 0, 2).reshape(-1, by_cell.shape[2]))
+        if getattr(fit.model, "eta", None) is not None:
+            growth.append(np.tile(fit.model.growth(source, condition).numpy(), n_samples))
+    if growth:
+        obs[Keys(fit.key).growth] = np.concatenate(growth)
+    states = np.concatenate(states).astype(np.float32)
+    return assemble(fit, rep, states, obs, to_features, clip=clip and decoder is None)
+
+
+def described(fit, adata: AnnData, question: Question, n_samples: int) -> pd.DataFrame:
+    """Return the obs of simulated cells: that of the source cells, but for what they become."""
+    source = made_obs(adata, question.rows, fit.key, "simulated")
+    obs = pd.concat([source] * n_samples)
+    names = adata.obs_names[question.rows]
+    obs[SOURCE_CELL] = np.tile(names.to_numpy(dtype=object), n_samples)
+    for column, value in question.answer.items():
+        each = value if np.ndim(value) else [value] * len(source)
+        values = list(each) * n_samples
+        obs[column] = like_column(values, adata.obs[column]) if column in adata.obs else values
+    names = names.astype(str) + f"_{question.name}"
+    several = [f"{name}_{k}" for k in range(n_samples) for name in names]
+    obs.index = names if n_samples == 1 else several
+    return obs
+
+
+def decoded(
+    states: np.ndarray, to_features: Callable[[np.ndarray], pd.DataFrame], *, clip: bool
+) -> tuple[np.ndarray, pd.Index]:
+    """Turn states into features block by block, negative ones into 0 if asked."""
+    features, n_clipped = None, 0
+    for rows in blocks(len(states), BLOCK):
+        frame = to_features(states[rows])
+        if features is None:
+            features = np.empty((len(states), frame.shape[1]), dtype=np.float32)
+        features[rows] = frame
+        if clip:
+            n_clipped += int((features[rows] < 0).sum())
+            np.maximum(features[rows], 0, out=features[rows])
+    if clip:
+        share = 100 * n_clipped / features.size
+        logger.info("%.2f %% of the decoded values were negative and are set to 0.", share)
+    return features, frame.columns
+
+
+def assemble(
+    fit, rep: str | None, states: np.ndarray, obs: pd.DataFrame, to_features, *, clip: bool
+) -> AnnData:
+    """Make an AnnData of states that goes with that of the fit, and says of which fit they are."""
+    fitted = fit.adata
+    features, names = decoded(states, to_features, clip=clip and never_negative(fit, rep))
+    known = fitted is not None and names.isin(fitted.var_names).all()
+    var = fitted.var.loc[names] if known else pd.DataFrame(index=names)
+    for column in obs.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in obs.dtypes]]:
+        obs[column] = obs[column].cat.remove_unused_categories()
+    out = AnnData(features, obs=obs, var=var.copy())
+    out.obs_names_make_unique()
+    if rep is not None and rep != "X":
+        out.obsm[rep] = states
+        if fit.one_space and fitted is not None and embedding_of(fitted, rep) is not None:
+            key = embedding_key(rep)
+            if key in fitted.uns:
+                out.uns[key] = deepcopy(dict(fitted.uns[key]))
+    if fit.links:
+        out.uns[fit.key] = {"params": deepcopy(fit.params)}
+    return out

@@ -1,0 +1,102 @@
+"""Some of the fitted cells: they tell whether cells belong to the fit, and whether they are like."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from anndata import AnnData
+from sklearn.neighbors import LocalOutlierFactor
+
+from scgenot._random import numpy_rng
+from scgenot._warn import warn_user
+from scgenot.cells.embedding import embedding_of
+from scgenot.pair import Link
+
+MAX_SOURCES, MAX_TARGETS = 1000, 200
+N_NEIGHBORS = 20
+# a cell stands out when it does so more than this share of the fitted cells among themselves
+LEVEL = 0.99
+# of the cells, standing out; for cells like those fitted it is 1 - LEVEL
+TOLERATED = 0.05
+FEW = 5
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A sample of the fitted cells by name, in the representation of the fit."""
+
+    source_names: np.ndarray
+    source_cells: np.ndarray
+    target_names: np.ndarray
+    target_cells: np.ndarray
+    digest: str  # of the embedding that made the representation; empty where there is none
+
+    @classmethod
+    def of(cls, links: Sequence[Link], adata: AnnData, task, seed: int) -> "Reference":
+        """Choose the cells to keep."""
+        rng, sides = numpy_rng(seed), []
+        for side, most in (("source", MAX_SOURCES), ("target", MAX_TARGETS)):
+            rows = [getattr(link, f"{side}_rows") for link in links]
+            kept = np.sort(rng.permutation(np.unique(np.concatenate(rows)))[:most])
+            cells = np.empty((len(kept), getattr(links[0].pair, side).shape[1]), dtype=np.float32)
+            for own, link in zip(rows, links, strict=True):
+                there = np.isin(own, kept)
+                cells[np.searchsorted(kept, own[there])] = getattr(link.pair, side)[there]
+            other = adata if side == "source" or links[0].within else task.adata_target
+            sides += [other.obs_names[kept].to_numpy(dtype=str), cells]
+        embedding = embedding_of(adata, getattr(task, "use_rep", None))
+        return cls(*sides, "" if embedding is None else embedding.digest())
+
+    def check(self, adata: AnnData, cells: np.ndarray, rep: str, *, within: bool) -> None:
+        """Raise when fitted cells are elsewhere than they were: embedded anew, or integrated."""
+        sides = [(self.source_names, self.source_cells)]
+        if within:
+            sides.append((self.target_names, self.target_cells))
+        n_found = n_same = 0
+        for names, kept in sides:
+            rows = adata.obs_names.get_indexer(names) if adata.obs_names.is_unique else [-1]
+            there = np.asarray(rows) >= 0
+            if there.any() and cells.shape[1] == kept.shape[1]:
+                now = cells[np.asarray(rows)[there]].astype(np.float32)
+                n_found += int(there.sum())
+                n_same += int(np.isclose(now, kept[there], rtol=1e-4, atol=1e-6).all(1).sum())
+            elif there.any():
+                n_found += int(there.sum())
+        embedding = embedding_of(adata, rep)
+        other = embedding is not None and self.digest and embedding.digest() != self.digest
+        if n_found and 2 * n_same < n_found or other:
+            where = "X" if rep == "X" else f"obsm[{rep!r}]"
+            raise ValueError(
+                f"{where} of `adata` is not what it was at the fit: {n_found - n_same} of {n_found} "
+                "fitted cells that were compared are elsewhere. Fit again with the new "
+                "representation, or bring the old one back."
+            )
+
+    def warn_if_unlike(self, cells: np.ndarray) -> None:
+        """Warn when many source cells stand out from those that were fitted."""
+        n = int(unlike(cells, np.unique(self.source_cells, axis=0)).sum())
+        if n > max(FEW, TOLERATED * len(cells)):
+            warn_user(
+                f"{n} of {len(cells)} source cells ({n / len(cells):.0%}) stand out from the source "
+                f"cells that the model was fitted with, where {1 - LEVEL:.0%} would be expected: "
+                "their predictions are extrapolated. See whether they come from another kind of "
+                "cell or batch, and compare with measured cells before relying on them."
+            )
+
+    def to_dict(self) -> dict:
+        """Return what an AnnData can hold."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_dict(cls, stored: Mapping) -> "Reference":
+        """Make what :meth:`to_dict` took apart, after a file too."""
+        names = ("source_names", "source_cells", "target_names", "target_cells")
+        return cls(*(np.asarray(stored[name]) for name in names), str(stored["digest"]))
+
+
+def unlike(cells: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Say which cells stand out from those seen."""
+    if len(seen) <= N_NEIGHBORS:
+        return np.zeros(len(cells), dtype=bool)
+    factors = LocalOutlierFactor(N_NEIGHBORS, novelty=True).fit(seen)
+    return factors.score_samples(cells) < np.quantile(factors.negative_outlier_factor_, 1 - LEVEL)

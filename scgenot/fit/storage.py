@@ -1,0 +1,227 @@
+"""A fit in AnnData: the only place that reads and writes `uns[key]`."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from os import PathLike
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scgenot._outcome import Outcome
+from scgenot.cells.keys import Keys
+from scgenot.cells.tasks import Screen, TimeCourse, Translation
+from scgenot.cells.write import plain, remove_prediction, write_slots, writing
+from scgenot.fit.coupled import PAGE, name_of
+from scgenot.fit.reference import Reference
+from scgenot.fit.stored_link import StoredLink
+from scgenot.model import Genot
+from scgenot.pair import Question
+
+VERSION = 1
+MODEL, PARAMS, HISTORY, PAIRS, LINKS = "model", "params", "history", "pairs", "links"
+REFERENCE, CONFIDENCE, CALIBRATION = "reference", "confidence", "calibration"
+OUTCOMES, COUPLING_KEY, COUPLING_NAMES = "outcomes", "coupling_key", "coupling_names"
+TASKS = {task.name: task for task in (Screen, TimeCourse, Translation)}
+# classes of the user's that were fitted in this session, by name: a file never names code to
+# import, so after a file they are passed to `sg.get.fit`
+OWN: dict[str, object] = {}
+
+
+def remember(*things) -> None:
+    """Keep classes of the user's, so that verbs of the same session find them by name."""
+    for thing in things:
+        kind = thing if isinstance(thing, type) or hasattr(thing, "__name__") else type(thing)
+        OWN[kind.__name__] = kind
+
+
+def provenance(solver, learner, seed: int) -> dict:
+    """Return how a fit was made, as what can be stored."""
+    return {"solver": described(solver), "learner": described(learner), "rng": seed}
+
+
+def described(options) -> dict | str | None:
+    """Return a solver or learner as its type and fields, or its name."""
+    if options is None or not is_dataclass(options):
+        return None if options is None else getattr(options, "__name__", type(options).__name__)
+    own = {entry.name: getattr(options, entry.name) for entry in fields(options)}
+    return {"type": type(options).__name__, **own}
+
+
+def task_dict(task) -> dict:
+    """Return what a task keeps of itself."""
+    return task.to_dict() if hasattr(task, "to_dict") else {"use_rep": getattr(task, "use_rep", None)}
+
+
+def write(fit, adata: AnnData) -> None:
+    """Write a fit to `uns[key]`, in the place of any older one; what that one predicted goes."""
+    Keys(fit.key)
+    model = fit.model
+    config, weights = model.to_arrays()
+    if not isinstance(model, Genot):
+        remember(model)
+    if fit.task.__class__ not in TASKS.values():
+        remember(fit.task)
+    links = {str(k): link.to_dict() for k, link in enumerate(fit.links)}
+    entry = {
+        "version": VERSION,
+        PARAMS: plain(fit.params),
+        MODEL: {
+            "type": type(model).__name__,
+            "config": json.dumps(config),
+            "weights": weights,
+        },
+        HISTORY: fit.history,
+        PAIRS: fit.table,
+        LINKS: links,
+        OUTCOMES: [outcome.label for outcome in fit.outcomes],
+        REFERENCE: None if fit.reference is None else fit.reference.to_dict(),
+        CONFIDENCE: fit.confidence,
+        COUPLING_NAMES: None if fit.links[0].within else fit.links[0].target_names,
+    }
+    remove_prediction(adata, fit.key)
+    with writing():
+        adata.uns[fit.key] = {name: value for name, value in entry.items() if value is not None}
+    if fit.growth is not None:
+        write_slots(adata, obs={Keys(fit.key).growth: fit.growth})
+
+
+def update(fit, **entries) -> None:
+    """Add entries to a fit that is written, such as its calibration."""
+    with writing():
+        fit.adata.uns[fit.key] = {**fit.adata.uns[fit.key], **entries}
+
+
+def has_fit(adata: AnnData, key: str) -> bool:
+    """Whether there is a fit of a name."""
+    entry = adata.uns.get(key)
+    return isinstance(entry, Mapping) and MODEL in entry and PARAMS in entry
+
+
+def entry_of(adata: AnnData, key: str) -> Mapping:
+    """Return `uns[key]`, or raise a KeyError that lists the fits there are."""
+    if isinstance(key, str) and has_fit(adata, key):
+        return adata.uns[key]
+    fits = [name for name in adata.uns if has_fit(adata, name)]
+    raise KeyError(
+        f"`key={key!r}` names no fit in uns; found {fits}. Run one of `sg.tl.fit_*` first, or pass "
+        "`model`."
+    )
+
+
+def read(cls, adata: AnnData, key: str, *, task=None, model=None, field=None, encoder=None):
+    """Make a fit of what :func:`write` wrote, after a file too."""
+    entry = entry_of(adata, key)
+    task = read_task(entry[PARAMS], task, key)
+    try:
+        return _put_together(cls, adata, key, entry, task, (model, field, encoder))
+    except (KeyError, TypeError, IndexError, AttributeError, StopIteration) as error:
+        raise ValueError(
+            f"uns[{key!r}] is damaged ({type(error).__name__}: {error}): fit again, or read the "
+            "file as it was written."
+        ) from error
+
+
+def _put_together(cls, adata: AnnData, key: str, entry: Mapping, task, own: tuple):
+    table = entry[PAIRS]
+    columns = [name for name in table.columns[: list(table.columns).index("stratum")] if name != "name"]
+    links = [
+        StoredLink.from_dict(entry[LINKS][str(k)], dict(table.iloc[k][columns]))
+        for k in range(len(table))
+    ]
+    params = dict(entry[PARAMS])
+    reference = entry.get(REFERENCE)
+    return cls(
+        task,
+        links,
+        table,
+        entry[HISTORY],
+        {name: params.get(name) for name in ("solver", "learner", "rng")},
+        key,
+        adata,
+        tuple(Outcome.of(str(label)) for label in entry.get(OUTCOMES, [])),
+        confidence=entry.get(CONFIDENCE),
+        reference=None if reference is None else Reference.from_dict(reference),
+        calibration=entry.get(CALIBRATION),
+        coupling_key=entry.get(COUPLING_KEY),
+        make_model=lambda: read_model(entry[MODEL], *own),
+    )
+
+
+def read_task(params: Mapping, task, key: str):
+    """Make the task of a fit; `task` is the class or object of one of the user's own."""
+    name = str(params["task"])
+    kind = task if task is not None else TASKS.get(name, OWN.get(name))
+    kind = OWN.get(str(params.get("task_type")), kind) if kind is None else kind
+    if kind is None:
+        raise ValueError(
+            f"The fit `key={key!r}` has a task of your own, {name!r}: read it with "
+            f"`fit = sg.get.fit(adata, {key!r}, task={name})` and pass `model=fit`. {PAGE}"
+        )
+    if not isinstance(kind, type):
+        return kind
+    try:
+        return kind.from_dict(params) if hasattr(kind, "from_dict") else kind()
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(
+            f"uns[{key!r}]['params'] cannot be read as the task {name!r} "
+            f"({type(error).__name__}: {error}): it is damaged, or pass the task object as `task`."
+        ) from error
+
+
+def read_model(stored: Mapping, make=None, field=None, encoder=None):
+    """Make the model of a fit; `make` is the class of one of the user's own."""
+    config = json.loads(str(stored["config"]))
+    kind = str(stored.get("type", "Genot"))
+    make = make or {"Genot": Genot}.get(kind, OWN.get(kind))
+    if make is None:
+        raise ValueError(
+            f"The fit has a model of your own, {kind}: read it with `sg.get.fit(adata, "
+            f"model={kind})` and pass `model=fit`. {PAGE}"
+        )
+    if make is not Genot:
+        return make.from_arrays(config, stored["weights"])
+    if config.get("custom_field") and field is None:
+        field = OWN.get(str(config["custom_field"]))
+    return Genot.from_arrays(config, stored["weights"], field=field, encoder=encoder)
+
+
+def load_model(model):
+    """Return a model from a path, or the model itself."""
+    if isinstance(model, (str, PathLike)):
+        return Genot.load(model)
+    if not hasattr(model, "sample"):
+        raise TypeError(
+            f"`model` must be a Genot, a fit, an AnnData or a path; found {type(model).__name__}."
+        )
+    return model
+
+
+class Alone:
+    """The task of a model without its fit: every cell is a source, nothing can be asked."""
+
+    name = "model"
+
+    def ask(self, adata: AnnData, target=None, *, dose=None) -> Question:
+        """Ask every cell for its targets."""
+        if target is not None or dose is not None:
+            raise ValueError(
+                f"`target={target!r}` or `dose={dose!r}` was given, but `model` came without its "
+                "fit: pass the AnnData that was fitted, `model=adata`."
+            )
+        return Question(np.arange(adata.n_obs))
+
+    def to_dict(self) -> dict:
+        """Return nothing: there is no fit."""
+        return {}
+
+
+def bare(cls, model, key: str):
+    """Return the fit of a model alone."""
+    if getattr(model, "condition_dim", 0):
+        raise ValueError(
+            "`model` came without its fit, and it needs conditions: pass the AnnData that was "
+            "fitted, `model=adata`."
+        )
+    return cls(Alone(), history=pd.DataFrame(), key=key, make_model=lambda: model)

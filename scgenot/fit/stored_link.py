@@ -1,0 +1,123 @@
+"""A link as a fit keeps it: its cells by name, and its plan as arrays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scgenot.ot.plan import Plan, plan_from_arrays, plan_to_arrays
+from scgenot.pair import Link
+
+
+@dataclass(frozen=True)
+class StoredLink:
+    """The cells of a link by name, and its plan as arrays."""
+
+    source_names: np.ndarray
+    target_names: np.ndarray
+    source_weights: np.ndarray
+    arrays: dict = field(repr=False)
+    labels: dict[str, object]
+    stratum: dict[str, str]
+    within: bool
+    mass: float
+    width: int  # columns of the source cells that the plan's cost looks at
+
+    @classmethod
+    def of(cls, link: Link, adata: AnnData, task) -> "StoredLink":
+        """Take a coupled link apart."""
+        other = adata if link.within else getattr(task, "adata_target", None)
+        names = [str(row) for row in link.target_rows]
+        arrays = plan_to_arrays(link.plan)
+        return cls(
+            adata.obs_names[link.source_rows].to_numpy(dtype=str),
+            np.array(names if other is None else other.obs_names[link.target_rows], dtype=str),
+            link.pair.source_weights,
+            arrays,
+            dict(link.labels),
+            {key: str(value) for key, value in link.stratum.items()},
+            link.within,
+            mass_of(link.plan, arrays),
+            int(np.shape(getattr(link.plan, "x", link.pair.source))[1]),
+        )
+
+    def names(self, side: str) -> np.ndarray:
+        """Names of the source or target cells."""
+        return self.source_names if side == "source" else self.target_names
+
+    def plan(
+        self, source: np.ndarray, rows=None, weights=None, *, device: str | None = None
+    ) -> Plan:
+        """Couple source cells again: fitted ones at `rows` of the link, or others."""
+        if weights is None and rows is not None:
+            weights = self.source_weights[rows]
+        return plan_from_arrays(self.arrays, source[:, : self.width], rows, weights, device=device)
+
+    def here(self, names: pd.Index, cells: np.ndarray, device: str | None) -> "LinkHere":
+        """Couple again the fitted cells that are among some named cells."""
+        source, target = (names.get_indexer(side) for side in (self.source_names, self.target_names))
+        rows = np.flatnonzero(source >= 0)
+        n_source, scale = len(source), len(source) / self.mass
+        if not len(rows):
+            return LinkHere(None, source[rows], target, n_source, scale)
+        plan = self.plan(cells[source[rows]], rows, device=device)
+        return LinkHere(plan, source[rows], target, n_source, scale)
+
+    def to_dict(self) -> dict:
+        """Return what an AnnData can hold."""
+        return {
+            "source_names": self.source_names,
+            "target_names": self.target_names,
+            "source_weights": self.source_weights,
+            "plan": self.arrays,
+            "stratum_keys": np.array(list(self.stratum), dtype=str),
+            "stratum_values": np.array(list(self.stratum.values()), dtype=str),
+            "within": self.within,
+            "mass": self.mass,
+            "width": self.width,
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping, labels: dict[str, object]) -> "StoredLink":
+        """Make what :meth:`to_dict` took apart, after a file too."""
+        keys, values = (map(str, stored[f"stratum_{what}"]) for what in ("keys", "values"))
+        return cls(
+            np.asarray(stored["source_names"], dtype=str),
+            np.asarray(stored["target_names"], dtype=str),
+            np.asarray(stored["source_weights"], dtype=float),
+            stored["plan"],
+            labels,
+            dict(zip(keys, values, strict=True)),
+            bool(stored["within"]),
+            float(stored["mass"]),
+            int(stored["width"]),
+        )
+
+
+@dataclass(frozen=True)
+class LinkHere:
+    """A link coupled again, as far as its cells are there."""
+
+    plan: Plan | None  # None when no source cell is there
+    source: np.ndarray  # positions of the source cells that are there
+    target: np.ndarray  # positions of all target cells, -1 where gone
+    n_source: int  # source cells of the fit
+    scale: float  # turns mass of the plan into descendants per cell, 1 in the mean
+
+    @property
+    def n_gone(self) -> int:
+        """Cells of the fit that are not there."""
+        return self.n_source - len(self.source) + int((self.target < 0).sum())
+
+
+def mass_of(plan, arrays: Mapping) -> float:
+    """Return the mass of a plan as it is kept."""
+    if "mass" in arrays:
+        return float(arrays["mass"].sum())
+    balanced = set(getattr(plan, "tau", (1.0, 1.0))) == {1.0}
+    diagnostics = getattr(plan, "diagnostics", None)
+    if balanced or diagnostics is None:
+        return 1.0
+    return float(diagnostics.mass)

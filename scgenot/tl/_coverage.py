@@ -1,0 +1,67 @@
+"""Count treated cells in calibrated regions."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scgenot._check import check_guidance
+from scgenot._random import Rng, seed_of
+from scgenot.cells.tasks import Screen
+from scgenot.fit.calibration import counted
+from scgenot.fit.fit import ModelSource, open_fit
+
+
+def coverage(
+    adata: AnnData,
+    target: str | Sequence[str] | None = None,
+    *,
+    held_out: np.ndarray | str | None = None,
+    dose: float | Sequence[float] | None = None,
+    guidance: float = 1.0,
+    key: str = "genot",
+    model: ModelSource = None,
+    use_rep: str | None = None,
+    rng: Rng = 0,
+    device: str | None = None,
+) -> pd.DataFrame:
+    """Count how many treated cells lie in calibrated regions, cells that calibrated nothing.
+
+    Parameters
+    ----------
+    adata
+        Cells, control and treated, as of :func:`calibrate`; for an honest answer neither fitted nor calibrated with.
+    target, dose, held_out
+        As of :func:`calibrate`.
+    guidance, key, model, use_rep, rng, device
+        As of :func:`calibrate`, whose result is with the fit.
+
+    Returns
+    -------
+    One row for the region of all features (`feature` is "region") and each feature, and level: `feature`, `level`,
+    `raw_coverage`, share of treated cells in what the model says; `coverage`, in what the calibration made of it; `n`,
+    treated cells; `error`, binomial standard error of a share of `n` cells at the level.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`calibrate`.
+    KeyError
+        Likewise, and when the fit was not calibrated.
+
+    Warns
+    -----
+    UserWarning
+        When cells of these names were fitted, or calibrated.
+
+    Examples
+    --------
+    >>> table = sg.tl.coverage(new_donor, model=fitted)  # doctest: +SKIP
+    >>> table[(table["feature"] == "region") & (table["level"] == 0.9)]  # doctest: +SKIP
+    """
+    check_guidance(guidance)
+    fit = open_fit(adata, key, model, device)
+    fit.needs(Screen, "coverage")
+    options = {"guidance": guidance, "use_rep": use_rep, "seed": seed_of(rng)}
+    return counted(fit, adata, held_out, target, dose, **options)

@@ -1,0 +1,104 @@
+"""Fit any task."""
+
+from anndata import AnnData
+
+from scgenot._random import Rng
+from scgenot.cells.keys import Keys
+from scgenot.cells.read import check_writable, copy_of
+from scgenot.cells.tasks import Task
+from scgenot.cells.write import write_prediction
+from scgenot.fit.fit import Fit
+from scgenot.fit.making import Learner, Solver, moved_options
+from scgenot.fit.predictions import predict_at_once
+
+
+@moved_options
+def fit(
+    adata: AnnData,
+    task: Task,
+    *,
+    solver: Solver | None = None,
+    learner: Learner | None = None,
+    predict: bool | None = None,
+    key_added: str = "genot",
+    rng: Rng = 0,
+    device: str | None = None,
+    progress: bool = True,
+    copy: bool = False,
+) -> AnnData | None:
+    """Fit a task: couple the populations that it links, and learn a model from the couplings.
+
+    :func:`fit_trajectory`, :func:`fit_perturbation` and :func:`fit_translation` make the task of
+    their name and call this function; a task of your own goes the same way.
+
+    Parameters
+    ----------
+    adata
+        Cells.
+    task
+        Any object with `links(adata)`, which returns a list of :class:`~scgenot.Link`, and
+        `ask(adata, target, *, dose)`, which returns a :class:`~scgenot.Question`; such as those
+        of :mod:`scgenot.tasks`.
+    solver
+        Turns a :class:`~scgenot.Pair` into a plan, such as a :class:`~scgenot.ot.Coupling`; None
+        for :class:`~scgenot.ot.Sinkhorn` in one space and
+        :class:`~scgenot.ot.GromovWasserstein` between two.
+    learner
+        Turns links into a model; None for `sg.model.FlowMatching()`, whose fields left at None take
+        the defaults of the task.
+    predict
+        Whether to write what :func:`predict` writes of the source cells, with its defaults, at
+        once (where the task can be asked without a
+        target). None: unless there are more than 50,000 source cells.
+    key_added
+        Name of the fit in `uns`, and prefix of what later functions write.
+    rng
+        Seed. The same seed gives the same result on one machine and thread count.
+    device
+        Where to compute; None for CUDA when there is one.
+    progress
+        Whether to show progress bars.
+    copy
+        Return a copy with the results in place of writing to `adata`.
+
+    Returns
+    -------
+    None, or the copy. Sets `uns[key_added]`, and what :func:`predict` writes.
+
+    Raises
+    ------
+    TypeError
+        When `task`, `solver` or `learner` lacks a method or returns something else than is
+        expected; the message names the object.
+    KeyError
+        When a column or representation is not there.
+    ValueError
+        When the links are of other cells than `adata` has, or as the task says.
+
+    See Also
+    --------
+    scgenot.get.fit : reads the fit of a task of your own from a file.
+
+    Examples
+    --------
+    >>> task = sg.tasks.TimeCourse("day")
+    >>> sg.tl.fit(adata, task, solver=sg.ot.Sinkhorn(epsilon=0.05))
+    """
+    Keys(key_added)  # refuses a bad name before the work, not after
+    check_writable(adata, copy=copy)
+    made = Fit.make(
+        adata,
+        task,
+        solver=solver,
+        learner=learner,
+        key=key_added,
+        rng=rng,
+        device=device,
+        progress=progress,
+    )
+    predicted = predict_at_once(made, adata, predict, progress=progress)
+    out = copy_of(adata) if copy else adata
+    made.write(out)
+    if predicted is not None:
+        write_prediction(out, key_added, **predicted)
+    return out if copy else None
