@@ -7,14 +7,11 @@ from anndata import AnnData
 
 from scgenot import get
 from scgenot._check import usable_device
-from scgenot.cells.embedding.features import are_whole
-from scgenot.cells.embedding.same import check_same_embedding, embedding_key
-from scgenot.cells.keys import EMBEDDING
-from scgenot.cells.read import check_anndata, representation
+from scgenot.cells.embedding import place
+from scgenot.cells.read import check_anndata
 from scgenot.fit.questions import PASS_THE_FIT
 from scgenot.fit.seen import refuse_moved
 from scgenot.model import Genot
-from scgenot.tl._project import coordinates, feature_columns
 
 ModelSource = Genot | AnnData | str | PathLike | None
 
@@ -43,47 +40,19 @@ def source_cells(
     """Read what the network takes in: the representation, and shared features after it."""
     fitted = adata if fitted is None else fitted
     layer = params.get("layer") if use_rep is None else None
-    cells = one_space(adata, fitted, use_rep or params.get("use_rep"), layer, "use_rep")
+    cells = place(adata, fitted, use_rep or params.get("use_rep"), layer=layer)
     shared_rep = shared_rep or params.get("shared_rep")
     if shared_rep is None:
         return cells
-    return np.hstack([cells, one_space(adata, fitted, shared_rep, None, "shared_rep")])
+    return np.hstack([cells, place(adata, fitted, shared_rep, argument="shared_rep")])
 
 
 def checked_width(cells: np.ndarray, genot: Genot) -> np.ndarray:
     """Return the cells, or raise when they do not have the columns that the model was fitted with."""
     if cells.shape[1] != genot.source_dim:
         raise ValueError(
-            f"`use_rep` gives {cells.shape[1]} columns in `adata`, the model was fitted with {genot.source_dim}: "
-            "project the cells with `sg.tl.project` onto the embedding of the fitted cells."
+            f"`use_rep` gives {cells.shape[1]} columns in `adata`, the model was fitted with "
+            f"{genot.source_dim}: project the cells with `sg.tl.project` onto the embedding of the "
+            "fitted cells."
         )
     return cells
-
-
-def one_space(
-    adata: AnnData, fitted: AnnData, rep: str | None, layer: str | None, argument: str
-) -> np.ndarray:
-    """Read a representation in the space of the fitted cells."""
-    if fitted is adata or rep is None:
-        return representation(adata, rep, layer=layer, argument=argument)
-    if rep == "X":
-        return matched_features(adata, fitted, layer, argument)
-    if rep not in adata.obsm and EMBEDDING in fitted.uns.get(embedding_key(rep), {}):
-        return coordinates(adata, fitted, key=embedding_key(rep))
-    cells = representation(adata, rep, layer=layer, argument=argument)
-    check_same_embedding(adata, cells, fitted, rep, argument)
-    return cells
-
-
-def matched_features(
-    adata: AnnData, fitted: AnnData, layer: str | None, argument: str
-) -> np.ndarray:
-    """Read the features of the fitted cells, by name and in their order."""
-    columns = feature_columns(adata, fitted.var_names, "the fit")
-    values = representation(adata[:, columns], "X", layer=layer, argument=argument)
-    if are_whole(values) and not are_whole(representation(fitted, "X", layer=layer)):
-        raise ValueError(
-            f"`adata` holds whole numbers, such as raw counts, and the model was fitted with values that are not: "
-            f"prepare {'X' if layer is None else f'layers[{layer!r}]'} as that of the fitted cells."
-        )
-    return values

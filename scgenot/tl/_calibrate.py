@@ -8,6 +8,7 @@ from anndata import AnnData
 
 from scgenot._check import check_guidance
 from scgenot._random import Rng, numpy_rng, seed_of
+from scgenot.cells.embedding import embedding_key
 from scgenot.cells.keys import (
     CALIBRATION,
     CALIBRATION_FEATURES,
@@ -23,7 +24,7 @@ from scgenot.fit.conformal import (
     swapped_coverage,
 )
 from scgenot.fit.held_out import fit_of_screen, held_out_mask, score_held_out, warn_if_among
-from scgenot.fit.source import ModelSource, checked_width, embedding_key, ready_model, source_cells
+from scgenot.fit.source import ModelSource, checked_width, ready_model, source_cells
 
 REGION = "region"  # in the column of features: the region of all of them together
 LEVELS = (0.5, 0.8, 0.9, 0.95)

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from scgenot._check import check_count, check_guidance, check_share
 from scgenot._random import Rng, seed_of
-from scgenot.cells.keys import PARAMS
+from scgenot.cells.embedding import embedding_of
 from scgenot.cells.read import matrix
 from scgenot.cells.strata import read_strata
 from scgenot.cells.tasks.conditions import Conditions, split_name
@@ -18,7 +18,7 @@ from scgenot.fit.decoder import Decoder, feature_decoder
 from scgenot.fit.questions import ask
 from scgenot.fit.sample import BLOCK, draw_blocks
 from scgenot.fit.seen import warn_if_unlike
-from scgenot.fit.source import ModelSource, checked_width, embedding_key, ready_model, source_cells
+from scgenot.fit.source import ModelSource, checked_width, ready_model, source_cells
 from scgenot.model.inputs import blocks
 
 ALL = "all"  # the group when there is one
@@ -128,7 +128,7 @@ def response(
     cells = checked_width(source_cells(adata, params, use_rep=use_rep, fitted=fitted), genot)
     warn_if_unlike(cells[question.rows], fitted, params, key)
     rep = use_rep or params["use_rep"]
-    to_features = feature_decoder(fitted, params, rep, decoder, features)
+    to_features = feature_decoder(fitted, rep, decoder, features)
     names = to_features(cells[:1]).columns
     mean = measured_mean(adata, fitted, params, rep, names) if decoder is None else None
     mean = mean or (lambda rows: decoded_mean(cells[rows], to_features))
@@ -197,10 +197,12 @@ def measured_mean(
     adata: AnnData, fitted: AnnData, params: dict, rep: str, names: pd.Index
 ) -> Callable[[np.ndarray], np.ndarray] | None:
     """Return the function that gives the mean of features over some cells; None where they were not measured."""
-    stored = {} if rep == "X" else fitted.uns[embedding_key(rep)][PARAMS]
-    if stored.get("method", "pca") != "pca" or not names.isin(adata.var_names).all():
+    embedding = embedding_of(fitted, rep)
+    if embedding is not None and embedding.method != "pca":
         return None
-    layer = params.get("layer") if rep == "X" else stored.get("layer")
+    if not names.isin(adata.var_names).all():
+        return None
+    layer = params.get("layer") if embedding is None else embedding.layer
     if (adata.X is None) if layer is None else (layer not in adata.layers):
         return None
     values, columns = matrix(adata, layer), adata.var_names.get_indexer(names)

@@ -12,12 +12,13 @@ from tqdm.auto import tqdm
 
 from scgenot._check import check_count, check_guidance
 from scgenot._random import Rng, seed_of
-from scgenot.cells.keys import EMBEDDING, PARAMS, SOURCE_CELL, Keys
+from scgenot.cells.embedding import embedding_of
+from scgenot.cells.keys import PARAMS, SOURCE_CELL, Keys
 from scgenot.fit.decoder import Decoder, feature_decoder, never_negative
 from scgenot.fit.questions import Question, ask
 from scgenot.fit.sample import BLOCK, draw_blocks
 from scgenot.fit.seen import warn_if_unlike
-from scgenot.fit.source import ModelSource, checked_width, embedding_key, ready_model, source_cells
+from scgenot.fit.source import ModelSource, checked_width, ready_model, source_cells
 from scgenot.model.inputs import blocks
 
 logger = logging.getLogger("scgenot")
@@ -112,7 +113,8 @@ def simulate(
     genot, params, fitted = ready_model(adata, model, key, device)
     cells = checked_width(source_cells(adata, params, use_rep=use_rep, fitted=fitted), genot)
     rep = params.get("target_rep", use_rep or params.get("use_rep"))
-    clip = clip and decoder is None and never_negative(fitted, params, rep)
+    own = None if params.get("task") == "translation" else rep
+    clip = clip and decoder is None and never_negative(fitted, rep, params.get("layer"))
     # all questions before the first answer: what cannot be answered is refused before the work
     asked = each_of(target, dose)
     obs = pd.concat([described(adata, ask(adata, params, *one), n_samples, key) for one in asked])
@@ -140,7 +142,7 @@ def simulate(
             growth[start:end] = np.tile(genot.growth(cells[rows], condition).numpy(), n_samples)
     if genot.eta is not None:
         obs[Keys(key).growth] = growth
-    features, names = decoded(states, feature_decoder(fitted, params, rep, decoder), clip=clip)
+    features, names = decoded(states, feature_decoder(fitted, own, decoder), clip=clip)
     return assemble(fitted, params, rep, features, names, states, obs, key)
 
 
@@ -221,9 +223,9 @@ def assemble(
     out.obs_names_make_unique()
     if rep is not None and rep != "X":
         out.obsm[rep] = states
-        stored = fitted.uns.get(embedding_key(rep), {})
-        if params.get("task") != "translation" and EMBEDDING in stored:
-            out.uns[embedding_key(rep)] = deepcopy(dict(stored))
+        embedding = None if params.get("task") == "translation" else embedding_of(fitted, rep)
+        if embedding is not None and embedding.offset is not None:
+            embedding.write(out)
     if params:
         out.uns[key] = {PARAMS: deepcopy(dict(params))}
     return out
