@@ -1,7 +1,6 @@
-"""Cells out of AnnData: a checked matrix of numbers, whatever it was stored as."""
+"""Cells out of AnnData: one checked array of numbers, whatever it was stored as."""
 
 import logging
-import warnings
 from collections.abc import Hashable, Mapping
 
 import numpy as np
@@ -9,6 +8,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from scgenot._warn import warn_user
 from scgenot.cells.keys import USUAL_REPS
 
 logger = logging.getLogger("scgenot")
@@ -24,7 +24,7 @@ def representation(
     name: str = "adata",
     argument: str = "use_rep",
 ) -> np.ndarray:
-    """Read the representation that cells are compared and generated in."""
+    """Read the representation that cells are compared and generated in: finite, C-contiguous."""
     check_anndata(adata, name)
     if layer is not None and use_rep not in (None, "X"):
         raise ValueError(
@@ -36,15 +36,16 @@ def representation(
         use_rep = usual_rep(adata, name, argument) if use_rep is None else use_rep
         if use_rep not in adata.obsm:
             raise KeyError(
-                f"`{argument}={use_rep!r}` is not in obsm of `{name}`; found {list(adata.obsm)}, or use 'X'."
+                f"`{argument}={use_rep!r}` is not in obsm of `{name}`; "
+                f"found {list(adata.obsm)}, or use 'X'."
             )
         values, label = adata.obsm[use_rep], f"obsm[{use_rep!r}] of `{name}`"
-    values = _floats(values, label)
+    values = dense(values, label)
     _check_cells(values, adata.obs_names, label)
     if not adata.obs_names.is_unique:
-        warnings.warn(
-            f"obs names of `{name}` are not unique: call `.obs_names_make_unique()` before looking cells up by name.",
-            stacklevel=2,
+        warn_user(
+            f"obs names of `{name}` are not unique: call `.obs_names_make_unique()` before looking "
+            "cells up by name."
         )
     return values
 
@@ -52,7 +53,7 @@ def representation(
 def matrix(
     adata: AnnData, layer: str | None = None, *, name: str = "adata"
 ) -> np.ndarray | sparse.csr_matrix:
-    """Read `X` or a layer into memory, sparse as CSR, of a backed file too."""
+    """Read `X` or a layer into memory as floating point numbers, dense or CSR."""
     if layer not in (None, "X") and layer not in adata.layers:
         raise KeyError(
             f"`layer={layer!r}` is not in layers of `{name}`; found {list(adata.layers)}."
@@ -62,9 +63,38 @@ def matrix(
         raise ValueError(
             f"`{name}` has no X: name a `layer`, of {list(adata.layers)}, or a key of obsm."
         )
-    if hasattr(values, "to_memory"):  # sparse matrix of a backed file
-        values = values.to_memory()
-    return values.tocsr() if sparse.issparse(values) else np.asarray(values)
+    values, label = _in_memory(values), f"{layer_label(layer)} of `{name}`"
+    if not sparse.issparse(values):
+        return dense(values, label)
+    precision = _precision(values, label)
+    values = sparse.csr_matrix(values)
+    if not values.has_canonical_format:  # entries stored twice would be transformed one by one
+        values = values.copy()
+        values.sum_duplicates()
+    return values.astype(precision, copy=False)
+
+
+def dense(values, label: str) -> np.ndarray:
+    """Return numbers as one dense, C-contiguous array of single or double precision."""
+    values = _in_memory(values)
+    if isinstance(values, pd.DataFrame):
+        kinds = [getattr(kind, "numpy_dtype", kind) for kind in values.dtypes]  # of nullable ones
+        kinds = [getattr(kind, "subtype", kind) for kind in kinds]  # of sparse ones
+        numbers = all(isinstance(kind, np.dtype) and kind.kind in "biuf" for kind in kinds)
+        kind = np.result_type(np.float32, *kinds) if numbers else object
+        values = values.to_numpy(kind, na_value=np.nan)
+    elif sparse.issparse(values):
+        if values.shape[0] * values.shape[1] > MAX_DENSE:
+            raise ValueError(
+                f"{label} is sparse, {values.shape[0]} x {values.shape[1]}: more than "
+                f"{MAX_DENSE:.0e} values to make dense; use `sg.tl.embed(...)`."
+            )
+        values = values.toarray()
+    elif isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "biuf":
+        values = values.astype(float).filled(np.nan)
+    values = np.asarray(values)
+    # torch refuses negative strides and foreign byte orders, and warns of read-only memory
+    return np.require(values, _precision(values, label), ["C", "A", "W", "E"])
 
 
 def check_column(adata: AnnData, key: str, argument: str, name: str = "") -> None:
@@ -72,6 +102,14 @@ def check_column(adata: AnnData, key: str, argument: str, name: str = "") -> Non
     if not isinstance(key, Hashable) or key not in adata.obs:
         where = f" of `{name}`" if name else ""
         raise KeyError(f"`{argument}={key!r}` is not in obs{where}; found {list(adata.obs)}.")
+
+
+def check_unique(adata: AnnData, axis: str, name: str = "adata") -> None:
+    """Raise a ValueError unless the names of cells (axis "obs") or features ("var") are unique."""
+    if not getattr(adata, f"{axis}_names").is_unique:
+        raise ValueError(
+            f"{axis} names of `{name}` are not unique: call `{name}.{axis}_names_make_unique()`."
+        )
 
 
 def check_anndata(adata: AnnData, name: str = "adata") -> None:
@@ -82,10 +120,31 @@ def check_anndata(adata: AnnData, name: str = "adata") -> None:
     if isinstance(getattr(adata, "mod", None), Mapping):
         modalities = list(adata.mod)
         raise TypeError(
-            f"`{name}` is a {type(adata).__name__} with the modalities {modalities}: pass one of them, "
-            f"such as `{name}[{(modalities or ['rna'])[0]!r}]`."
+            f"`{name}` is a {type(adata).__name__} with the modalities {modalities}: "
+            f"pass one of them, such as `{name}[{(modalities or ['rna'])[0]!r}]`."
         )
     raise TypeError(f"`{name}` must be an AnnData; found {type(adata).__name__}.")
+
+
+def check_writable(adata: AnnData, copy: bool = False, name: str = "adata") -> None:  # noqa: FBT001, FBT002
+    """Refuse a view of a backed file, and warn that results of a backed file stay in memory."""
+    if copy or not adata.isbacked:
+        return
+    if adata.is_view:
+        raise ValueError(
+            f"`{name}` is a view of a backed file and cannot be written to: "
+            f"pass `{name}.to_memory()`, or `copy=True`."
+        )
+    warn_user(
+        f"`{name}` is backed by {adata.filename.name!r}: results are kept in memory and are not "
+        f"written to that file. Save them with `{name}.to_memory().write_h5ad(...)` under another "
+        f"name, or with `{name}.write()` into the file."
+    )
+
+
+def copy_of(adata: AnnData) -> AnnData:
+    """Copy cells; those of a backed file into memory."""
+    return adata.to_memory(copy=True) if adata.isbacked else adata.copy()
 
 
 def layer_label(layer: str | None) -> str:
@@ -94,7 +153,7 @@ def layer_label(layer: str | None) -> str:
 
 
 def usual_rep(adata: AnnData, name: str, argument: str) -> str:
-    """Return the first of the usual representations that is there, or raise a KeyError that says what to run."""
+    """Return the first of the usual representations that is there, or raise a KeyError."""
     found = [key for key in USUAL_REPS if key in adata.obsm]
     if not found:
         raise KeyError(
@@ -109,35 +168,37 @@ def named_rep(adata: AnnData, use_rep: str | None, layer: str | None) -> str:
     return "X" if layer is not None else use_rep or usual_rep(adata, "adata", "use_rep")
 
 
-def _floats(values, label: str) -> np.ndarray:
-    """A dense floating point matrix of at least two cells."""
-    if isinstance(values, pd.DataFrame):
-        values = values.to_numpy()
-    if sparse.issparse(values):
-        if values.shape[0] * values.shape[1] > MAX_DENSE:
-            size = f"{values.shape[0]} x {values.shape[1]}"
-            raise ValueError(
-                f"{label} is sparse, {size}: more than {MAX_DENSE:.0e} values to make dense; use `sg.tl.embed(...)`."
-            )
-        values = values.toarray()
-    values = np.asarray(values)
+def _in_memory(values):
+    """Load a sparse matrix of a backed file or a dask array; anything else as it is."""
+    for load in ("to_memory", "compute"):
+        if hasattr(values, load):
+            return getattr(values, load)()
+    return values
+
+
+def _precision(values, label: str) -> type:
+    """Single precision for what it holds exactly, else double; raise for what are no numbers."""
     if values.ndim != 2 or values.dtype.kind not in "biuf":
         raise ValueError(
-            f"{label} must be numbers, cells x features; found {values.dtype} of shape {values.shape}."
+            f"{label} must be numbers, cells x features; found {values.dtype} of shape "
+            f"{values.shape}."
         )
+    single = np.promote_types(values.dtype, np.float32) == np.float32
+    return np.float32 if single else np.float64
+
+
+def _check_cells(values: np.ndarray, names: pd.Index, label: str) -> None:
+    """Raise for too few cells, values that are not finite and columns that are all constant."""
     if values.shape[0] < 2 or values.shape[1] == 0:
         raise ValueError(
             f"{label} has shape {values.shape}: at least 2 cells and 1 feature are needed."
         )
-    return values.astype(np.promote_types(values.dtype, np.float32), copy=False)
-
-
-def _check_cells(values: np.ndarray, names: pd.Index, label: str) -> None:
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad):
         shown = ", ".join(map(str, names[bad[:3]])) + (", ..." if len(bad) > 3 else "")
         raise ValueError(
-            f"{label} has NaN or infinite values in {len(bad)} of {len(values)} cells ({shown}): drop or impute them."
+            f"{label} has NaN or infinite values in {len(bad)} of {len(values)} cells ({shown}): "
+            "drop or impute them."
         )
     constant = np.ptp(values, axis=0) == 0
     if constant.all():

@@ -3,16 +3,17 @@
 from scgenot.tl._annotate import annotate
 from scgenot.tl._calibrate import calibrate, coverage
 from scgenot.tl._coupling import coupling
+from scgenot.tl._decode import decode
 from scgenot.tl._embed import embed
 from scgenot.tl._evaluate import evaluate
 from scgenot.tl._fate import fate
-from scgenot.tl._growth import score_growth
 from scgenot.tl._interpolate import interpolate
 from scgenot.tl._perturbation import fit_perturbation
 from scgenot.tl._predict import predict
-from scgenot.tl._project import decode, project
+from scgenot.tl._project import project
 from scgenot.tl._push import pull, push
 from scgenot.tl._response import response
+from scgenot.tl._score_growth import score_growth
 from scgenot.tl._simulate import simulate
 from scgenot.tl._trajectory import fit_trajectory
 from scgenot.tl._transition import cell_transition

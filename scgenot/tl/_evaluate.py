@@ -289,7 +289,8 @@ def as_features(
 ) -> Features:
     """Return the function from states to the features whose means are compared; the states when nothing decodes."""
     try:
-        to_frame = feature_decoder(fitted, params, params.get("use_rep"), decoder, features)
+        rep = None if params.get("task") == "translation" else params.get("use_rep")
+        to_frame = feature_decoder(fitted, rep, decoder, features)
     except ValueError:
         if features is not None:
             raise

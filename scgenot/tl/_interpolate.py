@@ -104,7 +104,7 @@ def interpolate(
     """
     transport = open_transport(adata, key, method, n_samples=1, rng=rng, device=device)
     params = transport.course.params
-    to_features = feature_decoder(adata, params, params.get("use_rep"), decoder)
+    to_features = feature_decoder(adata, params.get("use_rep"), decoder)
     step = step_around(transport, time)
     numpy_random = numpy_rng(transport.seed)
     if n_cells is None:
@@ -129,7 +129,11 @@ def interpolate(
     )
     obs = described(adata, pairs.rows[result.pairs], params["time_key"], time, result)
     states = result.cells.astype(np.float32)
-    clip = clip and decoder is None and never_negative(adata, params, params.get("use_rep"))
+    clip = (
+        clip
+        and decoder is None
+        and never_negative(adata, params.get("use_rep"), params.get("layer"))
+    )
     features, names = decoded(states, to_features, clip=clip)
     return assemble(adata, params, params.get("use_rep"), features, names, states, obs, key)
 

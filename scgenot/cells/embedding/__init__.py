@@ -1,1 +1,7 @@
 """Representations that new cells can be projected to and that decode back to features."""
+
+from scgenot.cells.embedding.embedding import Embedding, embedding_key
+from scgenot.cells.embedding.place import check_same, embedding_of, place
+from scgenot.cells.embedding.scanpy_pca import ScanpyPCA
+
+__all__ = ["Embedding", "ScanpyPCA", "check_same", "embedding_key", "embedding_of", "place"]

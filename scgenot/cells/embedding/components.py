@@ -1,15 +1,14 @@
-"""Linear parts of the embeddings: coordinates, what it takes to project and decode, and what there is to report."""
+"""Linear parts of the embeddings: coordinates, arrays to project and decode with, and a report."""
 
 import logging
-import warnings
 
 import numpy as np
-import scanpy as sc
 from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
 from scgenot._check import check_count
+from scgenot._warn import warn_user
 from scgenot.cells.embedding.features import (
     MAX_LOGARITHM,
     Values,
@@ -31,13 +30,15 @@ Fit = tuple[np.ndarray, dict, dict]  # coordinates, embedding, further entries o
 
 
 def _count_components(n_components: int | None, most: int) -> int:
+    """Number of components, or an error that says how many there can be."""
     if n_components is None and most >= 1:
         return min(DEFAULT_COMPONENTS, most)
     if n_components is not None:
         check_count("n_components", n_components, 1)
     if n_components is None or n_components > most:
         raise ValueError(
-            f"`n_components={n_components}` must be between 1 and {most} for this many cells and features."
+            f"`n_components={n_components}` must be between 1 and {most} for this many cells and "
+            "features."
         )
     return n_components
 
@@ -58,15 +59,18 @@ def fit_pca(values: Values, n_components: int | None, seed: int, label: str, *, 
             if are_whole(values)
             else f"values without a logarithm, up to {stored.max():.0f}"
         )
-        warnings.warn(
-            f"{label} looks like {kind}: run `sc.pp.normalize_total` and `sc.pp.log1p` before `method='pca'`.",
-            stacklevel=3,
+        warn_user(
+            f"{label} looks like {kind}: run `sc.pp.normalize_total` and `sc.pp.log1p` before "
+            "`method='pca'`."
         )
     k = _count_components(n_components, min(n_cells - 1, n_features))
     return _principal_components(values, k, seed, label, scale=scale)
 
 
 def _principal_components(values: Values, k: int, seed: int, label: str, *, scale: bool) -> Fit:
+    """Principal components of (scaled) values, by Scanpy."""
+    import scanpy as sc
+
     offset = np.asarray(values.mean(axis=0)).ravel()
     smallest, largest = (
         min_max_axis(values, axis=0) if sparse.issparse(values) else (values.min(0), values.max(0))

@@ -1,14 +1,20 @@
 """What is embedded: values of chosen features, and the two transforms of counts."""
 
+from collections.abc import Collection, Sequence
+
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scgenot.cells.read import layer_label, matrix
+from scgenot.cells.read import check_unique, layer_label, matrix
 
 TF_SCALE = 1e4  # Signac's scale factor
 
 Values = np.ndarray | sparse.csr_matrix
+
+# how far the same coordinates may be apart, in units of their size
+TOLERANCE = 1e-3
 
 # logarithms of normalised counts do not reach this
 MAX_LOGARITHM = 30
@@ -17,17 +23,65 @@ MAX_LOGARITHM = 30
 def read_features(
     adata: AnnData, layer: str | None, columns: np.ndarray | slice, name: str = "adata"
 ) -> Values:
-    """Read some columns of `X` or a layer as finite floating point numbers, dense or CSR, or raise."""
-    values, label = matrix(adata, layer, name=name), f"{layer_label(layer)} of `{name}`"
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"{label} must be numbers; found {values.dtype}.")
-    values = values[:, columns].astype(np.promote_types(values.dtype, np.float32))
+    """Read some columns of `X` or a layer as finite numbers, dense or CSR; always a copy."""
+    values = matrix(adata, layer, name=name)[:, columns]
+    values = values.astype(values.dtype)
     finite = np.isfinite(values.data if sparse.issparse(values) else values)
     if not finite.all():
         raise ValueError(
-            f"{label} has {(~finite).sum()} NaN or infinite values: drop or impute them."
+            f"{layer_label(layer)} of `{name}` has {(~finite).sum()} NaN or infinite values: "
+            "drop or impute them."
         )
     return values
+
+
+def features_used(adata: AnnData, mask_var: str | np.ndarray | None) -> np.ndarray:
+    """Return the positions of the features to embed."""
+    absent = isinstance(mask_var, str) and mask_var not in adata.var
+    if mask_var is None or (absent and mask_var == "highly_variable"):
+        return np.arange(adata.n_vars)
+    if absent:
+        raise KeyError(
+            f"`mask_var={mask_var!r}` is not in var of `adata`; found {list(adata.var)}."
+        )
+    mask = np.asarray(adata.var[mask_var] if isinstance(mask_var, str) else mask_var)
+    if mask.dtype == object and mask.ndim == 1:  # a nullable column; missing values keep it so
+        mask = pd.Series(mask).infer_objects().to_numpy()
+    if mask.dtype != bool or mask.shape != (adata.n_vars,) or not mask.any():
+        raise ValueError(
+            f"`mask_var` must be boolean, of length {adata.n_vars}, without missing values and "
+            f"true somewhere; found {mask.dtype} of shape {mask.shape}."
+        )
+    return np.flatnonzero(mask)
+
+
+def columns_of(adata: AnnData, features: Sequence[str], of: str) -> np.ndarray:
+    """Return the positions in `adata` of the features of an embedding or a fit, by name."""
+    check_unique(adata, "var")
+    columns = adata.var_names.get_indexer(features)
+    if (missing := np.asarray(features)[columns < 0]).size:
+        raise ValueError(
+            f"`adata` lacks {len(missing)} of {len(features)} features of {of}: {some(missing)}."
+        )
+    return columns
+
+
+def positions(names: pd.Index, features: Sequence[str] | None, of: str) -> np.ndarray:
+    """Return the positions of chosen features, all for None; raise for others and for text."""
+    if features is None:
+        return np.arange(len(names))
+    if isinstance(features, str) or not isinstance(features, Collection):
+        raise TypeError(
+            f"`features={features!r}` must be a list of features, such as [{features!r}]."
+        )
+    if unknown := [feature for feature in features if feature not in names]:
+        raise KeyError(f"`features` {some(unknown)} are not among the {len(names)} {of}.")
+    return names.get_indexer(features)
+
+
+def some(names: Sequence[str]) -> str:
+    """List the first names."""
+    return ", ".join(map(str, names[:5])) + (", ..." if len(names) > 5 else "")
 
 
 def are_whole(values: Values) -> bool:
@@ -40,7 +94,23 @@ def check_counts(values: Values, method: str, label: str) -> None:
     """Raise when there are negative values, which neither TF-IDF nor CLR can take."""
     if values.min() < 0:
         raise ValueError(
-            f"`method={method!r}` needs counts; {label} has negative values: name the counts with `layer`."
+            f"`method={method!r}` needs counts; {label} has negative values: name the counts with "
+            "`layer`."
+        )
+
+
+def check_prepared(values: Values, label: str, *, whole: bool, largest: float) -> None:
+    """Raise for counts, or values without a logarithm, where those embedded are known not to be."""
+    if are_whole(values) and not whole:
+        raise ValueError(
+            f"{label} holds whole numbers, such as raw counts, and the values that were "
+            "embedded are not whole: prepare them alike, with `sc.pp.normalize_total` and "
+            "`sc.pp.log1p` if those were."
+        )
+    if values.max() > MAX_LOGARITHM >= largest:
+        raise ValueError(
+            f"{label} goes up to {values.max():.0f}, no logarithm of counts, and the values "
+            f"that were embedded go up to {largest:.1f}: run `sc.pp.log1p` if those were."
         )
 
 
@@ -49,19 +119,20 @@ def depth(counts: Values, label: str) -> np.ndarray:
     total = np.asarray(counts.sum(axis=1), dtype=np.float64).reshape(-1, 1)
     if (empty := int((total == 0).sum())) > 0:
         raise ValueError(
-            f"{label} has {empty} cells without counts in the features used: filter those cells out."
+            f"{label} has {empty} cells without counts in the features used: "
+            "filter those cells out."
         )
     return total
 
 
 def inverse_frequency(counts: Values) -> np.ndarray:
-    """IDF of each feature, cells / total counts, shape `(g,)`; 0 for a feature that was never seen."""
+    """IDF of each feature, cells / total counts, shape `(g,)`; 0 for a feature never seen."""
     total = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel()
     return np.divide(counts.shape[0], total, out=np.zeros_like(total), where=total > 0)
 
 
 def tfidf(counts: Values, idf: np.ndarray, label: str) -> Values:
-    """Signac's TF-IDF (`RunTFIDF`, method 1): `log(1 + 1e4 * counts / depth * idf)`; sparse stays sparse."""
+    """Signac's TF-IDF (`RunTFIDF`, method 1), `log(1 + 1e4 * counts / depth * idf)`."""
     tf = (
         sparse.csr_matrix(counts)
         .multiply(1 / depth(counts, label))
@@ -73,6 +144,20 @@ def tfidf(counts: Values, idf: np.ndarray, label: str) -> Values:
 
 
 def clr(counts: Values) -> np.ndarray:
-    """Centred log ratio of each cell with a pseudo-count of 1: `log(1 + x)` less its mean over features; dense."""
+    """Centred log ratio of each cell, `log(1 + x)` less its mean over features; dense."""
     logged = np.log1p(counts.toarray() if sparse.issparse(counts) else counts)
     return logged - logged.mean(axis=1, keepdims=True)
+
+
+def unit_rows(cells: np.ndarray) -> np.ndarray:
+    """Scale rows to length 1; a row of zeros stays."""
+    length = np.linalg.norm(cells, axis=1, keepdims=True)
+    return cells / np.where(length == 0, 1, length)
+
+
+def alike(found: np.ndarray, expected: np.ndarray) -> bool:
+    """Say whether two arrays are the same up to rounding."""
+    size = np.sqrt(np.mean(np.square(expected, dtype=float)))
+    return found.shape == expected.shape and np.allclose(
+        found, expected, rtol=TOLERANCE, atol=TOLERANCE * size
+    )

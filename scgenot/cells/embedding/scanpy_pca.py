@@ -1,30 +1,69 @@
-"""Back to features from a PCA that Scanpy made, which keeps its loadings but not its means."""
+"""A PCA that Scanpy made: it keeps its loadings in `varm` but not its means."""
 
-from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot.cells.read import matrix
+from scgenot.cells.embedding.embedding import N_COMPARED, Embedding, embedding_key
+from scgenot.cells.embedding.features import alike, are_whole, read_features
+from scgenot.cells.read import dense
 
-# cells that the stored coordinates are compared on
-N_CHECKED = 50
+# of the coordinates' spread: means are those of all cells only up to Scanpy's rounding
+ROUNDING = 1e-2
 
 
-def scanpy_decoder(adata: AnnData, rep: str) -> Callable[[np.ndarray], pd.DataFrame] | None:
-    """Return the inverse of `scanpy.pp.pca`."""
-    if rep != "X_pca" or "PCs" not in adata.varm or rep not in adata.obsm:
-        return None
-    loadings = np.asarray(adata.varm["PCs"], dtype=float)
-    used = np.flatnonzero(np.nan_to_num(loadings).any(axis=1))
-    loadings, states = loadings[used], np.asarray(adata.obsm[rep], dtype=float)
-    if loadings.shape[1] != states.shape[1]:
-        return None
-    values = matrix(adata)[:, used]
-    mean = np.asarray(values.mean(axis=0)).ravel()
-    some = values[:N_CHECKED].toarray() if hasattr(values, "toarray") else values[:N_CHECKED]
-    # the mean is that of all cells only while X is what it was and no cell has gone
-    if not np.allclose((some - mean) @ loadings, states[:N_CHECKED], atol=1e-2 * states.std()):
-        return None
-    return lambda cells: pd.DataFrame(cells @ loadings.T + mean, columns=adata.var_names[used])
+@dataclass(frozen=True, eq=False)
+class ScanpyPCA(Embedding):
+    """Principal components of :func:`scanpy.pp.pca`; `offset` is None where the means are unknown.
+
+    The means are those of the features of the cells, as long as these give the coordinates: no
+    longer when cells were dropped or values changed since. `measured` are the names of all
+    features of the cells.
+    """
+
+    measured: pd.Index | None = None
+
+    @classmethod
+    def of(cls, adata: AnnData, rep: str) -> Self | None:
+        """Return the PCA that made a representation; None when there are no loadings of one."""
+        slot = "PCs" if rep == "X_pca" else rep
+        if slot not in adata.varm or rep not in adata.obsm:
+            return None
+        loadings = np.nan_to_num(dense(adata.varm[slot], f"varm[{slot!r}]").astype(float))
+        cells = dense(adata.obsm[rep], f"obsm[{rep!r}]")
+        if loadings.shape[1] != cells.shape[1]:
+            return None
+        used = np.flatnonzero(loadings.any(axis=1))
+        key, loadings = embedding_key(rep), loadings[used]
+        layer = adata.uns.get(key, {}).get("params", {}).get("layer")
+        known = {"features": adata.var_names[used], "loadings": loadings, "layer": layer}
+        known |= {"key": key, "method": "pca", "n_components": loadings.shape[1], "offset": None}
+        known["measured"] = adata.var_names
+        try:
+            values = read_features(adata, layer, used)
+        except (KeyError, ValueError):  # no X, or not as it was
+            return cls(**known)
+        mean = np.asarray(values.mean(axis=0, dtype=float)).ravel()
+        some = (values[:N_COMPARED] - mean) @ loadings
+        if np.allclose(some, cells[:N_COMPARED], atol=ROUNDING * cells.std()):
+            known["offset"] = mean
+        known |= {"whole": are_whole(values), "largest": float(values.max())}
+        return cls(**known, nonnegative=bool(values.min() >= 0))
+
+    def digest(self) -> str:
+        """Return a fingerprint of features and loadings: the means may not be known."""
+        return Embedding.digest(replace(self, offset=None))
+
+    def same_as(self, other: "ScanpyPCA") -> bool | None:
+        """Compare loadings, by feature name; None when features are missing in the others."""
+        unique = self.measured.is_unique and other.measured.is_unique
+        if not unique or not self.measured.isin(other.measured).all():
+            return None
+        ours, theirs = (
+            pd.DataFrame(side.loadings, index=side.features).reindex(self.measured, fill_value=0)
+            for side in (self, other)
+        )
+        return alike(theirs.to_numpy(), ours.to_numpy())

@@ -1,0 +1,294 @@
+"""The embedding as an object: fitted to cells, kept in `uns`, projected to and decoded from."""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scgenot.cells.embedding.components import fit_clr, fit_lsi, fit_pca
+from scgenot.cells.embedding.features import (
+    alike,
+    are_whole,
+    check_counts,
+    check_prepared,
+    clr,
+    columns_of,
+    features_used,
+    positions,
+    read_features,
+    tfidf,
+    unit_rows,
+)
+from scgenot.cells.keys import EMBEDDING, PARAMS, VALUES
+from scgenot.cells.read import check_anndata, check_unique, dense, layer_label
+from scgenot.cells.write import writing
+
+SLOTS = (PARAMS, EMBEDDING, VALUES)
+METHODS = ("pca", "lsi", "clr")
+ARRAYS = ("features", "loadings", "offset", "scale", "idf")
+
+# cells whose coordinates are compared
+N_COMPARED = 50
+
+
+def embedding_key(rep: str) -> str:
+    """Return the name of the embedding that made a representation: `pca` of `X_pca`."""
+    return rep.removeprefix("X_")
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """A linear map of transformed features, `(t(x) - offset) / scale @ loadings`.
+
+    The only reader and writer of what :func:`~scgenot.tl.embed` leaves in `uns`. `features` are
+    names, shape `(g,)`, as `offset`, `scale` and `idf`; `loadings` has shape `(g, n_components)`,
+    None for the identity. `whole`, `nonnegative` and `largest` are of the values that were
+    embedded, `report` holds what is there to be read by the user only, such as `variance`.
+    """
+
+    key: str
+    method: str
+    features: np.ndarray
+    n_components: int
+    offset: np.ndarray | None
+    loadings: np.ndarray | None = None
+    scale: np.ndarray | None = None
+    idf: np.ndarray | None = None
+    l2: bool = False
+    layer: str | None = None
+    mask_var: str | None = None
+    whole: bool = True
+    nonnegative: bool = False
+    largest: float = np.inf
+    report: dict = field(default_factory=dict, repr=False)
+
+    def __post_init__(self):
+        """Refuse arrays that do not fit together, such as those of a damaged file."""
+        g, k = len(self.features), self.n_components
+        shapes = {"loadings": (g, k), "offset": (g,), "scale": (g,), "idf": (g,)}
+        arrays = {name: getattr(self, name) for name in shapes if getattr(self, name) is not None}
+        wrong = [
+            name
+            for name, array in arrays.items()
+            if np.shape(array) != shapes[name] or not np.isfinite(array).all()
+        ]
+        if self.method not in METHODS or (self.method == "lsi") != ("idf" in arrays):
+            wrong.append("method")
+        if "loadings" not in arrays and g != k:
+            wrong.append("loadings")
+        if wrong:
+            raise ValueError(
+                f"the embedding {self.key!r} is damaged ({', '.join(wrong)}): "
+                "run `sg.tl.embed` again."
+            )
+
+    @classmethod
+    def fit(
+        cls,
+        adata: AnnData,
+        *,
+        method: str = "pca",
+        n_components: int | None = None,
+        layer: str | None = None,
+        mask_var: str | np.ndarray | None = "highly_variable",
+        scale: bool = False,
+        l2: bool = False,
+        seed: int = 0,
+        key: str | None = None,
+    ) -> tuple[Self, np.ndarray]:
+        """Embed cells; return the embedding and their coordinates."""
+        _check_options(adata, method, key, scale=scale)
+        used = features_used(adata, mask_var)
+        values, label = read_features(adata, layer, used), f"{layer_label(layer)} of `adata`"
+        if method != "pca":
+            check_counts(values, method, label)
+        if method == "lsi":
+            cells, arrays, report = fit_lsi(values, n_components, seed, label)
+        else:
+            fit = fit_pca if method == "pca" else fit_clr
+            cells, arrays, report = fit(values, n_components, seed, label, scale=scale)
+        embedding = cls(
+            key or method,
+            method,
+            np.asarray(adata.var_names[used], dtype=str),
+            cells.shape[1],
+            **arrays,
+            l2=l2,
+            layer=layer,
+            mask_var=mask_var if isinstance(mask_var, str) and mask_var in adata.var else None,
+            whole=are_whole(values),
+            # TF-IDF is never negative, a centred log ratio may be
+            nonnegative=method == "lsi" or (method == "pca" and bool(values.min() >= 0)),
+            largest=float(values.max()),
+            report=report,
+        )
+        return embedding, unit_rows(cells) if l2 else cells
+
+    @classmethod
+    def read(cls, adata: AnnData, key: str, name: str = "adata") -> Self:
+        """Read the embedding of `uns[key]`, or raise a KeyError that says what to run."""
+        check_anndata(adata, name)
+        entry = adata.uns.get(key)
+        if not _is_embedding(entry):
+            found = [other for other, entry in adata.uns.items() if _is_embedding(entry)]
+            raise KeyError(
+                f"`key={key!r}` names no embedding of `{name}`; found {found}: "
+                f"run `sg.tl.embed({name})`."
+            )
+        try:
+            params, values, arrays = entry[PARAMS], entry.get(VALUES, {}), entry[EMBEDDING]
+            return cls(
+                key=key,
+                method=str(params["method"]),
+                n_components=int(params["n_components"]),
+                l2=bool(params["l2"]),
+                layer=params.get("layer"),
+                mask_var=params.get("mask_var"),
+                whole=bool(values.get("whole", True)),
+                nonnegative=bool(values.get("nonnegative", False)),
+                largest=float(values.get("largest", np.inf)),
+                report={slot: value for slot, value in entry.items() if slot not in SLOTS},
+                **{array: arrays.get(array) for array in ARRAYS},
+            )
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"uns[{key!r}] of `{name}` is damaged ({error!r}): run `sg.tl.embed` again."
+            ) from error
+
+    def write(
+        self,
+        adata: AnnData,
+        key: str | None = None,
+        *,
+        cells: np.ndarray | None = None,
+        loadings: bool = False,
+    ) -> None:
+        """Write to `uns[key]`; coordinates to `obsm` and loadings to `varm` where asked for."""
+        key = key or self.key
+        known = {name: value for name, value in vars(self).items() if value is not None}
+        names = ("method", "n_components", "l2", "layer", "mask_var")
+        entry = {
+            PARAMS: {name: known[name] for name in names if name in known}
+            | {"scale": self.scale is not None},
+            EMBEDDING: {name: np.array(known[name]) for name in ARRAYS if name in known},
+            VALUES: {name: known[name] for name in ("whole", "nonnegative", "largest")},
+        }
+        with writing():
+            if cells is not None:
+                adata.obsm[f"X_{key}"] = np.ascontiguousarray(cells)
+            adata.uns[key] = entry | deepcopy(self.report)
+            if loadings:
+                self._write_loadings(adata, "PCs" if key == "pca" else f"{key}_loadings")
+
+    def _write_loadings(self, adata: AnnData, slot: str) -> None:
+        """Write loadings to `varm`, 0 for features not used; those of an older embedding go."""
+        adata.varm.pop(slot, None)
+        if self.loadings is not None:
+            out = np.zeros((adata.n_vars, self.n_components), dtype=self.loadings.dtype)
+            out[adata.var_names.get_indexer(self.features)] = self.loadings
+            adata.varm[slot] = out
+
+    def project(self, adata: AnnData, layer: str | None = None) -> np.ndarray:
+        """Return the coordinates of cells, found by feature name; sparse values stay sparse."""
+        check_anndata(adata)
+        self._check_offset()
+        columns = columns_of(adata, self.features, f"`key={self.key!r}`")
+        layer = self.layer if layer is None else layer
+        values, label = read_features(adata, layer, columns), f"{layer_label(layer)} of `adata`"
+        if self.method == "pca":
+            check_prepared(values, label, whole=self.whole, largest=self.largest)
+        else:
+            check_counts(values, self.method, label)
+            values = tfidf(values, self.idf, label) if self.method == "lsi" else clr(values)
+        scale = 1 if self.scale is None else self.scale
+        if self.loadings is None:
+            cells = (values - self.offset) / scale
+        else:
+            loadings = (self.loadings.T / scale).T
+            cells = values @ loadings - self.offset @ loadings
+        return unit_rows(cells) if self.l2 else cells
+
+    def decode(
+        self, values: np.ndarray | pd.DataFrame, features: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Return the features of coordinates, `values @ loadings.T * scale + offset`."""
+        if self.l2:
+            raise ValueError(
+                f"`key={self.key!r}` was embedded with `l2=True`, which loses the cells' lengths: "
+                "decode from an embedding made with `l2=False` (give it another `key_added`)."
+            )
+        self._check_offset()
+        names = pd.Index(self.features)
+        chosen = positions(names, features, f"that `key={self.key!r}` was made of")
+        index = values.index if isinstance(values, pd.DataFrame) else None
+        values = dense(values, "`values`")
+        if values.shape[1] != self.n_components:
+            raise ValueError(
+                f"`values` has shape {values.shape}, expected (n, {self.n_components}), "
+                f"coordinates of `key={self.key!r}`."
+            )
+        decoded = values[:, chosen] if self.loadings is None else values @ self.loadings[chosen].T
+        if self.scale is not None:
+            decoded = decoded * self.scale[chosen]
+        return pd.DataFrame(decoded + self.offset[chosen], index=index, columns=names[chosen])
+
+    def digest(self) -> str:
+        """Return a fingerprint of what makes the coordinates."""
+        text = [self.method, str(bool(self.l2)), *map(str, self.features)]
+        found = sha256("\n".join(text).encode())
+        for name in ARRAYS[1:]:
+            if getattr(self, name) is not None:
+                found.update(name.encode() + np.ascontiguousarray(getattr(self, name)).tobytes())
+        return found.hexdigest()
+
+    def same_as(self, other: "Embedding") -> bool | None:
+        """Say whether another embedding gives the same coordinates; None when it cannot be told."""
+        return self.digest() == other.digest()
+
+    def holds(self, adata: AnnData, cells: np.ndarray) -> bool | None:
+        """Say whether these are the coordinates that the embedding gives for the features of cells.
+
+        None when it cannot be told: features are missing, or are not as they were embedded.
+        """
+        step = max(1, -(-adata.n_obs // N_COMPARED))
+        try:
+            expected = self.project(adata[::step])
+        except (KeyError, ValueError):
+            return None
+        return alike(cells[::step], expected)
+
+    def _check_offset(self) -> None:
+        """Raise where the means are not known, as of some principal components of Scanpy's."""
+        if self.offset is None:
+            raise ValueError(
+                f"{self.key!r} was made by `sc.pp.pca`, which keeps no means, and the features of "
+                "its cells do not give its coordinates: make it with `sg.tl.embed`."
+            )
+
+
+def _is_embedding(entry) -> bool:
+    """Say whether an entry of uns was left by :func:`~scgenot.tl.embed`."""
+    return isinstance(entry, Mapping) and EMBEDDING in entry
+
+
+def _check_options(adata: AnnData, method: str, key: str | None, *, scale: bool) -> None:
+    """Refuse options and cells that cannot be embedded."""
+    check_anndata(adata)
+    if method not in METHODS:
+        raise ValueError(f"`method={method!r}` must be 'pca', 'lsi' or 'clr'.")
+    if scale and method == "lsi":
+        raise ValueError(
+            "`scale=True` is not for `method='lsi'`: TF-IDF weighs the features itself."
+        )
+    if key is not None and (not isinstance(key, str) or "/" in key):
+        raise ValueError(
+            f"`key_added={key!r}` must be text without '/': AnnData files cannot hold another key."
+        )
+    if adata.n_obs < 2:
+        raise ValueError(f"`adata` has {adata.n_obs} cell(s): an embedding needs at least 2.")
+    check_unique(adata, "var")

@@ -1,0 +1,85 @@
+"""New cells in the space of the fitted cells: one name of a representation says nothing of axes."""
+
+import numpy as np
+from anndata import AnnData
+
+from scgenot.cells.embedding.embedding import Embedding, embedding_key
+from scgenot.cells.embedding.features import are_whole, columns_of
+from scgenot.cells.embedding.scanpy_pca import ScanpyPCA
+from scgenot.cells.keys import EMBEDDING
+from scgenot.cells.read import layer_label, representation
+
+
+def embedding_of(adata: AnnData, rep: str | None) -> Embedding | ScanpyPCA | None:
+    """Return the embedding that made a representation, such as "X_pca"; None when none is known."""
+    if rep in (None, "X"):
+        return None
+    key = embedding_key(rep)
+    return (
+        Embedding.read(adata, key)
+        if EMBEDDING in adata.uns.get(key, ())
+        else ScanpyPCA.of(adata, rep)
+    )
+
+
+def place(
+    adata: AnnData,
+    fitted: AnnData,
+    rep: str | None,
+    *,
+    layer: str | None = None,
+    argument: str = "use_rep",
+) -> np.ndarray:
+    """Read cells in the space of the fitted cells; project those without the representation."""
+    if fitted is adata or rep is None:
+        return representation(adata, rep, layer=layer, argument=argument)
+    if rep == "X":
+        return _matched(adata, fitted, layer, argument)
+    if rep not in adata.obsm and (embedding := embedding_of(fitted, rep)) is not None:
+        return embedding.project(adata)
+    cells = representation(adata, rep, layer=layer, argument=argument)
+    check_same(adata, cells, fitted, rep, argument)
+    return cells
+
+
+def check_same(
+    adata: AnnData, cells: np.ndarray, fitted: AnnData, rep: str, argument: str = "use_rep"
+) -> None:
+    """Raise when a representation is known not to be made as that of the fitted cells."""
+    theirs = embedding_of(fitted, rep)
+    if theirs is None:
+        return
+    ours, key = embedding_of(adata, rep), embedding_key(rep)
+    compared = type(ours) is type(theirs)
+    same = theirs.same_as(ours) if compared else theirs.holds(adata, cells)
+    if same in (True, None):
+        return
+    what = f"`{argument}={rep!r}` of `adata` is another embedding than that of the fitted cells"
+    if compared and isinstance(theirs, ScanpyPCA):
+        raise ValueError(
+            f"{what}: the loadings in `varm` differ. Run `sg.tl.embed` in place of `sc.pp.pca` on "
+            f"the cells of the fit, fit again, and remove `obsm[{rep!r}]` of the new cells: they "
+            "are then placed in that embedding."
+        )
+    why = (
+        "its features, offsets or loadings differ"
+        if compared
+        else "its coordinates are not those that the embedding of the fitted cells gives for the "
+        "features of these cells"
+    )
+    raise ValueError(
+        f"{what}: {why}. Remove `obsm[{rep!r}]` of the new cells, which are then placed in that of "
+        f"the fitted cells, or call `sg.tl.project(adata, fitted, key={key!r})`."
+    )
+
+
+def _matched(adata: AnnData, fitted: AnnData, layer: str | None, argument: str) -> np.ndarray:
+    """Read the features of the fitted cells, by name and in their order."""
+    columns = columns_of(adata, fitted.var_names, "the fit")
+    values = representation(adata[:, columns], "X", layer=layer, argument=argument)
+    if are_whole(values) and not are_whole(representation(fitted, "X", layer=layer)):
+        raise ValueError(
+            "`adata` holds whole numbers, such as raw counts, and the model was fitted with values "
+            f"that are not: prepare {layer_label(layer)} as that of the fitted cells."
+        )
+    return values
