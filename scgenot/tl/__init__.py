@@ -2,6 +2,7 @@
 
 from scgenot.tl._annotate import annotate
 from scgenot.tl._calibrate import calibrate, coverage
+from scgenot.tl._cell_transition import cell_transition
 from scgenot.tl._coupling import coupling
 from scgenot.tl._embed import embed
 from scgenot.tl._evaluate import evaluate
@@ -11,11 +12,11 @@ from scgenot.tl._interpolate import interpolate
 from scgenot.tl._perturbation import fit_perturbation
 from scgenot.tl._predict import predict
 from scgenot.tl._project import decode, project
-from scgenot.tl._push import pull, push
+from scgenot.tl._pull import pull
+from scgenot.tl._push import push
 from scgenot.tl._response import response
 from scgenot.tl._simulate import simulate
 from scgenot.tl._trajectory import fit_trajectory
-from scgenot.tl._transition import cell_transition
 from scgenot.tl._translation import fit_translation
 from scgenot.tl._velocity import velocity
 
