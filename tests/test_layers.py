@@ -56,7 +56,7 @@ LAYERS = {
     "cells": Layer(COMMON, NUMERIC | {"anndata", "pandas"}, lazily=frozenset({"scanpy"})),
     "fit": Layer(EVERY_LAYER - {"tl", "pl", "datasets"}, EVERYTHING),
     "get": Layer({"cells"}, {"anndata", "numpy", "pandas"}, lazily=frozenset({"fit", "model"})),
-    "tl": Layer(COMMON | {"fit", "cells", "model", "ot"}, EVERYTHING),
+    "tl": Layer(COMMON | {"fit", "cells", "course", "model", "ot"}, EVERYTHING),
     "pl": Layer(
         COMMON | {"cells", "get"},
         {"anndata", "matplotlib", "numpy", "pandas", "scanpy", "scipy"},

@@ -46,58 +46,19 @@ class Course:
             (pairs["source_time"] == earlier) & (pairs["target_time"] == later)
         ).tolist()
 
-    def ends(self, start: float | str | None, end: float | str | None) -> tuple[float, float]:
-        """Return first and last time of a question; None for those of the fit."""
-        labels = self.params["time_labels"]
-        first = (
-            self.steps[0][0] if start is None else find_time(start, self.sampled, labels, "start")
-        )
-        last = (
-            max(later for _, later in self.steps)
-            if end is None
-            else find_time(end, self.sampled, labels, "end")
-        )
-        if first >= last:
-            raise ValueError(
-                f"`start` is {first:g} and `end` is {last:g}: `start` must be the earlier time."
-            )
-        return first, last
-
-    def onward(self, end: float) -> dict[float, float]:
-        """Return for each time from which fitted steps lead to `end` the next one, on the way of fewest steps."""
-        following, reached = {}, [end]
-        for later in reached:  # grows while it is walked, nearest first
-            for earlier, target in self.steps:
-                if target == later and earlier not in following:
-                    following[earlier] = later
-                    reached.append(earlier)
-        return following
-
-    def path(self, start: float, end: float) -> list[tuple[float, float]]:
-        """Return the fewest fitted steps from one time to another."""
-        following = self.onward(end)
-        if start not in following:
-            shown = ", ".join(f"{earlier:g} to {later:g}" for earlier, later in self.steps)
-            raise ValueError(
-                f"no fitted steps lead from `start={start:g}` to `end={end:g}`; fitted are {shown}. Fit with `pairs` "
-                "that link them."
-            )
-        steps = [(start, following[start])]
-        while steps[-1][1] != end:
-            steps.append((steps[-1][1], following[steps[-1][1]]))
-        return steps
-
 
 def read_course(adata: AnnData, entry: dict, key: str) -> Course:
     """Read the fit of a time course."""
     params = entry[PARAMS]
     if params.get("task") != "trajectory":
         raise ValueError(
-            f"`key={key!r}` is a fit of a {params.get('task')}: this is a question to one of `sg.tl.fit_trajectory`."
+            f"`key={key!r}` is a fit of a {params.get('task')}: "
+            "a fit of `sg.tl.fit_trajectory` is needed."
         )
     if params["time_key"] not in adata.obs:
         raise KeyError(
-            f"{params['time_key']!r}, the time of the fit {key!r}, is not in obs; found {list(adata.obs)}."
+            f"{params['time_key']!r}, the time of the fit {key!r}, is not in obs; "
+            f"found {list(adata.obs)}."
         )
     if not adata.obs_names.is_unique:
         raise ValueError(
@@ -107,9 +68,10 @@ def read_course(adata: AnnData, entry: dict, key: str) -> Course:
 
 
 def fitted_times(column: pd.Series, params: dict) -> np.ndarray:
-    """Read when cells were seen, as the fit read it, whichever times are left; NaN for times not of the fit."""
+    """Read the times of cells as the fit read them; NaN for times that are not in the fit."""
     known, labels = np.asarray(params["times"], dtype=float), list(params["time_labels"])
-    # not read anew: of ordered categories the time is a position, which would shift when the first ones are gone
+    # not read anew: the time of an ordered category is its position, which shifts when the first
+    # ones are gone
     by_label = {}
     for label in column.dropna().unique():
         try:

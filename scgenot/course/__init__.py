@@ -1,1 +1,1 @@
-"""The way of a population through time: NumPy only."""
+"""How a population moves through time: arrays of NumPy and SciPy only."""

@@ -1,4 +1,8 @@
-"""What a whole course of samples says about the way between two of them: how far each cell is, and where it bends."""
+"""What all samples of a course say about the way between two of them.
+
+How far each cell has come (:func:`fit_clock`, :func:`clock_fractions`), and where the way bends
+(:func:`bend`).
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -6,28 +10,30 @@ import numpy as np
 
 from scgenot._random import Rng, numpy_rng
 
-Course = Mapping[float, np.ndarray]
+Samples = Mapping[float, np.ndarray]  # time -> cells
 Clock = Callable[[np.ndarray], np.ndarray]
 
 _PENALTY = 0.01  # of the clock's ridge regression, in units of the mean variance
 
 
-def fit_clock(course: Course) -> Clock:
-    """Learn to read a cell's own time."""
-    cells = np.concatenate(list(course.values()))
-    times = np.concatenate([np.full(len(population), float(t)) for t, population in course.items()])
-    weights = np.concatenate(
-        [np.full(len(population), 1 / len(population)) for population in course.values()]
+def fit_clock(samples: Samples) -> Clock:
+    """Learn to read the time of a single cell, by ridge regression over all samples."""
+    cells = np.concatenate(list(samples.values()))
+    times = np.concatenate(
+        [np.full(len(population), float(t)) for t, population in samples.items()]
     )
-    weights /= len(course)
+    weights = np.concatenate(
+        [np.full(len(population), 1 / len(population)) for population in samples.values()]
+    )
+    weights /= len(samples)
     mean_cell, mean_time = weights @ cells, weights @ times
-    centred = cells - mean_cell
-    covariance = (centred * weights[:, None]).T @ centred
+    centered = cells - mean_cell
+    covariance = (centered * weights[:, None]).T @ centered
     penalty = _PENALTY * np.trace(covariance) / len(covariance)
     if penalty == 0:  # all cells are one point: no cell is ahead of another
         return lambda cells: np.full(len(cells), mean_time)
     slope = np.linalg.solve(
-        covariance + penalty * np.eye(len(covariance)), (centred * weights[:, None]).T @ times
+        covariance + penalty * np.eye(len(covariance)), (centered * weights[:, None]).T @ times
     )
     return lambda cells: (cells - mean_cell) @ slope + mean_time
 
@@ -35,7 +41,7 @@ def fit_clock(course: Course) -> Clock:
 def clock_fractions(
     source_clock: np.ndarray, target_clock: np.ndarray, s: float, *, rng: Rng = 0
 ) -> np.ndarray:
-    """How far each pair has come when the fraction `s` of the time has passed."""
+    """Return how far each pair has come when the fraction `s` of the time has passed."""
     generator = numpy_rng(rng)
     span = target_clock - source_clock
     reading = source_clock + s * span
@@ -51,7 +57,7 @@ def clock_fractions(
 def bend(
     fractions: np.ndarray, step: tuple[float, float], means: Mapping[float, np.ndarray]
 ) -> np.ndarray:
-    """How far the course of a population's mean lies off the straight line of a step."""
+    """Return how far the mean of a population lies off the straight line of a step."""
     (before, after), w = step, fractions[:, None]
     length = after - before
     velocity = (means[after] - means[before]) / length
@@ -63,7 +69,7 @@ def bend(
         if not others:
             turn.append(np.zeros_like(velocity))
             continue
-        neighbour = min(others, key=lambda t: abs(t - end))
-        outside = (means[neighbour] - means[end]) / (neighbour - end)
-        turn.append((outside - velocity) * length / (length + abs(neighbour - end)))
+        neighbor = min(others, key=lambda t: abs(t - end))
+        outside = (means[neighbor] - means[end]) / (neighbor - end)
+        turn.append((outside - velocity) * length / (length + abs(neighbor - end)))
     return length * (w * (1 - w) ** 2 * turn[0] - w**2 * (1 - w) * turn[1])

@@ -1,7 +1,7 @@
-"""Descendants and ancestors of observed cells, by the coupling or by the model."""
+"""Descendants and ancestors of observed cells, by the coupling or by the model of a fit."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -9,68 +9,28 @@ from typing import Literal
 import numpy as np
 from anndata import AnnData
 from scipy import sparse
-from sklearn.neighbors import NearestNeighbors
 
 from scgenot import get
 from scgenot._check import check_count, usable_device
 from scgenot._random import Rng, numpy_rng, seed_of
 from scgenot.cells.course import Course, read_course
+from scgenot.cells.keys import PAIRS
 from scgenot.cells.read import check_anndata, representation
 from scgenot.cells.tasks.time_course import time_condition
+from scgenot.cells.times import find_time
+from scgenot.course.chain import Block, Step, mean_over_descendants, step_of_draws
+from scgenot.course.steps import Path, Steps
 from scgenot.fit.linked import Part, read_part
 from scgenot.model import Genot
 
 logger = logging.getLogger("scgenot")
 
 Method = Literal["coupling", "model"]
-# positions of source and of target cells, and their rows and columns of K
-Block = tuple[np.ndarray, np.ndarray, np.ndarray | sparse.csr_matrix]
-
-# part of a draw for a target cell that no draw meets: nothing as a descendant, enough to have an ancestor
-HARDLY = 1e-12
-
-
-@dataclass(frozen=True)
-class Step:
-    """Transport between two times, `K_ij`."""
-
-    n_cells: int
-    source: np.ndarray
-    target: np.ndarray
-    blocks: Callable[[], Iterator[Block]]
-
-    def expect(self, values: np.ndarray) -> np.ndarray:
-        """Sum values of target cells over the descendants of each source cell, `K v`."""
-        out = np.zeros(values.shape)
-        for rows, columns, part in self.blocks():
-            out[rows] += part @ values[columns]
-        return out
-
-    def push(self, mass: np.ndarray) -> np.ndarray:
-        """Move mass of source cells to their descendants, `K' w`."""
-        out = np.zeros(mass.shape)
-        for rows, columns, part in self.blocks():
-            out[columns] += part.T @ mass[rows]
-        return out
-
-    def pull(self, mass: np.ndarray) -> np.ndarray:
-        """Move mass of target cells to their ancestors, `sum_j K_ij / K_.j w_j`."""
-        return self.expect((mass.T * self.per_received).T)
-
-    def inherit(self, values: np.ndarray) -> np.ndarray:
-        """Average values of source cells over the ancestors of each target cell, `sum_i v_i K_ij / K_.j`."""
-        return (self.push(values).T * self.per_received).T
-
-    @cached_property
-    def per_received(self) -> np.ndarray:
-        """1 over the column sums of K, shape `(n_cells,)`; 0 for cells that receive nothing."""
-        received = self.push(np.ones(self.n_cells))
-        return np.divide(1.0, received, out=np.zeros(self.n_cells), where=received > 0)
 
 
 @dataclass(frozen=True)
 class Transport:
-    """What makes the steps of a fit."""
+    """What makes the steps of a fit of a time course."""
 
     adata: AnnData
     course: Course
@@ -78,6 +38,16 @@ class Transport:
     n_samples: int
     seed: int
     device: str | None
+
+    @cached_property
+    def steps(self) -> Steps:
+        """The fitted steps."""
+        return Steps(self.course.steps)
+
+    @property
+    def times(self) -> np.ndarray:
+        """Time of each cell, NaN for times that are not in the fit."""
+        return self.course.times
 
     @cached_property
     def cells(self) -> np.ndarray:
@@ -90,23 +60,67 @@ class Transport:
         """The model of the fit."""
         return get.stored_model(self.course.entry).to(usable_device(self.device))
 
+    def find(self, time: float | str, argument: str) -> float:
+        """Find the fitted time that a number or a label stands for."""
+        return find_time(time, self.course.sampled, self.course.params["time_labels"], argument)
+
+    def path(self, start: float | str | None, end: float | str | None) -> Path:
+        """Return the fewest fitted steps between two times; None for the first and last fitted."""
+        first = self.steps[0][0] if start is None else self.find(start, "start")
+        return self.steps.path(first, self.last(end))
+
+    def last(self, end: float | str | None) -> float:
+        """Return the last time of a question; None for that of the fit."""
+        return self.steps.times[-1] if end is None else self.find(end, "end")
+
     def at(self, time: float) -> np.ndarray:
         """Positions of the cells at a time."""
-        cells = np.flatnonzero(self.course.times == time)
+        cells = np.flatnonzero(self.times == time)
         if not len(cells):
             raise ValueError(
-                f"no cell of `adata` is at {time:g}, a time of the fit: keep some to ask the model."
+                f"no cell of `adata` is at {time:g}, a time of the fit: keep some of these cells."
             )
         return cells
 
     def step(self, earlier: float, later: float) -> Step:
         """Make the transport of one fitted step."""
-        return (coupled if self.method == "coupling" else generated)(self, earlier, later)
+        if self.method == "model":
+            source = self.at(earlier)
+            return self.observed(source, later, *self.draws(source, earlier, later))
+        parts = self.parts(earlier, later)  # strata are blocks of K
+        target = np.concatenate([part.target for part in parts])
+        return Step(
+            n_cells=self.adata.n_obs,
+            source=np.concatenate([part.source for part in parts]),
+            target=target[target >= 0],
+            blocks=lambda: (block for part in parts for block in _expected_descendants(part)),
+        )
+
+    def parts(self, earlier: float, later: float) -> list[Part]:
+        """Rebuild the couplings of a step, one per stratum, as far as their cells are there."""
+        course = self.course
+        parts = [
+            read_part(course.entry, row, course.names, self.cells, self.device)
+            for row in course.rows(earlier, later)
+        ]
+        n_gone = sum(part.n_gone for part in parts)
+        parts = [part for part in parts if len(part.source) and (part.target >= 0).any()]
+        if not parts:
+            raise ValueError(
+                "no cells of the fit are left on both sides of the step "
+                f"{earlier:g} to {later:g}: keep them in `adata`, or use `method='model'`."
+            )
+        if n_gone:
+            logger.info(
+                "%g to %g: %d cells of the fit are not in `adata` and left out.",
+                *(earlier, later, n_gone),
+            )
+        return parts
 
     def draws(
         self, source: np.ndarray, earlier: float, later: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Draw descendants of some cells, shape `(n, n_samples, p)`, and tell how many they have, mean 1."""
+        """Draw descendants of cells, shape `(n, n_samples, p)`; their number per cell, mean 1."""
         sampled, cells = self.course.sampled, self.cells[source]
         condition = time_condition(sampled, earlier, later)
         # noise of its own for each step, the same whatever was asked for before
@@ -114,6 +128,38 @@ class Transport:
         draws = self.model.sample(cells, condition, n_samples=self.n_samples, rng=rng).numpy()
         growth = self.model.growth(cells, condition).double().numpy()
         return draws, growth / growth.mean()
+
+    def observed(
+        self, source: np.ndarray, later: float, draws: np.ndarray, growth: np.ndarray
+    ) -> Step:
+        """Make the step in which each draw counts as the observed cell nearest to it."""
+        return step_of_draws(self.cells, source, self.at(later), draws, growth)
+
+    def expected_places(
+        self, earlier: float, later: float, spaces: list[np.ndarray]
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Find the mean place of descendants in the representation and in other spaces."""
+        if self.method == "coupling":
+            step = self.step(earlier, later)
+            return step.source, [mean_over_descendants(step, places) for places in spaces]
+        source = self.at(earlier)
+        draws, growth = self.draws(source, earlier, later)
+        means = [draws.mean(axis=1)]
+        if len(spaces) > 1:
+            step = self.observed(source, later, draws, growth)
+            means += [mean_over_descendants(step, places) for places in spaces[1:]]
+        return source, means
+
+    def epsilon(self, earlier: float, later: float) -> float:
+        """Return epsilon of a step in units of the squared distance."""
+        solver = self.course.params["solver"]
+        if not isinstance(solver, dict) or solver.get("cost") != "squared_euclidean":
+            raise ValueError(
+                "`bridge_noise` needs a fit whose cost is the squared distance; "
+                "this fit has another cost."
+            )
+        pairs = self.course.entry[PAIRS].iloc[self.course.rows(earlier, later)]
+        return float(pairs["epsilon_absolute"].mean())
 
 
 def open_transport(
@@ -135,40 +181,7 @@ def open_transport(
     return Transport(adata, course, method, n_samples, seed_of(rng), device)
 
 
-def read_parts(transport: Transport, earlier: float, later: float) -> list[Part]:
-    """Rebuild the couplings of a step, one a stratum, as far as their cells are there."""
-    entry, rows = transport.course.entry, transport.course.rows(earlier, later)
-    parts = [
-        read_part(entry, row, transport.course.names, transport.cells, transport.device)
-        for row in rows
-    ]
-    n_gone = sum(part.n_gone for part in parts)
-    parts = [part for part in parts if len(part.source) and (part.target >= 0).any()]
-    if not parts:
-        raise ValueError(
-            f"no cells of the fit are left on both sides of the step {earlier:g} to {later:g}: keep them in `adata`, "
-            "or ask with `method='model'`."
-        )
-    if n_gone:
-        logger.info(
-            "%g to %g: %d cells of the fit are not in `adata` and left out.", earlier, later, n_gone
-        )
-    return parts
-
-
-def coupled(transport: Transport, earlier: float, later: float) -> Step:
-    """Transport by the couplings of a step; strata are blocks of K."""
-    parts = read_parts(transport, earlier, later)
-    target = np.concatenate([part.target for part in parts])
-    return Step(
-        n_cells=transport.adata.n_obs,
-        source=np.concatenate([part.source for part in parts]),
-        target=target[target >= 0],
-        blocks=lambda: (block for part in parts for block in expected_descendants(part)),
-    )
-
-
-def expected_descendants(part: Part) -> Iterator[Block]:
+def _expected_descendants(part: Part) -> Iterator[Block]:
     """Yield blocks of `K = n P / mass`."""
     kept, scale = np.flatnonzero(part.target >= 0), part.n_source / part.mass
     if sparse.issparse(part.plan):
@@ -176,41 +189,3 @@ def expected_descendants(part: Part) -> Iterator[Block]:
         return
     for rows, mass in part.plan.mass_blocks():
         yield part.source[rows], part.target[kept], scale * mass.cpu().double().numpy()[:, kept]
-
-
-def generated(transport: Transport, earlier: float, later: float) -> Step:
-    """Transport by the model: each draw counts as the observed target cell nearest to it."""
-    source = transport.at(earlier)
-    draws, growth = transport.draws(source, earlier, later)
-    return observed(transport, source, later, draws, growth)
-
-
-def observed(
-    transport: Transport, source: np.ndarray, later: float, draws: np.ndarray, growth: np.ndarray
-) -> Step:
-    """Transport by draws of some source cells, `growth` descendants each."""
-    target = transport.at(later)
-    part = (sparse.diags_array(growth) @ assign(draws, transport.cells[target])).tocsr()
-    return Step(transport.adata.n_obs, source, target, lambda: iter([(source, target, part)]))
-
-
-def assign(draws: np.ndarray, cells: np.ndarray) -> sparse.csr_matrix:
-    """Give each draw to the observed cell nearest to it."""
-    n, n_samples, p = draws.shape
-    draws, sources = draws.reshape(-1, p), np.repeat(np.arange(n), n_samples)
-    targets, weights = _nearest(draws, cells), np.full(n * n_samples, 1 / n_samples)
-    missed = np.setdiff1d(np.arange(len(cells)), targets)
-    if len(missed):
-        sources = np.append(sources, sources[_nearest(cells[missed], draws)])
-        targets, weights = (
-            np.append(targets, missed),
-            np.append(weights, np.full(len(missed), HARDLY / n_samples)),
-        )
-    return sparse.coo_matrix((weights, (sources, targets)), shape=(n, len(cells))).tocsr()
-
-
-def _nearest(places: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """Position of the cell nearest to each place, shape `(k,)`."""
-    return (
-        NearestNeighbors(n_neighbors=1).fit(cells).kneighbors(places, return_distance=False)[:, 0]
-    )

@@ -1,23 +1,26 @@
 """Tools: AnnData in, results written back to it."""
 
 from scgenot.tl._annotate import annotate
-from scgenot.tl._calibrate import calibrate, coverage
+from scgenot.tl._calibrate import calibrate
+from scgenot.tl._cell_transition import cell_transition
 from scgenot.tl._coupling import coupling
+from scgenot.tl._coverage import coverage
 from scgenot.tl._decode import decode
 from scgenot.tl._embed import embed
 from scgenot.tl._evaluate import evaluate
 from scgenot.tl._fate import fate
+from scgenot.tl._fit import fit
+from scgenot.tl._fit_perturbation import fit_perturbation
+from scgenot.tl._fit_trajectory import fit_trajectory
+from scgenot.tl._fit_translation import fit_translation
 from scgenot.tl._interpolate import interpolate
-from scgenot.tl._perturbation import fit_perturbation
 from scgenot.tl._predict import predict
 from scgenot.tl._project import project
-from scgenot.tl._push import pull, push
+from scgenot.tl._pull import pull
+from scgenot.tl._push import push
 from scgenot.tl._response import response
 from scgenot.tl._score_growth import score_growth
 from scgenot.tl._simulate import simulate
-from scgenot.tl._trajectory import fit_trajectory
-from scgenot.tl._transition import cell_transition
-from scgenot.tl._translation import fit_translation
 from scgenot.tl._velocity import velocity
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "embed",
     "evaluate",
     "fate",
+    "fit",
     "fit_perturbation",
     "fit_trajectory",
     "fit_translation",

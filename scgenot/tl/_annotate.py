@@ -10,7 +10,8 @@ from scgenot._random import Rng
 from scgenot.cells.groups import read_groups
 from scgenot.cells.keys import Keys
 from scgenot.cells.write import write_slots
-from scgenot.fit.transport import Method, Transport, open_transport
+from scgenot.course.chain import carry, ratio
+from scgenot.fit.transport import Method, open_transport
 
 
 def annotate(
@@ -28,7 +29,7 @@ def annotate(
     key_added: str | None = None,
     copy: bool = False,
 ) -> AnnData | None:
-    """Carry labels or numbers across time: cells get those of their ancestors, or of their descendants.
+    """Carry labels or numbers across time: cells get those of their ancestors or descendants.
 
     Parameters
     ----------
@@ -37,24 +38,27 @@ def annotate(
     column
         Column of obs: labels, or numbers. Cells where it is missing pass nothing on.
     start, end
-        First and last time, as a number or as the column of time calls it; None for those of the fit.
+        First and last time, as a number or as a label of the column of times; None for those of the
+        fit.
     direction
-        "forward": cells after `start` get what their ancestors at `start` have. "backward": cells before `end` get
-        what their descendants at `end` have, counted with growth.
+        "forward": cells after `start` get what their ancestors at `start` have. "backward": cells
+        before `end` get what their descendants at `end` have, counted with growth.
     method, n_samples, rng, device, key
         As in :func:`push`.
     key_added
         Column to write; None for `"<key>_annotated_<column>"`.
     copy
-        Return a copy with the results in place of writing to `adata`.
+        Return a copy with the results instead of writing to `adata`.
 
     Returns
     -------
-    None, or the copy. Sets the following fields, for `key="genot"` and `column="state"`; cells of the time where the
-    column is read have their own, and cells at other times, or whose relatives have no value, none:
+    None, or the copy. Sets the following fields, for `key="genot"` and `column="state"`. Cells of
+    the time where the column is read keep their own value; cells at other times than those of the
+    path, and cells whose relatives have no value, get none.
 
     `obs["genot_annotated_state"]`
-        The most probable label, or the expected number.
+        The most probable label, a categorical whose categories are values of `column`; or the
+        expected number.
     `obs["genot_annotated_state_probability"]`
         Probability of the label; not for numbers.
 
@@ -65,8 +69,9 @@ def annotate(
     KeyError
         When there is no such fit or column.
     ValueError
-        When `direction` is neither, no cell of the first (backward: the last) time has a value, a time is not of the
-        fit, `start` is not before `end`, or no fitted steps lead from one to the other.
+        When `direction` has another value, no cell of the first (backward: the last) time has a
+        value, a time is not in the fit, `start` is not before `end`, or no fitted steps lead from
+        one to the other.
 
     Examples
     --------
@@ -75,56 +80,42 @@ def annotate(
     if direction not in ("forward", "backward"):
         raise ValueError(f"`direction={direction!r}` must be 'forward' or 'backward'.")
     transport = open_transport(adata, key, method, n_samples=n_samples, rng=rng, device=device)
-    first, last = transport.course.ends(start, end)
-    name = key_added or Keys(key).annotated(column)
-    read_at, argument = (first, "start") if direction == "forward" else (last, "end")
-    labels, values = _read_values(adata, column, transport.course.times == read_at)
+    path, backward = transport.path(start, end), direction == "backward"
+    argument, time = ("end", path[-1][1]) if backward else ("start", path[0][0])
+    labels, values = _read_values(adata, column, transport.times == time)
     if not values.any():
-        raise ValueError(f"`column={column!r}` has no value at `{argument}={read_at:g}`.")
-    found = carry(transport, first, last, values, backward=direction == "backward")
-    out = adata.copy() if copy else adata
+        raise ValueError(f"`column={column!r}` has no value at `{argument}={time:g}`.")
+    found = carry(transport.step, path, values, backward=backward)
+    name, out = key_added or Keys(key).annotated(column), adata.copy() if copy else adata
     write_slots(out, obs=_numbers(found, name) if labels is None else _labels(found, labels, name))
     return out if copy else None
 
 
-def carry(
-    transport: Transport, start: float, end: float, values: np.ndarray, *, backward: bool
-) -> np.ndarray:
-    """Sum values over the relatives of each cell, one step after another."""
-    path, out = transport.course.path(start, end), values.astype(float)
-    for times in reversed(path) if backward else path:
-        step = transport.step(*times)
-        out += step.expect(out) if backward else step.inherit(out)
-    return out
-
-
 def _read_values(
     adata: AnnData, column: str, here: np.ndarray
-) -> tuple[list[str] | None, np.ndarray]:
-    """Labels and which cells of a time have them; or None, and numbers beside 1 where there is one."""
+) -> tuple[pd.Index | None, np.ndarray]:
+    """Return labels and which cells have them; or None, and numbers beside 1 if known."""
     if column in adata.obs and adata.obs[column].dtype.kind in "iuf":
         numbers = adata.obs[column].to_numpy(dtype=float, na_value=np.nan)
         known = here & np.isfinite(numbers)
         return None, np.column_stack([np.where(known, numbers, 0), known])
-    return read_groups(adata, column, among=here, argument="column")
+    names, members = read_groups(adata, column, among=here, argument="column")
+    own = {str(value): value for value in adata.obs[column].dropna().unique()}  # True, not "True"
+    return pd.Index([own[name] for name in names]), members
 
 
 def _numbers(found: np.ndarray, name: str) -> dict[str, np.ndarray]:
-    """Means of numbers."""
-    total, weight = found.T
-    return {name: np.divide(total, weight, out=np.full(len(found), np.nan), where=weight > 0)}
+    """Return the means of numbers."""
+    return {name: ratio(*found.T)}
 
 
 def _labels(
-    found: np.ndarray, labels: list[str], name: str
+    found: np.ndarray, labels: pd.Index, name: str
 ) -> dict[str, pd.Categorical | np.ndarray]:
-    """Most probable labels, and their probability."""
+    """Return the most probable labels, and their probability."""
     total = found.sum(axis=1)
-    probability = np.divide(
-        found.max(axis=1), total, out=np.full(len(found), np.nan), where=total > 0
-    )
     codes = np.where(total > 0, found.argmax(axis=1), -1)
     return {
         name: pd.Categorical.from_codes(codes, categories=labels),
-        f"{name}_probability": probability,
+        f"{name}_probability": ratio(found.max(axis=1), total),
     }

@@ -179,7 +179,7 @@ def predictions(case: LeftOut, seed: int) -> dict[str, np.ndarray]:
     def ours(pairs, growth=None):
         source, target = x[pairs[0]], y[pairs[1]]
         return interpolate_pairs(
-            source, target, case.time, step=case.step, course=case.course, growth=growth, rng=seed
+            source, target, case.time, step=case.step, samples=case.course, growth=growth, rng=seed
         ).cells
 
     return {

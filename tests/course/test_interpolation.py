@@ -17,7 +17,7 @@ def parabola(t):
 
 
 def synchronous_course(times, n=50):
-    """Cells that move along a parabola in step, each with its own place in two further dimensions."""
+    """Cells that move along a parabola in step, each with its own place in two more dimensions."""
     own = np.random.default_rng(0).standard_normal((n, 2))
     own -= own.mean(0)  # nothing of it tells the time
     return {t: np.hstack([np.tile(parabola(t), (n, 1)), own]) for t in times}
@@ -25,7 +25,8 @@ def synchronous_course(times, n=50):
 
 def test_a_clock_in_one_dimension_is_the_shrunken_regression():
     course = {2.0: np.array([[0.0], [2.0], [4.0]]), 5.0: np.array([[7.0], [9.0]])}
-    # samples weigh alike: means 2 and 8, variance within (8/3 + 1) / 2 and between 9; covariance with time 4.5
+    # samples weigh alike: means 2 and 8, variance within (8/3 + 1) / 2 and between 9;
+    # covariance with time 4.5
     variance = (8 / 3 + 1) / 2 + 9
     slope = 4.5 / (1.01 * variance)
     cells = np.array([[-1.0], [5.0], [6.0]])
@@ -61,7 +62,8 @@ def test_swapped_readings_are_those_of_the_pairs():
     readings = 0.6 * source + 0.4 * target
     w = clock_fractions(source, target, 0.4, rng=1)
     np.testing.assert_allclose(np.sort(source + w * (target - source)), np.sort(readings))
-    # a pair keeps its own with probability 1 - 4 s (1 - s) = .04: 20 of 500, standard error 4.4; one swaps with itself
+    # a pair keeps its own with probability 1 - 4 s (1 - s) = .04: 20 of 500, standard error 4.4;
+    # one swaps with itself
     assert 2 <= (w == 0.4).sum() <= 40
 
 
@@ -71,8 +73,9 @@ def test_overlapping_samples_hold_cells_back_at_their_ends():
     w = clock_fractions(source, target, 0.5)
     assert ((w >= 0) & (w <= 1)).all()
     between = (w > 0) & (w < 1)
-    # a path from x to y reads another pair's q = (x' + y') / 2 with probability 2 P(x < q < y), by Sheppard's formula
-    # with Corr(q - x, y - q) = -4.5 / 13.5; the means, half a unit apart, change it by less than .02
+    # a path from x to y reads another pair's q = (x' + y') / 2 with probability 2 P(x < q < y), by
+    # Sheppard's formula with Corr(q - x, y - q) = -4.5 / 13.5; the means, half a unit apart, change
+    # it by less than .02
     chance = 2 * (0.25 + np.arcsin(-4.5 / 13.5) / (2 * np.pi))
     assert abs(between.mean() - chance) < 4 * np.sqrt(chance * (1 - chance) / 2000) + 0.02
 
@@ -138,7 +141,7 @@ def test_growing_cells_count_more_as_time_goes_on():
 
 
 def test_the_bridge_of_gaussians_is_schroedingers():
-    """What is left of the way is the entropic plan of the time that is left: epsilon' = (1 - s) epsilon."""
+    """The rest of the way is the entropic plan of the rest of the time, (1 - s) epsilon."""
     problem = random_problem(3, np.random.default_rng(0), relative_epsilon=0.3)
     s, C = 0.3, problem.C
     noise = s * (1 - s) * problem.epsilon / 2
@@ -171,7 +174,7 @@ def test_the_ends_of_a_step_are_the_paired_cells(at_end):
     rng = np.random.default_rng(0)
     course = {t: rng.standard_normal((40, 3)) + t for t in (0, 1, 3, 4)}
     x, y = course[1][rng.permutation(40)], course[3][rng.permutation(40)]
-    found = interpolate_pairs(x, y, 3 if at_end else 1, step=(1, 3), course=course, epsilon=1.0)
+    found = interpolate_pairs(x, y, 3 if at_end else 1, step=(1, 3), samples=course, epsilon=1.0)
     np.testing.assert_array_equal(found.cells, y if at_end else x)
     np.testing.assert_array_equal(found.pairs, np.arange(40))
 
@@ -197,14 +200,14 @@ def test_a_bent_course_in_step_is_met_exactly():
     course = synchronous_course((0.0, 2.0, 4.0, 7.0, 8.0))
     truth = synchronous_course((3.0,))[3.0]
     known = {t: cells for t, cells in course.items() if t != 3.0}
-    found = interpolate_pairs(course[2.0], course[4.0], 3.0, step=(2.0, 4.0), course=known)
+    found = interpolate_pairs(course[2.0], course[4.0], 3.0, step=(2.0, 4.0), samples=known)
     np.testing.assert_allclose(found.cells, truth, atol=1e-10)
     straight = interpolate_pairs(course[2.0], course[4.0], 3.0, step=(2.0, 4.0)).cells
     assert np.abs(straight - truth).max() > 0.1
 
 
 def test_cells_out_of_step_are_met_better_than_by_a_straight_line():
-    """Cells on half a circle, their own times normal around that of the sample; pairs in the order of own times."""
+    """Cells on half a circle, own times normal around that of the sample; pairs in their order."""
     rng = np.random.default_rng(0)
 
     def sample(time, n=400):
@@ -214,7 +217,7 @@ def test_cells_out_of_step_are_met_better_than_by_a_straight_line():
 
     course = {t: sample(t) for t in (0.5, 2.5)}
     truth = sample(1.5)
-    found = interpolate_pairs(course[0.5], course[2.5], 1.5, step=(0.5, 2.5), course=course).cells
+    found = interpolate_pairs(course[0.5], course[2.5], 1.5, step=(0.5, 2.5), samples=course).cells
     straight = interpolate_pairs(course[0.5], course[2.5], 1.5, step=(0.5, 2.5)).cells
     errors = [energy_distance(cells, truth, unbiased=True) for cells in (found, straight)]
     assert errors[0] < 0.8 * errors[1]
@@ -230,7 +233,7 @@ def test_the_same_seed_gives_the_same_bits():
             course[1],
             0.4,
             step=(0, 1),
-            course=course,
+            samples=course,
             growth=growth,
             epsilon=1,
             rng=seed,
@@ -245,7 +248,7 @@ def test_cells_that_are_all_alike_have_a_clock():
     course = {0: np.ones((5, 2)), 1: np.ones((5, 2))}
     np.testing.assert_array_equal(fit_clock(course)(np.zeros((3, 2))), 0.5)
     np.testing.assert_array_equal(
-        interpolate_pairs(course[0], course[1], 0.5, step=(0, 1), course=course).cells, 1
+        interpolate_pairs(course[0], course[1], 0.5, step=(0, 1), samples=course).cells, 1
     )
 
 
@@ -264,10 +267,10 @@ GOOD = {"source": np.ones((5, 2)), "target": np.ones((5, 2)), "time": 1.0, "step
         ({"epsilon": -1.0}, r"`epsilon=-1.0`"),
         ({"growth": (np.ones(5), np.zeros(5))}, r"growth of the target cells must be positive"),
         ({"growth": (np.ones(4), np.ones(5))}, r"`growth` has shapes \(4,\) and \(5,\)"),
-        ({"course": {0.0: np.ones((3, 2))}}, r"`course` has no cells at \[2.0\]"),
+        ({"samples": {0.0: np.ones((3, 2))}}, r"`samples` has no cells at \[2.0\]"),
         (
-            {"course": {0.0: np.ones((3, 2)), 2.0: np.ones((3, 1))}},
-            r"`course` has 1 features at 2.0",
+            {"samples": {0.0: np.ones((3, 2)), 2.0: np.ones((3, 1))}},
+            r"`samples` has 1 features at 2.0",
         ),
     ],
 )

@@ -203,6 +203,41 @@ def test_missing_values_pass_nothing_on(fitted):
     assert holes.obs["genot_annotated_state"][days["day 4"]].notna().all()
 
 
+def test_labels_keep_the_type_of_their_column(fitted, tmp_path):
+    adata = fitted[0].copy()
+    adata.obs["flag"] = adata.obs["score"] > 0
+    adata.obs["clone"] = pd.Categorical(np.where(adata.obs["flag"], 7, 11))
+    for column, values in (("flag", {True, False}), ("clone", {7, 11})):
+        sg.tl.annotate(adata, column)
+        found = adata.obs[f"genot_annotated_{column}"]
+        assert found.cat.categories.dtype == np.asarray(list(values)).dtype
+        first = (adata.obs["day"] == "day 2").to_numpy()
+        np.testing.assert_array_equal(found[first], adata.obs[column][first])
+        assert set(found) == values
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    again = ad.read_h5ad(tmp_path / "cells.h5ad")
+    assert set(again.obs["genot_annotated_clone"]) == {7, 11}
+    sg.tl.fate(adata, "flag", terminal=[True])
+    assert list(adata.obsm["genot_fate"]) == ["True", "other"]
+
+
+def test_a_group_that_is_not_in_the_fit_has_zeros_and_its_cells_no_fate(fitted):
+    adata = fitted[0].copy()
+    first = np.flatnonzero(adata.obs["day"] == "day 2")[:3]
+    adata.obs["state"] = adata.obs["state"].cat.add_categories("new")
+    adata.obs.iloc[first, adata.obs.columns.get_loc("state")] = "new"
+    adata.obs_names = [
+        f"other {name}" if k in first else name for k, name in enumerate(adata.obs_names)
+    ]
+    table = sg.tl.cell_transition(adata, "state", "state")
+    assert (table.loc["new"] == 0).all()
+    np.testing.assert_allclose(table.drop("new").sum(1), 1)
+    sg.tl.fate(adata, "state")
+    sg.tl.velocity(adata, method="coupling")
+    for slot in ("genot_fate", "genot_velocity"):
+        assert np.isnan(np.asarray(adata.obsm[slot])[first]).all()
+
+
 def test_velocity_of_the_coupling_is_the_barycentre(fitted):
     adata, steps, days = fitted
     out = sg.tl.velocity(adata, method="coupling", basis="umap", copy=True)
@@ -348,7 +383,7 @@ def test_a_group_that_nothing_reaches_has_zeros_and_a_message(branched, caplog):
         caplog.clear()
         with caplog.at_level(logging.WARNING, logger="scgenot"):
             sg.tl.fate(adata, "branch", method=method)
-        assert "Nothing reaches the terminal groups ['up']" in caplog.text
+        assert "No earlier cell reaches the terminal groups ['up']" in caplog.text
         assert (adata.obsm["genot_fate"]["up"][adata.obs["time"] < 2] == 0).all()
         assert adata.obsm["genot_fate"].notna().all(axis=None)
 
@@ -431,7 +466,7 @@ def test_a_path_takes_the_fewest_fitted_steps():
     adata = fit_quickly(small_course(), pairs=[("day 2", "day 4"), ("day 2", "day 6")])
     with pytest.raises(
         ValueError,
-        match=r"no fitted steps lead from `start=4` to `end=6`; fitted are 2 to 4, 2 to 6",
+        match=r"no fitted steps lead from `start=4` to `end=6`; .* steps are 2 to 4, 2 to 6",
     ):
         sg.tl.push(adata, "a", groupby="state", start=4)
 
@@ -496,7 +531,12 @@ BAD = [
         "found \\['genot'\\]",
     ),
     (sg.tl.fate, {"groupby": "state", "terminal": ["unused"]}, ValueError, "unused"),
-    (sg.tl.fate, {"groupby": "state", "end": "day 2"}, ValueError, "`start` must be the earlier"),
+    (
+        sg.tl.fate,
+        {"groupby": "state", "end": "day 2"},
+        ValueError,
+        "no fitted step leads to `end=2`",
+    ),
     (sg.tl.fate, {"groupby": "state", "of": "cells"}, ValueError, "`of='cells'`"),
     (sg.tl.annotate, {"column": "type"}, KeyError, "`column='type'`"),
     (sg.tl.annotate, {"column": "state", "direction": "up"}, ValueError, "`direction='up'`"),

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -27,8 +26,9 @@ from scgenot.fit.evaluation.parts import (
     read_groups,
     refuse_seen,
 )
+from scgenot.fit.interpolation import population_at
+from scgenot.fit.transport import open_transport
 from scgenot.model import Genot
-from scgenot.tl._interpolate import interpolate
 
 BEFORE = "time before"
 
@@ -70,8 +70,8 @@ def course_parts(
     ]
     if not steps and not between:
         raise ValueError(
-            f"`held_out` has cells at {sorted(present)}: neither both times of a fitted step nor a time "
-            f"within one; fitted are {course.steps}."
+            f"`held_out` has cells at {sorted(present)}: neither both times of a fitted step nor a "
+            f"time within one; the fitted steps are {course.steps}."
         )
     true = np.isin(found.times, [later for _, later in steps])
     seen = np.concatenate(
@@ -82,11 +82,11 @@ def course_parts(
         ]
     )
     refuse_seen(held_out.obs_names[true], fit.names[seen], in_sample=in_sample)
-    # other times bend the course: a left-out cell that is still there would tell the answer, coupled or not
+    # other times bend the course: a left-out cell that is still there would tell the answer
     refuse_seen(held_out.obs_names[np.isin(found.times, between)], fit.names, in_sample=False)
     if between and groupby is not None:
         raise ValueError(
-            f"`groupby={groupby!r}` needs source cells; at the left-out times {between} there are none."
+            f"`groupby={groupby!r}` needs source cells; there are none at the times {between}."
         )
     for step in steps:
         yield step_part(course, step, fit, found, genot, to_features, seed)
@@ -95,11 +95,12 @@ def course_parts(
 
 
 def held_out_times(held_out: AnnData, course: Course) -> np.ndarray:
-    """Read the times of held-out cells: those of the fit as it read them, others as numbers on the same scale."""
+    """Read the times of held-out cells: as the fit read them, or as numbers on the same scale."""
     time_key, known = course.params["time_key"], course.sampled
     if time_key not in held_out.obs:
         raise KeyError(
-            f"{time_key!r}, the time of the fit, is not in obs of `held_out`; found {list(held_out.obs)}."
+            f"{time_key!r}, the time of the fit, is not in obs of `held_out`; "
+            f"found {list(held_out.obs)}."
         )
     times = fitted_times(held_out.obs[time_key], course.params)
     new = np.isnan(times)
@@ -115,8 +116,8 @@ def held_out_times(held_out: AnnData, course: Course) -> np.ndarray:
             same = False
         if not same:
             raise ValueError(
-                f"obs[{time_key!r}] of `held_out` has times that the fit has not, and those of the fit are categories "
-                "without numbers: where a time between them lies cannot be told."
+                f"obs[{time_key!r}] of `held_out` has times that are not in the fit, and the times "
+                "of the fit are categories without numbers: a time between them has no place."
             )
         times[new] = read_times(held_out[new], time_key)
     return times
@@ -171,25 +172,22 @@ def left_out_part(
     )
     n = (len(x) + len(y)) // 2 if n_cells is None else n_cells
 
-    ours = partial(
-        interpolate, fitted, time, n_cells=n, decoder=as_they_are, clip=False, key=key, rng=seed
+    model, coupling = (
+        open_transport(fitted, key, method, n_samples=1, rng=seed)
+        for method in ("model", "coupling")
     )
-
     methods = {
-        GENOT: one_each(MODEL, ours(method="model").X),
-        "coupling, clock and bend": one_each(COUPLING, ours().X),
-        "plain coupling": one_each(COUPLING, ours(straight=True).X),
+        GENOT: one_each(MODEL, population_at(model, time, n)[1].cells),
+        "coupling, clock and bend": one_each(COUPLING, population_at(coupling, time, n)[1].cells),
+        "plain coupling": one_each(
+            COUPLING, population_at(coupling, time, n, straight=True)[1].cells
+        ),
         **between(x, y, (time - step[0]) / (step[1] - step[0]), n, seed),
     }
     true = held_out.cells[held_out.times == time].astype(float)
     n_source = max(len(method.cells) for method in methods.values())
     part = Part(f"{time:g}", "", methods, true, n_source, BEFORE, to_features)
     return part, np.full(n_source, ALL, dtype=object), np.full(len(true), ALL, dtype=object)
-
-
-def as_they_are(states: np.ndarray) -> pd.DataFrame:
-    """Return states as features."""
-    return pd.DataFrame(states, columns=[f"state {k}" for k in range(states.shape[1])])
 
 
 def between(x: np.ndarray, y: np.ndarray, s: float, n: int, seed: int) -> dict[str, Method]:

@@ -1,0 +1,100 @@
+"""Populations between two sampled times, from pairs of the coupling or of the model."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from scgenot._check import check_count
+from scgenot._random import numpy_rng, torch_rng
+from scgenot.cells.tasks.time_course import time_condition
+from scgenot.course.interpolation import (
+    HARDLY,
+    Interpolation,
+    draw_pairs,
+    growth_of_mass,
+    interpolate_pairs,
+)
+from scgenot.fit.linked import Part
+from scgenot.fit.transport import Transport
+
+
+class Pairs(NamedTuple):
+    """Pairs of a cell before and a cell after, where the former are, and the growth of both."""
+
+    rows: np.ndarray
+    source: np.ndarray
+    target: np.ndarray
+    growth: tuple[np.ndarray, np.ndarray]
+
+
+def population_at(
+    transport: Transport,
+    time: float,
+    n_cells: int | None = None,
+    *,
+    straight: bool = False,
+    bridge_noise: bool = False,
+) -> tuple[np.ndarray, Interpolation]:
+    """Predict the population at a time, and the positions of the cells that it started from."""
+    step = transport.steps.around(time)
+    if n_cells is None:
+        n_cells = (len(transport.at(step[0])) + len(transport.at(step[1]))) // 2
+    check_count("n_cells", n_cells, 2)
+    draw = coupled_pairs if transport.method == "coupling" else generated_pairs
+    pairs = draw(transport, step, max(4 * n_cells, 2000))
+    samples = {float(t): transport.cells[transport.times == t] for t in transport.course.sampled}
+    found = interpolate_pairs(
+        pairs.source,
+        pairs.target,
+        float(time),
+        step=step,
+        samples=None if straight else {t: cells for t, cells in samples.items() if len(cells)},
+        growth=None if straight else pairs.growth,
+        epsilon=transport.epsilon(*step) if bridge_noise else 0.0,
+        n=n_cells,
+        rng=transport.seed,
+    )
+    return pairs.rows[found.pairs], found
+
+
+def coupled_pairs(transport: Transport, step: tuple[float, float], n: int) -> Pairs:
+    """Draw pairs from the couplings of a step; a stratum as often as it has source cells."""
+    parts = transport.parts(*step)
+    total = sum(len(part.source) for part in parts)
+    drawn = [
+        _draw_part(part, transport, -(-n * len(part.source) // total), k)
+        for k, part in enumerate(parts)
+    ]
+    rows, target, eta, xi = (np.concatenate(values) for values in zip(*drawn, strict=True))
+    return Pairs(rows, transport.cells[rows], target, (eta, xi))
+
+
+def _draw_part(part: Part, transport: Transport, n: int, k: int) -> tuple[np.ndarray, ...]:
+    """Draw pairs of one coupling: positions of source cells, target cells, and growth of both."""
+    rng = numpy_rng([transport.seed, k])
+    if sparse.issparse(part.plan):
+        kept = np.flatnonzero(part.target >= 0)
+        plan, cells = part.plan[:, kept], transport.cells[part.target[kept]]
+        i, j = draw_pairs(plan, n, rng=rng)
+        masses = (np.asarray(plan.sum(axis)).ravel() for axis in (1, 0))
+    else:
+        generator = torch_rng(rng, device=part.plan.device)
+        i, j = (side.cpu().numpy() for side in part.plan.sample_pairs(n, generator=generator))
+        cells = part.plan.y.cpu().numpy()
+        masses = (side.double().cpu().numpy() for side in part.plan.marginals())
+    # growth against cells as they were sampled: a prior of growth is in the mass sent
+    eta, xi = (growth_of_mass(mass) for mass in masses)
+    return part.source[i], cells[j], eta[i], xi[j]
+
+
+def generated_pairs(transport: Transport, step: tuple[float, float], n: int) -> Pairs:
+    """Generate targets of the source cells, each of which comes equally often."""
+    source, model = transport.at(step[0]), transport.model
+    rows = np.resize(source, max(n, len(source)))
+    cells, condition = transport.cells[rows], time_condition(transport.course.sampled, *step)
+    target = model.sample(cells, condition, rng=numpy_rng([transport.seed, 0])).numpy()[:, 0]
+    eta = model.growth(cells, condition).double().numpy()
+    xi = model.target_growth(target, condition).double().numpy()
+    # pairs of a coupling come in proportion to the mass sent, these come one each
+    return Pairs(rows, cells, target, (np.ones(len(rows)), np.maximum(xi / eta, HARDLY)))

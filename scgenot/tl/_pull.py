@@ -1,0 +1,86 @@
+"""Follow a set of cells to its ancestors."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scgenot._random import Rng
+from scgenot.cells.groups import read_mask
+from scgenot.cells.keys import Keys
+from scgenot.cells.write import write_slots
+from scgenot.course.chain import follow
+from scgenot.fit.transport import Method, open_transport
+
+
+def pull(
+    adata: AnnData,
+    cells: np.ndarray | pd.Series | str | Sequence[str],
+    *,
+    groupby: str | None = None,
+    start: float | str | None = None,
+    end: float | str | None = None,
+    method: Method = "coupling",
+    n_samples: int = 32,
+    rng: Rng = 0,
+    device: str | None = None,
+    key: str = "genot",
+    key_added: str | None = None,
+    copy: bool = False,
+) -> AnnData | None:
+    """Find the distribution of the ancestors of a set of cells over the cells of earlier times.
+
+    Each cell of the set counts the same; its ancestors share it in proportion to the mass that it
+    receives from each.
+
+    Parameters
+    ----------
+    adata
+        Cells with a fit of :func:`fit_trajectory`.
+    cells
+        The set: a boolean for each cell, or, with `groupby`, one or more groups. Its cells at `end`
+        are followed.
+    groupby
+        Column of obs with the groups.
+    start, end, method, n_samples, rng, device, key
+        As in :func:`push`. With the model, a cell that is nearest to no draw has the source of its
+        nearest draw as ancestor.
+    key_added
+        Column to write; None for `"<key>_pull"`.
+    copy
+        Return a copy with the results instead of writing to `adata`.
+
+    Returns
+    -------
+    None, or the copy. Sets the following fields, for `key="genot"`:
+
+    `obs["genot_pull"]`
+        At `end` equal mass on the cells of the set, at each earlier time the distribution of their
+        ancestors; each time sums to 1. NaN for cells at other times or not in the fit.
+
+    Raises
+    ------
+    TypeError
+        When `adata` is not an AnnData, or an option has a wrong type.
+    KeyError
+        When there is no such fit or column.
+    ValueError
+        When no cell of the set is at `end`, no cell is in a group, a time is not in the fit,
+        `start` is not before `end`, no fitted steps lead from one to the other, or the set has no
+        ancestors.
+
+    See Also
+    --------
+    push : the descendants of a set of cells.
+
+    Examples
+    --------
+    >>> sg.tl.pull(adata, ["Neutrophil", "Monocyte"], groupby="cell_type")
+    """
+    transport = open_transport(adata, key, method, n_samples=n_samples, rng=rng, device=device)
+    sets = read_mask(adata, cells, groupby)[:, None]
+    mass = follow(transport.step, transport.path(start, end), sets, backward=True)[:, 0]
+    out = adata.copy() if copy else adata
+    write_slots(out, obs={key_added or Keys(key).pull: mass})
+    return out if copy else None
