@@ -8,7 +8,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scgenot._random import numpy_rng
-from scgenot.cells.embedding import feature_names
+from scgenot.cells.embedding import embedding_key
 from scgenot.fit.conformal import (
     check_enough,
     conformal_threshold,
@@ -118,7 +118,9 @@ def scored(
     """Score held-out cells, and name the columns of the representation."""
     cells = fit.cells(adata, use_rep=use_rep)[mask]
     held = score_held_out(fit, adata[mask], cells, target, dose, groupby, levels, **options)
-    return held, feature_names(fit.adata, use_rep or fit.task.use_rep, cells.shape[1])
+    rep, n = use_rep or fit.task.use_rep, cells.shape[1]
+    names = [f"{embedding_key(rep)}{i + 1}" for i in range(n)]
+    return held, list(fit.adata.var_names) if rep == "X" else names
 
 
 def per_feature(names, levels: Sequence[float], columns: dict[str, Sequence]) -> pd.DataFrame:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 
 from scgenot.cells.embedding import embedding_of
 from scgenot.cells.embedding.features import positions
@@ -17,12 +16,14 @@ MAX_VALUES = 2**22
 
 
 def feature_decoder(
-    fitted: AnnData,
+    fit,
     rep: str | None,
     decoder: Decoder | None = None,
     features: Sequence[str] | None = None,
 ) -> Callable[[np.ndarray], pd.DataFrame]:
-    """Return the function from states to features; `rep` is None for states of another AnnData."""
+    """Return the function from states in the representation of a fit to features."""
+    fitted, rep = fit.adata, rep if fit.one_space else None
+    names = None if fitted is None else fitted.var_names
     if decoder is not None and not callable(decoder):
         raise TypeError(
             f"`decoder={decoder!r}` must be a function of states to a DataFrame of features."
@@ -30,9 +31,9 @@ def feature_decoder(
     if decoder is not None or rep == "X":
         to_values = decoder or (lambda values: values)
         return lambda values: _some_columns(
-            _as_frame(to_values(values), len(values), fitted.var_names), features
+            _as_frame(to_values(values), len(values), names), features
         )
-    embedding = embedding_of(fitted, rep)
+    embedding = None if fitted is None else embedding_of(fitted, rep)
     if embedding is None:
         where = "target cells are in another AnnData" if rep is None else "`adata` does not say"
         raise ValueError(
@@ -46,19 +47,21 @@ def feature_decoder(
     return lambda values: embedding.decode(values, features)
 
 
-def never_negative(fitted: AnnData, rep: str | None, layer: str | None = None) -> bool:
+def never_negative(fit, rep: str | None) -> bool:
     """Say whether the features of the fit are never negative, so that decoded ones should not be."""
-    embedding = embedding_of(fitted, rep)
-    return bool(matrix(fitted, layer).min() >= 0) if embedding is None else embedding.nonnegative
+    embedding = embedding_of(fit.adata, rep if fit.one_space else None)
+    if embedding is not None:
+        return embedding.nonnegative
+    return bool(matrix(fit.adata, getattr(fit.task, "layer", None)).min() >= 0)
 
 
-def _as_frame(values: np.ndarray | pd.DataFrame, n: int, names: pd.Index) -> pd.DataFrame:
+def _as_frame(values: np.ndarray | pd.DataFrame, n: int, names: pd.Index | None) -> pd.DataFrame:
     """Name the columns of decoded values; checked."""
     if not isinstance(values, pd.DataFrame):
         values = np.asarray(values)
-        if values.ndim != 2 or values.shape[1] != len(names):
+        if values.ndim != 2 or names is None or values.shape[1] != len(names):
             raise ValueError(
-                f"`decoder` gives an array of shape {values.shape}, expected (n, {len(names)}), "
+                f"`decoder` gives an array of shape {values.shape}, expected (n, {0 if names is None else len(names)}), "
                 "the features of `adata`: return a DataFrame with the features as columns."
             )
         values = pd.DataFrame(values, columns=names)

@@ -3,20 +3,18 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from scgenot._check import check_count
 from scgenot._random import numpy_rng, torch_rng
-from scgenot.cells.tasks.time_course import time_condition
 from scgenot.course.interpolation import (
     HARDLY,
     Interpolation,
-    draw_pairs,
     growth_of_mass,
     interpolate_pairs,
 )
-from scgenot.fit.linked import Part
+from scgenot.fit.stored_link import LinkHere
 from scgenot.fit.transport import Transport
+from scgenot.ot.plan import require
 
 
 class Pairs(NamedTuple):
@@ -43,7 +41,7 @@ def population_at(
     check_count("n_cells", n_cells, 2)
     draw = coupled_pairs if transport.method == "coupling" else generated_pairs
     pairs = draw(transport, step, max(4 * n_cells, 2000))
-    samples = {float(t): transport.cells[transport.times == t] for t in transport.course.sampled}
+    samples = {float(t): transport.cells[transport.times == t] for t in transport.fit.task.scale.times}
     found = interpolate_pairs(
         pairs.source,
         pairs.target,
@@ -70,31 +68,31 @@ def coupled_pairs(transport: Transport, step: tuple[float, float], n: int) -> Pa
     return Pairs(rows, transport.cells[rows], target, (eta, xi))
 
 
-def _draw_part(part: Part, transport: Transport, n: int, k: int) -> tuple[np.ndarray, ...]:
+def _draw_part(part: LinkHere, transport: Transport, n: int, k: int) -> tuple[np.ndarray, ...]:
     """Draw pairs of one coupling: positions of source cells, target cells, and growth of both."""
-    rng = numpy_rng([transport.seed, k])
-    if sparse.issparse(part.plan):
-        kept = np.flatnonzero(part.target >= 0)
-        plan, cells = part.plan[:, kept], transport.cells[part.target[kept]]
-        i, j = draw_pairs(plan, n, rng=rng)
-        masses = (np.asarray(plan.sum(axis)).ravel() for axis in (1, 0))
-    else:
-        generator = torch_rng(rng, device=part.plan.device)
-        i, j = (side.cpu().numpy() for side in part.plan.sample_pairs(n, generator=generator))
-        cells = part.plan.y.cpu().numpy()
-        masses = (side.double().cpu().numpy() for side in part.plan.marginals())
+    plan = part.plan
+    sample_pairs = require(plan, "sample_pairs", "`sg.tl.interpolate`")
+    generator = torch_rng(
+        numpy_rng([transport.seed, k]), device=getattr(plan, "device", "cpu")
+    )
+    i, j = (np.asarray(side.cpu()) for side in sample_pairs(n, generator=generator))
     # growth against cells as they were sampled: a prior of growth is in the mass sent
-    eta, xi = (growth_of_mass(mass) for mass in masses)
-    return part.source[i], cells[j], eta[i], xi[j]
+    masses = require(plan, "marginals", "`sg.tl.interpolate`")()
+    eta, xi = (growth_of_mass(np.asarray(mass.double().cpu())) for mass in masses)
+    there = part.target[j] >= 0  # targets that are gone from AnnData are known to the plan alone
+    cells = np.asarray(plan.y.cpu()) if hasattr(plan, "y") else None
+    target = transport.cells[part.target[j[there]]] if cells is None else cells[j]
+    kept = there if cells is None else slice(None)
+    return part.source[i][kept], target, eta[i][kept], xi[j][kept]
 
 
 def generated_pairs(transport: Transport, step: tuple[float, float], n: int) -> Pairs:
     """Generate targets of the source cells, each of which comes equally often."""
-    source, model = transport.at(step[0]), transport.model
+    source, model = transport.at(step[0]), transport.fit.model
     rows = np.resize(source, max(n, len(source)))
-    cells, condition = transport.cells[rows], time_condition(transport.course.sampled, *step)
-    target = model.sample(cells, condition, rng=numpy_rng([transport.seed, 0])).numpy()[:, 0]
-    eta = model.growth(cells, condition).double().numpy()
-    xi = model.target_growth(target, condition).double().numpy()
+    cells, condition = transport.cells[rows], transport.fit.task.condition(*step)
+    target = np.asarray(model.sample(cells, condition, rng=numpy_rng([transport.seed, 0])))[:, 0]
+    eta = transport.growth("growth", cells, condition)
+    xi = transport.growth("target_growth", target, condition)
     # pairs of a coupling come in proportion to the mass sent, these come one each
     return Pairs(rows, cells, target, (np.ones(len(rows)), np.maximum(xi / eta, HARDLY)))

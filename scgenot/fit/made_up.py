@@ -82,6 +82,19 @@ def described(fit, adata: AnnData, question: Question, n_samples: int) -> pd.Dat
     return obs
 
 
+def interpolated_obs(
+    fit, adata: AnnData, rows: np.ndarray, fractions: np.ndarray, time: float
+) -> pd.DataFrame:
+    """Return the obs of interpolated cells: that of cells they were made from, with a new time."""
+    obs, key = made_obs(adata, rows, fit.key, "interpolated"), fit.task.time_key
+    names = adata.obs_names[rows]
+    obs[SOURCE_CELL] = names.to_numpy(dtype=object)
+    obs["fraction"] = fractions
+    obs[key] = like_column([fit.task.scale.label(time)] * len(obs), adata.obs[key])
+    obs.index = [f"{name}_{time:g}_{k}" for k, name in enumerate(names)]
+    return obs
+
+
 def decoded(
     states: np.ndarray, to_features: Callable[[np.ndarray], pd.DataFrame], *, clip: bool
 ) -> tuple[np.ndarray, pd.Index]:

@@ -62,9 +62,12 @@ class Reference:
                 n_same += int(np.isclose(now, kept[there], rtol=1e-4, atol=1e-6).all(1).sum())
             elif there.any():
                 n_found += int(there.sum())
-        embedding = embedding_of(adata, rep)
-        other = embedding is not None and self.digest and embedding.digest() != self.digest
-        if n_found and 2 * n_same < n_found or other:
+        if n_found:
+            moved = 2 * n_same < n_found
+        else:  # renamed cells: the embedding tells
+            embedding = embedding_of(adata, rep) if self.digest else None
+            moved = embedding is not None and embedding.digest() != self.digest
+        if moved:
             where = "X" if rep == "X" else f"obsm[{rep!r}]"
             raise ValueError(
                 f"{where} of `adata` is not what it was at the fit: {n_found - n_same} of {n_found} "

@@ -12,14 +12,14 @@ def read_source(fit, adata: AnnData, *, use_rep=None, shared_rep=None) -> np.nda
     fitted = adata if fit.adata is None else fit.adata
     rep = use_rep or getattr(task, "use_rep", None)
     layer = getattr(task, "layer", None) if use_rep is None else None
-    cells = place(adata, fitted, rep, layer, "use_rep")
+    cells = place(adata, fitted, rep, layer=layer)
     own = use_rep is None or use_rep == getattr(task, "use_rep", None)
     if own and adata is fit.adata and fit.reference is not None:
         within = all(link.within for link in fit.links)
         fit.reference.check(adata, cells, rep, within=within)
     shared_rep = shared_rep or getattr(task, "shared_rep", None)
     if shared_rep is not None:
-        cells = np.hstack([cells, place(adata, fitted, shared_rep, None, "shared_rep")])
+        cells = np.hstack([cells, place(adata, fitted, shared_rep, argument="shared_rep")])
     width = getattr(fit.model, "source_dim", cells.shape[1])
     if cells.shape[1] != width:
         raise ValueError(

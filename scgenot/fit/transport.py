@@ -8,24 +8,23 @@ from typing import Literal
 
 import numpy as np
 from anndata import AnnData
-from scipy import sparse
 
-from scgenot import get
 from scgenot._check import check_count, usable_device
 from scgenot._random import Rng, numpy_rng, seed_of
-from scgenot.cells.course import Course, read_course
-from scgenot.cells.keys import PAIRS
-from scgenot.cells.read import check_anndata, representation
-from scgenot.cells.tasks.time_course import time_condition
-from scgenot.cells.times import find_time
+from scgenot.cells.read import check_unique
+from scgenot.cells.tasks import TimeCourse
 from scgenot.course.chain import Block, Step, mean_over_descendants, step_of_draws
 from scgenot.course.steps import Path, Steps
-from scgenot.fit.linked import Part, read_part
-from scgenot.model import Genot
+from scgenot.fit.fit import Fit, open_fit
+from scgenot.fit.stored_link import LinkHere
+from scgenot.ot import squared_euclidean
+from scgenot.ot.plan import require
 
 logger = logging.getLogger("scgenot")
 
 Method = Literal["coupling", "model"]
+# how the usual cost is stored
+SQUARED = ("squared_euclidean", squared_euclidean)
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Transport:
     """What makes the steps of a fit of a time course."""
 
     adata: AnnData
-    course: Course
+    fit: Fit
     method: Method
     n_samples: int
     seed: int
@@ -42,27 +41,21 @@ class Transport:
     @cached_property
     def steps(self) -> Steps:
         """The fitted steps."""
-        return Steps(self.course.steps)
+        return Steps(self.fit.task.steps)
 
-    @property
+    @cached_property
     def times(self) -> np.ndarray:
         """Time of each cell, NaN for times that are not in the fit."""
-        return self.course.times
+        return self.fit.task.times(self.adata)
 
     @cached_property
     def cells(self) -> np.ndarray:
         """Cells in the representation of the fit, shape `(n_cells, p)`."""
-        params = self.course.params
-        return representation(self.adata, params.get("use_rep"), layer=params.get("layer"))
-
-    @cached_property
-    def model(self) -> Genot:
-        """The model of the fit."""
-        return get.stored_model(self.course.entry).to(usable_device(self.device))
+        return self.fit.cells(self.adata)
 
     def find(self, time: float | str, argument: str) -> float:
         """Find the fitted time that a number or a label stands for."""
-        return find_time(time, self.course.sampled, self.course.params["time_labels"], argument)
+        return self.fit.task.scale.find(time, argument)
 
     def path(self, start: float | str | None, end: float | str | None) -> Path:
         """Return the fewest fitted steps between two times; None for the first and last fitted."""
@@ -96,12 +89,13 @@ class Transport:
             blocks=lambda: (block for part in parts for block in _expected_descendants(part)),
         )
 
-    def parts(self, earlier: float, later: float) -> list[Part]:
+    def parts(self, earlier: float, later: float) -> list[LinkHere]:
         """Rebuild the couplings of a step, one per stratum, as far as their cells are there."""
-        course = self.course
+        wanted = {"source_time": earlier, "target_time": later}
         parts = [
-            read_part(course.entry, row, course.names, self.cells, self.device)
-            for row in course.rows(earlier, later)
+            link.here(self.adata.obs_names, self.cells, self.device)
+            for link in self.fit.links
+            if all(np.isclose(link.labels[name], time) for name, time in wanted.items())
         ]
         n_gone = sum(part.n_gone for part in parts)
         parts = [part for part in parts if len(part.source) and (part.target >= 0).any()]
@@ -121,13 +115,19 @@ class Transport:
         self, source: np.ndarray, earlier: float, later: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw descendants of cells, shape `(n, n_samples, p)`; their number per cell, mean 1."""
-        sampled, cells = self.course.sampled, self.cells[source]
-        condition = time_condition(sampled, earlier, later)
+        sampled, cells = self.fit.task.scale.times, self.cells[source]
+        condition, model = self.fit.task.condition(earlier, later), self.fit.model
         # noise of its own for each step, the same whatever was asked for before
         rng = numpy_rng([self.seed, *np.searchsorted(sampled, [earlier, later])])
-        draws = self.model.sample(cells, condition, n_samples=self.n_samples, rng=rng).numpy()
-        growth = self.model.growth(cells, condition).double().numpy()
+        draws = np.asarray(model.sample(cells, condition, n_samples=self.n_samples, rng=rng))
+        growth = self.growth("growth", cells, condition)
         return draws, growth / growth.mean()
+
+    def growth(self, which: str, cells: np.ndarray, condition: np.ndarray) -> np.ndarray:
+        """Return the growth that the model gives cells; 1 where it knows of none."""
+        known = getattr(self.fit.model, which, None)
+        found = np.ones(len(cells)) if known is None else known(cells, condition)
+        return np.asarray(found, dtype=float)
 
     def observed(
         self, source: np.ndarray, later: float, draws: np.ndarray, growth: np.ndarray
@@ -152,14 +152,15 @@ class Transport:
 
     def epsilon(self, earlier: float, later: float) -> float:
         """Return epsilon of a step in units of the squared distance."""
-        solver = self.course.params["solver"]
-        if not isinstance(solver, dict) or solver.get("cost") != "squared_euclidean":
+        solver = self.fit.provenance["solver"]
+        if not isinstance(solver, dict) or solver.get("cost") not in SQUARED:
             raise ValueError(
                 "`bridge_noise` needs a fit whose cost is the squared distance; "
                 "this fit has another cost."
             )
-        pairs = self.course.entry[PAIRS].iloc[self.course.rows(earlier, later)]
-        return float(pairs["epsilon_absolute"].mean())
+        table = self.fit.table
+        here = np.isclose(table["source_time"], earlier) & np.isclose(table["target_time"], later)
+        return float(table["epsilon_absolute"][here].mean())
 
 
 def open_transport(
@@ -172,20 +173,19 @@ def open_transport(
     device: str | None = None,
 ) -> Transport:
     """Look up the fit of a time course, and check what every question about it takes."""
-    check_anndata(adata)
     if method not in ("coupling", "model"):
         raise ValueError(f"`method={method!r}` must be 'coupling' or 'model'.")
     check_count("n_samples", n_samples, 1)
     device = None if device is None else usable_device(device)  # None is the CPU for couplings
-    course = read_course(adata, get.fit_entry(adata, key), key)
-    return Transport(adata, course, method, n_samples, seed_of(rng), device)
+    fit = open_fit(adata, key, None, device)
+    fit.needs(TimeCourse, "this function of a time course")
+    check_unique(adata, "obs")
+    return Transport(adata, fit, method, n_samples, seed_of(rng), device)
 
 
-def _expected_descendants(part: Part) -> Iterator[Block]:
+def _expected_descendants(part: LinkHere) -> Iterator[Block]:
     """Yield blocks of `K = n P / mass`."""
-    kept, scale = np.flatnonzero(part.target >= 0), part.n_source / part.mass
-    if sparse.issparse(part.plan):
-        yield part.source, part.target[kept], scale * part.plan[:, kept]
-        return
-    for rows, mass in part.plan.mass_blocks():
-        yield part.source[rows], part.target[kept], scale * mass.cpu().double().numpy()[:, kept]
+    kept = np.flatnonzero(part.target >= 0)
+    for rows, mass in require(part.plan, "mass_blocks", "`method='coupling'`")():
+        block = part.scale * mass.cpu().double().numpy()[:, kept]
+        yield part.source[rows], part.target[kept], block

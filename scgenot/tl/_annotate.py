@@ -9,6 +9,7 @@ from anndata import AnnData
 from scgenot._random import Rng
 from scgenot.cells.groups import read_groups
 from scgenot.cells.keys import Keys
+from scgenot.cells.read import check_writable, copy_of
 from scgenot.cells.write import write_slots
 from scgenot.course.chain import carry, ratio
 from scgenot.fit.transport import Method, open_transport
@@ -79,6 +80,7 @@ def annotate(
     """
     if direction not in ("forward", "backward"):
         raise ValueError(f"`direction={direction!r}` must be 'forward' or 'backward'.")
+    check_writable(adata, copy=copy)
     transport = open_transport(adata, key, method, n_samples=n_samples, rng=rng, device=device)
     path, backward = transport.path(start, end), direction == "backward"
     argument, time = ("end", path[-1][1]) if backward else ("start", path[0][0])
@@ -86,7 +88,7 @@ def annotate(
     if not values.any():
         raise ValueError(f"`column={column!r}` has no value at `{argument}={time:g}`.")
     found = carry(transport.step, path, values, backward=backward)
-    name, out = key_added or Keys(key).annotated(column), adata.copy() if copy else adata
+    name, out = key_added or Keys(key).annotated(column), copy_of(adata) if copy else adata
     write_slots(out, obs=_numbers(found, name) if labels is None else _labels(found, labels, name))
     return out if copy else None
 

@@ -11,6 +11,7 @@ from anndata import AnnData
 from scgenot._random import Rng
 from scgenot.cells.groups import read_groups
 from scgenot.cells.keys import Keys
+from scgenot.cells.read import check_writable, copy_of
 from scgenot.cells.write import write_slots
 from scgenot.course.chain import fates, relative_entropy
 from scgenot.fit.transport import Method, open_transport
@@ -94,6 +95,7 @@ def fate(
     """
     if of not in ("descendants", "lineage"):
         raise ValueError(f"`of={of!r}` must be 'descendants' or 'lineage'.")
+    check_writable(adata, copy=copy)
     transport = open_transport(adata, key, method, n_samples=n_samples, rng=rng, device=device)
     last = transport.last(end)
     onward, at_end = transport.steps.onward(last), transport.times == last
@@ -103,7 +105,7 @@ def fate(
     _log_gaps(names, shares[np.isin(transport.times, list(onward))])
     columns = [name.replace("/", "|") for name in names]
     table = pd.DataFrame(shares, index=adata.obs_names, columns=columns)
-    out, keys = adata.copy() if copy else adata, Keys(key)
+    out, keys = copy_of(adata) if copy else adata, Keys(key)
     write_slots(out, obs={keys.fate_entropy: relative_entropy(shares)}, obsm={keys.fate: table})
     return out if copy else None
 

@@ -1,15 +1,13 @@
 """Predict the population at a time that was not sampled."""
 
 import numpy as np
-import pandas as pd
 from anndata import AnnData
 
 from scgenot._random import Rng
-from scgenot.cells.keys import SOURCE_CELL
-from scgenot.fit.decoder import Decoder, feature_decoder, never_negative
+from scgenot.fit.decoder import Decoder, feature_decoder
 from scgenot.fit.interpolation import population_at
+from scgenot.fit.made_up import assemble, interpolated_obs
 from scgenot.fit.transport import Method, open_transport
-from scgenot.tl._simulate import assemble, decoded, like
 
 
 def interpolate(
@@ -101,28 +99,11 @@ def interpolate(
     >>> sg.pl.interpolation({"day 3": day3}, basis="X_pca")
     """
     transport = open_transport(adata, key, method, n_samples=1, rng=rng, device=device)
-    params = transport.course.params
-    rep = params.get("use_rep")
-    to_features = feature_decoder(adata, params, rep, decoder)
+    fit, rep = transport.fit, transport.fit.task.use_rep
+    to_features = feature_decoder(fit, rep, decoder)
     rows, found = population_at(
         transport, time, n_cells, straight=straight, bridge_noise=bridge_noise
     )
-    obs = described(adata, rows, found.fractions, params["time_key"], float(time))
+    obs = interpolated_obs(fit, adata, rows, found.fractions, float(time))
     states = found.cells.astype(np.float32)
-    clip = clip and decoder is None and never_negative(adata, params, rep)
-    features, names = decoded(states, to_features, clip=clip)
-    return assemble(adata, params, rep, features, names, states, obs, key)
-
-
-def described(
-    adata: AnnData, rows: np.ndarray, fractions: np.ndarray, time_key: str, time: float
-) -> pd.DataFrame:
-    """Return the obs of predicted cells: that of the cells they were made from, with a new time."""
-    obs = adata.obs.iloc[rows].copy()
-    obs[SOURCE_CELL] = obs.index.to_numpy(dtype=object)
-    obs["fraction"] = fractions
-    column = adata.obs[time_key]
-    values = np.full(len(obs), time if column.dtype.kind in "iuf" else f"{time:g}", dtype=object)
-    obs[time_key] = values.astype(float) if column.dtype.kind in "iuf" else like(values, column)
-    obs.index = [f"{name}_{time:g}_{k}" for k, name in enumerate(obs.index)]
-    return obs
+    return assemble(fit, rep, states, obs, to_features, clip=clip and decoder is None)

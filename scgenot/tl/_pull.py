@@ -9,6 +9,7 @@ from anndata import AnnData
 from scgenot._random import Rng
 from scgenot.cells.groups import read_mask
 from scgenot.cells.keys import Keys
+from scgenot.cells.read import check_writable, copy_of
 from scgenot.cells.write import write_slots
 from scgenot.course.chain import follow
 from scgenot.fit.transport import Method, open_transport
@@ -78,9 +79,10 @@ def pull(
     --------
     >>> sg.tl.pull(adata, ["Neutrophil", "Monocyte"], groupby="cell_type")
     """
+    check_writable(adata, copy=copy)
     transport = open_transport(adata, key, method, n_samples=n_samples, rng=rng, device=device)
     sets = read_mask(adata, cells, groupby)[:, None]
     mass = follow(transport.step, transport.path(start, end), sets, backward=True)[:, 0]
-    out = adata.copy() if copy else adata
+    out = copy_of(adata) if copy else adata
     write_slots(out, obs={key_added or Keys(key).pull: mass})
     return out if copy else None

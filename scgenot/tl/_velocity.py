@@ -5,7 +5,7 @@ from anndata import AnnData
 
 from scgenot._random import Rng
 from scgenot.cells.keys import Keys
-from scgenot.cells.read import representation
+from scgenot.cells.read import check_writable, copy_of, representation
 from scgenot.cells.write import write_slots
 from scgenot.fit.transport import Method, open_transport
 
@@ -66,6 +66,7 @@ def velocity(
     >>> adata.obsm["v"] = np.nan_to_num(adata.obsm["genot_velocity"])
     >>> cr.kernels.VelocityKernel(adata, attr="obsm", xkey="X_pca", vkey="v")
     """
+    check_writable(adata, copy=copy)
     transport = open_transport(adata, key, method, n_samples=n_samples, rng=rng, device=device)
     keys = Keys(key)
     spaces = {keys.velocity: transport.cells}
@@ -78,6 +79,6 @@ def velocity(
         source, ends = transport.expected_places(earlier, later, list(spaces.values()))
         for (name, places), end in zip(spaces.items(), ends, strict=True):
             found[name][source] = (end - places[source]) / (later - earlier)
-    out = adata.copy() if copy else adata
+    out = copy_of(adata) if copy else adata
     write_slots(out, obsm=found)
     return out if copy else None

@@ -9,7 +9,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scgenot._warn import warn_user
-from scgenot.cells.read import check_column, check_names, named_rep, representation
+from scgenot.cells.read import check_column, check_unique, named_rep, representation
 from scgenot.cells.strata import check_list, read_strata, report_strata, split, stratum_text
 from scgenot.cells.tasks.conditions import Conditions, make_tokens, split_name
 from scgenot.cells.tasks.treatments import Treatments, dose_values, read_doses, shared_values
@@ -77,7 +77,7 @@ class Screen:
         check_list(self.covariates, "covariates")
         check_list(self.network_covariates, "network_covariates")
         read = self.read(adata)
-        check_names(adata)
+        check_unique(adata, "obs")
         self.use_rep = named_rep(adata, self.use_rep, self.layer)
         cells = representation(adata, self.use_rep, layer=self.layer)
         told = self.told

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from anndata import AnnData
 
-from scgenot.cells.read import check_column, check_names, named_rep, representation
+from scgenot.cells.read import check_column, check_unique, named_rep, representation
 from scgenot.cells.strata import report_strata, split, stratum_text
 from scgenot.cells.tasks.task import refuse_dose
 from scgenot.cells.times import TimeScale
@@ -53,7 +53,7 @@ class TimeCourse:
     def links(self, adata: AnnData) -> list[Link]:
         """Pair the time points."""
         self.scale, times = TimeScale.read(adata, self.time_key)
-        check_names(adata)
+        check_unique(adata, "obs")
         self.steps = choose_steps(self.scale, times, self.time_key, self.pairs)
         self.use_rep = named_rep(adata, self.use_rep, self.layer)
         cells = representation(adata, self.use_rep, layer=self.layer)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from anndata import AnnData
 
-from scgenot.cells.read import check_anndata, check_column, check_names, named_rep, representation
+from scgenot.cells.read import check_anndata, check_column, check_unique, named_rep, representation
 from scgenot.cells.tasks.task import refuse_dose
 from scgenot.pair import Link, Pair, Question
 
@@ -50,7 +50,7 @@ class Translation:
         check_anndata(adata, "adata_source")
         check_anndata(self.adata_target, "adata_target")
         # targets are the columns of the coupling and are found again by name
-        check_names(self.adata_target, "adata_target")
+        check_unique(self.adata_target, "obs", "adata_target")
         sides = {"adata_source": adata, "adata_target": self.adata_target}
         self.use_rep, self.target_rep = (
             named_rep(side, rep, None, name)
