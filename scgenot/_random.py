@@ -16,10 +16,18 @@ def numpy_rng(rng: Rng) -> np.random.Generator:
 
 
 def seed_of(rng: Rng) -> int:
-    """Turn a seed, a generator or None into one number that can be stored and repeats the run; an int stays itself."""
+    """Turn a seed, a generator or None into one number that repeats the run; an int stays itself."""
     if isinstance(rng, (int, np.integer)) and rng >= 0:
         return int(rng)
     return int(numpy_rng(rng).integers(2**62))
+
+
+def systematic(weights: np.ndarray, n: int, rng: Rng = 0) -> np.ndarray:
+    """Draw `n` sorted rows in proportion to weights, each its expected count give or take one."""
+    cumulative = np.cumsum(weights, dtype=float)
+    levels = (np.arange(n) + numpy_rng(rng).random()) / n * cumulative[-1]
+    rows = np.searchsorted(cumulative, levels, side="right")
+    return np.minimum(rows, np.searchsorted(cumulative, cumulative[-1]))  # a level may round up
 
 
 def torch_rng(rng: Rng, device="cpu"):
