@@ -36,6 +36,7 @@ from scgenot.fit.evaluation.screen import Moments, other_cells
 from scgenot.fit.evaluation.verdict import compare, interval
 from scgenot.metrics.inputs import mean
 from scgenot.metrics.transport import assignment_potentials
+from scgenot.pair import Link, Pair
 from truth.responses import LEAN, known_cells, known_fit
 
 FEW = sg.model.TrainSettings(steps=5)
@@ -115,15 +116,9 @@ class TestMetrics:
             rng.multinomial(n, np.full(n, 1 / n), size=3).astype(float) for n in (len(x), len(y))
         )
         counts = Counts(a, b, a)
-        repeated = {
-            "r2_distance": lambda p, t: 1 - metrics.r2_means(p, t),
-            "r2_variances": metrics.r2_variances,
-        }
-        for name, function in repeated.items():
-            found = value_of(prepared.POPULATIONS[name], comparison, counts)
-            np.testing.assert_allclose(
-                found, value_of(prepared.plain(function), comparison, counts), err_msg=name
-            )
+        found = value_of(prepared.r2_distance, comparison, counts)
+        repeated = prepared.plain(lambda p, t: 1 - metrics.r2_means(p, t))
+        np.testing.assert_allclose(found, value_of(repeated, comparison, counts))
         # with copies of a cell compared to each other the energy would be higher: they are left out, and only they
         for k, energy in enumerate(value_of(prepared.edistance, comparison, counts)):
             i, j = (np.repeat(np.arange(c.shape[1]), c[k].astype(int)) for c in (a, b))
@@ -254,6 +249,117 @@ class TestIntervals:
         np.testing.assert_array_equal(chosen.predictions[GENOT].rows, [0, 1, 2])
         np.testing.assert_array_equal(chosen.true[:, 0], [3, 1])
         assert (resample(5, 9, numpy_rng(0)).sum(1) == 5).all()
+
+
+def table_of(predictions, true, **options):
+    """Make the table of one comparison in the plane, predictions by name and kind."""
+    found = {name: Prediction.of_all(*prediction) for name, prediction in predictions.items()}
+    whole = Comparison("A", "all", found, true, len(true), "chance", as_it_is)
+    chosen = {name: prepared.POPULATIONS[name] for name in ("edistance", "r2_variances")}
+    fixed = {"higher_is_better": ["r2_variances"], "n_resamples": 20, "level": 0.9, "seed": 0}
+    return make_table([whole], chosen, **fixed, **options)
+
+
+class TestVerdict:
+    def test_predictions_that_are_not_finite_lose(self):
+        x, y = two_populations(40, 40)
+        broken = x.copy()
+        broken[3, 0] = np.nan
+        kinds = {GENOT: (MODEL, broken), "chance": (BASELINE, x), "coupling": (COUPLING, y + 0.1)}
+        table = table_of(kinds, y)
+        assert np.isnan(of(table, GENOT, "edistance"))
+        assert np.isfinite(of(table, "chance", "edistance"))
+        lines = table.attrs["verdict"].split("\n")
+        assert lines[0] == (
+            "GENOT beats the best baseline beyond the interval on 0 of 2 metrics and loses on 2 "
+            "(edistance, r2_variances). "
+            "It loses to its own coupling on 2 (edistance, r2_variances)."
+        )
+        assert lines[1].startswith("edistance: GENOT has no value (")
+
+    def test_the_coupling_that_was_better_is_in_the_headline(self):
+        x, y = two_populations(200, 200)
+        kinds = {GENOT: (MODEL, x), "chance": (BASELINE, x - 9), "coupling": (COUPLING, y + 0.01)}
+        head = table_of(kinds, y).attrs["verdict"].split("\n")[0]
+        assert "on 1 of 2 metrics (edistance)" in head
+        assert head.endswith("It loses to its own coupling on 2 (edistance, r2_variances).")
+
+    def test_problems_of_the_fit_are_in_the_verdict(self):
+        x, y = two_populations(40, 40)
+        ends = [Outcome.BLURRED, Outcome.COMPLETED, Outcome.FEW_STEPS]
+        kinds = {GENOT: (MODEL, x), "chance": (BASELINE, x - 9)}
+        table = table_of(kinds, y, outcomes=ends, notes=["Two cells were left out."])
+        lines = table.attrs["verdict"].split("\n")
+        expected = [
+            Outcome.BLURRED.sentence,
+            Outcome.FEW_STEPS.sentence,
+            "Two cells were left out.",
+        ]
+        assert lines[1:4] == expected
+        assert table.attrs["outcomes"] == ["blurred", "completed", "few steps"]
+
+    def test_attributes_are_plain(self):
+        x, y = two_populations(40, 40)
+        kinds = {GENOT: (MODEL, x), "chance": (BASELINE, x - 9)}
+        table = table_of(kinds, y, outcomes=[Outcome.BLURRED])
+        assert json.loads(json.dumps(table.attrs)) == table.attrs
+
+
+class TestGenericTask:
+    def links(self, n=60):
+        rng = np.random.default_rng(0)
+        stratum = {"type": "T"}
+        found = []
+        for shift, rows in ((3.0, np.arange(n)), (-3.0, np.arange(n, 2 * n))):
+            source = rng.normal(size=(n, 2))
+            pair = Pair(source, rng.normal(size=(n, 2)) + shift, name=f"shift {shift:g}")
+            found.append(Link(pair, rows, rows, {"shift": shift}, stratum))
+        return found
+
+    def comparisons(self, *, one_space, coupled, groups=None):
+        def draw(cells, condition):
+            return cells + 3
+
+        fitted = self.links()
+        options = {"one_space": one_space, "to_features": as_it_is, "groups": groups}
+        return fitted, list(generic_comparisons(fitted, fitted[:1], draw, coupled, **options))
+
+    def test_in_one_space(self):
+        groups = np.repeat(["a", "b"], 60).astype(object)
+        fitted, found = self.comparisons(
+            one_space=True,
+            coupled=lambda cells, link: cells + link.labels["shift"],
+            groups=(groups, groups[::-1]),
+        )
+        comparison, source_groups, true_groups = found[0]
+        assert {name: p.kind for name, p in comparison.predictions.items()} == {
+            GENOT: MODEL,
+            "plain coupling": COUPLING,
+            **dict.fromkeys(
+                [
+                    *("identity", "mean shift", "Gaussian map", "random target cells"),
+                    *("discrete plan", "discrete plan, displacement"),
+                ],
+                BASELINE,
+            ),
+        }
+        # baselines are made of the cells of the same question
+        pair = fitted[0].pair
+        shifted = baselines.mean_shift(pair.source, pair.target, pair.source)
+        np.testing.assert_array_equal(comparison.predictions["mean shift"].cells, shifted)
+        assert comparison.condition == "shift 3"
+        assert comparison.negative == "identity"
+        assert set(source_groups) == {"a"}
+        assert set(true_groups) == {"b"}
+
+    def test_across_two_spaces(self):
+        _, found = self.comparisons(one_space=False, coupled=lambda cells, link: None)
+        (comparison,) = split_all(found, min_cells=20)
+        assert list(comparison.predictions) == [GENOT, "random target cells"]
+        chosen = {"edistance": prepared.edistance}
+        fixed = {"higher_is_better": [], "n_resamples": 5, "level": 0.9, "seed": 0}
+        table = make_table([comparison], chosen, **fixed)
+        assert list(table["kind"]) == [MODEL, BASELINE, "ceiling"]
 
 
 @pytest.fixture(scope="module")
