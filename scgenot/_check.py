@@ -1,9 +1,11 @@
-"""Options that a caller passes: refused before any work, by name and with what was found."""
+"""What a caller passes is checked before any work; messages give its name and what was found."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +43,71 @@ def check_hidden_share(value) -> None:
 def check_guidance(guidance) -> None:
     """Refuse a strength of guidance that is no finite number; as :func:`check_number`."""
     check_number("guidance", guidance, "finite; 1 is the fit's own law", math.isfinite)
+
+
+def check_matrix(values, name: str, least: int = 2) -> np.ndarray:
+    """Return finite numbers, cells x features, of at least so many cells; raises a ValueError."""
+    cells = np.asarray(values)
+    if cells.ndim != 2 or not np.issubdtype(cells.dtype, np.number):
+        raise ValueError(
+            f"`{name}` must be numbers, cells x features; "
+            f"found {cells.dtype} of shape {cells.shape}."
+        )
+    if len(cells) < least or cells.shape[1] == 0:
+        raise ValueError(
+            f"`{name}` has shape {cells.shape}: at least {least} cell(s) and 1 feature are needed."
+        )
+    if not np.isfinite(cells).all():
+        bad = int((~np.isfinite(cells)).any(1).sum())
+        raise ValueError(
+            f"`{name}` has NaN or infinite values in {bad} of {len(cells)} cells: "
+            "drop or impute them."
+        )
+    return cells
+
+
+def check_one_space(populations: Mapping[str, object], least: int = 1) -> list[np.ndarray]:
+    """Return float64 copies of matrices by name, all with as many features."""
+    checked = [
+        check_matrix(cells, name, least).astype(np.float64) for name, cells in populations.items()
+    ]
+    first = next(iter(populations))
+    for name, cells in zip(populations, checked, strict=True):
+        if cells.shape[1] != checked[0].shape[1]:
+            raise ValueError(
+                f"`{first}` has {checked[0].shape[1]} features, `{name}` {cells.shape[1]}: "
+                "give all in one space."
+            )
+    return checked
+
+
+def check_weights(values, n: int, name: str, *, rows: bool = False) -> np.ndarray:
+    """Return weights of `n` cells, ones for None; `rows` also allows a matrix of shape (b, n)."""
+    if values is None:
+        return np.ones(n)
+    weights = np.asarray(values, dtype=float)
+    if weights.shape[-1:] != (n,) or weights.ndim > 1 + rows:
+        expected = f"({n},)" + rows * f" or (b, {n})"
+        raise ValueError(
+            f"`{name}` has shape {weights.shape}, expected {expected}: one weight per cell."
+        )
+    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise ValueError(f"`{name}` must be finite, non-negative and not all zero.")
+    return weights
+
+
+def check_labels(values: Sequence, n: int, name: str) -> np.ndarray:
+    """Return labels of `n` cells as strings; raises a ValueError when one is missing."""
+    labels = np.asarray(values, dtype=object)
+    if labels.shape != (n,):
+        raise ValueError(f"`{name}` has shape {labels.shape}, expected ({n},): one label per cell.")
+    # NaN alone differs from itself
+    missing = sum(label is None or label != label for label in labels)
+    if missing:
+        raise ValueError(
+            f"`{name}` is missing for {missing} of {n} cells: drop those cells or name the group."
+        )
+    return labels.astype(str)
 
 
 def best_device() -> str:

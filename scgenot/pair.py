@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from scgenot._check import check_matrix, check_weights
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -41,19 +43,18 @@ class Pair:
 
     def __post_init__(self):
         for side in ("source", "target"):
-            cells = _matrix(getattr(self, side), side)
+            cells = check_matrix(getattr(self, side), side)
             object.__setattr__(self, side, cells)
-            object.__setattr__(
-                self,
-                f"{side}_weights",
-                _weights(getattr(self, f"{side}_weights"), len(cells), side),
-            )
+            name = f"{side}_weights"
+            weights = check_weights(getattr(self, name), len(cells), name)
+            object.__setattr__(self, name, weights / weights.sum())
             shared = getattr(self, f"{side}_shared")
             if shared is not None:
-                shared = _matrix(shared, f"{side}_shared")
+                shared = check_matrix(shared, f"{side}_shared")
                 if len(shared) != len(cells):
                     raise ValueError(
-                        f"`{side}_shared` has {len(shared)} rows, `{side}` {len(cells)}: one row a cell."
+                        f"`{side}_shared` has {len(shared)} rows, `{side}` {len(cells)}: "
+                        "one row per cell is needed."
                     )
                 object.__setattr__(self, f"{side}_shared", shared)
         self._check_shared()
@@ -66,38 +67,9 @@ class Pair:
             )
         if shared[0] is not None and shared[0].shape[1] != shared[1].shape[1]:
             raise ValueError(
-                f"`source_shared` has {shared[0].shape[1]} columns, `target_shared` {shared[1].shape[1]}: "
-                "the same features in the same order are needed on both sides."
+                f"`source_shared` has {shared[0].shape[1]} columns, `target_shared` "
+                f"{shared[1].shape[1]}: both need the same features in the same order."
             )
-
-
-def _matrix(values, name: str) -> np.ndarray:
-    values = np.asarray(values)
-    if values.ndim != 2 or not np.issubdtype(values.dtype, np.number):
-        raise ValueError(
-            f"`{name}` must be numbers, cells x features; found {values.dtype} of shape {values.shape}."
-        )
-    if len(values) < 2:
-        raise ValueError(f"`{name}` has {len(values)} cell(s): a population needs at least 2.")
-    if not np.isfinite(values).all():
-        bad = int((~np.isfinite(values)).any(1).sum())
-        raise ValueError(
-            f"`{name}` has NaN or infinite values in {bad} of {len(values)} cells: drop or impute them."
-        )
-    return values
-
-
-def _weights(values, n: int, side: str) -> np.ndarray:
-    if values is None:
-        return np.full(n, 1 / n)
-    values = np.asarray(values, dtype=float)
-    if values.shape != (n,):
-        raise ValueError(
-            f"`{side}_weights` has shape {values.shape}, expected ({n},): one weight a cell."
-        )
-    if not np.isfinite(values).all() or (values < 0).any() or values.sum() == 0:
-        raise ValueError(f"`{side}_weights` must be finite, non-negative and not all zero.")
-    return values / values.sum()
 
 
 @dataclass(frozen=True)

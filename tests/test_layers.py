@@ -38,7 +38,7 @@ class Layer:
 OT, TORCH = frozenset({"ot"}), frozenset({"torch"})
 NUMERIC = {"numpy", "scipy", "sklearn"}
 LAYERS = {
-    "pair": Layer(set(), {"numpy"}),
+    "pair": Layer({"_check"}, {"numpy"}),
     "_check": Layer(set(), {"numpy"}, lazily=TORCH),
     "_random": Layer(set(), {"numpy"}, lazily=TORCH),
     "_outcome": Layer(set(), set()),

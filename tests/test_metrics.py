@@ -1,5 +1,7 @@
 """Metrics against answers worked out by hand and against closed forms."""
 
+from functools import partial
+
 import numpy as np
 import ot
 import pytest
@@ -9,6 +11,7 @@ from scipy.stats import norm
 
 from scgenot import metrics
 from scgenot.metrics import inputs
+from scgenot.metrics.transport import wasserstein_bounds
 
 TWO_SAMPLE = [
     metrics.foscttm,
@@ -366,6 +369,162 @@ class TestGrouped:
             metrics.grouped(self.shift, cells, cells, names, names[1:])
         with pytest.raises(ValueError, match="`predicted_groups` is missing for 1 of 60 cells"):
             metrics.grouped(self.shift, cells, cells, [None, *names[1:]], names)
+
+
+CONTROL = np.random.default_rng(6).normal(size=(20, 3))
+WEIGHTED = {
+    "energy": metrics.energy_distance,
+    "energy, unbiased": partial(metrics.energy_distance, unbiased=True),
+    "mmd": partial(metrics.mmd, bandwidths=1),
+    "mmd, unbiased": partial(metrics.mmd, bandwidths=(1, 2), unbiased=True),
+    "r2 of means": metrics.r2_means,
+    "r2 of variances": metrics.r2_variances,
+    "correlation": lambda x, y, **weights: metrics.change_correlation(x, y, CONTROL, **weights),
+    "sinkhorn": partial(metrics.sinkhorn_divergence, epsilon=0.5),
+    "grouped": lambda x, y, **weights: metrics.grouped(
+        metrics.energy_distance, x, y, [0, 1] * (len(x) // 2), [0, 1] * (len(y) // 2), **weights
+    ),
+}
+
+
+def weights_of(a, b):
+    return {"predicted_weights": a, "true_weights": b}
+
+
+@pytest.mark.parametrize("metric", WEIGHTED.values(), ids=WEIGHTED)
+class TestWeights:
+    X = np.random.default_rng(1).normal(size=(30, 3)) * [1, 2, 3]
+    Y = np.random.default_rng(2).normal(size=(40, 3)) + [1, 0, 4]
+    A = np.random.default_rng(3).integers(0, 4, 30).astype(float)
+    B = np.random.default_rng(4).integers(0, 4, 40).astype(float)
+
+    def test_ones_and_their_multiples_are_no_weights(self, metric):
+        expected = metric(self.X, self.Y)
+        for factor in (1, 0.01):
+            weights = weights_of(np.full(30, factor), np.full(40, factor))
+            assert metric(self.X, self.Y, **weights) == pytest.approx(expected)
+
+    def test_only_ratios_count(self, metric):
+        found = [metric(self.X, self.Y, **weights_of(c * self.A, self.B / c)) for c in (1, 7)]
+        assert found[0] == pytest.approx(found[1])
+        assert type(found[0]) is float
+
+    def test_rows_are_one_by_one(self, metric):
+        a, b = (np.random.default_rng(5).integers(1, 4, (3, n)) for n in (30, 40))
+        rows = metric(self.X, self.Y, **weights_of(a, b))
+        each = [metric(self.X, self.Y, **weights_of(a[k], b[k])) for k in range(3)]
+        np.testing.assert_allclose(rows, each)
+        one_side = metric(self.X, self.Y, **weights_of(a[0], b))
+        each = [metric(self.X, self.Y, **weights_of(a[0], b[k])) for k in range(3)]
+        np.testing.assert_allclose(one_side, each)
+
+    def test_cells_without_weight_are_not_there(self, metric):
+        a, b = np.ones(30), np.ones(40)
+        a[:10], b[20:] = 0, 0
+        found = metric(self.X, self.Y, **weights_of(a, b))
+        expected = metric(self.X[10:], self.Y[:20])
+        assert found == pytest.approx(expected, abs=1e-9)
+
+    def test_a_row_without_weight_has_no_value(self, metric):
+        a = np.ones((2, 30))
+        a[1] = 0
+        found = metric(self.X, self.Y, predicted_weights=a)
+        assert np.isfinite(found[0])
+        assert np.isnan(found[1])
+
+    def test_bad_weights(self, metric):
+        for bad in (np.zeros(30), -np.ones(30), np.full(30, np.nan)):
+            with pytest.raises(ValueError, match="`predicted_weights` must be finite, non-neg"):
+                metric(self.X, self.Y, predicted_weights=bad)
+        with pytest.raises(ValueError, match=r"`true_weights` has shape \(30,\), expected \(40,"):
+            metric(self.X, self.Y, true_weights=np.ones(30))
+
+
+class TestWhatWeightsMean:
+    """What a weight of 2 is: two cells, of which an unbiased metric never compares the copies."""
+
+    X, Y, A, B = TestWeights.X, TestWeights.Y, TestWeights.A, TestWeights.B
+    REPEATED = np.repeat(X, A.astype(int), axis=0), np.repeat(Y, B.astype(int), axis=0)
+
+    @pytest.mark.parametrize("name", ["energy", "mmd", "r2 of means", "sinkhorn"])
+    def test_repeated_cells(self, name):
+        metric = WEIGHTED[name]
+        found = metric(self.X, self.Y, **weights_of(self.A, self.B))
+        assert found == pytest.approx(metric(*self.REPEATED), rel=1e-6)
+
+    def test_copies_are_not_compared(self):
+        rows = [np.repeat(np.arange(len(w)), w.astype(int)) for w in (self.A, self.B)]
+
+        def within(cells, rows, power):
+            distances = cdist(cells[rows], cells[rows]) ** power
+            return distances[rows[:, None] != rows[None]].mean()
+
+        between = cdist(*self.REPEATED).mean()
+        expected = 2 * between - within(self.X, rows[0], 1) - within(self.Y, rows[1], 1)
+        found = WEIGHTED["energy, unbiased"](self.X, self.Y, **weights_of(self.A, self.B))
+        assert found == pytest.approx(expected)
+        # a variance is half the mean squared distance of different cells
+        variances = [
+            np.array([within(cells[:, [k]], r, 2) / 2 for k in range(3)])
+            for cells, r in zip((self.X, self.Y), rows, strict=True)
+        ]
+        expected = (
+            1
+            - ((variances[1] - variances[0]) ** 2).sum()
+            / ((variances[1] - variances[1].mean()) ** 2).sum()
+        )
+        found = metrics.r2_variances(self.X, self.Y, **weights_of(self.A, self.B))
+        assert found == pytest.approx(expected)
+
+    def test_one_cell_is_not_compared_with_itself(self):
+        with pytest.raises(ValueError, match="fewer than 2 cells"):
+            WEIGHTED["energy, unbiased"](self.X, self.Y, predicted_weights=np.eye(30)[0])
+
+    def test_transport_is_pots(self):
+        x, y, costs = self.X, self.Y[:30], cdist(self.X, self.Y[:30], "sqeuclidean")
+        a, b = (np.random.default_rng(k).multinomial(30, np.full(30, 1 / 30)) for k in (0, 1))
+        # as many draws as the counts sum up to: every cell comes up as often as it counts
+        found = metrics.wasserstein(x, y, **weights_of(a, b))
+        assert found == pytest.approx(np.sqrt(ot.emd2(a / 30, b / 30, costs)))
+        rows = metrics.wasserstein(x, y, **weights_of(np.stack([a, b, 0 * a]), b))
+        assert rows[0] == found
+        assert np.isnan(rows[2])
+        bounds = wasserstein_bounds(x, y, **weights_of(np.stack([a, 0 * a + 1]), b[None]))
+        assert bounds[0] <= found + 1e-9
+        whole = wasserstein_bounds(x, y, **weights_of(np.ones((1, 30)), np.ones((1, 30))))
+        assert whole[0] == pytest.approx(metrics.wasserstein(x, y))
+
+    def test_divergence_is_pots(self):
+        x, y, a, b = self.X, self.Y, self.A / self.A.sum(), self.B / self.B.sum()
+        strength = 0.5 * b @ cdist(y, y, "sqeuclidean") @ b
+
+        def cost(x, y, a, b):
+            options = {"reg": strength, "reg_type": "KL", "max_iter": 10_000, "tol": 1e-9}
+            return ot.solve(cdist(x, y, "sqeuclidean"), a, b, **options).value
+
+        (x, a), (y, b) = (x[a > 0], a[a > 0]), (y[b > 0], b[b > 0])
+        expected = cost(x, y, a, b) - (cost(x, x, a, a) + cost(y, y, b, b)) / 2
+        found = metrics.sinkhorn_divergence(x, y, epsilon=0.5, **weights_of(a, b))
+        assert found == pytest.approx(expected, abs=1e-7)
+
+    def test_matches(self):
+        x, y = self.X, self.X + np.random.default_rng(5).normal(size=self.X.shape)
+        each = [metrics.foscttm(x, y, weights=row) for row in np.eye(30)]
+        assert np.mean(each) == pytest.approx(metrics.foscttm(x, y))
+        rows = metrics.foscttm(x, y, weights=np.stack([self.A, np.ones(30), np.zeros(30)]))
+        expected = [self.A @ each / self.A.sum(), np.mean(each), np.nan]
+        np.testing.assert_allclose(rows, expected)
+        labels = np.where(x[:, 0] > 0, "a", "b")
+        right = [metrics.label_transfer(x, y, labels, labels, weights=row) for row in np.eye(30)]
+        assert set(right) == {0.0, 1.0}
+        found = metrics.label_transfer(x, y, labels, labels, weights=self.A)
+        assert found == pytest.approx(self.A @ right / self.A.sum())
+        with pytest.raises(ValueError, match="`weights` must be finite"):
+            metrics.foscttm(x, y, weights=-self.A)
+
+    def test_rows_must_agree(self):
+        with pytest.raises(ValueError, match=r"\[2, 3\] rows"):
+            metrics.r2_means(self.X, self.Y, **weights_of(np.ones((2, 30)), np.ones((3, 40))))
 
 
 @pytest.mark.parametrize("metric", TWO_SAMPLE, ids=lambda f: f.__name__)

@@ -1,9 +1,10 @@
-"""How far predicted cells are from true ones: one formula a function, arrays in, a number out."""
+"""How far predicted cells are from true ones: arrays and weights in, a number out."""
 
-from scgenot.metrics.distances import energy_distance, mmd, sinkhorn_divergence, wasserstein
+from scgenot.metrics.distances import energy_distance, mmd
 from scgenot.metrics.groups import grouped
 from scgenot.metrics.matching import foscttm, label_transfer
 from scgenot.metrics.moments import change_correlation, r2_means, r2_variances
+from scgenot.metrics.transport import sinkhorn_divergence, wasserstein
 
 __all__ = [
     "change_correlation",

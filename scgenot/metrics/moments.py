@@ -2,81 +2,112 @@
 
 import numpy as np
 
-from scgenot.metrics.inputs import same_space
+from scgenot.metrics.inputs import Weighted, mean, positive
 
 
-def r2_means(predicted: np.ndarray, true: np.ndarray) -> float:
-    r"""Coefficient of determination of the features' means; 1 best, below 0 worse than one number for all features.
+def r2_means(
+    predicted: np.ndarray,
+    true: np.ndarray,
+    *,
+    predicted_weights: np.ndarray | None = None,
+    true_weights: np.ndarray | None = None,
+) -> float | np.ndarray:
+    r"""Coefficient of determination of the features' means; 1 is best.
 
-    :math:`1 - \sum_k (m_k - \hat m_k)^2 / \sum_k (m_k - \bar m)^2` over features `k`, truth as reference. It is not the
-    squared correlation, which a wrong scale leaves at 1. Features differ more from each other than a
-    treatment moves most of them, so untreated cells score high too: read it beside theirs.
+    :math:`1 - \sum_k (m_k - \hat m_k)^2 / \sum_k (m_k - \bar m)^2` over features `k`; below 0 it is
+    worse than one number for all features. It is not the squared correlation, which a wrong scale
+    leaves at 1. Features differ more from each other than a treatment changes most of them, so
+    untreated cells score high too: compare with their value.
 
     Parameters
     ----------
     predicted, true
         Two populations, shapes `(n, d)` and `(m, d)`; rows need not match.
+    predicted_weights, true_weights
+        Weights of the cells as in :func:`energy_distance`.
 
     Returns
     -------
-    A number, at most 1.
+    A number, at most 1; an array of shape `(b,)` for `b` rows of weights.
 
     Raises
     ------
     ValueError
-        When an array is unfit or all features of `true` have the same mean.
+        When an array is not finite or has a wrong shape, weights are negative or all zero, or all
+        features of `true` have the same mean.
 
     References
     ----------
-    Lotfollahi et al. (2023), *Predicting cellular responses to complex perturbations in high-throughput screens*.
+    Lotfollahi et al. (2023), *Predicting cellular responses to complex perturbations in
+    high-throughput screens*.
 
     Examples
     --------
     >>> sg.metrics.r2_means(predicted, true)
     """
-    predicted, true = same_space(predicted, true)
-    return _determination(predicted.mean(0), true.mean(0), "mean")
+    sides = Weighted.of({"predicted": predicted, "true": true}, predicted_weights, true_weights)
+    return sides.result(_determination(sides, *sides.means, "mean"))
 
 
-def r2_variances(predicted: np.ndarray, true: np.ndarray) -> float:
-    """Coefficient of determination of the features' variances; 1 best, below 0 worse than one number for all features.
+def r2_variances(
+    predicted: np.ndarray,
+    true: np.ndarray,
+    *,
+    predicted_weights: np.ndarray | None = None,
+    true_weights: np.ndarray | None = None,
+) -> float | np.ndarray:
+    """Coefficient of determination of the features' variances; 1 is best.
 
-    As :func:`r2_means`, of the unbiased variance of each feature over cells. Conditional means and averaged cells vary
-    less than cells do, and are found out here.
+    As :func:`r2_means`, of the unbiased variance of each feature over cells. Conditional means and
+    averaged cells vary less than cells do, which shows here.
 
     Parameters
     ----------
     predicted, true
         Two populations, shapes `(n, d)` and `(m, d)`; rows need not match.
+    predicted_weights, true_weights
+        Weights of the cells as in :func:`energy_distance`; the variance is half the mean squared
+        difference between different cells.
 
     Returns
     -------
-    A number, at most 1.
+    A number, at most 1; an array of shape `(b,)` for `b` rows of weights.
 
     Raises
     ------
     ValueError
-        When an array is unfit or all features of `true` have the same variance.
+        When an array is not finite or has a wrong shape, weights are negative or all zero, or all
+        features of `true` have the same variance.
 
     References
     ----------
-    Lotfollahi et al. (2023), *Predicting cellular responses to complex perturbations in high-throughput screens*.
+    Lotfollahi et al. (2023), *Predicting cellular responses to complex perturbations in
+    high-throughput screens*.
 
     Examples
     --------
     >>> sg.metrics.r2_variances(predicted, true)
     """
-    predicted, true = same_space(predicted, true)
-    return _determination(predicted.var(0, ddof=1), true.var(0, ddof=1), "variance")
+    sides = Weighted.of({"predicted": predicted, "true": true}, predicted_weights, true_weights)
+    variances = [_variance(*side) for side in zip(sides.cells, sides.weights, strict=True)]
+    return sides.result(_determination(sides, *variances, "variance"))
 
 
 def change_correlation(
-    predicted: np.ndarray, true: np.ndarray, control: np.ndarray, *, n_features: int = 50
-) -> float:
-    """Pearson correlation of predicted and true mean changes from control, over the features that change most.
+    predicted: np.ndarray,
+    true: np.ndarray,
+    control: np.ndarray,
+    *,
+    n_features: int = 50,
+    predicted_weights: np.ndarray | None = None,
+    true_weights: np.ndarray | None = None,
+    control_weights: np.ndarray | None = None,
+) -> float | np.ndarray:
+    """Pearson correlation of predicted and true mean changes from control.
 
-    The changes are `mean predicted - mean control` and `mean true - mean control`; the features are the `n_features`
-    with the largest absolute true change. A prediction that changes all of them equally, such as none at all, scores 0.
+    The changes are `mean predicted - mean control` and `mean true - mean control`, over the
+    `n_features` with the largest absolute true change. A prediction that changes all of them
+    equally, such as no change at all, scores 0.
 
     Parameters
     ----------
@@ -85,49 +116,111 @@ def change_correlation(
     control
         Untreated cells, shape `(k, d)`.
     n_features
-        Features to look at; all of them when there are no more.
+        Number of features to compare; all of them when there are no more.
+    predicted_weights, true_weights, control_weights
+        Weights of the cells as in :func:`energy_distance`.
 
     Returns
     -------
-    A correlation, in [-1, 1].
+    A correlation, in [-1, 1]; an array of shape `(b,)` for `b` rows of weights.
 
     Raises
     ------
     ValueError
-        When an array is unfit, fewer than 2 features are asked for or there, or `true` changes all of them equally.
+        When an array is not finite or has a wrong shape, weights are negative or all zero, there
+        are fewer than 2 features, or `true` changes all of them equally.
 
     References
     ----------
-    Roohani, Huang, Leskovec (2024), *Predicting transcriptional outcomes of novel multigene perturbations with GEARS*.
+    Roohani, Huang, Leskovec (2024), *Predicting transcriptional outcomes of novel multigene
+    perturbations with GEARS*.
 
     Examples
     --------
     >>> sg.metrics.change_correlation(predicted, true, control)
     """
-    predicted, true = same_space(predicted, true)
-    _, control = same_space(predicted, control, "control")
-    if min(n_features, true.shape[1]) < 2:
+    populations = {"predicted": predicted, "true": true, "control": control}
+    sides = Weighted.of(populations, predicted_weights, true_weights, control_weights)
+    if min(n_features, sides.cells[1].shape[1]) < 2:
         raise ValueError(
-            f"`n_features={n_features}` of {true.shape[1]}: a correlation needs at least 2 features."
+            f"`n_features={n_features}` of {sides.cells[1].shape[1]}: "
+            "a correlation needs at least 2 features."
         )
-    changes = np.stack([cells.mean(0) - control.mean(0) for cells in (predicted, true)])
-    changes = changes[:, np.argsort(-np.abs(changes[1]), kind="stable")[:n_features]]
-    centred = changes - changes.mean(1, keepdims=True)
-    lengths = np.linalg.norm(centred, axis=1)
+    predicted, true, control = sides.means
+    x, y = np.broadcast_arrays(predicted - control, true - control)
+    largest = np.argsort(-np.abs(y), axis=1, kind="stable")[:, :n_features]
+    x, y = (np.take_along_axis(changes, largest, 1) for changes in (x, y))
+    x, y = (changes - changes.mean(1, keepdims=True) for changes in (x, y))
+    lengths = np.stack([np.linalg.norm(changes, axis=1) for changes in (x, y)])
     # means of equal numbers differ by rounding, which would correlate with anything
-    none = lengths <= 1e-12 * max(np.abs(cells).max() for cells in (predicted, true, control))
-    if none[1]:
+    none = lengths <= 1e-12 * max(np.abs(cells).max() for cells in sides.cells)
+    if sides.single and none[1, 0]:
         raise ValueError(
-            f"`true` changes all {changes.shape[1]} features equally: there is nothing to correlate with."
+            f"`true` changes all {x.shape[1]} features equally: there is nothing to correlate with."
         )
-    return 0.0 if none[0] else float(np.clip(centred[0] @ centred[1] / lengths.prod(), -1, 1))
+    lengths = np.where(none, np.nan, lengths).prod(0)
+    correlation = np.clip((x * y).sum(1) / lengths, -1, 1)
+    return sides.result(np.where(none[0] & ~none[1], 0, correlation))
 
 
-def _determination(predicted: np.ndarray, true: np.ndarray, what: str) -> float:
-    """1 - residual over total sum of squares."""
-    total = ((true - true.mean()) ** 2).sum()
-    if total == 0:
+def weighted_mse(
+    predicted: np.ndarray,
+    true: np.ndarray,
+    feature_weights: np.ndarray,
+    *,
+    predicted_weights: np.ndarray | None = None,
+    true_weights: np.ndarray | None = None,
+) -> float | np.ndarray:
+    """Squared error of the features' means, with a weight for each feature (arXiv 2506.22641)."""
+    sides = Weighted.of({"predicted": predicted, "true": true}, predicted_weights, true_weights)
+    predicted, true = sides.means
+    return sides.result((predicted - true) ** 2 @ feature_weights)
+
+
+def weighted_r2(
+    predicted: np.ndarray,
+    true: np.ndarray,
+    center: np.ndarray,
+    feature_weights: np.ndarray,
+    *,
+    predicted_weights: np.ndarray | None = None,
+    true_weights: np.ndarray | None = None,
+) -> float | np.ndarray:
+    """Weighted :func:`r2_means` of the differences of means from a center (arXiv 2506.22641)."""
+    sides = Weighted.of({"predicted": predicted, "true": true}, predicted_weights, true_weights)
+    changes = [side - center for side in sides.means]
+    return sides.result(_determination(sides, *changes, "change", feature_weights))
+
+
+def welch_weights(true: np.ndarray, mean: np.ndarray, variance: np.ndarray, n: int) -> np.ndarray:
+    """Weight of each feature, sum 1: scaled square of Welch's t of `true` against `n` others."""
+    error = np.sqrt(true.var(0, ddof=1) / len(true) + variance / n)
+    score = np.abs(true.mean(0) - mean) / np.where(error > 0, error, np.inf)
+    span = score.max() - score.min()
+    weights = np.ones_like(score) if span == 0 else ((score - score.min()) / span) ** 2
+    return weights / weights.sum()
+
+
+def _variance(cells: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Unbiased variance of each feature: half the mean square between different cells."""
+    cells, square = cells - cells.mean(0), weights.sum(1, keepdims=True) ** 2
+    biased = mean(cells**2, weights) - mean(cells, weights) ** 2
+    return biased * square / positive(square - (weights**2).sum(1, keepdims=True))
+
+
+def _determination(
+    sides: Weighted,
+    predicted: np.ndarray,
+    true: np.ndarray,
+    what: str,
+    feature_weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """1 - residual over total sum of squares, a value for each row; NaN where the total is 0."""
+    g = true.shape[1]
+    weights = np.full(g, 1 / g) if feature_weights is None else feature_weights
+    total = (true - (true @ weights)[:, None]) ** 2 @ weights
+    if sides.single and total[0] == 0:
         raise ValueError(
-            f"`true` has one {what} in all {len(true)} feature(s): an R2 over features needs a difference."
+            f"`true` has one {what} in all {g} feature(s): an R2 over features needs a difference."
         )
-    return float(1 - ((true - predicted) ** 2).sum() / total)
+    return 1 - (true - predicted) ** 2 @ weights / positive(total)

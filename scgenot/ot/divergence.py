@@ -1,4 +1,4 @@
-"""Sinkhorn divergence: the entropic transport cost between two populations, less what it is within them."""
+"""Sinkhorn divergence: entropic transport cost between two populations, less that within them."""
 
 import logging
 
@@ -24,26 +24,33 @@ def sinkhorn_divergence(
     *,
     epsilon: float = 0.05,
     scale: float | None = None,
+    x_weights: Tensor | None = None,
+    y_weights: Tensor | None = None,
     max_iterations: int = 10_000,
     tolerance: float | None = None,
 ) -> Tensor:
-    """Debiased entropic transport cost `W(x, y) - (W(x, x) + W(y, y)) / 2`, squared Euclidean cost, uniform weights.
+    """Debiased entropic transport cost `W(x, y) - (W(x, x) + W(y, y)) / 2`.
 
-    `W` includes the penalty `eps KL(P | a b^T)` (Feydy et al. 2019, arXiv 1810.08278, eq. 3). The divergence of equal
-    populations is 0, and of a population and its shift by `s` it is `|s|^2`.
+    The cost is the squared Euclidean distance. `W` includes the penalty `eps KL(P | a b^T)` (Feydy
+    et al. 2019, arXiv 1810.08278, eq. 3). The divergence of equal populations is 0, and of a
+    population and its shift by `s` it is `|s|^2`.
 
     Parameters
     ----------
     x, y
         Cells, shapes `(n, d)` and `(m, d)`, at most 10,000 each; both of `torch.float32` or of `torch.float64`.
     epsilon
-        Entropic regularisation in units of `scale`.
+        Entropic regularization in units of `scale`.
     scale
-        A squared distance; None for the mean one between cells of `y`. Give it for a divergence symmetric in x and y.
+        A squared distance; None for the mean one between cells of `y`. Give it for a divergence
+        that is symmetric in x and y.
+    x_weights, y_weights
+        Non-negative weights, shapes `(n,)` and `(m,)`, scaled to sum 1; None for uniform.
     max_iterations
-        Most iterations; not to converge within them is logged.
+        Largest number of iterations; a warning is logged when they are not enough.
     tolerance
-        Marginal error, as L1 distance, at which to stop; None for 1e-4 in single and 1e-6 in double precision.
+        Marginal error, as L1 distance, at which to stop; None for 1e-4 in single and 1e-6 in double
+        precision.
 
     Returns
     -------
@@ -52,7 +59,8 @@ def sinkhorn_divergence(
     Raises
     ------
     ValueError
-        When `epsilon` is not positive, all cells of `y` are one point and there is no `scale`, or cells are too many.
+        When `epsilon` is not positive, all cells of `y` are one point and there is no `scale`, or
+        there are too many cells.
 
     Examples
     --------
@@ -63,15 +71,17 @@ def sinkhorn_divergence(
     largest = max(len(x), len(y))
     if largest > MAX_CELLS:
         raise ValueError(
-            f"{largest} cells need a matrix of {largest**2:.1e} entries: subsample to {MAX_CELLS} cells."
+            f"{largest} cells need a matrix of {largest**2:.1e} entries: "
+            f"subsample to {MAX_CELLS} cells."
         )
+    (x, a), (y, b) = _positive_cells(x, x_weights), _positive_cells(y, y_weights)
     if scale is None:
         if (y == y[0]).all():
             raise ValueError(
                 "The cells that `epsilon` is relative to are all the same point: it has no scale."
             )
         # the mean squared distance, pairs of a cell and itself included
-        scale = 2 * float(y.double().var(0, correction=0).sum())
+        scale = 2 * float(b.double() @ (y.double() - b.double() @ y.double()).square().sum(1))
     if not (x.isfinite().all() and y.isfinite().all()):
         return x.new_tensor(float("nan"))
     limits = {
@@ -79,20 +89,28 @@ def sinkhorn_divergence(
         "tolerance": TOLERANCE[x.dtype] if tolerance is None else tolerance,
     }
     # about their means, whose squared distance is a summand of the divergence whatever epsilon is
-    shift = x.mean(0) - y.mean(0)
-    x, y = x - x.mean(0), y - y.mean(0)
-    f, g = (_within(cells, epsilon * scale, **limits) for cells in (x, y))
-    value = _between(x, y, epsilon * scale, g, **limits) - f.double().mean() - g.double().mean()
+    shift = a @ x - b @ y
+    x, y = x - a @ x, y - b @ y
+    f, g = (_within(*side, epsilon * scale, **limits) for side in ((x, a), (y, b)))
+    value = _between(Problem(x, y, a, b), epsilon * scale, g, **limits)
+    value -= a.double() @ f.double() + b.double() @ g.double()
     return (shift.double().square().sum() + value).to(x.dtype)
 
 
+def _positive_cells(cells: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Cells whose weight is not 0, and their weights with sum 1."""
+    if weights is None:
+        return cells, torch.full_like(cells[:, 0], 1 / len(cells))
+    weights = weights.to(cells)
+    return cells[weights > 0], weights[weights > 0] / weights.sum()
+
+
 def _between(
-    x: Tensor, y: Tensor, epsilon: float, g: Tensor, *, max_iterations: int, tolerance: float
+    problem: Problem, epsilon: float, g: Tensor, *, max_iterations: int, tolerance: float
 ) -> Tensor:
     """`min <c, P> + eps KL(P | a b^T)`, from the dual."""
-    a, b = (torch.full_like(cells[:, 0], 1 / len(cells)) for cells in (x, y))
     limits = {"max_iterations": max_iterations, "tolerance": tolerance}
-    solution = solve_dual(squared_euclidean, Problem(x, y, a, b), epsilon=epsilon, g=g, **limits)
+    solution = solve_dual(squared_euclidean, problem, epsilon=epsilon, g=g, **limits)
     if not solution.converged:
         logger.warning(
             "The Sinkhorn divergence did not converge: marginal error %.2g after %d iterations. "
@@ -100,18 +118,20 @@ def _between(
             *(solution.error, solution.iterations),
         )
     f, g = solution.plan.potentials()
-    return f.double().mean() + g.double().mean()
+    return problem.a.double() @ f.double() + problem.b.double() @ g.double()
 
 
-def _within(x: Tensor, epsilon: float, *, max_iterations: int, tolerance: float) -> Tensor:
-    """Potential of `min <c, P> + eps KL(P | a a^T)` of a population with itself, whose mean is half the minimum."""
+def _within(
+    x: Tensor, a: Tensor, epsilon: float, *, max_iterations: int, tolerance: float
+) -> Tensor:
+    """Potential of `min <c, P> + eps KL(P | a a^T)`, whose mean is half the minimum."""
     kernel = (squared_euclidean(x, x) / -epsilon).exp_()
     torch.nn.functional.threshold_(kernel, SMALLEST[kernel.dtype], 0.0)
-    u = torch.ones_like(x[:, 0])
+    u = torch.ones_like(a)
     for _ in range(max_iterations):
-        update = len(x) / kernel.mv(u)
-        error = float((u / update - 1).abs().mean())
-        # of `u` and its update, whose plan has mass 1, the dual value is twice the mean logarithm of this
+        update = 1 / kernel.mv(a * u)
+        error = float(a @ (u / update - 1).abs())
+        # of `u` and its update, whose plan has mass 1, the dual value is twice the mean log of this
         u = (u * update).sqrt_()
         if error < tolerance:
             break

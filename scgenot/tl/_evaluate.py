@@ -13,7 +13,8 @@ from scgenot._random import Rng, numpy_rng, seed_of
 from scgenot.cells.read import check_anndata, representation
 from scgenot.cells.tasks.conditions import Conditions
 from scgenot.fit.decoder import Decoder, feature_decoder
-from scgenot.fit.evaluation.course import course_parts
+from scgenot.fit.evaluation.comparison import Features, shuffled, split_all
+from scgenot.fit.evaluation.course import course_comparisons
 from scgenot.fit.evaluation.maps import read_fitted
 from scgenot.fit.evaluation.metrics import (
     CHANGES,
@@ -24,10 +25,9 @@ from scgenot.fit.evaluation.metrics import (
     Plain,
     plain,
 )
-from scgenot.fit.evaluation.parts import Features, shuffled, split_all
 from scgenot.fit.evaluation.scores import make_table
-from scgenot.fit.evaluation.screen import Screen, screen_parts
-from scgenot.fit.evaluation.translation import check_pair, translation_part
+from scgenot.fit.evaluation.screen import Screen, screen_comparisons
+from scgenot.fit.evaluation.translation import check_pair, translation_comparison
 from scgenot.fit.source import checked_width, ready_model, source_cells
 
 logger = logging.getLogger("scgenot")
@@ -202,7 +202,7 @@ def evaluate(
         cells = checked_width(source_cells(source, params, fitted=fitted), genot)
         to_features = as_features(target, params, decoder, features)
         found = [
-            translation_part(
+            translation_comparison(
                 entry,
                 (source, target),
                 cells,
@@ -222,17 +222,24 @@ def evaluate(
             as_features(fitted, params, decoder, features),
         )
         if task == "trajectory":
-            found = course_parts(
+            found = course_comparisons(
                 fitted, fit, held_out, cells, genot, to_features, key=key, n_cells=n_cells, **common
             )
         else:
             screen = Screen(fit, Conditions.from_dict(params["conditions"]))
-            found = screen_parts(screen, held_out, cells, genot, params, to_features, **common)
-    parts = split_all(found, min_cells=min_cells)
-    parts = [shuffled(part, n_cells, numpy_rng([seed, k])) for k, part in enumerate(parts)]
+            found = screen_comparisons(
+                screen, held_out, cells, genot, params, to_features, **common
+            )
+    split = split_all(found, min_cells=min_cells)
+    chosen_cells = [shuffled(c, n_cells, numpy_rng([seed, k])) for k, c in enumerate(split)]
     better = [*HIGHER_IS_BETTER, *maximize]
     table = make_table(
-        parts, chosen, higher_is_better=better, n_resamples=n_resamples, level=interval, seed=seed
+        chosen_cells,
+        chosen,
+        higher_is_better=better,
+        n_resamples=n_resamples,
+        level=interval,
+        seed=seed,
     )
     table.attrs["task"] = task
     logger.info(table.attrs["verdict"])

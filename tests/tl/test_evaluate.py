@@ -1,7 +1,7 @@
 """evaluate: the same rows as by hand, intervals that cover, a verdict that names who wins, and no leak."""
 
+import json
 import warnings
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,13 +14,29 @@ from sklearn.metrics import r2_score
 
 import scgenot as sg
 from scgenot import baselines, metrics
+from scgenot._outcome import Outcome
 from scgenot._random import numpy_rng
 from scgenot.fit.evaluation import metrics as prepared
+from scgenot.fit.evaluation.comparison import (
+    BASELINE,
+    COUPLING,
+    GENOT,
+    MODEL,
+    Comparison,
+    Others,
+    Prediction,
+    choose,
+    split_all,
+)
+from scgenot.fit.evaluation.generic import generic_comparisons
 from scgenot.fit.evaluation.maps import choose_pairs
-from scgenot.fit.evaluation.metrics import Compared, Counts
-from scgenot.fit.evaluation.parts import BASELINE, GENOT, MODEL, Others, Part, choose, one_each
-from scgenot.fit.evaluation.scores import compare, interval, resample, score_part
+from scgenot.fit.evaluation.metrics import Counts, Populations
+from scgenot.fit.evaluation.scores import make_table, resample, score_all
 from scgenot.fit.evaluation.screen import Moments, other_cells
+from scgenot.fit.evaluation.verdict import compare, interval
+from scgenot.metrics.inputs import mean
+from scgenot.metrics.transport import assignment_potentials
+from scgenot.pair import Link, Pair
 from truth.responses import LEAN, known_cells, known_fit
 
 FEW = sg.model.TrainSettings(steps=5)
@@ -32,20 +48,23 @@ def two_populations(n=40, m=50, d=4, seed=0):
     return rng.normal(size=(n, d)), 1.4 * rng.normal(size=(m, d)) + np.arange(d)
 
 
-def part_of(predicted, true, **options):
-    """Make a part whose only method predicts these cells."""
+def as_it_is(states):
+    return states
+
+
+def comparison_of(predicted, true, **options):
+    """Make a comparison whose only prediction is these cells."""
     options = {"control": predicted - 1} | options
-    methods = {GENOT: one_each(MODEL, predicted)}
-    return Part("A", "all", methods, true, len(predicted), GENOT, lambda states: states, **options)
+    predictions = {GENOT: Prediction.of_all(MODEL, predicted)}
+    return Comparison("A", "all", predictions, true, len(predicted), GENOT, as_it_is, **options)
 
 
-def value_of(metric, part, counts=None):
-    cells = Compared(part.methods[GENOT].cells, part.true, part)
+def value_of(metric, comparison, counts=None):
+    cells = Populations(comparison.predictions[GENOT].cells, comparison.true, comparison)
     if counts is None:
-        counts = Counts(
-            *(np.ones((1, n)) for n in (len(cells.predicted), len(cells.true), part.n_source))
-        )
-    return metric(cells)(counts)
+        sizes = len(cells.predicted), len(cells.true), comparison.n_source
+        counts = Counts(*(np.ones((1, n)) for n in sizes))
+    return metric(cells, counts)
 
 
 def of(table, method, metric, condition=None):
@@ -60,7 +79,7 @@ def of(table, method, metric, condition=None):
 class TestMetrics:
     def test_every_cell_once_is_the_metric(self):
         x, y = two_populations()
-        part = part_of(x, y)
+        comparison = comparison_of(x, y)
         width = np.median(np.linalg.norm(y[:, None] - y[None], axis=2)[np.triu_indices(50, 1)])
         expected = {
             "edistance": metrics.energy_distance(x, y, unbiased=True),
@@ -71,39 +90,37 @@ class TestMetrics:
         }
         assert list(expected) == list(prepared.POPULATIONS)
         for name, metric in prepared.POPULATIONS.items():
-            assert value_of(metric, part)[0] == pytest.approx(expected[name], rel=1e-9), name
-        found = value_of(prepared.pearson_delta, part)[0]
-        assert found == pytest.approx(metrics.change_correlation(x, y, part.control), abs=1e-12)
+            assert value_of(metric, comparison)[0] == pytest.approx(expected[name], rel=1e-9), name
+        found = value_of(prepared.pearson_delta, comparison)[0]
+        assert found == pytest.approx(
+            metrics.change_correlation(x, y, comparison.control), abs=1e-12
+        )
 
     def test_matches(self):
         x = np.random.default_rng(0).normal(size=(30, 3))
         y = x + 0.5 * np.random.default_rng(1).normal(size=(30, 3))
         labels = np.where(x[:, 0] > 0, "a", "b")
-        part = part_of(x, y, paired=True, labels=labels, reference=y, reference_labels=labels)
-        assert value_of(prepared.foscttm, part)[0] == pytest.approx(metrics.foscttm(x, y))
-        assert value_of(prepared.label_transfer, part)[0] == metrics.label_transfer(
+        comparison = comparison_of(
+            x, y, paired=True, labels=labels, reference=y, reference_labels=labels
+        )
+        assert value_of(prepared.foscttm, comparison)[0] == pytest.approx(metrics.foscttm(x, y))
+        assert value_of(prepared.label_transfer, comparison)[0] == metrics.label_transfer(
             x, y, labels, labels
         )
 
     def test_a_resample_is_the_metric_of_repeated_cells(self):
         x, y = two_populations()
-        part = part_of(x, y)
+        comparison = comparison_of(x, y)
         rng = np.random.default_rng(3)
         a, b = (
             rng.multinomial(n, np.full(n, 1 / n), size=3).astype(float) for n in (len(x), len(y))
         )
         counts = Counts(a, b, a)
-        repeated = {
-            "r2_distance": lambda p, t: 1 - metrics.r2_means(p, t),
-            "r2_variances": metrics.r2_variances,
-        }
-        for name, function in repeated.items():
-            found = value_of(prepared.POPULATIONS[name], part, counts)
-            np.testing.assert_allclose(
-                found, value_of(prepared.plain(function), part, counts), err_msg=name
-            )
+        found = value_of(prepared.r2_distance, comparison, counts)
+        repeated = prepared.plain(lambda p, t: 1 - metrics.r2_means(p, t))
+        np.testing.assert_allclose(found, value_of(repeated, comparison, counts))
         # with copies of a cell compared to each other the energy would be higher: they are left out, and only they
-        for k, energy in enumerate(value_of(prepared.edistance, part, counts)):
+        for k, energy in enumerate(value_of(prepared.edistance, comparison, counts)):
             i, j = (np.repeat(np.arange(c.shape[1]), c[k].astype(int)) for c in (a, b))
 
             def within(cells, rows):
@@ -117,7 +134,7 @@ class TestMetrics:
         x, y = two_populations(30, 30)
         costs = ((x[:, None] - y[None]) ** 2).sum(2)
         matched = linear_sum_assignment(costs)[1]
-        f, g = prepared.potentials(costs, matched)
+        f, g = assignment_potentials(x, y)
         assert (f[:, None] + g[None] <= costs + 1e-9).all()
         np.testing.assert_allclose(f + g[matched], costs[np.arange(30), matched])
 
@@ -127,7 +144,7 @@ class TestMetrics:
         x, y = two_populations(30, 60)
         rng = np.random.default_rng(0)
         a, b = (rng.multinomial(n, np.full(n, 1 / n), size=20).astype(float) for n in (30, 60))
-        found = value_of(prepared.wasserstein, part_of(x, y), Counts(a, b, a))
+        found = value_of(prepared.wasserstein, comparison_of(x, y), Counts(a, b, a))
         costs = ((x[:30, None] - y[None, :30]) ** 2).sum(2)
         exact = [
             np.sqrt(ot.emd2(p / p.sum(), q / q.sum(), costs))
@@ -140,16 +157,18 @@ class TestMetrics:
         x, y = two_populations(d=6)
         rng = np.random.default_rng(1)
         pool, centre = rng.normal(size=(80, 6)), rng.normal(size=6)
-        part = part_of(x, y, others=Others(pool.mean(0), pool.var(0, ddof=1), len(pool), centre))
+        comparison = comparison_of(
+            x, y, others=Others(pool.mean(0), pool.var(0, ddof=1), len(pool), centre)
+        )
         score = np.abs(ttest_ind(y, pool, equal_var=False).statistic)
         weights = ((score - score.min()) / (score.max() - score.min())) ** 2
         weights /= weights.sum()
-        np.testing.assert_allclose(prepared.change_weights(part), weights)
+        np.testing.assert_allclose(prepared.change_weights(comparison), weights)
         error = (weights * (x.mean(0) - y.mean(0)) ** 2).sum()
-        assert value_of(prepared.wmse, part)[0] == pytest.approx(error)
+        assert value_of(prepared.wmse, comparison)[0] == pytest.approx(error)
         expected = r2_score(y.mean(0) - centre, x.mean(0) - centre, sample_weight=weights)
-        assert value_of(prepared.weighted_r2_delta, part)[0] == pytest.approx(expected)
-        average = part_of(x - x.mean(0) + centre, y, others=part.others)
+        assert value_of(prepared.weighted_r2_delta, comparison)[0] == pytest.approx(expected)
+        average = comparison_of(x - x.mean(0) + centre, y, others=comparison.others)
         assert value_of(prepared.weighted_r2_delta, average)[0] <= 0
 
 
@@ -162,9 +181,12 @@ class TestIntervals:
         hits = 0
         for _ in range(self.N):
             x, y = rng.normal(size=(60, 1)), 1 + rng.normal(size=(80, 1))
-            methods = {GENOT: one_each(MODEL, x), "other": one_each(BASELINE, 0.5 * x - 1)}
-            part = Part("", "", methods, y, 60, "other", lambda states: states, control=x)
-            scores = score_part(part, {"metric": metric}, 100, rng)
+            predictions = {
+                GENOT: Prediction.of_all(MODEL, x),
+                "other": Prediction.of_all(BASELINE, 0.5 * x - 1),
+            }
+            whole = Comparison("", "", predictions, y, 60, "other", as_it_is, control=x)
+            scores = score_all(whole, {"metric": metric}, 100, rng)
             if difference:
                 (found,) = compare(scores, ["metric"], level)
                 low, high = found["low"], found["high"]
@@ -178,9 +200,11 @@ class TestIntervals:
         assert share == pytest.approx(0.9, abs=0.02 + 3 * np.sqrt(0.9 * 0.1 / self.N))
 
     def test_of_a_mean(self):
-        shift = partial(
-            prepared.of_means, function=lambda predicted, true, _: (true - predicted)[:, 0]
-        )
+        def shift(cells, counts):
+            return (
+                mean(cells.true, counts.true)[:, 0] - mean(cells.predicted, counts.predicted)[:, 0]
+            )
+
         self.check(self.covered(shift, 1.0, np.random.default_rng(0)))
 
     def test_of_the_energy_distance(self):
@@ -195,17 +219,20 @@ class TestIntervals:
 
     def test_of_a_paired_difference(self):
         """Of the means x and x / 2 - 1 the difference is 1, and varies by half of what x does: the pairing is used."""
-        mean = partial(prepared.of_means, function=lambda predicted, true, _: predicted[:, 0])
-        self.check(self.covered(mean, 1.0, np.random.default_rng(2), difference=True))
+
+        def first(cells, counts):
+            return mean(cells.predicted, counts.predicted)[:, 0]
+
+        self.check(self.covered(first, 1.0, np.random.default_rng(2), difference=True))
 
     def test_a_resample_without_cells_does_not_count(self):
         """Of a half of five cells a resample may have one cell or none, which has no distance."""
         x, y = two_populations(10, 10)
-        part = part_of(x, y)
+        comparison = comparison_of(x, y)
         counts = Counts(np.ones((3, 10)), np.eye(10)[:3], np.ones((3, 10)))
         counts.true[2] = 0
         for metric in (prepared.edistance, prepared.mmd, prepared.r2_variances):
-            assert np.isnan(value_of(metric, part, counts)).all()
+            assert np.isnan(value_of(metric, comparison, counts)).all()
         assert interval(np.array([1.0, np.nan, 2.0, np.nan, 2.0]), 0.9) == (1.0, 1.0)
         assert np.isnan(interval(np.array([1.0, np.nan]), 0.9)).all()
 
@@ -215,13 +242,124 @@ class TestIntervals:
         assert low <= 0 <= high
 
     def test_choosing_cells_keeps_sources_and_predictions_together(self):
-        part = part_of(np.arange(10.0)[:, None], np.arange(20.0)[:, None])
+        comparison = comparison_of(np.arange(10.0)[:, None], np.arange(20.0)[:, None])
         order = np.array([7, 2, 5])
-        chosen = choose(part, order, np.array([3, 1]), group="g")
-        np.testing.assert_array_equal(chosen.methods[GENOT].cells[:, 0], order)
-        np.testing.assert_array_equal(chosen.methods[GENOT].rows, [0, 1, 2])
+        chosen = choose(comparison, order, np.array([3, 1]), group="g")
+        np.testing.assert_array_equal(chosen.predictions[GENOT].cells[:, 0], order)
+        np.testing.assert_array_equal(chosen.predictions[GENOT].rows, [0, 1, 2])
         np.testing.assert_array_equal(chosen.true[:, 0], [3, 1])
         assert (resample(5, 9, numpy_rng(0)).sum(1) == 5).all()
+
+
+def table_of(predictions, true, **options):
+    """Make the table of one comparison in the plane, predictions by name and kind."""
+    found = {name: Prediction.of_all(*prediction) for name, prediction in predictions.items()}
+    whole = Comparison("A", "all", found, true, len(true), "chance", as_it_is)
+    chosen = {name: prepared.POPULATIONS[name] for name in ("edistance", "r2_variances")}
+    fixed = {"higher_is_better": ["r2_variances"], "n_resamples": 20, "level": 0.9, "seed": 0}
+    return make_table([whole], chosen, **fixed, **options)
+
+
+class TestVerdict:
+    def test_predictions_that_are_not_finite_lose(self):
+        x, y = two_populations(40, 40)
+        broken = x.copy()
+        broken[3, 0] = np.nan
+        kinds = {GENOT: (MODEL, broken), "chance": (BASELINE, x), "coupling": (COUPLING, y + 0.1)}
+        table = table_of(kinds, y)
+        assert np.isnan(of(table, GENOT, "edistance"))
+        assert np.isfinite(of(table, "chance", "edistance"))
+        lines = table.attrs["verdict"].split("\n")
+        assert lines[0] == (
+            "GENOT beats the best baseline beyond the interval on 0 of 2 metrics and loses on 2 "
+            "(edistance, r2_variances). "
+            "It loses to its own coupling on 2 (edistance, r2_variances)."
+        )
+        assert lines[1].startswith("edistance: GENOT has no value (")
+
+    def test_the_coupling_that_was_better_is_in_the_headline(self):
+        x, y = two_populations(200, 200)
+        kinds = {GENOT: (MODEL, x), "chance": (BASELINE, x - 9), "coupling": (COUPLING, y + 0.01)}
+        head = table_of(kinds, y).attrs["verdict"].split("\n")[0]
+        assert "on 1 of 2 metrics (edistance)" in head
+        assert head.endswith("It loses to its own coupling on 2 (edistance, r2_variances).")
+
+    def test_problems_of_the_fit_are_in_the_verdict(self):
+        x, y = two_populations(40, 40)
+        ends = [Outcome.BLURRED, Outcome.COMPLETED, Outcome.FEW_STEPS]
+        kinds = {GENOT: (MODEL, x), "chance": (BASELINE, x - 9)}
+        table = table_of(kinds, y, outcomes=ends, notes=["Two cells were left out."])
+        lines = table.attrs["verdict"].split("\n")
+        expected = [
+            Outcome.BLURRED.sentence,
+            Outcome.FEW_STEPS.sentence,
+            "Two cells were left out.",
+        ]
+        assert lines[1:4] == expected
+        assert table.attrs["outcomes"] == ["blurred", "completed", "few steps"]
+
+    def test_attributes_are_plain(self):
+        x, y = two_populations(40, 40)
+        kinds = {GENOT: (MODEL, x), "chance": (BASELINE, x - 9)}
+        table = table_of(kinds, y, outcomes=[Outcome.BLURRED])
+        assert json.loads(json.dumps(table.attrs)) == table.attrs
+
+
+class TestGenericTask:
+    def links(self, n=60):
+        rng = np.random.default_rng(0)
+        stratum = {"type": "T"}
+        found = []
+        for shift, rows in ((3.0, np.arange(n)), (-3.0, np.arange(n, 2 * n))):
+            source = rng.normal(size=(n, 2))
+            pair = Pair(source, rng.normal(size=(n, 2)) + shift, name=f"shift {shift:g}")
+            found.append(Link(pair, rows, rows, {"shift": shift}, stratum))
+        return found
+
+    def comparisons(self, *, one_space, coupled, groups=None):
+        def draw(cells, condition):
+            return cells + 3
+
+        fitted = self.links()
+        options = {"one_space": one_space, "to_features": as_it_is, "groups": groups}
+        return fitted, list(generic_comparisons(fitted, fitted[:1], draw, coupled, **options))
+
+    def test_in_one_space(self):
+        groups = np.repeat(["a", "b"], 60).astype(object)
+        fitted, found = self.comparisons(
+            one_space=True,
+            coupled=lambda cells, link: cells + link.labels["shift"],
+            groups=(groups, groups[::-1]),
+        )
+        comparison, source_groups, true_groups = found[0]
+        assert {name: p.kind for name, p in comparison.predictions.items()} == {
+            GENOT: MODEL,
+            "plain coupling": COUPLING,
+            **dict.fromkeys(
+                [
+                    *("identity", "mean shift", "Gaussian map", "random target cells"),
+                    *("discrete plan", "discrete plan, displacement"),
+                ],
+                BASELINE,
+            ),
+        }
+        # baselines are made of the cells of the same question
+        pair = fitted[0].pair
+        shifted = baselines.mean_shift(pair.source, pair.target, pair.source)
+        np.testing.assert_array_equal(comparison.predictions["mean shift"].cells, shifted)
+        assert comparison.condition == "shift 3"
+        assert comparison.negative == "identity"
+        assert set(source_groups) == {"a"}
+        assert set(true_groups) == {"b"}
+
+    def test_across_two_spaces(self):
+        _, found = self.comparisons(one_space=False, coupled=lambda cells, link: None)
+        (comparison,) = split_all(found, min_cells=20)
+        assert list(comparison.predictions) == [GENOT, "random target cells"]
+        chosen = {"edistance": prepared.edistance}
+        fixed = {"higher_is_better": [], "n_resamples": 5, "level": 0.9, "seed": 0}
+        table = make_table([comparison], chosen, **fixed)
+        assert list(table["kind"]) == [MODEL, BASELINE, "ceiling"]
 
 
 @pytest.fixture(scope="module")
@@ -493,7 +631,7 @@ class TestUnseenConditions:
         np.testing.assert_allclose(found.mean, pool.mean(0))
         np.testing.assert_allclose(found.variance, pool.var(0, ddof=1))
         np.testing.assert_allclose(
-            found.centre, np.mean([x.mean(0) for x in cells.values()], axis=0)
+            found.center, np.mean([x.mean(0) for x in cells.values()], axis=0)
         )
         assert found.n_cells == 19
         assert (

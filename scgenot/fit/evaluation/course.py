@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,23 +13,23 @@ from scgenot._random import numpy_rng
 from scgenot.cells.course import Course, fitted_times, read_course
 from scgenot.cells.tasks.time_course import time_condition
 from scgenot.cells.times import read_times
-from scgenot.fit.evaluation.maps import MAX_PLANNED, Fitted, drawn, held_out_strata, map_methods
-from scgenot.fit.evaluation.parts import (
+from scgenot.fit.evaluation.comparison import (
     ALL,
     BASELINE,
     COUPLING,
     GENOT,
     MODEL,
+    Comparison,
     Features,
-    Method,
-    Part,
-    one_each,
+    Grouped,
+    Prediction,
     read_groups,
     refuse_seen,
 )
-from scgenot.fit.interpolation import population_at
-from scgenot.fit.transport import open_transport
+from scgenot.fit.evaluation.generic import MAX_PLANNED
+from scgenot.fit.evaluation.maps import Fitted, drawn, held_out_strata, map_predictions
 from scgenot.model import Genot
+from scgenot.tl._interpolate import interpolate
 
 BEFORE = "time before"
 
@@ -43,7 +44,7 @@ class HeldOut:
     groups: np.ndarray
 
 
-def course_parts(
+def course_comparisons(
     fitted: AnnData,
     fit: Fitted,
     held_out: AnnData,
@@ -56,7 +57,7 @@ def course_parts(
     n_cells: int | None,
     in_sample: bool,
     seed: int,
-) -> Iterator[tuple[Part, np.ndarray, np.ndarray]]:
+) -> Iterator[Grouped]:
     """Predict what held-out cells became, and populations at left-out times."""
     course = read_course(fitted, fit.entry, key)
     found = HeldOut(
@@ -70,8 +71,8 @@ def course_parts(
     ]
     if not steps and not between:
         raise ValueError(
-            f"`held_out` has cells at {sorted(present)}: neither both times of a fitted step nor a "
-            f"time within one; the fitted steps are {course.steps}."
+            f"`held_out` has cells at {sorted(present)}: neither both times of a fitted step nor a time "
+            f"within one; fitted are {course.steps}."
         )
     true = np.isin(found.times, [later for _, later in steps])
     seen = np.concatenate(
@@ -82,25 +83,24 @@ def course_parts(
         ]
     )
     refuse_seen(held_out.obs_names[true], fit.names[seen], in_sample=in_sample)
-    # other times bend the course: a left-out cell that is still there would tell the answer
+    # other times bend the course: a left-out cell that is still there would tell the answer, coupled or not
     refuse_seen(held_out.obs_names[np.isin(found.times, between)], fit.names, in_sample=False)
     if between and groupby is not None:
         raise ValueError(
-            f"`groupby={groupby!r}` needs source cells; there are none at the times {between}."
+            f"`groupby={groupby!r}` needs source cells; at the left-out times {between} there are none."
         )
     for step in steps:
-        yield step_part(course, step, fit, found, genot, to_features, seed)
+        yield step_comparison(course, step, fit, found, genot, to_features, seed)
     for time in between:
-        yield left_out_part(fitted, course, time, fit, found, to_features, key, n_cells, seed)
+        yield left_out_comparison(fitted, course, time, fit, found, to_features, key, n_cells, seed)
 
 
 def held_out_times(held_out: AnnData, course: Course) -> np.ndarray:
-    """Read the times of held-out cells: as the fit read them, or as numbers on the same scale."""
+    """Read the times of held-out cells: those of the fit as it read them, others as numbers on the same scale."""
     time_key, known = course.params["time_key"], course.sampled
     if time_key not in held_out.obs:
         raise KeyError(
-            f"{time_key!r}, the time of the fit, is not in obs of `held_out`; "
-            f"found {list(held_out.obs)}."
+            f"{time_key!r}, the time of the fit, is not in obs of `held_out`; found {list(held_out.obs)}."
         )
     times = fitted_times(held_out.obs[time_key], course.params)
     new = np.isnan(times)
@@ -116,14 +116,14 @@ def held_out_times(held_out: AnnData, course: Course) -> np.ndarray:
             same = False
         if not same:
             raise ValueError(
-                f"obs[{time_key!r}] of `held_out` has times that are not in the fit, and the times "
-                "of the fit are categories without numbers: a time between them has no place."
+                f"obs[{time_key!r}] of `held_out` has times that the fit has not, and those of the fit are categories "
+                "without numbers: where a time between them lies cannot be told."
             )
         times[new] = read_times(held_out[new], time_key)
     return times
 
 
-def step_part(
+def step_comparison(
     course: Course,
     step: tuple[float, float],
     fit: Fitted,
@@ -131,27 +131,27 @@ def step_part(
     genot: Genot,
     to_features: Features,
     seed: int,
-) -> tuple[Part, np.ndarray, np.ndarray]:
+) -> Grouped:
     """Predict held-out cells at the later time of a step from those at the earlier one."""
     rows, true = (np.flatnonzero(held_out.times == time) for time in step)
     query, groups = held_out.cells[rows], held_out.groups[rows]
     condition = np.tile(time_condition(course.sampled, *step), (len(query), 1))
     nested = held_out_strata(held_out.adata, course.params["covariates"], rows)
-    methods = {GENOT: one_each(MODEL, drawn(genot, query, condition, seed))}
-    methods |= map_methods(fit, course.rows(*step), query, groups, nested, seed)
-    part = Part(
+    methods = {GENOT: Prediction.of_all(MODEL, drawn(genot, query, condition, seed))}
+    methods |= map_predictions(fit, course.rows(*step), query, groups, nested, seed)
+    comparison = Comparison(
         condition=f"{step[0]:g} to {step[1]:g}",
         group="",
-        methods=methods,
+        predictions=methods,
         true=held_out.cells[true].astype(float),
         n_source=len(query),
         negative="identity",
         to_features=to_features,
     )
-    return part, groups, held_out.groups[true]
+    return comparison, groups, held_out.groups[true]
 
 
-def left_out_part(
+def left_out_comparison(
     fitted: AnnData,
     course: Course,
     time: float,
@@ -161,7 +161,7 @@ def left_out_part(
     key: str,
     n_cells: int | None,
     seed: int,
-) -> tuple[Part, np.ndarray, np.ndarray]:
+) -> Grouped:
     """Predict the population at a time within a fitted step."""
     step = min(
         (step for step in course.steps if step[0] < time < step[1]),
@@ -172,25 +172,28 @@ def left_out_part(
     )
     n = (len(x) + len(y)) // 2 if n_cells is None else n_cells
 
-    model, coupling = (
-        open_transport(fitted, key, method, n_samples=1, rng=seed)
-        for method in ("model", "coupling")
+    ours = partial(
+        interpolate, fitted, time, n_cells=n, decoder=as_they_are, clip=False, key=key, rng=seed
     )
+
     methods = {
-        GENOT: one_each(MODEL, population_at(model, time, n)[1].cells),
-        "coupling, clock and bend": one_each(COUPLING, population_at(coupling, time, n)[1].cells),
-        "plain coupling": one_each(
-            COUPLING, population_at(coupling, time, n, straight=True)[1].cells
-        ),
+        GENOT: Prediction.of_all(MODEL, ours(method="model").X),
+        "coupling, clock and bend": Prediction.of_all(COUPLING, ours().X),
+        "plain coupling": Prediction.of_all(COUPLING, ours(straight=True).X),
         **between(x, y, (time - step[0]) / (step[1] - step[0]), n, seed),
     }
     true = held_out.cells[held_out.times == time].astype(float)
     n_source = max(len(method.cells) for method in methods.values())
-    part = Part(f"{time:g}", "", methods, true, n_source, BEFORE, to_features)
-    return part, np.full(n_source, ALL, dtype=object), np.full(len(true), ALL, dtype=object)
+    comparison = Comparison(f"{time:g}", "", methods, true, n_source, BEFORE, to_features)
+    return comparison, np.full(n_source, ALL, dtype=object), np.full(len(true), ALL, dtype=object)
 
 
-def between(x: np.ndarray, y: np.ndarray, s: float, n: int, seed: int) -> dict[str, Method]:
+def as_they_are(states: np.ndarray) -> pd.DataFrame:
+    """Return states as features."""
+    return pd.DataFrame(states, columns=[f"state {k}" for k in range(states.shape[1])])
+
+
+def between(x: np.ndarray, y: np.ndarray, s: float, n: int, seed: int) -> dict[str, Prediction]:
     """Predict the population a fraction of the way from one time to the next by baselines."""
     rng = numpy_rng([seed, 6])
     x, y = rng.permutation(x), rng.permutation(y)
@@ -208,4 +211,4 @@ def between(x: np.ndarray, y: np.ndarray, s: float, n: int, seed: int) -> dict[s
         **{name: x[:n] + s * (move(x, y, x[:n]) - x[:n]) for name, move in shifts.items()},
         "discrete plan": baselines.straight(some, others, s, pairs=planned),
     }
-    return {name: one_each(BASELINE, values) for name, values in cells.items()}
+    return {name: Prediction.of_all(BASELINE, values) for name, values in cells.items()}

@@ -1,4 +1,4 @@
-"""Predictions for source cells whose targets were held out: by the model, its coupling, and baselines."""
+"""Predictions for held-out source cells: by the model, its coupling, and baselines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,18 +8,14 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot import baselines
 from scgenot._random import numpy_rng, torch_rng
 from scgenot.cells.keys import COUPLINGS, PAIRS
 from scgenot.cells.strata import POOLED, nested_strata, read_strata
-from scgenot.fit.evaluation.parts import BASELINE, COUPLING, Method, one_each
+from scgenot.fit.evaluation.comparison import COUPLING, Prediction
+from scgenot.fit.evaluation.generic import PLAIN_COUPLING, moved_cells
 from scgenot.fit.sample import draw_blocks
 from scgenot.model import Genot
 from scgenot.ot.store import from_arrays
-
-# training cells a side of which a baseline solves a plan of its own; other baselines take them all
-MAX_PLANNED = 2000
-RANDOM = "random target cells"
 
 
 @dataclass(frozen=True)
@@ -42,8 +38,8 @@ class Fitted:
         found = self.names.get_indexer(wanted)
         if (found < 0).any():
             raise ValueError(
-                f"`fitted` lacks {(found < 0).sum()} of {len(found)} cells that were fitted, by obs name: pass the "
-                "AnnData as it was fitted; baselines are made of its cells."
+                f"`fitted` lacks {(found < 0).sum()} of {len(found)} cells that were fitted, by "
+                "obs name: pass the AnnData as it was fitted; baselines are made of its cells."
             )
         return found
 
@@ -106,44 +102,21 @@ def held_out_strata(held_out: AnnData, keys: Sequence[str], rows: np.ndarray) ->
     return [strata[rows] for strata in nested_strata(held_out, known)]
 
 
-def map_methods(
+def map_predictions(
     fit: Fitted,
     pairs: Sequence[int],
     query: np.ndarray,
     groups: np.ndarray,
     nested: Sequence[np.ndarray],
     seed: int,
-) -> dict[str, Method]:
-    """Predict by the plain coupling and by baselines."""
+) -> dict[str, Prediction]:
+    """Predict by the plain coupling and by the baselines of one space."""
     source, target = (fit.side(pairs, side) for side in ("source", "target"))
     before, after = fit.cells[source], fit.cells[target]
-    methods = {}
+    found = {}
     plan = coupled(fit, pairs, query, nested, seed)
     if np.isfinite(plan).all():
-        methods["plain coupling"] = one_each(COUPLING, plan)
-    methods["identity"] = one_each(BASELINE, baselines.identity(query))
-    methods["mean shift"] = one_each(BASELINE, baselines.mean_shift(before, after, query))
-    if fit.groups is not None and len(np.unique(groups)) > 1:
-        three = fit.groups[source], fit.groups[target], groups
-        methods["mean shift per group"] = one_each(
-            BASELINE, baselines.mean_shift(before, after, query, groups=three)
-        )
-    methods["Gaussian map"] = one_each(BASELINE, baselines.gaussian_map(before, after, query))
-    methods[RANDOM] = random_cells(after, len(query), seed)
-    rng = numpy_rng([seed, 2])
-    x, y = (cells[rng.permutation(len(cells))[:MAX_PLANNED]] for cells in (before, after))
-    for name, displacement in (("discrete plan", False), ("discrete plan, displacement", True)):
-        methods[name] = one_each(
-            BASELINE,
-            baselines.plan_nearest(
-                x, y, query, displacement=displacement, rng=numpy_rng([seed, 3])
-            ),
-        )
-    return methods
-
-
-def random_cells(target: np.ndarray, n: int, seed: int) -> Method:
-    """Random target cells for some of `n` source cells, each at most once: repeated ones would count against them."""
-    rng = numpy_rng([seed, 4])
-    rows = rng.permutation(n)[: len(target)]
-    return Method(BASELINE, baselines.random_targets(target, len(rows), rng=rng), rows)
+        found[PLAIN_COUPLING] = Prediction.of_all(COUPLING, plan)
+    three = fit.groups is not None and len(np.unique(groups)) > 1
+    sides = (fit.groups[source], fit.groups[target], groups) if three else None
+    return found | moved_cells(before, after, query, seed, sides)

@@ -13,19 +13,20 @@ from scgenot._random import numpy_rng
 from scgenot.cells.keys import PAIRS
 from scgenot.cells.tasks.conditions import Conditions, split_name
 from scgenot.cells.tasks.screen import group_rows, read_perturbations
-from scgenot.fit.evaluation.maps import Fitted, drawn, held_out_strata, map_methods, random_cells
-from scgenot.fit.evaluation.parts import (
+from scgenot.fit.evaluation.comparison import (
     BASELINE,
     GENOT,
     MODEL,
+    Comparison,
     Features,
-    Method,
+    Grouped,
     Others,
-    Part,
-    one_each,
+    Prediction,
     read_groups,
     refuse_seen,
 )
+from scgenot.fit.evaluation.generic import random_cells
+from scgenot.fit.evaluation.maps import Fitted, drawn, held_out_strata, map_predictions
 from scgenot.fit.questions import ask
 from scgenot.model import Genot
 
@@ -76,7 +77,7 @@ class Screen:
         return cells[numpy_rng(0).permutation(len(cells))[:MAX_CELLS]]
 
 
-def screen_parts(
+def screen_comparisons(
     screen: Screen,
     held_out: AnnData,
     cells: np.ndarray,
@@ -87,7 +88,7 @@ def screen_parts(
     groupby: str | None,
     in_sample: bool,
     seed: int,
-) -> Iterator[tuple[Part, np.ndarray, np.ndarray]]:
+) -> Iterator[Grouped]:
     """Predict each held-out condition from the held-out control cells."""
     perturbation_key, dose_key = params["perturbation_key"], params.get("dose_key")
     separator = screen.conditions.separator
@@ -105,21 +106,21 @@ def screen_parts(
     for (name, dose), treated in group_rows(names, doses, is_control).items():
         question, key = ask(held_out, params, name, dose), screen.key(name, dose)
         query = cells[question.rows]
-        methods = {GENOT: one_each(MODEL, drawn(genot, query, question.condition, seed))}
+        methods = {GENOT: Prediction.of_all(MODEL, drawn(genot, query, question.condition, seed))}
         if key in screen.pairs:
             nested = held_out_strata(held_out, [*params["covariates"], *told], question.rows)
-            methods |= map_methods(
+            methods |= map_predictions(
                 screen.fit, screen.pairs[key], query, groups[question.rows], nested, seed
             )
         else:
-            methods["identity"] = one_each(BASELINE, baselines.identity(query))
+            methods["identity"] = Prediction.of_all(BASELINE, baselines.identity(query))
             methods |= between_doses(screen, key, query, seed) | from_parts(screen, key, query)
         if len(screen.pairs) > 1:
             methods |= of_all(screen, query, seed)
-        part = Part(
+        comparison = Comparison(
             condition=name if dose is None else f"{name or 'treated'} {dose:g}",
             group="",
-            methods=methods,
+            predictions=methods,
             true=cells[treated].astype(float),
             n_source=len(query),
             negative=ALL_CELLS if len(screen.pairs) > 1 else "identity",
@@ -127,14 +128,14 @@ def screen_parts(
             control=query,
             others=other_cells(moments, key),
         )
-        yield part, groups[question.rows], groups[treated]
+        yield comparison, groups[question.rows], groups[treated]
 
 
-def of_all(screen: Screen, query: np.ndarray, seed: int) -> dict[str, Method]:
+def of_all(screen: Screen, query: np.ndarray, seed: int) -> dict[str, Prediction]:
     """Predict the average of all perturbations: of their means, and of their cells."""
     pool = np.concatenate([screen.sample(key) for key in screen.pairs])
     return {
-        ALL_MEAN: one_each(BASELINE, query + screen.mean_shift),
+        ALL_MEAN: Prediction.of_all(BASELINE, query + screen.mean_shift),
         ALL_CELLS: random_cells(pool, len(query), seed),
     }
 
@@ -163,11 +164,11 @@ def other_cells(moments: dict[Key, Moments], key: Key) -> Others | None:
     squares = sum(
         (found.n - 1) * found.variance + found.n * (found.mean - mean) ** 2 for found in others
     )
-    centre = np.mean([found.mean for found in moments.values()], axis=0)
-    return Others(mean, squares / (n - 1), n, centre)
+    center = np.mean([found.mean for found in moments.values()], axis=0)
+    return Others(mean, squares / (n - 1), n, center)
 
 
-def between_doses(screen: Screen, key: Key, query: np.ndarray, seed: int) -> dict[str, Method]:
+def between_doses(screen: Screen, key: Key, query: np.ndarray, seed: int) -> dict[str, Prediction]:
     """Predict a dose that was not fitted from the nearest ones that were, untreated cells being dose 0."""
     parts, dose = key
     levels = sorted(level for name, level in screen.pairs if name == parts and level is not None)
@@ -190,14 +191,14 @@ def between_doses(screen: Screen, key: Key, query: np.ndarray, seed: int) -> dic
         )
         fraction = (at - start) / (end - start)
         shifted = baselines.interpolated_shift(control, low, high, fraction, query)
-        methods["interpolation of means"] = one_each(BASELINE, shifted)
+        methods["interpolation of means"] = Prediction.of_all(BASELINE, shifted)
         pairs = baselines.plan_pairs(low, high, len(query), rng=numpy_rng([seed, 5]))
         line = baselines.straight(low, high, fraction, pairs=pairs)
-        methods["discrete plan between doses"] = one_each(BASELINE, line)
+        methods["discrete plan between doses"] = Prediction.of_all(BASELINE, line)
     return methods
 
 
-def from_parts(screen: Screen, key: Key, query: np.ndarray) -> dict[str, Method]:
+def from_parts(screen: Screen, key: Key, query: np.ndarray) -> dict[str, Prediction]:
     """Predict a combination by the sum of its parts, and what was never seen by the embedding of its parts."""
     parts, dose = key
     singles = {
@@ -209,14 +210,16 @@ def from_parts(screen: Screen, key: Key, query: np.ndarray) -> dict[str, Method]
     shifts = {name: screen.shift(single) for name, single in singles.items()}
     methods, tokens = {}, screen.conditions.tokens
     if len(parts) > 1 and parts <= set(shifts):
-        methods["sum of mean shifts"] = one_each(
+        methods["sum of mean shifts"] = Prediction.of_all(
             BASELINE, query + sum(shifts[part] for part in sorted(parts))
         )
     elif len(shifts) > 1 and parts <= set(tokens.index):
         known = np.column_stack([np.ones(len(shifts)), tokens.loc[list(shifts)].to_numpy()])
         slope = np.linalg.lstsq(known, np.stack(list(shifts.values())), rcond=None)[0]
         asked = np.column_stack([np.ones(len(parts)), tokens.loc[sorted(parts)].to_numpy()])
-        methods["mean shift by embedding"] = one_each(BASELINE, query + (asked @ slope).sum(0))
+        methods["mean shift by embedding"] = Prediction.of_all(
+            BASELINE, query + (asked @ slope).sum(0)
+        )
     return methods
 
 

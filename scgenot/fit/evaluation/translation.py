@@ -10,20 +10,20 @@ from scgenot._random import numpy_rng, torch_rng
 from scgenot.cells.keys import COUPLING_NAMES, DUAL
 from scgenot.cells.read import check_anndata, representation
 from scgenot.cells.strata import read_strata
-from scgenot.fit.evaluation.parts import (
+from scgenot.fit.evaluation.comparison import (
     BASELINE,
     COUPLING,
     GENOT,
     MODEL,
     SUPERVISED,
+    Comparison,
     Features,
-    Method,
-    Part,
-    one_each,
+    Grouped,
+    Prediction,
     read_groups,
     refuse_seen,
 )
-from scgenot.fit.evaluation.scores import MEAN
+from scgenot.fit.evaluation.verdict import MEAN
 from scgenot.fit.sample import draw_blocks
 from scgenot.model import Genot
 from scgenot.ot.store import from_arrays
@@ -33,7 +33,7 @@ N_DRAWS = 32  # of each cell, for the mean
 FOLDS = 5
 
 
-def translation_part(
+def translation_comparison(
     entry: dict,
     held_out: tuple[AnnData, AnnData],
     cells: np.ndarray,
@@ -45,7 +45,7 @@ def translation_part(
     label_key: str | None,
     in_sample: bool,
     seed: int,
-) -> tuple[Part, np.ndarray, np.ndarray]:
+) -> Grouped:
     """Predict held-out target cells from their source cells."""
     source, target = held_out
     refuse_seen(target.obs_names, entry[COUPLING_NAMES], in_sample=in_sample)
@@ -61,10 +61,10 @@ def translation_part(
         else [read_strata(side, [label_key], argument="label_key") for side in held_out]
     )
     groups = read_groups(source, groupby)
-    part = Part(
+    comparison = Comparison(
         condition="translation",
         group="",
-        methods=methods(entry, cells, true, genot, seed),
+        predictions=methods(entry, cells, true, genot, seed),
         true=true,
         n_source=len(true),
         negative=RANDOM,
@@ -74,7 +74,7 @@ def translation_part(
         reference=true,
         reference_labels=None if labels is None else labels[1],
     )
-    return part, groups, groups
+    return comparison, groups, groups
 
 
 def check_pair(held_out: object) -> tuple[AnnData, AnnData]:
@@ -96,27 +96,30 @@ def check_pair(held_out: object) -> tuple[AnnData, AnnData]:
 
 def methods(
     entry: dict, cells: np.ndarray, true: np.ndarray, genot: Genot, seed: int
-) -> dict[str, Method]:
+) -> dict[str, Prediction]:
     """Predict by the model, the plain coupling and chance, and by a regression that is shown the pairs."""
     blocks = draw_blocks(genot, cells, None, n_samples=N_DRAWS, guidance=1.0, seed=seed)
     draws = [(block.draws[:, 0], block.draws.mean(1)) for block in blocks]
     sample, mean = (np.concatenate(side) for side in zip(*draws, strict=True))
-    found = {GENOT: one_each(MODEL, sample), f"{GENOT}, {MEAN}": one_each(MODEL, mean)}
+    found = {
+        GENOT: Prediction.of_all(MODEL, sample),
+        f"{GENOT}, {MEAN}": Prediction.of_all(MODEL, mean),
+    }
     if DUAL in entry:
         plan = from_arrays(entry[DUAL], cells)
         fitted = plan.y[:, : genot.target_dim]  # shared features come last
         chosen = plan.sample(generator=torch_rng(numpy_rng([seed, 1])))[:, 0]
         mean = plan.barycentre(values=fitted)
-        found["plain coupling"] = one_each(COUPLING, fitted[chosen].double().cpu().numpy())
-        found[f"plain coupling, {MEAN}"] = one_each(COUPLING, mean.double().cpu().numpy())
+        found["plain coupling"] = Prediction.of_all(COUPLING, fitted[chosen].double().cpu().numpy())
+        found[f"plain coupling, {MEAN}"] = Prediction.of_all(COUPLING, mean.double().cpu().numpy())
         pool = fitted.double().cpu().numpy()
     else:
         pool = true
-    found[RANDOM] = one_each(
+    found[RANDOM] = Prediction.of_all(
         BASELINE, baselines.random_targets(pool, len(true), rng=numpy_rng([seed, 4]))
     )
     folds = KFold(min(FOLDS, len(true)), shuffle=True, random_state=seed % 2**32)
-    found["ridge, shown the pairs"] = one_each(
+    found["ridge, shown the pairs"] = Prediction.of_all(
         SUPERVISED, cross_val_predict(Ridge(1.0), cells, true, cv=folds)
     )
     return found
