@@ -59,9 +59,11 @@ def _as_frame(values: np.ndarray | pd.DataFrame, n: int, names: pd.Index | None)
     """Name the columns of decoded values; checked."""
     if not isinstance(values, pd.DataFrame):
         values = np.asarray(values)
-        if values.ndim != 2 or names is None or values.shape[1] != len(names):
+        if names is None and values.ndim == 2:
+            names = [f"feature {i + 1}" for i in range(values.shape[1])]
+        if values.ndim != 2 or values.shape[1] != len(names):
             raise ValueError(
-                f"`decoder` gives an array of shape {values.shape}, expected (n, {0 if names is None else len(names)}), "
+                f"`decoder` gives an array of shape {values.shape}, expected (n, {len(names or [])}), "
                 "the features of `adata`: return a DataFrame with the features as columns."
             )
         values = pd.DataFrame(values, columns=names)

@@ -47,6 +47,11 @@ class StoredLink:
         """Names of the source or target cells."""
         return self.source_names if side == "source" else self.target_names
 
+    @property
+    def knows_new_cells(self) -> bool:
+        """Whether the plan has rows for cells that were not fitted."""
+        return self.arrays["kind"] == "dual"
+
     def plan(
         self, source: np.ndarray, rows=None, weights=None, *, device: str | None = None
     ) -> Plan:

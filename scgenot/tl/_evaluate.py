@@ -1,42 +1,14 @@
 """Compare a fit with trivial baselines and with the ceiling, on cells that it has not seen."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot import get
-from scgenot._check import check_count, check_share
-from scgenot._random import Rng, numpy_rng, seed_of
-from scgenot.cells.read import check_anndata, representation
-from scgenot.cells.tasks.conditions import Conditions
-from scgenot.fit.decoder import Decoder, feature_decoder
-from scgenot.fit.evaluation.comparison import Features, shuffled, split_all
-from scgenot.fit.evaluation.course import course_comparisons
-from scgenot.fit.evaluation.maps import read_fitted
-from scgenot.fit.evaluation.metrics import (
-    CHANGES,
-    HIGHER_IS_BETTER,
-    MATCHES,
-    POPULATIONS,
-    Metric,
-    Plain,
-    plain,
-)
-from scgenot.fit.evaluation.scores import make_table
-from scgenot.fit.evaluation.screen import Screen, screen_comparisons
-from scgenot.fit.evaluation.translation import check_pair, translation_comparison
-from scgenot.fit.source import checked_width, ready_model, source_cells
-
-logger = logging.getLogger("scgenot")
-
-OFFERED = {
-    "perturbation": {**POPULATIONS, **CHANGES},
-    "trajectory": POPULATIONS,
-    "translation": {**MATCHES, **POPULATIONS},
-}
+from scgenot._random import Rng, seed_of
+from scgenot.fit.decoder import Decoder
+from scgenot.fit.evaluation import evaluation_table
+from scgenot.fit.fit import Fit, open_fit
 
 
 def evaluate(
@@ -44,6 +16,7 @@ def evaluate(
     held_out: AnnData | tuple[AnnData, AnnData],
     *,
     key: str = "genot",
+    model: Fit | None = None,
     groupby: str | None = None,
     label_key: str | None = None,
     metrics: Sequence[str | Callable] | Mapping[str, str | Callable] | None = None,
@@ -80,6 +53,8 @@ def evaluate(
         cells as a pair `(source, target)`, row `i` of both the same cell.
     key
         The `key_added` of the fit.
+    model
+        A fit of :func:`scgenot.get.fit`, where it was made with classes of your own.
     groupby
         Column of `obs` of the held-out cells: everything is compared within its groups, and averaged over them. Of a
         predicted cell the group is that of its source cell, so that what ignores its input is found out.
@@ -186,124 +161,19 @@ def evaluate(
     >>> print(table.attrs["verdict"])
     >>> sg.pl.evaluation(table)
     """
-    check_anndata(fitted, "fitted")
-    check_options(n_cells, min_cells, n_resamples, interval)
-    entry, seed = get.fit_entry(fitted, key), seed_of(rng)
-    genot, params, _ = ready_model(fitted, None, key, device)
-    task = params["task"]
-    offered = dict(OFFERED[task])
-    if label_key is None:
-        offered.pop("label_transfer", None)
-    chosen = choose_metrics(metrics, offered, task)
-    check_maximize(maximize, chosen)
-    common = {"groupby": groupby, "in_sample": in_sample, "seed": seed}
-    if task == "translation":
-        source, target = check_pair(held_out)
-        cells = checked_width(source_cells(source, params, fitted=fitted), genot)
-        to_features = as_features(target, params, decoder, features)
-        found = [
-            translation_comparison(
-                entry,
-                (source, target),
-                cells,
-                genot,
-                params,
-                to_features,
-                label_key=label_key,
-                **common,
-            )
-        ]
-    else:
-        check_anndata(held_out, "held_out")
-        cells = checked_width(source_cells(held_out, params, fitted=fitted), genot)
-        training = representation(fitted, params.get("use_rep"), layer=params.get("layer"))
-        fit, to_features = (
-            read_fitted(fitted, entry, training, groupby),
-            as_features(fitted, params, decoder, features),
-        )
-        if task == "trajectory":
-            found = course_comparisons(
-                fitted, fit, held_out, cells, genot, to_features, key=key, n_cells=n_cells, **common
-            )
-        else:
-            screen = Screen(fit, Conditions.from_dict(params["conditions"]))
-            found = screen_comparisons(
-                screen, held_out, cells, genot, params, to_features, **common
-            )
-    split = split_all(found, min_cells=min_cells)
-    chosen_cells = [shuffled(c, n_cells, numpy_rng([seed, k])) for k, c in enumerate(split)]
-    better = [*HIGHER_IS_BETTER, *maximize]
-    table = make_table(
-        chosen_cells,
-        chosen,
-        higher_is_better=better,
+    return evaluation_table(
+        open_fit(fitted, key, model, device),
+        held_out,
+        groupby=groupby,
+        label_key=label_key,
+        metrics=metrics,
+        maximize=maximize,
+        features=features,
+        decoder=decoder,
+        n_cells=n_cells,
+        min_cells=min_cells,
         n_resamples=n_resamples,
-        level=interval,
-        seed=seed,
+        interval=interval,
+        in_sample=in_sample,
+        seed=seed_of(rng),
     )
-    table.attrs["task"] = task
-    logger.info(table.attrs["verdict"])
-    return table
-
-
-def check_options(n_cells: int | None, min_cells: int, n_resamples: int, interval: float) -> None:
-    """Raise an error that names the option that is no number, or out of range."""
-    for name, value, least in (
-        ("n_cells", n_cells, 10),
-        ("min_cells", min_cells, 10),
-        ("n_resamples", n_resamples, 2),
-    ):
-        if value is not None or name != "n_cells":
-            check_count(name, value, least)
-    check_share("interval", interval)
-
-
-def choose_metrics(
-    metrics: Sequence[str | Plain] | Mapping[str, str | Plain] | None,
-    offered: Mapping[str, Metric],
-    task: str,
-) -> dict[str, Metric]:
-    """Return the metrics that are asked for by name, or given as functions."""
-    asked = list(offered) if metrics is None else metrics
-    if isinstance(asked, str):
-        raise TypeError(f"`metrics={asked!r}` is text: give a list of names, such as [{asked!r}].")
-    named = (
-        asked if isinstance(asked, Mapping) else {getattr(m, "__name__", str(m)): m for m in asked}
-    )
-    unknown = [m for m in named.values() if not callable(m) and m not in offered]
-    if unknown or not named:
-        raise ValueError(
-            f"`metrics` has {unknown}; of a {task} there are {list(offered)}, or functions of your own."
-        )
-    return {
-        name: plain(metric) if callable(metric) else offered[metric]
-        for name, metric in named.items()
-    }
-
-
-def check_maximize(maximize: Sequence[str], chosen: Mapping[str, Metric]) -> None:
-    """Raise when `maximize` is no list of names of the metrics."""
-    if isinstance(maximize, str):
-        raise TypeError(
-            f"`maximize={maximize!r}` is text: give a list of names, such as [{maximize!r}]."
-        )
-    if unknown := [name for name in maximize if name not in chosen]:
-        raise ValueError(f"`maximize` has {unknown}, not among the metrics {list(chosen)}.")
-
-
-def as_features(
-    fitted: AnnData, params: dict, decoder: Decoder | None, features: Sequence[str] | None
-) -> Features:
-    """Return the function from states to the features whose means are compared; the states when nothing decodes."""
-    try:
-        rep = None if params.get("task") == "translation" else params.get("use_rep")
-        to_frame = feature_decoder(fitted, rep, decoder, features)
-    except ValueError:
-        if features is not None:
-            raise
-        logger.info(
-            "Nothing turns states into features: means are those of %r itself.",
-            params.get("use_rep"),
-        )
-        return lambda states: states
-    return lambda states: np.asarray(to_frame(states), dtype=float)

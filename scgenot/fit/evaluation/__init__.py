@@ -1,1 +1,5 @@
 """A fit beside trivial baselines and the ceiling."""
+
+from scgenot.fit.evaluation.evaluate import evaluation_table
+
+__all__ = ["evaluation_table"]

@@ -2,17 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from typing import Literal
 
 import numpy as np
-import pandas as pd
 from anndata import AnnData
 
 from scgenot import baselines
 from scgenot._random import numpy_rng
-from scgenot.cells.course import Course, fitted_times, read_course
-from scgenot.cells.tasks.time_course import time_condition
-from scgenot.cells.times import read_times
+from scgenot.cells.read import check_anndata, check_column
+from scgenot.cells.tasks import TimeCourse
+from scgenot.course.steps import Steps
 from scgenot.fit.evaluation.comparison import (
     ALL,
     BASELINE,
@@ -20,16 +19,16 @@ from scgenot.fit.evaluation.comparison import (
     GENOT,
     MODEL,
     Comparison,
-    Features,
     Grouped,
     Prediction,
     read_groups,
     refuse_seen,
 )
-from scgenot.fit.evaluation.generic import MAX_PLANNED
-from scgenot.fit.evaluation.maps import Fitted, drawn, held_out_strata, map_predictions
-from scgenot.model import Genot
-from scgenot.tl._interpolate import interpolate
+from scgenot.fit.evaluation.comparisons import comparisons
+from scgenot.fit.evaluation.fitted import Evaluation, held_out_strata
+from scgenot.fit.evaluation.generic import MAX_PLANNED, PLAIN_COUPLING
+from scgenot.fit.interpolation import population_at
+from scgenot.fit.transport import Transport
 
 BEFORE = "time before"
 
@@ -44,153 +43,104 @@ class HeldOut:
     groups: np.ndarray
 
 
-def course_comparisons(
-    fitted: AnnData,
-    fit: Fitted,
-    held_out: AnnData,
-    cells: np.ndarray,
-    genot: Genot,
-    to_features: Features,
-    *,
-    key: str,
-    groupby: str | None,
-    n_cells: int | None,
-    in_sample: bool,
-    seed: int,
-) -> Iterator[Grouped]:
-    """Predict what held-out cells became, and populations at left-out times."""
-    course = read_course(fitted, fit.entry, key)
-    found = HeldOut(
-        held_out, cells, held_out_times(held_out, course), read_groups(held_out, groupby)
-    )
-    present = set(np.unique(found.times).tolist())
-    steps = [step for step in course.steps if set(step) <= present]
+@comparisons.register
+def _(task: TimeCourse, asked: Evaluation) -> Iterator[Grouped]:
+    held_out, names = asked.held_out, asked.fit.adata.obs_names
+    check_anndata(held_out, "held_out")
+    times, groups = held_out_times(held_out, task), read_groups(held_out, asked.groupby)
+    found = HeldOut(held_out, asked.fit.cells(held_out), times, groups)
+    fitted, present = Steps(task.steps), set(np.unique(times).tolist())
+    steps = [step for step in fitted if set(step) <= present]
     ends = {time for step in steps for time in step}
     between = [
-        time for time in sorted(present - ends) if any(a < time < b for a, b in course.steps)
+        time for time in sorted(present - ends) if any(a < time < b for a, b in fitted)
     ]
     if not steps and not between:
         raise ValueError(
-            f"`held_out` has cells at {sorted(present)}: neither both times of a fitted step nor a time "
-            f"within one; fitted are {course.steps}."
+            f"`held_out` has cells at {sorted(present)}: neither both times of a fitted step nor a "
+            f"time within one; the fitted steps are {fitted}."
         )
-    true = np.isin(found.times, [later for _, later in steps])
-    seen = np.concatenate(
-        [
-            fit.side(course.rows(*step), side)
-            for step in course.steps
-            for side in ("source", "target")
-        ]
-    )
-    refuse_seen(held_out.obs_names[true], fit.names[seen], in_sample=in_sample)
-    # other times bend the course: a left-out cell that is still there would tell the answer, coupled or not
-    refuse_seen(held_out.obs_names[np.isin(found.times, between)], fit.names, in_sample=False)
-    if between and groupby is not None:
+    true = np.isin(times, [later for _, later in steps])
+    every = range(len(asked.fit.links))
+    seen = np.concatenate([asked.fit.rows(every, side) for side in ("source", "target")])
+    refuse_seen(held_out.obs_names[true], names[seen], in_sample=asked.in_sample)
+    # other times bend the course: a left-out cell that is still there would tell the answer,
+    # coupled or not
+    refuse_seen(held_out.obs_names[np.isin(times, between)], names, in_sample=False)
+    if between and asked.groupby is not None:
         raise ValueError(
-            f"`groupby={groupby!r}` needs source cells; at the left-out times {between} there are none."
+            f"`groupby={asked.groupby!r}` needs source cells; at the left-out times {between} there "
+            "are none."
         )
     for step in steps:
-        yield step_comparison(course, step, fit, found, genot, to_features, seed)
+        yield step_comparison(asked, step, found)
     for time in between:
-        yield left_out_comparison(fitted, course, time, fit, found, to_features, key, n_cells, seed)
+        yield left_out_comparison(asked, time, fitted.around(time), found)
 
 
-def held_out_times(held_out: AnnData, course: Course) -> np.ndarray:
-    """Read the times of held-out cells: those of the fit as it read them, others as numbers on the same scale."""
-    time_key, known = course.params["time_key"], course.sampled
-    if time_key not in held_out.obs:
-        raise KeyError(
-            f"{time_key!r}, the time of the fit, is not in obs of `held_out`; found {list(held_out.obs)}."
+def held_out_times(held_out: AnnData, task: TimeCourse) -> np.ndarray:
+    """Read the times of held-out cells: those of the fit, and others on the same scale."""
+    key = task.time_key
+    check_column(held_out, key, "time_key of the fit", "held_out")
+    times = task.scale.new_times_of(held_out.obs[key])
+    if np.isnan(times).any():
+        raise ValueError(
+            f"obs[{key!r}] of `held_out` has times that the fit does not have and that cannot be "
+            "placed between its times: where they lie cannot be told. Use numbers in the fit."
         )
-    times = fitted_times(held_out.obs[time_key], course.params)
-    new = np.isnan(times)
-    if new.any():
-        labels = AnnData(
-            obs=pd.DataFrame(
-                {time_key: list(course.params["time_labels"])}, index=known.astype(str)
-            )
-        )
-        try:
-            same = np.allclose(read_times(labels, time_key), known)
-        except ValueError:
-            same = False
-        if not same:
-            raise ValueError(
-                f"obs[{time_key!r}] of `held_out` has times that the fit has not, and those of the fit are categories "
-                "without numbers: where a time between them lies cannot be told."
-            )
-        times[new] = read_times(held_out[new], time_key)
     return times
 
 
-def step_comparison(
-    course: Course,
-    step: tuple[float, float],
-    fit: Fitted,
-    held_out: HeldOut,
-    genot: Genot,
-    to_features: Features,
-    seed: int,
-) -> Grouped:
+def links_of_step(asked: Evaluation, step: tuple[float, float]) -> list[int]:
+    """Positions of the links of a step, one per stratum."""
+    wanted = {"source_time": step[0], "target_time": step[1]}
+    return [k for k, link in enumerate(asked.fit.links) if link.labels == wanted]
+
+
+def step_comparison(asked: Evaluation, step: tuple[float, float], held_out: HeldOut) -> Grouped:
     """Predict held-out cells at the later time of a step from those at the earlier one."""
+    task = asked.fit.task
     rows, true = (np.flatnonzero(held_out.times == time) for time in step)
     query, groups = held_out.cells[rows], held_out.groups[rows]
-    condition = np.tile(time_condition(course.sampled, *step), (len(query), 1))
-    nested = held_out_strata(held_out.adata, course.params["covariates"], rows)
-    methods = {GENOT: Prediction.of_all(MODEL, drawn(genot, query, condition, seed))}
-    methods |= map_predictions(fit, course.rows(*step), query, groups, nested, seed)
+    strata = held_out_strata(held_out.adata, task.covariates, rows)
+    own = asked.drawn(query, task.condition(*step))
+    predictions = {GENOT: Prediction.of_all(MODEL, own)}
+    predictions |= asked.map_predictions(links_of_step(asked, step), query, groups, strata)
     comparison = Comparison(
         condition=f"{step[0]:g} to {step[1]:g}",
         group="",
-        predictions=methods,
+        predictions=predictions,
         true=held_out.cells[true].astype(float),
         n_source=len(query),
         negative="identity",
-        to_features=to_features,
+        to_features=asked.to_features,
     )
     return comparison, groups, held_out.groups[true]
 
 
 def left_out_comparison(
-    fitted: AnnData,
-    course: Course,
-    time: float,
-    fit: Fitted,
-    held_out: HeldOut,
-    to_features: Features,
-    key: str,
-    n_cells: int | None,
-    seed: int,
+    asked: Evaluation, time: float, step: tuple[float, float], held_out: HeldOut
 ) -> Grouped:
     """Predict the population at a time within a fitted step."""
-    step = min(
-        (step for step in course.steps if step[0] < time < step[1]),
-        key=lambda step: step[1] - step[0],
-    )
-    x, y = (
-        fit.cells[fit.side(course.rows(*step), side)].astype(float) for side in ("source", "target")
-    )
-    n = (len(x) + len(y)) // 2 if n_cells is None else n_cells
+    fit, links = asked.fit, links_of_step(asked, step)
+    x, y = (asked.training[fit.rows(links, side)].astype(float) for side in ("source", "target"))
+    n = (len(x) + len(y)) // 2 if asked.n_cells is None else asked.n_cells
 
-    ours = partial(
-        interpolate, fitted, time, n_cells=n, decoder=as_they_are, clip=False, key=key, rng=seed
-    )
+    def ours(method: Literal["coupling", "model"], *, straight: bool = False) -> np.ndarray:
+        transport = Transport(fit.adata, fit, method, 1, asked.seed, None)
+        return population_at(transport, time, n, straight=straight)[1].cells
 
-    methods = {
-        GENOT: Prediction.of_all(MODEL, ours(method="model").X),
-        "coupling, clock and bend": Prediction.of_all(COUPLING, ours().X),
-        "plain coupling": Prediction.of_all(COUPLING, ours(straight=True).X),
-        **between(x, y, (time - step[0]) / (step[1] - step[0]), n, seed),
+    predictions = {
+        GENOT: Prediction.of_all(MODEL, ours("model")),
+        "coupling, clock and bend": Prediction.of_all(COUPLING, ours("coupling")),
+        PLAIN_COUPLING: Prediction.of_all(COUPLING, ours("coupling", straight=True)),
+        **between(x, y, (time - step[0]) / (step[1] - step[0]), n, asked.seed),
     }
     true = held_out.cells[held_out.times == time].astype(float)
-    n_source = max(len(method.cells) for method in methods.values())
-    comparison = Comparison(f"{time:g}", "", methods, true, n_source, BEFORE, to_features)
+    n_source = max(len(found.cells) for found in predictions.values())
+    name, to_features = f"{time:g}", asked.to_features
+    comparison = Comparison(name, "", predictions, true, n_source, BEFORE, to_features)
     return comparison, np.full(n_source, ALL, dtype=object), np.full(len(true), ALL, dtype=object)
-
-
-def as_they_are(states: np.ndarray) -> pd.DataFrame:
-    """Return states as features."""
-    return pd.DataFrame(states, columns=[f"state {k}" for k in range(states.shape[1])])
 
 
 def between(x: np.ndarray, y: np.ndarray, s: float, n: int, seed: int) -> dict[str, Prediction]:

@@ -6,29 +6,26 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from anndata import AnnData
 
 from scgenot import baselines
 from scgenot._random import numpy_rng
-from scgenot.cells.keys import PAIRS
-from scgenot.cells.tasks.conditions import Conditions, split_name
-from scgenot.cells.tasks.screen import group_rows, read_perturbations
+from scgenot.cells.read import check_anndata
+from scgenot.cells.tasks import Screen
 from scgenot.fit.evaluation.comparison import (
     BASELINE,
     GENOT,
     MODEL,
     Comparison,
-    Features,
     Grouped,
     Others,
     Prediction,
     read_groups,
     refuse_seen,
 )
+from scgenot.fit.evaluation.comparisons import comparisons, offered
+from scgenot.fit.evaluation.fitted import Evaluation, held_out_strata
 from scgenot.fit.evaluation.generic import random_cells
-from scgenot.fit.evaluation.maps import Fitted, drawn, held_out_strata, map_predictions
-from scgenot.fit.questions import ask
-from scgenot.model import Genot
+from scgenot.fit.evaluation.metrics import CHANGES, POPULATIONS, Metric
 
 MAX_CELLS = 200  # of each other perturbation, whose features are looked at
 ALL_MEAN, ALL_CELLS = "mean shift of all perturbations", "random cells of all perturbations"
@@ -36,31 +33,52 @@ ALL_MEAN, ALL_CELLS = "mean shift of all perturbations", "random cells of all pe
 Key = tuple[frozenset[str], float | None]  # the parts of a perturbation, and its dose
 
 
+@offered.register
+def _(task: Screen) -> dict[str, Metric]:
+    return {**POPULATIONS, **CHANGES}
+
+
 @dataclass(frozen=True)
-class Screen:
+class Measured:
     """The conditions that a fit has seen."""
 
-    fit: Fitted
-    conditions: Conditions
+    asked: Evaluation
+
+    @property
+    def task(self) -> Screen:
+        """The measured."""
+        return self.asked.fit.task
 
     def key(self, name: str, dose: float | None) -> Key:
         """Return what makes two ways to write a condition the same."""
-        parts = frozenset(split_name(name, self.conditions.separator, self.conditions.control))
-        return parts, None if dose is None else float(dose)
+        return frozenset(self.task.parts(name)), None if dose is None else float(dose)
 
     @cached_property
-    def pairs(self) -> dict[Key, list[int]]:
-        """Rows of the table of pairs by condition; without the control that is coupled with itself."""
-        table, found = self.fit.entry[PAIRS], {}
-        doses = table["dose"] if "dose" in table else [None] * len(table)
-        for row, (name, dose) in enumerate(zip(table["perturbation"], doses, strict=True)):
+    def links(self) -> dict[Key, list[int]]:
+        """Links by condition, without the control that is coupled with itself."""
+        found = {}
+        for k, link in enumerate(self.asked.fit.links):
+            name, dose = str(link.labels["perturbation"]), link.labels.get("dose")
             if dose != 0:
-                found.setdefault(self.key(str(name), dose), []).append(row)
+                found.setdefault(self.key(name, dose), []).append(k)
         return found
+
+    def known(self, key: Key) -> Key | None:
+        """Return the fitted condition that a condition is, its dose up to rounding."""
+        same = [
+            (parts, dose)
+            for parts, dose in self.links
+            if parts == key[0] and (dose == key[1] or (dose and np.isclose(dose, key[1])))
+        ]
+        return same[0] if same else None
+
+    def rows(self, key: Key, side: str) -> np.ndarray:
+        """Positions of the source or target cells of a condition."""
+        return self.asked.fit.rows(self.links[key], side)
 
     def cells(self, key: Key, side: str) -> np.ndarray:
         """Source or target cells of a condition."""
-        return self.fit.cells[self.fit.side(self.pairs[key], side)]
+        return self.asked.training[self.rows(key, side)]
 
     def shift(self, key: Key) -> np.ndarray:
         """Mean change under a condition."""
@@ -69,7 +87,7 @@ class Screen:
     @cached_property
     def mean_shift(self) -> np.ndarray:
         """Mean change over all conditions, each counting the same."""
-        return np.mean([self.shift(key) for key in self.pairs], axis=0)
+        return np.mean([self.shift(key) for key in self.links], axis=0)
 
     def sample(self, key: Key) -> np.ndarray:
         """At most 200 cells of a condition."""
@@ -77,65 +95,54 @@ class Screen:
         return cells[numpy_rng(0).permutation(len(cells))[:MAX_CELLS]]
 
 
-def screen_comparisons(
-    screen: Screen,
-    held_out: AnnData,
-    cells: np.ndarray,
-    genot: Genot,
-    params: dict,
-    to_features: Features,
-    *,
-    groupby: str | None,
-    in_sample: bool,
-    seed: int,
-) -> Iterator[Grouped]:
-    """Predict each held-out condition from the held-out control cells."""
-    perturbation_key, dose_key = params["perturbation_key"], params.get("dose_key")
-    separator = screen.conditions.separator
-    names, doses, is_control = read_perturbations(
-        held_out, perturbation_key, params.get("control"), dose_key, separator, held_out=True
-    )
-    targets = [screen.fit.side(rows, "target") for rows in screen.pairs.values()]
+@comparisons.register
+def _(task: Screen, asked: Evaluation) -> Iterator[Grouped]:
+    fit, held_out, seed = asked.fit, asked.held_out, asked.seed
+    check_anndata(held_out, "held_out")
+    read, cells, measured = task.read(held_out, held_out=True), fit.cells(held_out), Measured(asked)
+    targets = np.concatenate([measured.rows(key, "target") for key in measured.links])
     refuse_seen(
-        held_out.obs_names[~is_control],
-        screen.fit.names[np.concatenate(targets)],
-        in_sample=in_sample,
+        held_out.obs_names[~read.is_control],
+        fit.adata.obs_names[targets],
+        in_sample=asked.in_sample,
     )
-    groups, moments = read_groups(held_out, groupby), all_moments(screen, to_features)
-    told = [key for key in params["network_covariates"] if key not in params["covariates"]]
-    for (name, dose), treated in group_rows(names, doses, is_control).items():
-        question, key = ask(held_out, params, name, dose), screen.key(name, dose)
-        query = cells[question.rows]
-        methods = {GENOT: Prediction.of_all(MODEL, drawn(genot, query, question.condition, seed))}
-        if key in screen.pairs:
-            nested = held_out_strata(held_out, [*params["covariates"], *told], question.rows)
-            methods |= map_predictions(
-                screen.fit, screen.pairs[key], query, groups[question.rows], nested, seed
-            )
+    groups, moments = read_groups(held_out, asked.groupby), all_moments(measured)
+    keys = [*task.covariates, *task.told]
+    for (name, dose), treated in read.groups().items():
+        question, key = fit.ask(held_out, name, dose), measured.key(name, dose)
+        query, known = cells[question.rows], measured.known(key)
+        own = asked.drawn(query, question.condition)
+        predictions = {GENOT: Prediction.of_all(MODEL, own)}
+        if known is not None:
+            strata = held_out_strata(held_out, keys, question.rows)
+            links, own_groups = measured.links[known], groups[question.rows]
+            predictions |= asked.map_predictions(links, query, own_groups, strata)
         else:
-            methods["identity"] = Prediction.of_all(BASELINE, baselines.identity(query))
-            methods |= between_doses(screen, key, query, seed) | from_parts(screen, key, query)
-        if len(screen.pairs) > 1:
-            methods |= of_all(screen, query, seed)
+            predictions["identity"] = Prediction.of_all(BASELINE, baselines.identity(query))
+            predictions |= between_doses(measured, key, query, seed)
+            predictions |= from_parts(measured, key, query)
+        several = len(measured.links) > 1
+        if several:
+            predictions |= of_all(measured, query, seed)
         comparison = Comparison(
             condition=name if dose is None else f"{name or 'treated'} {dose:g}",
             group="",
-            predictions=methods,
+            predictions=predictions,
             true=cells[treated].astype(float),
             n_source=len(query),
-            negative=ALL_CELLS if len(screen.pairs) > 1 else "identity",
-            to_features=to_features,
+            negative=ALL_CELLS if several else "identity",
+            to_features=asked.to_features,
             control=query,
             others=other_cells(moments, key),
         )
         yield comparison, groups[question.rows], groups[treated]
 
 
-def of_all(screen: Screen, query: np.ndarray, seed: int) -> dict[str, Prediction]:
+def of_all(measured: Measured, query: np.ndarray, seed: int) -> dict[str, Prediction]:
     """Predict the average of all perturbations: of their means, and of their cells."""
-    pool = np.concatenate([screen.sample(key) for key in screen.pairs])
+    pool = np.concatenate([measured.sample(key) for key in measured.links])
     return {
-        ALL_MEAN: Prediction.of_all(BASELINE, query + screen.mean_shift),
+        ALL_MEAN: Prediction.of_all(BASELINE, query + measured.mean_shift),
         ALL_CELLS: random_cells(pool, len(query), seed),
     }
 
@@ -148,9 +155,10 @@ class Moments(NamedTuple):
     variance: np.ndarray
 
 
-def all_moments(screen: Screen, to_features: Features) -> dict[Key, Moments]:
+def all_moments(measured: Measured) -> dict[Key, Moments]:
     """Look at the features of some cells of every condition."""
-    features = {key: to_features(screen.sample(key)) for key in screen.pairs}
+    to_features = measured.asked.to_features
+    features = {key: to_features(measured.sample(key)) for key in measured.links}
     return {key: Moments(len(f), f.mean(0), f.var(0, ddof=1)) for key, f in features.items()}
 
 
@@ -168,25 +176,25 @@ def other_cells(moments: dict[Key, Moments], key: Key) -> Others | None:
     return Others(mean, squares / (n - 1), n, center)
 
 
-def between_doses(screen: Screen, key: Key, query: np.ndarray, seed: int) -> dict[str, Prediction]:
+def between_doses(measured: Measured, key: Key, query: np.ndarray, seed: int) -> dict[str, Prediction]:
     """Predict a dose that was not fitted from the nearest ones that were, untreated cells being dose 0."""
     parts, dose = key
-    levels = sorted(level for name, level in screen.pairs if name == parts and level is not None)
+    levels = sorted(level for name, level in measured.links if name == parts and level is not None)
     if dose is None or not levels:
         return {}
     below, above = (
         [level for level in levels if level < dose],
         [level for level in levels if level > dose],
     )
-    methods, control = {}, screen.cells((parts, levels[0]), "source")
-    low = screen.cells((parts, below[-1]), "target") if below else control
+    methods, control = {}, measured.cells((parts, levels[0]), "source")
+    low = measured.cells((parts, below[-1]), "target") if below else control
     if below:
         methods["dose below"] = random_cells(low, len(query), seed)
     if above:
-        high = screen.cells((parts, above[0]), "target")
+        high = measured.cells((parts, above[0]), "target")
         methods["dose above"] = random_cells(high, len(query), seed)
         at, start, end = (
-            screen.conditions.strength(level)
+            measured.task.conditions.strength(level)
             for level in (dose, below[-1] if below else 0.0, above[0])
         )
         fraction = (at - start) / (end - start)
@@ -198,17 +206,17 @@ def between_doses(screen: Screen, key: Key, query: np.ndarray, seed: int) -> dic
     return methods
 
 
-def from_parts(screen: Screen, key: Key, query: np.ndarray) -> dict[str, Prediction]:
+def from_parts(measured: Measured, key: Key, query: np.ndarray) -> dict[str, Prediction]:
     """Predict a combination by the sum of its parts, and what was never seen by the embedding of its parts."""
     parts, dose = key
     singles = {
         name: self_key
-        for self_key in screen.pairs
+        for self_key in measured.links
         if self_key[1] == dose
         for name in only(self_key[0])
     }
-    shifts = {name: screen.shift(single) for name, single in singles.items()}
-    methods, tokens = {}, screen.conditions.tokens
+    shifts = {name: measured.shift(single) for name, single in singles.items()}
+    methods, tokens = {}, measured.task.conditions.tokens
     if len(parts) > 1 and parts <= set(shifts):
         methods["sum of mean shifts"] = Prediction.of_all(
             BASELINE, query + sum(shifts[part] for part in sorted(parts))

@@ -1,5 +1,7 @@
 """What is compared when paired cells of two modalities were held out from an unpaired translation."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from anndata import AnnData
 from sklearn.linear_model import Ridge
@@ -7,9 +9,10 @@ from sklearn.model_selection import KFold, cross_val_predict
 
 from scgenot import baselines
 from scgenot._random import numpy_rng, torch_rng
-from scgenot.cells.keys import COUPLING_NAMES, DUAL
-from scgenot.cells.read import check_anndata, representation
+from scgenot.cells.embedding import place
+from scgenot.cells.read import check_anndata
 from scgenot.cells.strata import read_strata
+from scgenot.cells.tasks import Translation
 from scgenot.fit.evaluation.comparison import (
     BASELINE,
     COUPLING,
@@ -17,64 +20,59 @@ from scgenot.fit.evaluation.comparison import (
     MODEL,
     SUPERVISED,
     Comparison,
-    Features,
     Grouped,
     Prediction,
     read_groups,
     refuse_seen,
 )
+from scgenot.fit.evaluation.comparisons import comparisons, offered
+from scgenot.fit.evaluation.fitted import Evaluation
+from scgenot.fit.evaluation.generic import PLAIN_COUPLING
+from scgenot.fit.evaluation.metrics import MATCHES, POPULATIONS, Metric
 from scgenot.fit.evaluation.verdict import MEAN
 from scgenot.fit.sample import draw_blocks
-from scgenot.model import Genot
-from scgenot.ot.store import from_arrays
 
 RANDOM = "random matching"
 N_DRAWS = 32  # of each cell, for the mean
 FOLDS = 5
 
 
-def translation_comparison(
-    entry: dict,
-    held_out: tuple[AnnData, AnnData],
-    cells: np.ndarray,
-    genot: Genot,
-    params: dict,
-    to_features: Features,
-    *,
-    groupby: str | None,
-    label_key: str | None,
-    in_sample: bool,
-    seed: int,
-) -> Grouped:
-    """Predict held-out target cells from their source cells."""
-    source, target = held_out
-    refuse_seen(target.obs_names, entry[COUPLING_NAMES], in_sample=in_sample)
-    true = representation(target, params["target_rep"]).astype(float)
-    if true.shape[1] != genot.target_dim:
+@offered.register
+def _(task: Translation) -> dict[str, Metric]:
+    return {**MATCHES, **POPULATIONS}
+
+
+@comparisons.register
+def _(task: Translation, asked: Evaluation) -> Iterator[Grouped]:
+    source, target = check_pair(asked.held_out)
+    refuse_seen(target.obs_names, asked.fit.links[0].target_names, in_sample=asked.in_sample)
+    true = place(target, target, task.target_rep, argument="target_rep").astype(float)
+    width = getattr(asked.fit.model, "target_dim", true.shape[1])
+    if true.shape[1] != width:
         raise ValueError(
-            f"{params['target_rep']!r} of the target cells of `held_out` has {true.shape[1]} columns, that of the fit "
-            f"{genot.target_dim}: project them with `sg.tl.project` onto the embedding of the fitted cells."
+            f"{task.target_rep!r} of the target cells of `held_out` has {true.shape[1]} columns, "
+            f"that of the fit {width}: project them with `sg.tl.project` onto the embedding of the "
+            "fitted cells."
         )
-    labels = (
-        None
-        if label_key is None
-        else [read_strata(side, [label_key], argument="label_key") for side in held_out]
-    )
-    groups = read_groups(source, groupby)
+    labels, groups = None, read_groups(source, asked.groupby)
+    if asked.label_key is not None:
+        labels = [
+            read_strata(side, [asked.label_key], argument="label_key") for side in (source, target)
+        ]
     comparison = Comparison(
         condition="translation",
         group="",
-        predictions=methods(entry, cells, true, genot, seed),
+        predictions=predictions(asked, asked.fit.cells(source), true),
         true=true,
         n_source=len(true),
         negative=RANDOM,
-        to_features=to_features,
+        to_features=asked.to_features,
         paired=True,
         labels=None if labels is None else labels[0],
         reference=true,
         reference_labels=None if labels is None else labels[1],
     )
-    return comparison, groups, groups
+    yield comparison, groups, groups
 
 
 def check_pair(held_out: object) -> tuple[AnnData, AnnData]:
@@ -94,32 +92,28 @@ def check_pair(held_out: object) -> tuple[AnnData, AnnData]:
     return held_out[0], held_out[1]
 
 
-def methods(
-    entry: dict, cells: np.ndarray, true: np.ndarray, genot: Genot, seed: int
-) -> dict[str, Prediction]:
-    """Predict by the model, the plain coupling and chance, and by a regression that is shown the pairs."""
-    blocks = draw_blocks(genot, cells, None, n_samples=N_DRAWS, guidance=1.0, seed=seed)
-    draws = [(block.draws[:, 0], block.draws.mean(1)) for block in blocks]
-    sample, mean = (np.concatenate(side) for side in zip(*draws, strict=True))
+def predictions(asked: Evaluation, cells: np.ndarray, true: np.ndarray) -> dict[str, Prediction]:
+    """Predict by the model, the plain coupling, chance, and a regression shown the pairs."""
+    model, seed, n = asked.fit.model, asked.seed, len(true)
+    blocks = list(draw_blocks(model, cells, None, n_samples=N_DRAWS, seed=seed))
+    sample = np.concatenate([block.draws[:, 0] for block in blocks])
+    mean = np.concatenate([block.draws.mean(1) for block in blocks])
     found = {
         GENOT: Prediction.of_all(MODEL, sample),
         f"{GENOT}, {MEAN}": Prediction.of_all(MODEL, mean),
     }
-    if DUAL in entry:
-        plan = from_arrays(entry[DUAL], cells)
-        fitted = plan.y[:, : genot.target_dim]  # shared features come last
+    pool, (link,) = true, asked.fit.links
+    if link.knows_new_cells:
+        plan = link.plan(cells)
+        fitted = plan.y[:, : true.shape[1]]  # shared features come last
         chosen = plan.sample(generator=torch_rng(numpy_rng([seed, 1])))[:, 0]
-        mean = plan.barycentre(values=fitted)
-        found["plain coupling"] = Prediction.of_all(COUPLING, fitted[chosen].double().cpu().numpy())
-        found[f"plain coupling, {MEAN}"] = Prediction.of_all(COUPLING, mean.double().cpu().numpy())
         pool = fitted.double().cpu().numpy()
-    else:
-        pool = true
-    found[RANDOM] = Prediction.of_all(
-        BASELINE, baselines.random_targets(pool, len(true), rng=numpy_rng([seed, 4]))
-    )
-    folds = KFold(min(FOLDS, len(true)), shuffle=True, random_state=seed % 2**32)
-    found["ridge, shown the pairs"] = Prediction.of_all(
-        SUPERVISED, cross_val_predict(Ridge(1.0), cells, true, cv=folds)
-    )
+        mean = plan.barycenter(values=fitted).double().cpu().numpy()
+        found[PLAIN_COUPLING] = Prediction.of_all(COUPLING, pool[chosen.cpu().numpy()])
+        found[f"{PLAIN_COUPLING}, {MEAN}"] = Prediction.of_all(COUPLING, mean)
+    matched = baselines.random_targets(pool, n, rng=numpy_rng([seed, 4]))
+    found[RANDOM] = Prediction.of_all(BASELINE, matched)
+    folds = KFold(min(FOLDS, n), shuffle=True, random_state=seed % 2**32)
+    shown = cross_val_predict(Ridge(1.0), cells, true, cv=folds)
+    found["ridge, shown the pairs"] = Prediction.of_all(SUPERVISED, shown)
     return found
