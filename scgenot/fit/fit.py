@@ -4,16 +4,13 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 
-import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from scgenot._check import usable_device
-from scgenot.model import Genot, TrainSettings, fit_growth, train
+from scgenot.model import FlowMatching, Genot, Run
 from scgenot.ot import Coupling
-from scgenot.pair import Pair
+from scgenot.pair import Link, Pair
 
 logger = logging.getLogger("scgenot")
 
@@ -30,54 +27,23 @@ class Fit:
     pairs: pd.DataFrame
 
 
-def fit_pairs(
-    pairs: Sequence[Pair],
-    solver: Solver,
-    settings: TrainSettings,
-    *,
-    rng: int,
-    device: str | None,
-    progress: bool,
-    displacement: bool = False,
-    encoder: Callable[[], nn.Module] | None = None,
-    condition_dropout: float = 0.0,
-    weights_are_growth: bool = False,
-) -> Fit:
+def fit_pairs(links: Sequence[Link], solver: Solver, learner: FlowMatching, run: Run) -> Fit:
     """Couple each pair, and train one model on all of them."""
     if not callable(solver):
         raise TypeError(
-            f"`solver={solver!r}` must turn a pair into a coupling, such as `sg.ot.Sinkhorn(epsilon=0.05)`."
+            f"`solver={solver!r}` must turn a pair into a coupling, such as "
+            "`sg.ot.Sinkhorn(epsilon=0.05)`."
         )
-    if settings is not None and not isinstance(settings, TrainSettings):
-        raise TypeError(f"`settings={settings!r}` must be `sg.model.TrainSettings(...)`.")
-    device = usable_device(device)
-    couplings = couple(pairs, solver, progress=progress)
-    ratios = [
-        growth_ratios(coupling, weights_are_growth=weights_are_growth) for coupling in couplings
-    ]
-    inputs = [network_input(pair) for pair in pairs]
-    condition_dim = 0 if pairs[0].condition is None else len(pairs[0].condition)
-    with (
-        torch.random.fork_rng()
-    ):  # initial weights come from the global generator, which stays as the user left it
-        torch.manual_seed(rng)
-        model = Genot(
-            inputs[0].source.shape[1],
-            inputs[0].target.shape[1],
-            condition_dim,
-            displacement=displacement,
-            encoder=None if encoder is None else encoder(),
-            condition_dropout=condition_dropout,
-        ).to(device)
-        state = train(model, inputs, couplings, settings, rng=rng, progress=progress)
-        if any(entry is not None for entry in ratios):
-            known = [
-                entry or (torch.ones(len(pair.source)), torch.ones(len(pair.target)))
-                for entry, pair in zip(ratios, pairs, strict=True)
-            ]
-            fit_growth(model, inputs, *zip(*known, strict=True), rng=rng)
-    history = pd.DataFrame(state.history).rename(columns={"validation_loss": "validation"})
-    return Fit(model, couplings, history, pair_table(pairs, couplings))
+    if not callable(learner):
+        raise TypeError(
+            f"`learner={learner!r}` must be callable, such as `sg.model.FlowMatching(...)`."
+        )
+    run = replace(run, device=str(usable_device(run.device)))
+    pairs = [link.pair for link in links]
+    plans = couple(pairs, solver, progress=run.progress)
+    links = [replace(link, plan=plan) for link, plan in zip(links, plans, strict=True)]
+    learned = learner(links, run)
+    return Fit(learned.model, plans, learned.history, pair_table(pairs, plans))
 
 
 def couple(pairs: Sequence[Pair], solver: Solver, *, progress: bool) -> list[Coupling]:
@@ -90,25 +56,6 @@ def couple(pairs: Sequence[Pair], solver: Solver, *, progress: bool) -> list[Cou
             pairs, desc="coupling", unit="pair", disable=not progress or len(pairs) < 2
         )
     ]
-
-
-def growth_ratios(coupling: Coupling, *, weights_are_growth: bool) -> tuple[Tensor, Tensor] | None:
-    """Return eta of the source and xi of the target cells; None when all are 1."""
-    balanced = set(getattr(coupling, "tau", (1.0, 1.0))) == {1.0}
-    if balanced and not (weights_are_growth and coupling.a.max() > coupling.a.min()):
-        return None
-    if not isinstance(coupling, Coupling):  # minibatches know nothing of the whole
-        return None
-    source, target = coupling.marginals()
-    return source * len(source) if weights_are_growth else coupling.growth(), target / coupling.b
-
-
-def network_input(pair: Pair) -> Pair:
-    """Return the pair as the network sees it: the shared features tell it more about a source cell."""
-    if pair.source_shared is None:
-        return pair
-    source = np.hstack([pair.source, pair.source_shared])
-    return replace(pair, source=source, source_shared=None, target_shared=None)
 
 
 def pair_table(pairs: Sequence[Pair], couplings: Sequence[Coupling]) -> pd.DataFrame:
@@ -131,7 +78,7 @@ def describe(options) -> dict | str:
     """Return a solver or settings as what can be stored: type and fields, or its name."""
     if not is_dataclass(options):
         return getattr(options, "__name__", type(options).__name__)
-    return {
-        "type": type(options).__name__,
-        **{f.name: getattr(options, f.name) for f in fields(options)},
-    }
+    values = {f.name: getattr(options, f.name) for f in fields(options)}
+    if isinstance(options, FlowMatching):
+        values["field"] = getattr(options.field, "__name__", None)
+    return {"type": type(options).__name__, **values}

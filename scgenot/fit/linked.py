@@ -10,9 +10,10 @@ from scipy import sparse
 from scgenot._random import torch_rng
 from scgenot.cells.keys import COUPLINGS, PAIRS
 from scgenot.cells.strata import Linked
-from scgenot.fit.fit import growth_ratios
+from scgenot.model.growth import growth_ratios
 from scgenot.ot import Coupling
 from scgenot.ot.store import from_arrays, to_arrays
+from scgenot.pair import Link
 
 # entries kept per source cell of a coupling whose cost is a function that cannot be stored
 TOP_K = 200
@@ -84,6 +85,11 @@ def read_part(
     return Part(plan, source, target, n_source, mass)
 
 
+def links_of(linked: Sequence[Linked]) -> list[Link]:
+    """Return the links of a task."""
+    return [Link(item.pair, item.source, item.target, item.labels) for item in linked]
+
+
 def pair_labels(linked: Sequence[Linked], table: pd.DataFrame) -> pd.DataFrame:
     """Put what each pair is before how it was solved."""
     labels = pd.DataFrame([item.labels for item in linked], index=table.index)
@@ -94,7 +100,7 @@ def growth_of(n: int, linked: Sequence[Linked], couplings: Sequence[Coupling]) -
     """Return the mass that each cell sends, of 1 in the mean cell."""
     growth, known = np.full(n, np.nan), False
     for item, coupling in reversed(list(zip(linked, couplings, strict=True))):
-        ratios = growth_ratios(coupling, weights_are_growth=True)
+        ratios = growth_ratios(coupling, item.pair, weights_are_growth=True)
         known |= ratios is not None
         growth[item.source] = 1 if ratios is None else ratios[0].double().cpu().numpy()
     return growth if known else None

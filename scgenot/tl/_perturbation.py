@@ -6,17 +6,16 @@ from functools import partial
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._check import check_hidden_share
 from scgenot._random import Rng, seed_of
 from scgenot.cells.keys import Keys
 from scgenot.cells.read import named_rep, representation
 from scgenot.cells.tasks.screen import by_perturbation
 from scgenot.cells.write import write_fit, write_growth
 from scgenot.fit.fit import Solver, describe, fit_pairs
-from scgenot.fit.linked import pair_labels, store_couplings
+from scgenot.fit.linked import links_of, pair_labels, store_couplings
 from scgenot.fit.seen import sample_seen
 from scgenot.flow import SetEncoder
-from scgenot.model import TrainSettings
+from scgenot.model import FlowMatching, Run
 from scgenot.ot import Sinkhorn
 
 # share of training cells whose condition is hidden, where there are several conditions to guide between
@@ -24,7 +23,7 @@ CONDITION_DROPOUT = 0.1
 # smaller couples types and donors that differ little less with one another
 EPSILON = 0.02
 # longer only fits the noise of couplings; source noise is for cells unlike those fitted: new types, new donors
-SETTINGS = TrainSettings(steps=1500, source_noise=0.3)
+DEFAULTS = {"steps": 1500, "source_noise": 0.3, "displacement": True}
 
 
 def fit_perturbation(
@@ -40,9 +39,7 @@ def fit_perturbation(
     covariates: Sequence[str] = (),
     network_covariates: Sequence[str] = (),
     solver: Solver | None = None,
-    displacement: bool = True,
-    condition_dropout: float | None = None,
-    settings: TrainSettings | None = None,
+    learner: FlowMatching | None = None,
     key_added: str = "genot",
     rng: Rng = 0,
     device: str | None = None,
@@ -89,14 +86,9 @@ def fit_perturbation(
         Turns a :class:`~scgenot.pair.Pair` into a :class:`~scgenot.ot.Coupling`; None for
         `sg.ot.Sinkhorn(epsilon=0.02)`. With `tau=(0.9, 1)` control cells may have no descendants, as under a drug that
         kills.
-    displacement
-        Whether the model generates the change of the control cell in place of the treated cell: the same law in other
-        coordinates, which carry over better to donors and cell types that were not treated.
-    condition_dropout
-        Share of training cells whose condition is hidden, so that :func:`predict` takes `guidance`; None for .1, or 0
-        with a single condition.
-    settings
-        Of the training; None for `sg.model.TrainSettings(steps=1500, source_noise=0.3)`.
+    learner
+        How to train; None for `sg.model.FlowMatching(steps=1500, displacement=True, source_noise=0.3,
+        condition_dropout=0.1)`, without dropout when there is a single condition.
     key_added
         Name of the fit in `uns`, and prefix of what later functions write.
     rng
@@ -146,7 +138,6 @@ def fit_perturbation(
     >>> treated = sg.tl.simulate(adata, target=["dexamethasone", "IFN"])
     """
     Keys(key_added)  # refuses a bad name before the work, not after
-    check_hidden_share(condition_dropout)
     linked, conditions = by_perturbation(
         adata,
         perturbation_key,
@@ -162,25 +153,20 @@ def fit_perturbation(
     seed = seed_of(rng)
     solver = solver or Sinkhorn(epsilon=EPSILON, device=device, rng=seed % 2**31)
     n_conditions = len({tuple(item.pair.condition) for item in linked})
-    if condition_dropout is None:
-        condition_dropout = CONDITION_DROPOUT if n_conditions > 1 else 0.0
-    n_hidden = int(condition_dropout > 0)  # the column that says whether a condition is hidden
-    fit = fit_pairs(
-        [item.pair for item in linked],
-        solver,
-        settings or SETTINGS,
-        rng=seed,
-        device=device,
-        progress=progress,
-        displacement=displacement,
-        encoder=partial(
-            SetEncoder,
-            conditions.n_slots,
-            conditions.tokens.shape[1],
-            conditions.n_further + n_hidden,
-        ),
-        condition_dropout=condition_dropout,
+    dropout = CONDITION_DROPOUT if n_conditions > 1 else 0.0
+    defaults = DEFAULTS | {"condition_dropout": dropout}
+    learner = FlowMatching() if learner is None else learner
+    if isinstance(learner, FlowMatching):
+        dropout = learner.resolved(defaults).condition_dropout
+    n_hidden = int(dropout > 0)  # the column that says whether a condition is hidden
+    encoder = partial(
+        SetEncoder,
+        conditions.n_slots,
+        conditions.tokens.shape[1],
+        conditions.n_further + n_hidden,
     )
+    run = Run(seed, device, progress, encoder, defaults)
+    fit = fit_pairs(links_of(linked), solver, learner, run)
     params = {
         "task": "perturbation",
         "perturbation_key": perturbation_key,
@@ -191,10 +177,10 @@ def fit_perturbation(
         "layer": layer,
         "covariates": list(covariates),
         "network_covariates": list(network_covariates),
-        "displacement": displacement,
-        "condition_dropout": condition_dropout,
+        "displacement": fit.model.displacement,
+        "condition_dropout": fit.model.condition_dropout,
         "solver": describe(solver),
-        "settings": describe(settings or SETTINGS),
+        "learner": describe(learner),
         "rng": seed,
     }
     out = adata.copy() if copy else adata

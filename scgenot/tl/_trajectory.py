@@ -12,8 +12,8 @@ from scgenot.cells.tasks.time_course import by_time
 from scgenot.cells.times import read_times, time_labels
 from scgenot.cells.write import write_fit, write_growth
 from scgenot.fit.fit import Solver, describe, fit_pairs
-from scgenot.fit.linked import growth_of, pair_labels, store_couplings
-from scgenot.model import TrainSettings
+from scgenot.fit.linked import growth_of, links_of, pair_labels, store_couplings
+from scgenot.model import FlowMatching, Run
 from scgenot.ot import Sinkhorn
 
 # of the mean cost: on clones as much mass stays in the clone as in the exact plan, at .05 a fifth less
@@ -30,8 +30,7 @@ def fit_trajectory(
     growth_key: str | None = None,
     covariates: Sequence[str] = (),
     solver: Solver | None = None,
-    displacement: bool = True,
-    settings: TrainSettings | None = None,
+    learner: FlowMatching | None = None,
     key_added: str = "genot",
     rng: Rng = 0,
     device: str | None = None,
@@ -67,11 +66,8 @@ def fit_trajectory(
     solver
         Turns a :class:`~scgenot.pair.Pair` into a :class:`~scgenot.ot.Coupling`; None for
         `sg.ot.Sinkhorn(epsilon=0.01)`. With `tau=(0.8, 1)` growth is learned from the data, or corrected.
-    displacement
-        Whether the model generates the way from the source cell in place of the target cell: the same law in other
-        coordinates.
-    settings
-        Of the training; None for the defaults.
+    learner
+        How to train; None for `sg.model.FlowMatching(displacement=True)`.
     key_added
         Name of the fit in `uns`, and prefix of what later functions write.
     rng
@@ -130,17 +126,9 @@ def fit_trajectory(
     )
     seed = seed_of(rng)
     solver = solver or Sinkhorn(epsilon=EPSILON, device=device, rng=seed % 2**31)
-    settings = settings or TrainSettings()
-    fit = fit_pairs(
-        [item.pair for item in linked],
-        solver,
-        settings,
-        rng=seed,
-        device=device,
-        progress=progress,
-        displacement=displacement,
-        weights_are_growth=True,
-    )
+    learner = FlowMatching() if learner is None else learner
+    run = Run(seed, device, progress, defaults={"displacement": True}, weights_are_growth=True)
+    fit = fit_pairs(links_of(linked), solver, learner, run)
     times = read_times(adata, time_key)
     params = {
         "task": "trajectory",
@@ -154,9 +142,9 @@ def fit_trajectory(
         "layer": layer,
         "growth_key": growth_key,
         "covariates": list(covariates),
-        "displacement": displacement,
+        "displacement": fit.model.displacement,
         "solver": describe(solver),
-        "settings": describe(settings),
+        "learner": describe(learner),
         "rng": seed,
     }
     out = adata.copy() if copy else adata

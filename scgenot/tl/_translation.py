@@ -11,9 +11,10 @@ from scgenot.cells.read import usual_rep
 from scgenot.cells.tasks.translation import by_modality
 from scgenot.cells.write import write_fit
 from scgenot.fit.fit import Solver, describe, fit_pairs
-from scgenot.model import TrainSettings
+from scgenot.model import FlowMatching, Run
 from scgenot.ot import Confidence, FusedGromovWasserstein, GromovWasserstein
 from scgenot.ot.store import to_arrays
+from scgenot.pair import Link
 
 
 def fit_translation(
@@ -25,7 +26,7 @@ def fit_translation(
     solver: Solver | None = None,
     source_weights: str | None = None,
     target_weights: str | None = None,
-    settings: TrainSettings | None = None,
+    learner: FlowMatching | None = None,
     key_added: str = "genot",
     rng: Rng = 0,
     device: str | None = None,
@@ -53,8 +54,8 @@ def fit_translation(
         :class:`~scgenot.ot.GromovWasserstein`, or :class:`~scgenot.ot.FusedGromovWasserstein` with `shared_rep`.
     source_weights, target_weights
         Columns of `obs` with non-negative weights of the cells; None for equal weights.
-    settings
-        Of the training; None for the defaults.
+    learner
+        How to train; None for `sg.model.FlowMatching()`.
     key_added
         Name of the fit in `uns`, and prefix of what :func:`predict` and :func:`coupling` write.
     rng
@@ -120,8 +121,9 @@ def fit_translation(
     if solver is None:
         default = GromovWasserstein if shared_rep is None else FusedGromovWasserstein
         solver = default(device=device, rng=seed % 2**31)
-    settings = settings or TrainSettings()
-    fit = fit_pairs([pair], solver, settings, rng=seed, device=device, progress=progress)
+    learner = FlowMatching() if learner is None else learner
+    run = Run(seed, device, progress)
+    fit = fit_pairs([Link(pair, within=False)], solver, learner, run)
     (coupling,) = fit.couplings
     reps = use_rep if isinstance(use_rep, (tuple, list)) else (use_rep, use_rep)
     shared = shared_rep if isinstance(shared_rep, (tuple, list)) else (shared_rep, shared_rep)
@@ -134,7 +136,7 @@ def fit_translation(
         "source_weights": source_weights,
         "target_weights": target_weights,
         "solver": describe(solver),
-        "settings": describe(settings),
+        "learner": describe(learner),
         "rng": seed,
     }
     confidence = getattr(coupling, "confidence", None)
