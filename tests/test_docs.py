@@ -31,9 +31,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:The match between:UserWarning")
 def short(monkeypatch):
     """Examples spell out no settings; here a few steps and one start will do."""
     monkeypatch.setattr(
-        sg.model.TrainSettings.__init__, "__defaults__", defaults(sg.model.TrainSettings, steps=20)
+        sg.model.FlowMatching.__init__, "__defaults__", defaults(sg.model.FlowMatching, steps=20)
     )
-    monkeypatch.setattr("scgenot.tl._perturbation.SETTINGS", sg.model.TrainSettings(steps=20))
     few = defaults(sg.ot.GromovWasserstein, n_starts=3, search_cells=60)
     monkeypatch.setattr(sg.ot.GromovWasserstein.__init__, "__defaults__", few)
 

@@ -1,16 +1,20 @@
-"""The model: a coupling's conditional law, learned by a velocity field."""
+"""Learners: a plan's conditional law, learned by a velocity field."""
 
-from scgenot.model.batches import held_out
 from scgenot.model.genot import Genot
 from scgenot.model.growth import GrowthNetwork, fit_growth
+from scgenot.model.learner import FlowMatching, Learned, Run
 from scgenot.model.state import TrainState
-from scgenot.model.train import TrainSettings, train
-from scgenot.model.validation import Validation
+from scgenot.model.storage import ModelFileError
+from scgenot.model.train import train
+from scgenot.model.validation import Validation, held_out
 
 __all__ = [
+    "FlowMatching",
     "Genot",
     "GrowthNetwork",
-    "TrainSettings",
+    "Learned",
+    "ModelFileError",
+    "Run",
     "TrainState",
     "Validation",
     "fit_growth",

@@ -1,4 +1,4 @@
-"""Training data: pairs of cells drawn from couplings, in rounds of many batches."""
+"""Training data: pairs of cells drawn from plans, in rounds of many batches."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -15,17 +15,16 @@ MAX_ROUND = 2**18
 MAX_DISPLACEMENTS = 2**16
 # draws of each source cell in a round
 DRAWS_PER_CELL = 64
-MAX_HELD_OUT, MIN_HELD_OUT, MAX_VALIDATED_PAIRS = 1000, 32, 64
 
-# streams of random numbers: what is drawn at a step depends on the seed, the stream and the step, not on the past
+# streams of random numbers: what is drawn at a step depends on seed, stream and step, not the past
 HOLD_OUT, DRAW, SHUFFLE, NOISE, VALIDATE = range(5)
 
 
 class SamplesPairs(Protocol):
-    """What training needs of a coupling."""
+    """What training needs of a plan."""
 
     def sample_pairs(self, n_pairs: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Indices of source and target cells drawn from the plan, sources from its first marginal."""
+        """Indices of source and target cells drawn from the plan."""
         ...
 
 
@@ -50,137 +49,97 @@ class HeldOut(NamedTuple):
     target: Tensor
 
 
-def held_out(pairs: Sequence[Pair], fraction: float, seed: int) -> list[HeldOut]:
-    """Choose source and target cells to validate on; both, for a network that knows the target cells by heart
-    predicts them well for new source cells too.
-
-    A side has at least 32, to be a sample at all, but at most a quarter of its cells and at most 1000. Of many pairs,
-    64 evenly spaced ones are validated on.
-
-    Parameters
-    ----------
-    pairs
-        Populations.
-    fraction
-        Part of the cells to hold out; 0 for none.
-    seed
-        Seed of the run.
-
-    Returns
-    -------
-    Masks of each pair.
-
-    See Also
-    --------
-    :func:`~scgenot.model.train` : validates on these.
-    """
-    validated = set(
-        np.linspace(0, len(pairs) - 1, min(len(pairs), MAX_VALIDATED_PAIRS)).astype(int).tolist()
-    )
-    masks = []
-    for k, pair in enumerate(pairs):
-        part = fraction if k in validated else 0.0
-        generator = stream(seed, HOLD_OUT, k)
-        masks.append(
-            HeldOut(*(_choose(len(side), part, generator) for side in (pair.source, pair.target)))
-        )
-    return masks
-
-
-def _choose(n: int, fraction: float, generator: torch.Generator) -> Tensor:
-    size = min(max(round(fraction * n), MIN_HELD_OUT), n // 4, MAX_HELD_OUT) if fraction else 0
-    mask = torch.zeros(n, dtype=torch.bool)
-    mask[torch.randperm(n, generator=generator)[:size]] = True
-    return mask
-
-
 class Draws:
     """Batches of paired cells; the same step gives the same batch, whatever came before."""
 
     def __init__(
         self,
         pairs: Sequence[Pair],
-        couplings: Sequence[SamplesPairs],
+        plans: Sequence[SamplesPairs],
         held_out: Sequence[HeldOut],
         *,
         batch_size: int,
         seed: int,
         device: torch.device,
     ):
-        self.couplings, self.seed, self.batch_size, self.device = (
-            couplings,
-            seed,
-            batch_size,
-            device,
-        )
-        self.held_out = held_out
+        self.pairs, self.plans, self.seed = pairs, plans, seed
+        self.batch_size, self.device = batch_size, device
+        self.held_out = [HeldOut(*(mask.to(device) for mask in masks)) for masks in held_out]
         self.source, self.source_start = _stack([pair.source for pair in pairs], device)
         self.target, self.target_start = _stack([pair.target for pair in pairs], device)
         self.condition = None
         if pairs[0].condition is not None:
-            self.condition = torch.as_tensor(
-                np.stack([pair.condition for pair in pairs]), dtype=torch.float32
-            ).to(device)
-        n_source = [len(pair.source) for pair in pairs]
-        self.steps_per_round = max(1, min(DRAWS_PER_CELL * sum(n_source), MAX_ROUND) // batch_size)
-        self.n_draws = [
-            -(-self.steps_per_round * batch_size * n // sum(n_source)) for n in n_source
+            conditions = np.stack([pair.condition for pair in pairs])
+            self.condition = torch.as_tensor(conditions, dtype=torch.float32).to(device)
+        # a pair that is held out as a whole has nothing to draw
+        n_source = [
+            0 if any(bool(mask.all()) for mask in masks) else len(pair.source)
+            for pair, masks in zip(pairs, held_out, strict=True)
         ]
+        n = max(1, sum(n_source))
+        self.steps_per_round = max(1, min(DRAWS_PER_CELL * n, MAX_ROUND) // batch_size)
+        self.n_draws = [-(-self.steps_per_round * batch_size * k // n) for k in n_source]
         self.round, self.index = -1, None
 
     def batch(self, step: int) -> Batch:
         """Give the batch of a step."""
-        if step // self.steps_per_round != self.round:
-            self.round = step // self.steps_per_round
-            self.index = self._draw_round(self.round)
+        index = self._round(step // self.steps_per_round)
         start = step % self.steps_per_round * self.batch_size
         # fewer are left than were drawn, for some were held out: past the end, begin again
-        rows = (
-            torch.arange(start, start + self.batch_size, device=self.device) % self.index.shape[1]
-        )
-        return self.cells(*self.index[:, rows])
+        rows = torch.arange(start, start + self.batch_size, device=self.device) % index.shape[1]
+        return self.cells(*index[:, rows])
 
     def cells(self, pair: Tensor, i: Tensor, j: Tensor) -> Batch:
         """Look up cells by pair and by their indices within it, each of shape `(n,)`."""
         condition = None if self.condition is None else self.condition[pair]
-        return Batch(
-            self.source[self.source_start[pair] + i],
-            self.target[self.target_start[pair] + j],
-            condition,
-        )
+        source = self.source[self.source_start[pair] + i]
+        return Batch(source, self.target[self.target_start[pair] + j], condition)
 
     def displacements(self) -> Tensor:
-        """Target minus source cells of a round, shape `(n, q)`, on the CPU."""
-        source, target, _ = self.cells(*self._draw_round(0)[:, :MAX_DISPLACEMENTS])
+        """Target minus source cells of the first round, shape `(n, q)`, on the CPU."""
+        source, target, _ = self.cells(*self._round(0)[:, :MAX_DISPLACEMENTS])
         return (target - source[:, : target.shape[1]]).cpu()
 
-    def _draw_round(self, number: int) -> Tensor:
-        """Indices of pair, source and target, shape `(3, n)`, shuffled."""
+    def _round(self, number: int) -> Tensor:
+        """Indices of pair, source and target of a round, shape `(3, n)`, shuffled."""
+        if number == self.round:
+            return self.index
         drawn = []
         for k, n_pairs in enumerate(self.n_draws):
-            i, j = self.draw(k, n_pairs, DRAW, number)
-            keep = ~(
-                self.held_out[k].source.to(i.device)[i] | self.held_out[k].target.to(j.device)[j]
-            )
-            drawn.append(torch.stack([torch.full_like(i[keep], k), i[keep], j[keep]]))
-        index = torch.cat(drawn, 1)
+            if n_pairs:
+                i, j = self.draw(k, n_pairs, DRAW, number)
+                keep = ~(self.held_out[k].source[i] | self.held_out[k].target[j])
+                drawn.append(torch.stack([torch.full_like(i[keep], k), i[keep], j[keep]]))
+        index = torch.cat(drawn, 1) if drawn else torch.empty(3, 0)
         if index.shape[1] == 0:
             raise ValueError(
-                "No pair could be drawn for training: the couplings have their mass on held-out cells."
+                "No pair of cells is left for training: the plans have their mass on held-out "
+                "cells. Set `validation_fraction=0`, or another `validation_split`."
             )
         order = torch.randperm(index.shape[1], generator=stream(self.seed, SHUFFLE, number))
-        return index[:, order.to(self.device)]
+        self.round, self.index = number, index[:, order.to(self.device)]
+        return self.index
 
     def draw(self, k: int, n_pairs: int, *key: int) -> tuple[Tensor, Tensor]:
-        """Draw pairs from coupling `k` with the random numbers of `key`; indices of source and target."""
-        coupling = self.couplings[k]
-        generator = stream(self.seed, *key, k, device=getattr(coupling, "device", "cpu"))
-        i, j = coupling.sample_pairs(n_pairs, generator=generator)
-        return i.to(self.device), j.to(self.device)
+        """Draw pairs from plan `k` with the random numbers of `key`: source and target indices."""
+        plan = self.plans[k]
+        generator = stream(self.seed, *key, k, device=getattr(plan, "device", "cpu"))
+        drawn = plan.sample_pairs(n_pairs, generator=generator)
+        indices = [torch.as_tensor(side, device=self.device) for side in drawn]
+        for name, index in zip(("source", "target"), indices, strict=True):
+            n = len(getattr(self.pairs[k], name))
+            whole = index.shape == (n_pairs,) and index.dtype in (torch.int32, torch.int64)
+            if not whole or int(index.min()) < 0 or int(index.max()) >= n:
+                raise ValueError(
+                    f"`{type(plan).__name__}.sample_pairs({n_pairs}, generator=...)` must return "
+                    f"two arrays of {n_pairs} indices; the {name} indices must be integers from 0 "
+                    f"to {n - 1}, found {index.dtype} of shape {tuple(index.shape)}."
+                )
+        return indices[0].long(), indices[1].long()
 
 
 def _stack(blocks: Sequence[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
-    """All cells in one tensor and where each block starts; a population that several pairs share is kept once."""
+    """All cells in one tensor, populations that pairs share once, and where each block starts."""
     unique = {id(block): block for block in blocks}
     starts, n = {}, 0
     for key, block in unique.items():

@@ -1,14 +1,15 @@
-"""Integrate the field of a model: draws of target cells, and densities of given ones."""
+"""Use a model: bring its inputs into shape, integrate its field to draws and densities."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from scgenot._random import Rng, torch_rng
 from scgenot.flow.field import bind
 from scgenot.flow.ode import Method, integrate, log_density
-from scgenot.model.inputs import blocks, conditions, evaluating, shown, unconditional
 from scgenot.model.units import to_tensor
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
@@ -28,25 +29,26 @@ def draw(
     """Draw target cells; arguments and result as of :meth:`scgenot.Genot.sample`."""
     cells = to_tensor(source, model.units.source.mean)
     x, c = model.units.source(cells), shown(model, conditions(model, condition, len(cells)))
-    # all noise at once, on the CPU: the draws then depend neither on the batch size nor on the device
+    # all noise at once, on the CPU: draws then depend neither on the batch size nor on the device
     out = torch.randn(len(x), n_samples, model.target_dim, generator=torch_rng(rng), dtype=x.dtype)
     with evaluating(model):
         for rows in blocks(len(x), max(1, batch_size // n_samples)):
             velocity = guided(model, x[rows], None if c is None else c[rows], n_samples, guidance)
             z = integrate(velocity, out[rows].to(model.device), method=method, n_steps=n_steps)
             out[rows] = model.units.leave(cells[rows], z).to(out.device)
-    return out
+    return finite(out, "sample")
 
 
 def guided(model, x: Tensor, c: Tensor | None, n_samples: int, guidance: float) -> Velocity:
-    """Velocity of standardised cells; `guidance` weighs the condition's part (Ho and Salimans 2022, eq. 6)."""
+    """Velocity of standardized cells, guided by the condition (Ho and Salimans 2022, eq. 6)."""
     velocity = bind(model.field, x, c, n_samples)
     if guidance == 1:
         return velocity
     if model.condition_dropout == 0:
         raise ValueError(
-            f"`guidance` is {guidance}, but the model was fitted without condition dropout: it knows no law to guide "
-            "away from. Fit it with `condition_dropout=0.1`, or leave `guidance` at 1."
+            f"`guidance` is {guidance}, but the model was fitted without condition dropout: it has "
+            "no unconditional law to guide away from. Fit it with "
+            "`learner=sg.model.FlowMatching(condition_dropout=0.1)`, or leave `guidance` at 1."
         )
     free = bind(model.field, x, unconditional(c), n_samples)
     return lambda t, z: torch.lerp(free(t, z), velocity(t, z), guidance)
@@ -79,5 +81,91 @@ def density(
                     :, 0
                 ]
             )
-    # the density of y in its own units: dy = std dy_standardised
-    return (torch.cat(out) - model.units.flow.std.log().sum()).detach().cpu()
+    # the density of y in its own units: dy = std dy_standardized
+    out = torch.cat(out) - model.units.flow.std.log().sum()
+    return finite(out, "log-density").detach().cpu()
+
+
+def conditions(model, condition: np.ndarray | Tensor | None, n: int) -> Tensor | None:
+    """Bring the conditions of `n` cells to shape `(n, c)`; None when the model takes none."""
+    if condition is None and model.condition_dim == 0:
+        return None
+    shape = None if condition is None else tuple(condition.shape)
+    if shape not in ((model.condition_dim,), (n, model.condition_dim)):
+        raise ValueError(
+            f"`condition` has shape {shape}, the model was made for ({n}, {model.condition_dim}) "
+            f"or ({model.condition_dim},)."
+        )
+    return to_tensor(condition, model.units.source.mean).expand(n, -1)
+
+
+def shown(model, condition: Tensor | None) -> Tensor | None:
+    """Add the column that says whether a condition is hidden (none is), if the model has it."""
+    if condition is None or model.condition_dropout == 0:
+        return condition
+    return torch.cat([condition, torch.zeros_like(condition[:, :1])], 1)
+
+
+def dropped(model, condition: Tensor | None, *, generator: torch.Generator) -> Tensor | None:
+    """Hide the conditions of some cells during training, if the model has hidden ones."""
+    given = shown(model, condition)
+    if given is condition or not model.training:
+        return given
+    hidden = (
+        torch.rand(len(given), 1, generator=generator, device=given.device)
+        < model.condition_dropout
+    )
+    return torch.where(hidden, unconditional(given), given)
+
+
+def blurred(units: nn.Module, cells: Tensor, noise: float, *, generator: torch.Generator) -> Tensor:
+    """Standardize cells after adding noise of `noise` times their root mean variance."""
+    if noise:
+        spread = units.std.square().mean().sqrt()
+        cells = cells + noise * spread * torch.randn(
+            cells.shape, generator=generator, device=cells.device
+        )
+    return units(cells)
+
+
+def unconditional(condition: Tensor) -> Tensor:
+    """Return conditions that are all hidden."""
+    hidden = torch.zeros_like(condition)
+    hidden[..., -1] = 1
+    return hidden
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch dropout and the like off inside a `with` block, for a model that can be used."""
+    check_finite(model, ValueError, "fit the model again")
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def blocks(n: int, size: int) -> Iterator[slice]:
+    """Yield slices of `n` rows, `size` at a time."""
+    for start in range(0, n, size):
+        yield slice(start, start + size)
+
+
+def check_finite(model: nn.Module, error: type[Exception], remedy: str) -> None:
+    """Raise an error when a weight of a model is not finite."""
+    for name, value in model.state_dict().items():
+        if not value.isfinite().all():
+            raise error(f"The weights of the model are not finite ({name!r}): {remedy}.")
+
+
+def finite(values: Tensor, what: str) -> Tensor:
+    """Return results of a model, or raise when they are not finite."""
+    if not values.isfinite().all():
+        bad = int((~values.isfinite()).reshape(len(values), -1).any(1).sum())
+        raise FloatingPointError(
+            f"The {what} of {bad} of {len(values)} cells is not finite: check that the cells are "
+            "finite, and in the units and the embedding that the model was fitted in."
+        )
+    return values

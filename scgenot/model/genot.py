@@ -1,4 +1,4 @@
-"""Genot: a velocity field with the units of its cells; loss, samples, densities, and its form on disk."""
+"""Genot: a velocity field with the units of its cells; loss, samples, densities, storage."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,9 +12,8 @@ from scgenot._random import Rng
 from scgenot.flow.field import VelocityField
 from scgenot.flow.ode import Method
 from scgenot.flow.path import straight_path, stratified_times
-from scgenot.model.generate import density, draw
-from scgenot.model.growth import GrowthNetwork
-from scgenot.model.inputs import blurred, conditions, dropped
+from scgenot.model.generate import blurred, density, draw, dropped
+from scgenot.model.growth import WithGrowth
 from scgenot.model.storage import put_together, read_file, take_apart, write_file
 from scgenot.model.units import Units
 
@@ -23,10 +22,10 @@ FieldFactory = Callable[[int, int, int], nn.Module]
 Cells = np.ndarray | Tensor
 
 
-class Genot(nn.Module):
-    """Generator of the conditional law `pi(y | x)` of a coupling (GENOT, arXiv 2310.09254).
+class Genot(WithGrowth):
+    """Generator of the conditional law `pi(y | x)` of a plan (GENOT, arXiv 2310.09254).
 
-    Cells go in and come out in their own units; the field sees them standardised, column by column.
+    Cells go in and come out in their own units; the field sees them standardized, column by column.
 
     Parameters
     ----------
@@ -35,21 +34,24 @@ class Genot(nn.Module):
     width, depth
         Size of the :class:`~scgenot.flow.VelocityField`.
     field
-        Function `(source_dim, target_dim, condition_dim) -> nn.Module` that makes another field, with
-        `forward(t, z, source, condition)`; then `width`, `depth` and `encoder` are not used.
+        Class or function `(source_dim, target_dim, condition_dim) -> nn.Module` that makes another
+        field, with `forward(t, z, source, condition)`; then `width`, `depth` and `encoder` are not
+        used.
     displacement
-        Whether the flow generates the displacement from the source cell, not the target cell: the same conditional law,
-        in coordinates that carry over to unseen cells. Sources must begin with `target_dim` columns in target space.
+        Whether the flow generates the displacement from the source cell instead of the target cell:
+        the same conditional law, in coordinates that carry over to unseen cells. Sources must begin
+        with `target_dim` columns in target space.
     encoder
-        Module that turns conditions `(..., condition_dim)` into what the field sees, `(..., encoder.out_dim)`, such as
-        a :class:`~scgenot.flow.SetEncoder`; None for the conditions as they are.
+        Module that turns conditions `(..., condition_dim)` into what the field sees,
+        `(..., encoder.out_dim)`, such as a :class:`~scgenot.flow.SetEncoder`; None for the
+        conditions as they are.
     condition_dropout
-        Share of training cells whose condition is hidden, so that :meth:`sample` can be guided. When above 0 the
-        encoder or field gets one more column, 1 where hidden.
+        Fraction of training cells whose condition is hidden, so that :meth:`sample` can be guided.
+        When above 0 the encoder or field gets one more column, 1 where hidden.
 
     Examples
     --------
-    >>> model = sg.Genot(pair.source.shape[1], pair.target.shape[1])  # to be trained by sg.model.train
+    >>> model = sg.Genot(pair.source.shape[1], pair.target.shape[1])  # train with sg.model.train
     """
 
     def __init__(
@@ -68,15 +70,11 @@ class Genot(nn.Module):
         super().__init__()
         self.source_dim, self.target_dim, self.condition_dim = source_dim, target_dim, condition_dim
         self.width, self.depth, self.custom_field = width, depth, field is not None
-        self.displacement, self.condition_dropout = (
-            displacement,
-            condition_dropout if condition_dim else 0.0,
-        )
+        self.displacement = displacement
+        self.condition_dropout = condition_dropout if condition_dim else 0.0
         given_dim = condition_dim + (self.condition_dropout > 0)
         make = field or partial(VelocityField, width=width, depth=depth, encoder=encoder)
         self.field = make(source_dim, target_dim, given_dim)
-        self.eta: GrowthNetwork | None = None
-        self.xi: GrowthNetwork | None = None
         self.units = Units(source_dim, target_dim, displacement=displacement)
 
     @property
@@ -93,18 +91,18 @@ class Genot(nn.Module):
         generator: torch.Generator,
         source_noise: float = 0.0,
     ) -> Tensor:
-        """Flow-matching loss `E |v(t, z_t | x) - (y - z)|^2` per dimension, in standardised units.
+        """Flow-matching loss `E |v(t, z_t | x) - (y - z)|^2` per dimension, in standard units.
 
         Parameters
         ----------
         source, target
-            Cells paired by the coupling, shapes `(batch, p)` and `(batch, q)`.
+            Cells paired by the plan, shapes `(batch, p)` and `(batch, q)`.
         condition
             Conditions, shape `(batch, c)`, or None.
         generator
             Source of times and noise, on the device of the cells.
         source_noise
-            Noise that the field sees source cells with, see :class:`~scgenot.model.TrainSettings`.
+            Noise added to source cells, see :class:`~scgenot.model.FlowMatching`.
 
         Returns
         -------
@@ -142,8 +140,9 @@ class Genot(nn.Module):
         n_samples
             Draws per cell.
         guidance
-            Strength of the condition: 1 for the law that was learned, more to exaggerate what the condition does
-            (classifier-free guidance, Ho and Salimans 2022, arXiv 2207.12598). Needs `condition_dropout`.
+            Strength of the condition: 1 for the law that was learned, more to exaggerate the effect
+            of the condition (classifier-free guidance, Ho and Salimans 2022, arXiv 2207.12598).
+            Needs `condition_dropout`.
         rng
             Seed; the same seed gives the same bits, whatever the device draws it.
         method, n_steps, batch_size
@@ -152,8 +151,41 @@ class Genot(nn.Module):
         Returns
         -------
         Draws in the units of the target cells, shape `(n, n_samples, q)`, on the CPU.
+
+        Raises
+        ------
+        ValueError
+            When a shape is wrong, or the weights of the model are not finite.
+        FloatingPointError
+            When draws are not finite.
         """
         return draw(self, source, condition, n_samples, guidance, rng, method, n_steps, batch_size)
+
+    def mean(
+        self,
+        source: Cells,
+        condition: Cells | None = None,
+        *,
+        n_samples: int = 32,
+        guidance: float = 1.0,
+        rng: Rng = 0,
+        method: Method = "midpoint",
+        n_steps: int = 6,
+        batch_size: int = 4096,
+    ) -> Tensor:
+        """Estimate the conditional mean `E[y | x]` of each source cell by the mean of draws.
+
+        Parameters
+        ----------
+        source, condition, n_samples, guidance, rng, method, n_steps, batch_size
+            As in :meth:`sample`.
+
+        Returns
+        -------
+        Means in the units of the target cells, shape `(n, q)`, on the CPU.
+        """
+        out = draw(self, source, condition, n_samples, guidance, rng, method, n_steps, batch_size)
+        return out.mean(1)
 
     def log_prob(
         self,
@@ -176,8 +208,8 @@ class Genot(nn.Module):
         condition
             Conditions, shape `(n, c)`, or one `(c,)` for all.
         exact
-            Whether to take the exact divergence, q backward passes an evaluation; False for an unbiased estimate by
-            one random direction per cell.
+            Whether to take the exact divergence, q backward passes per evaluation; False for an
+            unbiased estimate by one random direction per cell.
         rng, method, n_steps, batch_size
             As in :meth:`sample`; the seed is that of the random directions.
 
@@ -189,55 +221,8 @@ class Genot(nn.Module):
             self, source, target, condition, rng, method, n_steps, batch_size, exact=exact
         )
 
-    def add_growth(self) -> None:
-        """Make the networks of growth `eta(x)` and `xi(y)`, one everywhere until fitted."""
-        self.eta = GrowthNetwork(self.source_dim, self.condition_dim).to(self.device)
-        self.xi = GrowthNetwork(self.target_dim, self.condition_dim).to(self.device)
-
-    @torch.no_grad()
-    def growth(self, source: Cells, condition: Cells | None = None) -> Tensor:
-        """Growth `eta` of source cells: mass sent over mass had; 1 for a balanced fit.
-
-        Parameters
-        ----------
-        source, condition
-            As in :meth:`sample`.
-
-        Returns
-        -------
-        Ratios, shape `(n,)`.
-        """
-        x = self.units.source(source)
-        return (
-            torch.ones(len(x))
-            if self.eta is None
-            else self.eta(x, conditions(self, condition, len(x))).cpu()
-        )
-
-    @torch.no_grad()
-    def target_growth(self, target: Cells, condition: Cells | None = None) -> Tensor:
-        """How much of target cells is explained, `xi`: mass received over mass had; 1 for a balanced fit.
-
-        Parameters
-        ----------
-        target
-            Target cells, shape `(m, q)`.
-        condition
-            As in :meth:`sample`.
-
-        Returns
-        -------
-        Ratios, shape `(m,)`.
-        """
-        y = self.units.target(target)
-        return (
-            torch.ones(len(y))
-            if self.xi is None
-            else self.xi(y, conditions(self, condition, len(y))).cpu()
-        )
-
     def to_arrays(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """Take the model apart into what an AnnData or a file can hold.
+        """Return the model as values and arrays that an AnnData or a file can hold.
 
         Returns
         -------
@@ -255,14 +240,14 @@ class Genot(nn.Module):
         encoder: nn.Module | None = None,
         device: str | torch.device | None = None,
     ) -> "Genot":
-        """Put a model together again.
+        """Make a model from what :meth:`to_arrays` returned.
 
         Parameters
         ----------
         config, arrays
             Result of :meth:`to_arrays`.
         field, encoder
-            The function that made the field, and the encoder, when they were not the usual ones.
+            What made the field, and the encoder, when they were not the usual ones.
         device
             Where to compute; the CPU when None.
 
@@ -273,7 +258,9 @@ class Genot(nn.Module):
         Raises
         ------
         ValueError
-            When the model has a field of its own and `field` is not given, or the other way round.
+            When the model has a custom field and `field` is not given, or the other way round.
+        ModelFileError
+            When configuration and weights are damaged, or do not belong together.
         """
         return put_together(cls, config, arrays, field=field, encoder=encoder, device=device)
 
@@ -283,9 +270,9 @@ class Genot(nn.Module):
         Parameters
         ----------
         path
-            File to write.
+            File to write; a file that is there is replaced as a whole or not at all.
         """
-        write_file(path, *self.to_arrays())
+        write_file(path, "model", *self.to_arrays())
 
     @classmethod
     def load(
@@ -309,5 +296,5 @@ class Genot(nn.Module):
         -------
         The model, with the same bits.
         """
-        config, arrays = read_file(path)
+        config, arrays = read_file(path, "model")
         return cls.from_arrays(config, arrays, field=field, encoder=encoder, device=device)

@@ -1,12 +1,14 @@
-"""Growth: small positive networks for the mass that a coupling takes from each cell."""
+"""Growth: small positive networks for the mass that a plan takes from each cell."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from scgenot._random import Rng, torch_rng
+from scgenot.model.generate import conditions, evaluating, finite
 from scgenot.model.units import to_tensor
 from scgenot.pair import Pair
 
@@ -18,7 +20,7 @@ SMALLEST = 1e-4
 
 
 class GrowthNetwork(nn.Module):
-    """Positive function of a cell and its condition, `exp(linear + network)`; one everywhere at the start.
+    """Positive function of a cell and its condition, `exp(linear + network)`; 1 at the start.
 
     Parameters
     ----------
@@ -48,13 +50,95 @@ class GrowthNetwork(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def log(self, cells: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Logarithm of the ratio, `(n,)`, of standardised cells `(n, p)` with conditions `(n, c)`."""
+        """Logarithm of the ratio, `(n,)`, of standardized cells and their conditions."""
         given = cells if condition is None else torch.cat([cells, condition], -1)
         return (self.linear(given) + self.network(given)).squeeze(-1)
 
     def forward(self, cells: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Ratio, `(n,)`, of standardised cells `(n, p)` with conditions `(n, c)`."""
+        """Ratio, `(n,)`, of standardized cells `(n, p)` with conditions `(n, c)`."""
         return self.log(cells, condition).exp()
+
+
+class WithGrowth(nn.Module):
+    """A model with two growth networks, once it is given them."""
+
+    def __init__(self):
+        super().__init__()
+        self.eta: GrowthNetwork | None = None
+        self.xi: GrowthNetwork | None = None
+
+    def add_growth(self) -> None:
+        """Make the growth networks `eta(x)` and `xi(y)`, 1 everywhere until fitted."""
+        self.eta = GrowthNetwork(self.source_dim, self.condition_dim).to(self.device)
+        self.xi = GrowthNetwork(self.target_dim, self.condition_dim).to(self.device)
+
+    def growth(
+        self, source: np.ndarray | Tensor, condition: np.ndarray | Tensor | None = None
+    ) -> Tensor:
+        """Growth `eta` of source cells: mass sent over mass held; 1 for a balanced fit.
+
+        Parameters
+        ----------
+        source, condition
+            As in :meth:`sample`.
+
+        Returns
+        -------
+        Ratios, shape `(n,)`.
+        """
+        return self._ratios(self.eta, self.units.source(source), condition)
+
+    def target_growth(
+        self, target: np.ndarray | Tensor, condition: np.ndarray | Tensor | None = None
+    ) -> Tensor:
+        """Growth `xi` of target cells: mass received over mass held; 1 for a balanced fit.
+
+        Parameters
+        ----------
+        target
+            Target cells, shape `(m, q)`.
+        condition
+            As in :meth:`sample`.
+
+        Returns
+        -------
+        Ratios, shape `(m,)`.
+        """
+        return self._ratios(self.xi, self.units.target(target), condition)
+
+    @torch.no_grad()
+    def _ratios(self, network: GrowthNetwork | None, cells: Tensor, condition) -> Tensor:
+        """Evaluate a growth network on standardized cells; 1 when there is none."""
+        with evaluating(self):
+            if network is None:
+                return torch.ones(len(cells))
+            ratios = network(cells, conditions(self, condition, len(cells))).cpu()
+        return finite(ratios, "growth")
+
+
+def growth_ratios(plan, pair: Pair, *, weights_are_growth: bool) -> tuple[Tensor, Tensor] | None:
+    """Return eta of the source and xi of the target cells, NaN for cells without weight.
+
+    None when all are 1, or the plan cannot tell.
+    """
+    balanced = set(getattr(plan, "tau", (1.0, 1.0))) == {1.0}
+    a, b = pair.source_weights, pair.target_weights
+    known = weights_are_growth and a.max() > a.min()
+    if (balanced and not known) or not hasattr(plan, "marginals"):
+        return None
+    source, target = (torch.as_tensor(side).double().cpu() for side in plan.marginals())
+    if weights_are_growth:
+        eta = source * len(source)
+    elif hasattr(plan, "growth"):
+        eta = torch.as_tensor(plan.growth()).double().cpu()
+    else:
+        eta = source / torch.as_tensor(a)
+    if not all(values.isfinite().all() for values in (source, target, eta)):
+        raise ValueError(
+            f"The plan of the pair {pair.name!r} has marginals or growth that are not finite: "
+            "raise `epsilon` or `tau` of the solver."
+        )
+    return eta, target / torch.as_tensor(b)
 
 
 def regress_growth(
@@ -92,20 +176,26 @@ def fit_growth(
     steps: int = 1000,
     rng: Rng = 0,
 ) -> None:
-    """Give a model the growth networks `eta(x)` and `xi(y)`, fitted to what unbalanced couplings say.
+    """Give a model the growth networks `eta(x)` and `xi(y)`, fitted to ratios of unbalanced plans.
 
     Parameters
     ----------
     model
-        Model whose standardiser has been fitted.
+        Model whose standardizer has been fitted.
     pairs
         Pairs that were coupled.
     eta, xi
-        For each pair `(P 1)_i / a_i`, shape `(n,)`, and `(P' 1)_j / b_j`, shape `(m,)`.
+        For each pair `(P 1)_i / a_i`, shape `(n,)`, and `(P' 1)_j / b_j`, shape `(m,)`; cells with
+        NaN, such as those without weight, are left out.
     steps
         Steps of optimisation, each network.
     rng
         Seed.
+
+    Raises
+    ------
+    ValueError
+        When ratios are infinite or negative, or all of a side are NaN.
 
     Examples
     --------
@@ -125,7 +215,17 @@ def fit_growth(
                 for pair, x in zip(pairs, cells, strict=True)
             )
             condition = torch.cat(list(given))
-        values = torch.cat([to_tensor(block, cells[0]) for block in ratios])
+        values, cells = (
+            torch.cat([to_tensor(block, cells[0]) for block in ratios]),
+            torch.cat(cells),
+        )
+        known = ~values.isnan()
+        if not known.any() or values[known].isinf().any() or (values[known] < 0).any():
+            raise ValueError(
+                f"The ratios of {side} cells must be finite and not negative, or NaN for cells "
+                f"without weight; found {int((~known).sum())} of {len(known)} NaN."
+            )
+        condition = None if condition is None else condition[known]
         regress_growth(
-            network, torch.cat(cells), values, condition, steps=steps, generator=generator
+            network, cells[known], values[known], condition, steps=steps, generator=generator
         )

@@ -1,4 +1,4 @@
-"""Where a training run stands: all that is needed to go on with it, bit by bit."""
+"""Where a training run stands: all that is needed to continue it, bit by bit."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from scgenot._outcome import Outcome
 from scgenot.model.genot import Genot
-from scgenot.model.storage import read_file, write_file
+from scgenot.model.storage import check_weights, read_state, write_file
 
 Weights = dict[str, Tensor]
 
@@ -20,21 +21,25 @@ class TrainState:
     ----------
     seed
         Seed of the run.
-    step
-        Steps made.
     losses
         Loss of each step, shape `(steps,)`; NaN where not made yet.
+    step
+        Steps made.
     history
-        For each validation `step`, `loss` (mean since the one before) and the scores of
-        :class:`~scgenot.model.Validation`.
+        For each validation `step`, `loss` (mean since the one before), `validation` (loss on
+        held-out cells, when there are any) and, for some and the last, `divergence`.
     weights, average, best
-        Weights of the model, their moving average, and the average that validated best (empty before any).
+        Weights of the model, their moving average, and the average that validated best (empty
+        before any).
     moments
-        State of the optimiser.
+        State of the optimizer.
+    outcome
+        How the training ended; None before the end, and not stored.
 
     Examples
     --------
-    >>> state = sg.model.train(model, [pair], [coupling], sg.model.TrainSettings(steps=20), progress=False)
+    >>> learner = sg.model.FlowMatching(steps=20)
+    >>> state = sg.model.train(model, [pair], [coupling], learner, progress=False)
     >>> state.save("run.safetensors")
     >>> sg.model.TrainState.load("run.safetensors").step
     """
@@ -47,30 +52,39 @@ class TrainState:
     average: Weights = field(default_factory=dict, repr=False)
     best: Weights = field(default_factory=dict, repr=False)
     moments: Weights = field(default_factory=dict, repr=False)
+    outcome: Outcome | None = None
 
     def capture(self, model: Genot, average: Genot, optimizer: torch.optim.Optimizer) -> None:
-        """Copy weights and optimiser into the state."""
+        """Copy weights and optimizer into the state."""
         self.weights, self.average = weights_of(model), weights_of(average)
-        moments = optimizer.state_dict()["state"]
         self.moments = {
             f"{i}.{name}": value.clone()
-            for i, entry in moments.items()
+            for i, entry in optimizer.state_dict()["state"].items()
             for name, value in entry.items()
         }
 
     def restore(self, model: Genot, average: Genot, optimizer: torch.optim.Optimizer) -> None:
-        """Copy what :meth:`capture` took back; nothing to do for a run that has not begun."""
+        """Copy back what :meth:`capture` took; nothing to do for a run that has not begun."""
         if not self.weights:
             return
+        expected = model.state_dict()
+        for weights in (self.weights, self.average, self.best or self.average):
+            check_weights(weights, expected, "the state")
+        parameters = dict(enumerate(model.field.parameters()))
+        moments = {
+            f"{i}.{name}": torch.zeros(()) if name == "step" else value
+            for i, value in parameters.items()
+            for name in ("step", "exp_avg", "exp_avg_sq")
+        }
+        check_weights(self.moments, moments if self.moments else {}, "the optimizer's state")
         model.load_state_dict(self.weights)
         average.load_state_dict(self.average)
         entries: dict[int, Weights] = {}
         for key, value in self.moments.items():
             i, name = key.split(".")
             entries.setdefault(int(i), {})[name] = value.clone()
-        optimizer.load_state_dict(
-            {"state": entries, "param_groups": optimizer.state_dict()["param_groups"]}
-        )
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": entries, "param_groups": groups})
 
     def save(self, path: str | Path) -> None:
         """Write the state to one safetensors file.
@@ -78,22 +92,17 @@ class TrainState:
         Parameters
         ----------
         path
-            File to write.
+            File to write; a file that is there is replaced as a whole or not at all.
         """
-        groups = {
-            "weights": self.weights,
-            "average": self.average,
-            "best": self.best,
-            "moments": self.moments,
-        }
         arrays = {
             f"{group}:{name}": value
-            for group, values in groups.items()
-            for name, value in values.items()
+            for group in ("weights", "average", "best", "moments")
+            for name, value in getattr(self, group).items()
         }
         arrays["losses"] = self.losses
         config = {"seed": self.seed, "step": self.step, "history": self.history}
-        write_file(path, config, {name: value.cpu().numpy() for name, value in arrays.items()})
+        arrays = {name: value.cpu().numpy() for name, value in arrays.items()}
+        write_file(path, "training state", config, arrays)
 
     @classmethod
     def load(cls, path: str | Path, *, device: str | torch.device = "cpu") -> "TrainState":
@@ -104,19 +113,24 @@ class TrainState:
         path
             File to read.
         device
-            Device of the model that goes on.
+            Device of the model that continues.
 
         Returns
         -------
         The state, with the same bits.
+
+        Raises
+        ------
+        ModelFileError
+            When the file is damaged, or is not a training state.
         """
-        config, arrays = read_file(path)
-        tensors = {name: torch.as_tensor(array, device=device) for name, array in arrays.items()}
-        state = cls(losses=tensors.pop("losses"), **config)
-        for key, value in tensors.items():
-            group, name = key.split(":")
-            getattr(state, group)[name] = value
-        return state
+        config, groups = read_state(path)
+        (losses,) = groups.pop("losses").values()
+        tensors = {
+            group: {name: torch.tensor(array, device=device) for name, array in arrays.items()}
+            for group, arrays in groups.items()
+        }
+        return cls(losses=torch.tensor(losses, device=device), **config, **tensors)
 
 
 def weights_of(model: Genot) -> Weights:

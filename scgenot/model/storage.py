@@ -1,27 +1,52 @@
-"""A model as JSON-able values and arrays, and those in one safetensors file: nothing in it can run code."""
+"""A model as JSON-able values and arrays, and those in a safetensors file: nothing there is run.
+
+What is read may be damaged: names are looked up in fixed tables, and sizes are compared with the
+shapes of the arrays before anything of those sizes is made.
+"""
 
 import json
+import math
+import os
+import re
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.numpy import save_file
-from torch import nn
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+from torch import Tensor
 
 from scgenot.flow.condition import SetEncoder
 
+# of configurations and states; one more when what is stored changes
+FORMAT = 1
 SIZES = ("source_dim", "target_dim", "condition_dim", "width", "depth")
+ENCODER_SIZES = ("n_slots", "token_dim", "n_further", "width")
+STATE_GROUPS = ("weights", "average", "best", "moments")
+MAX_SIZE = 2**31
+
+
+class ModelFileError(ValueError):
+    """A stored model or training state is damaged, or of another kind or version.
+
+    See Also
+    --------
+    :meth:`scgenot.Genot.load` : raises it.
+    """
 
 
 def take_apart(model) -> tuple[dict, dict[str, np.ndarray]]:
     """Turn a :class:`~scgenot.Genot` into configuration and weights."""
-    config = {name: getattr(model, name) for name in SIZES}
     encoder = getattr(model.field, "encoder", None)
-    config |= {
-        "custom_field": model.custom_field,
-        "encoder": encoder_config(encoder),
+    usual = isinstance(encoder, SetEncoder)
+    custom = None if encoder is None else "custom"
+    config = {
+        "format": FORMAT,
+        **{name: getattr(model, name) for name in SIZES},
+        "field": type(model.field).__name__ if model.custom_field else None,
+        "encoder": {name: getattr(encoder, name) for name in ENCODER_SIZES} if usual else custom,
         "displacement": model.displacement,
         "condition_dropout": model.condition_dropout,
         "growth": model.eta is not None,
@@ -29,56 +54,216 @@ def take_apart(model) -> tuple[dict, dict[str, np.ndarray]]:
     return config, {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
 
 
-def put_together(
-    make, config: Mapping, arrays: Mapping[str, np.ndarray], *, field, encoder, device
-):
-    """Make a model of what :func:`take_apart` returned; `make` is the class, the rest as for its constructor."""
-    if bool(config["custom_field"]) != (field is not None):
+def put_together(make, config: Mapping, arrays: Mapping, *, field, encoder, device):
+    """Make a model of what :func:`take_apart` returned; `make` is the class."""
+    sizes = _check_config(config)
+    if (config["field"] is not None) != (field is not None):
         raise ValueError(
-            "This model was made with a field of its own: pass the same function as `field`."
-            if field is None
-            else "This model has the usual velocity field: `field` must not be given."
+            "This model has the usual velocity field: `field` must not be given."
+            if field is not None
+            else f"This model was made with a custom field of class {config['field']!r}: pass the "
+            f"same class or function as `field`, such as `field={config['field']}`."
         )
     if config["encoder"] == "custom" and encoder is None:
         raise ValueError(
-            "This model was made with an encoder of its own: pass one made alike as `encoder`."
+            "This model was made with a custom encoder: pass one of the same sizes as `encoder`."
         )
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # initial weights are made and replaced: the user's generator stays
-        if encoder is None and config["encoder"]:
-            encoder = SetEncoder(**config["encoder"])
+    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    _check_sizes(sizes, config, arrays)
+
+    def build():
+        made = encoder
+        if made is None and config["encoder"]:
+            made = SetEncoder(**config["encoder"])
         model = make(
-            **{name: int(config[name]) for name in SIZES},
+            **sizes,
             field=field,
-            encoder=encoder,
-            displacement=bool(config["displacement"]),
-            condition_dropout=float(config["condition_dropout"]),
+            encoder=made,
+            displacement=config["displacement"],
+            condition_dropout=config["condition_dropout"],
         )
-        if bool(config["growth"]):
+        if config["growth"]:
             model.add_growth()
-    model.load_state_dict({name: torch.tensor(np.asarray(array)) for name, array in arrays.items()})
+        return model.to(getattr(torch, str(arrays["units.source.mean"].dtype)))
+
+    # initial weights are made and replaced: the user's generator stays
+    with torch.random.fork_rng(devices=[]):
+        if field is None:
+            try:
+                with torch.device("meta"):
+                    shape = build()
+            except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+                raise ModelFileError(f"The model's sizes {sizes} are impossible.") from error
+            check_weights(arrays, shape.state_dict(), "the model")
+        model = build()
+    check_weights(arrays, model.state_dict(), "the model")
+    model.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
     return model.to(device).eval()
 
 
-def encoder_config(encoder: nn.Module | None) -> dict | str | None:
-    """Sizes of a :class:`~scgenot.flow.SetEncoder`, or "custom"."""
-    if not isinstance(encoder, SetEncoder):
-        return None if encoder is None else "custom"
-    return {name: getattr(encoder, name) for name in ("n_slots", "token_dim", "n_further", "width")}
+def _check_config(config: Mapping) -> dict[str, int]:
+    """Return the sizes of a model, once every value of its configuration has the right type."""
+    names = {"format", *SIZES, "field", "encoder", "displacement", "condition_dropout", "growth"}
+    if not isinstance(config, Mapping) or config.get("format") != FORMAT:
+        found = config.get("format") if isinstance(config, Mapping) else None
+        raise ModelFileError(
+            f"The model has format {found!r}, this version of scgenot reads format {FORMAT}: "
+            "fit and save the model again."
+        )
+    encoder, dropout = config.get("encoder"), config.get("condition_dropout")
+    sizes = {name: config.get(name) for name in SIZES}
+    encoder_sizes = encoder if isinstance(encoder, Mapping) else dict.fromkeys(ENCODER_SIZES, 0)
+    right = {
+        "names": set(config) == names,
+        **{name: _is_size(value) for name, value in sizes.items()},
+        "field": config.get("field") is None or isinstance(config["field"], str),
+        "encoder": encoder in (None, "custom") or encoder is encoder_sizes,
+        **{f"encoder {name}": _is_size(value) for name, value in encoder_sizes.items()},
+        "encoder names": set(encoder_sizes) == set(ENCODER_SIZES),
+        "displacement": isinstance(config.get("displacement"), bool),
+        "condition_dropout": isinstance(dropout, (int, float)) and 0 <= dropout < 1,
+        "growth": isinstance(config.get("growth"), bool),
+    }
+    wrong = [name for name, is_right in right.items() if not is_right]
+    if wrong:
+        raise ModelFileError(f"The model's configuration is damaged: see {', '.join(wrong)}.")
+    return sizes
 
 
-def write_file(path: str | Path, config: dict, arrays: dict[str, np.ndarray]) -> None:
-    """Write a safetensors file."""
-    save_file(
+def _is_size(value: object) -> bool:
+    """Whether a value can be the size of something."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_SIZE
+
+
+def _check_sizes(sizes: Mapping[str, int], config: Mapping, arrays: Mapping) -> None:
+    """Compare sizes with arrays, as far as a model of those sizes could be large."""
+    for side in ("source", "target"):
+        mean = arrays.get(f"units.{side}.mean")
+        if mean is None or mean.dtype.name not in ("float32", "float64"):
+            raise ModelFileError(f"The model has no array 'units.{side}.mean' of float numbers.")
+        _same(f"{side}_dim", sizes[f"{side}_dim"], mean.size)
+    if config["field"] is None:
+        depth = len({name.split(".")[2] for name in arrays if name.startswith("field.blocks.")})
+        _same("depth", sizes["depth"], depth)
+    elif sizes["condition_dim"] > sum(array.size for array in arrays.values()):
+        raise ModelFileError(f"The model is too small for {sizes['condition_dim']} conditions.")
+    if isinstance(config["encoder"], Mapping):
+        encoder = config["encoder"]
+        n_slots, n_further = encoder["n_slots"], encoder["n_further"]
+        shown = sizes["condition_dim"] + (config["condition_dropout"] > 0)
+        _same("condition_dim", shown, n_slots * (1 + encoder["token_dim"]) + n_further)
+
+
+def _same(name: str, said: int, found: int) -> None:
+    """Refuse a size that is not the one found in the arrays."""
+    if said != found:
+        raise ModelFileError(f"The model's `{name}` is {said}, its arrays have {found}.")
+
+
+def check_weights(found: Mapping, expected: Mapping[str, Tensor], what: str) -> None:
+    """Refuse arrays or tensors whose names, shapes, types or values cannot be those of a model."""
+    odd = sorted(set(found) ^ set(expected))
+    if odd:
+        raise ModelFileError(f"The arrays of {what} do not match: {odd[0]!r} is lacking or odd.")
+    for name, like in expected.items():
+        value = found[name]
+        shapes, dtypes = (tuple(value.shape), tuple(like.shape)), (value.dtype, like.dtype)
+        dtypes = tuple(str(dtype).removeprefix("torch.") for dtype in dtypes)
+        if shapes[0] != shapes[1] or dtypes[0] != dtypes[1]:
+            raise ModelFileError(
+                f"The array {name!r} of {what} has shape {shapes[0]} and type {dtypes[0]}, "
+                f"expected {shapes[1]} and {dtypes[1]}."
+            )
+        _check_values(name, torch.as_tensor(value), what)
+
+
+def _check_values(name: str, value: Tensor, what: str) -> None:
+    """Refuse values that are not finite, and scales that are not positive."""
+    if not value.isfinite().all():
+        raise ModelFileError(f"The array {name!r} of {what} has values that are not finite.")
+    if re.fullmatch(r"units\.\w+\.std", name) and not (value > 0).all():
+        raise ModelFileError(f"The array {name!r} of {what} has scales that are not positive.")
+
+
+def write_file(path: str | Path, kind: str, config: dict, arrays: Mapping) -> None:
+    """Write a safetensors file as a whole or not at all; the mode of an older file is kept."""
+    path = Path(path).resolve()  # a link stays a link
+    content = save(
         {name: np.ascontiguousarray(array) for name, array in arrays.items()},
-        path,
-        {"config": json.dumps(config)},
+        {"kind": kind, "config": json.dumps({"format": FORMAT, **config})},
     )
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            temporary.chmod(path.stat().st_mode & 0o7777)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
-def read_file(path: str | Path) -> tuple[dict, dict[str, np.ndarray]]:
-    """Read what :func:`write_file` wrote."""
-    with safe_open(path, framework="numpy") as file:
-        config = json.loads(file.metadata()["config"])
-        return config, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+def read_file(path: str | Path, kind: str) -> tuple[dict, dict[str, np.ndarray]]:
+    """Read configuration and arrays that :func:`write_file` wrote."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        config = json.loads(metadata.get("config", "null"))
+    except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelFileError(f"{str(path)!r} cannot be read: {error}.") from error
+    if metadata.get("kind") != kind or not isinstance(config, dict):
+        raise ModelFileError(
+            f"{str(path)!r} is not a scgenot {kind} but {metadata.get('kind', 'something else')}."
+        )
+    return config, arrays
+
+
+def read_state(path: str | Path) -> tuple[dict, dict[str, dict[str, np.ndarray]]]:
+    """Read and check a training state: its configuration, and its arrays by group."""
+    config, arrays = read_file(path, "training state")
+    groups = {group: {} for group in (*STATE_GROUPS, "losses")}
+    for key, array in arrays.items():
+        group, _, name = key.partition(":")
+        if group not in groups:
+            raise ModelFileError(f"{str(path)!r} has an unknown array {key!r}.")
+        groups[group][name] = array
+    losses, version = groups["losses"].get(""), config.pop("format", None)
+    history, step = config.get("history"), config.get("step")
+    if (
+        version != FORMAT
+        or set(config) != {"seed", "step", "history"}
+        or list(groups["losses"]) != [""]
+        or losses.ndim != 1
+        or losses.dtype.kind != "f"
+        or not isinstance(config["seed"], int)
+        or config["seed"] < 0
+        or not (_is_size(step) and step <= len(losses) and np.isfinite(losses[:step]).all())
+        or not _is_history(history, step)
+    ):
+        raise ModelFileError(f"{str(path)!r} is damaged, or of another version of scgenot.")
+    expected = {name: torch.as_tensor(array) for name, array in groups["weights"].items()}
+    for group in ("weights", "average", "best"):
+        if groups[group] or group != "best":
+            check_weights(groups[group], expected, f"{str(path)!r} ({group})")
+    for name, array in groups["moments"].items():
+        _check_values(name, torch.as_tensor(array), str(path))
+    return config, groups
+
+
+def _is_history(history: object, step: int) -> bool:
+    """Whether a value is the list of lines that a training state has, steps in order."""
+    names = {"step", "loss", "validation", "divergence"}
+    if not isinstance(history, list):
+        return False
+    for line in history:
+        if not isinstance(line, dict) or not {"step", "loss"} <= set(line) <= names:
+            return False
+        if not all(isinstance(v, (int, float)) and math.isfinite(v) for v in line.values()):
+            return False
+    steps = [line["step"] for line in history]
+    return all(_is_size(k) and k <= step for k in steps) and steps == sorted(set(steps))

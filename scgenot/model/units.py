@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from scgenot.pair import Pair
 
 
-class Standardiser(nn.Module):
+class Standardizer(nn.Module):
     """Mean and standard deviation of each column, kept with the weights of a model."""
 
     def __init__(self, size: int, name: str):
@@ -26,6 +26,14 @@ class Standardiser(nn.Module):
         std[std <= 1e-6 * np.abs(mean)] = 1
         self.mean.copy_(torch.as_tensor(mean))
         self.std.copy_(torch.as_tensor(std))
+        # of values too large or too close for the precision of the networks
+        bad = ~(self.mean.isfinite() & self.std.isfinite() & (self.std > 0))
+        if bad.any():
+            raise ValueError(
+                f"`{self.name}` cells cannot be standardized in columns "
+                f"{bad.nonzero()[:5, 0].tolist()}: their means or standard deviations are not "
+                f"between the smallest and the largest {self.mean.dtype}. Rescale these columns."
+            )
 
     def forward(self, cells: np.ndarray | Tensor) -> Tensor:
         """Cells `(n, size)` from their own units to standard ones, on the device of the model."""
@@ -48,14 +56,15 @@ class Units(nn.Module):
         super().__init__()
         if displacement and source_dim < target_dim:
             raise ValueError(
-                f"`displacement` needs sources in the space of targets: {source_dim} < {target_dim} columns."
+                "`displacement=True` needs sources in the space of the targets, but they have "
+                f"{source_dim} < {target_dim} columns."
             )
-        self.source = Standardiser(source_dim, "source")
-        self.target = Standardiser(target_dim, "target")
-        self.displacement = Standardiser(target_dim, "target") if displacement else None
+        self.source = Standardizer(source_dim, "source")
+        self.target = Standardizer(target_dim, "target")
+        self.displacement = Standardizer(target_dim, "target") if displacement else None
 
     @property
-    def flow(self) -> Standardiser:
+    def flow(self) -> Standardizer:
         """Units of what the flow generates."""
         return self.target if self.displacement is None else self.displacement
 
@@ -67,14 +76,14 @@ class Units(nn.Module):
             self.displacement.fit([np.asarray(displacements)])
 
     def enter(self, source: Tensor, target: np.ndarray | Tensor) -> Tensor:
-        """Target cells `(n, q)` in the coordinates of the flow, given their source cells `(n, p)`."""
+        """Target cells `(n, q)` in the coordinates of the flow, given source cells `(n, p)`."""
         target = to_tensor(target, self.flow.mean)
         return self.flow(
             target if self.displacement is None else target - source[:, : target.shape[1]]
         )
 
     def leave(self, source: Tensor, points: Tensor) -> Tensor:
-        """Points of the flow `(n, n_samples, q)` as target cells, given their source cells `(n, p)`."""
+        """Points of the flow `(n, n_samples, q)` as target cells, given source cells `(n, p)`."""
         target = self.flow.undo(points)
         return target if self.displacement is None else target + source[:, None, : target.shape[-1]]
 

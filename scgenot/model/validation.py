@@ -1,25 +1,142 @@
-"""Validation on cells that training has not seen."""
+"""Validation: cells that are held out of training, and how well a model predicts them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from scgenot.model.batches import VALIDATE, Batch, Draws, stream
+from scgenot.model.batches import HOLD_OUT, VALIDATE, Batch, Draws, HeldOut, stream
 from scgenot.model.genot import Genot
-from scgenot.ot import Coupling, sinkhorn_divergence
+from scgenot.ot import sinkhorn_divergence
+from scgenot.pair import Link
 
-# points in all and at least for each pair; the divergence, quadratic in the number, takes fewer
+MAX_HELD_OUT, MIN_HELD_OUT, MAX_VALIDATED_PAIRS = 1000, 32, 64
+# points in all and at least per pair; the divergence, quadratic in the number, takes fewer
 N_POINTS, MIN_POINTS, N_DIVERGENCE = 4096, 64, 512
-# draws in all and at least for each pair, of which few have both cells held out
-N_DRAWS, MIN_DRAWS = 2**20, 2**15
+# draws from a plan without rows, of which few have both cells held out
+N_DRAWS = 2**15
+# entries of rows of a plan that are made at a time
+MAX_ENTRIES = 2**24
+
+
+def held_out(
+    links: Sequence[Link], fraction: float, seed: int, *, split: str = "cell"
+) -> list[HeldOut]:
+    """Choose cells to validate on, and hold them out of all pairs that they are in.
+
+    Source and target cells are held out: a network that knows the target cells by heart predicts
+    them well for new source cells too. Cells are the same when they are the same row of the same
+    AnnData or, without rows, of the same array object.
+
+    Split by cell, a side of a pair has at least 32 of its cells held out, to be a sample at all,
+    but at most a quarter of them and about 1000. Of many pairs, cells of 64 evenly spaced ones are
+    chosen.
+
+    Parameters
+    ----------
+    links
+        Pairs, and the rows that they are made of.
+    fraction
+        Fraction of the cells, or of the strata, to hold out; 0 for none.
+    seed
+        Seed of the run.
+    split
+        `"cell"` for single cells, `"stratum"` for all cells of some strata, or a key of
+        `Link.stratum`, such as `"donor"`, for all cells of some of its values.
+
+    Returns
+    -------
+    Masks of each pair.
+
+    Raises
+    ------
+    ValueError
+        When a link does not have the key `split`, or all have one value.
+
+    See Also
+    --------
+    :func:`~scgenot.model.train` : validates on these.
+    """
+    sides, n_cells = _numbered_cells(links)
+    out = np.zeros(n_cells, dtype=bool)
+    if fraction and split == "cell":
+        _mark_cells(out, sides, fraction, stream(seed, HOLD_OUT))
+    elif fraction:
+        levels = [_level(link, split) for link in links]
+        chosen = _chosen_levels(levels, split, fraction, stream(seed, HOLD_OUT))
+        for level, cells in zip(levels, sides, strict=True):
+            if level in chosen:
+                out[np.concatenate(cells)] = True
+    return [HeldOut(*(torch.as_tensor(out[side]) for side in cells)) for cells in sides]
+
+
+def _numbered_cells(links: Sequence[Link]) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
+    """Number the cells of each side of each link, equal cells alike; also how many there are."""
+    sides, sizes = [], {}
+    for link in links:
+        for name in ("source", "target"):
+            rows, cells = getattr(link, f"{name}_rows"), getattr(link.pair, name)
+            if rows is None:
+                key, rows = id(cells), np.arange(len(cells))
+            else:
+                key, rows = "one AnnData" if link.within else name, np.asarray(rows)
+            sizes[key] = max(sizes.get(key, 0), int(rows.max()) + 1)
+            sides.append((key, rows))
+    starts = dict(zip(sizes, np.cumsum([0, *sizes.values()]), strict=False))
+    numbers = [starts[key] + rows for key, rows in sides]
+    return list(zip(numbers[::2], numbers[1::2], strict=True)), sum(sizes.values())
+
+
+def _mark_cells(
+    out: np.ndarray,
+    sides: list[tuple[np.ndarray, np.ndarray]],
+    fraction: float,
+    generator: torch.Generator,
+) -> None:
+    """Mark the first cells of each side in one random order of all cells."""
+    order = torch.randperm(len(out), generator=generator).numpy()
+    spaced = np.linspace(0, len(sides) - 1, min(len(sides), MAX_VALIDATED_PAIRS)).astype(int)
+    for side in (side for k in spaced for side in sides[k]):
+        size = min(max(round(fraction * len(side)), MIN_HELD_OUT), len(side) // 4, MAX_HELD_OUT)
+        out[side[np.argsort(order[side])[:size]]] = True
+    # cells that other pairs have held out may be too many here: the last of them are trained on
+    for side in (side for pair in sides for side in pair):
+        held = side[out[side]]
+        out[held[np.argsort(order[held])[len(side) // 4 :]]] = False
+
+
+def _level(link: Link, split: str) -> object:
+    """Return what a whole of is held out: the stratum of a link, or its value of a covariate."""
+    if split == "stratum":
+        return tuple(sorted(link.stratum.items(), key=lambda item: item[0]))
+    if split not in link.stratum:
+        raise ValueError(
+            f"`validation_split={split!r}` is not a covariate of the pair {link.pair.name!r}, "
+            f"which has {list(link.stratum)}: pass 'cell', 'stratum', or a covariate that all have."
+        )
+    return link.stratum[split]
+
+
+def _chosen_levels(
+    levels: list, split: str, fraction: float, generator: torch.Generator
+) -> list[object]:
+    """Choose a fraction of the levels, at least one and not all."""
+    values = list(dict.fromkeys(levels))
+    if len(values) < 2:
+        raise ValueError(
+            f"`validation_split={split!r}` needs at least two values, so that one can be held out; "
+            f"found {values}: pass `validation_split='cell'`."
+        )
+    size = min(max(round(fraction * len(values)), 1), len(values) - 1)
+    return [values[k] for k in torch.randperm(len(values), generator=generator)[:size]]
 
 
 class Validation:
     """Pairs of cells, both held out, and how well a model predicts them.
 
-    The targets are those that the couplings give to the held-out source cells, so that a perfect model scores the same
-    however few they are, and in an unbalanced fit too.
+    The targets are those that the plans give to the held-out source cells, so that a perfect model
+    scores the same however few they are, and in an unbalanced fit too.
 
     Parameters
     ----------
@@ -39,49 +156,98 @@ class Validation:
         return bool(self.batches)
 
     @torch.no_grad()
-    def __call__(self, model: Genot) -> dict[str, float]:
-        """Score a model, with the same random numbers each time."""
-        scores = []
-        for k, (source, target, condition) in enumerate(self.batches):
-            generator = stream(self.seed, VALIDATE, k, device=model.device)
-            loss = model.loss(source, target, condition, generator=generator)
-            few = slice(N_DIVERGENCE)
-            pushed = model.sample(
-                source[few], None if condition is None else condition[few], rng=k
-            )[:, 0]
-            divergence = self._divergence(model, pushed, target[few])
-            scores.append(torch.stack([divergence / model.target_dim, loss]))
-        divergence, loss = torch.stack(scores).mean(0).tolist()
-        return {"divergence": divergence, "validation_loss": loss}
+    def loss(self, model: Genot) -> float:
+        """Flow-matching loss of a model, with the same random numbers each time.
 
-    @staticmethod
-    def _divergence(model: Genot, pushed: Tensor, target: Tensor) -> Tensor:
-        # one ruler for all models: standardised cells of all pairs are 2 per dimension apart, in the mean of squares
-        return sinkhorn_divergence(
-            model.units.target(pushed),
-            model.units.target(target),
-            epsilon=0.1,
-            scale=2 * model.target_dim,
-            max_iterations=1000,
-            tolerance=1e-3,
-        )
+        Parameters
+        ----------
+        model
+            Model to score.
+
+        Returns
+        -------
+        Mean over the pairs.
+        """
+        losses = [
+            model.loss(*batch, generator=stream(self.seed, VALIDATE, k, device=model.device))
+            for k, batch in enumerate(self.batches)
+        ]
+        return float(torch.stack(losses).mean())
+
+    @torch.no_grad()
+    def divergence(self, model: Genot) -> float:
+        """Sinkhorn divergence between draws of a model and held-out targets, per dimension.
+
+        Parameters
+        ----------
+        model
+            Model to score.
+
+        Returns
+        -------
+        Mean over the pairs; cells of all pairs have unit variance in each dimension.
+        """
+        scores = []
+        for k, batch in enumerate(self.batches):
+            source, target, condition = (
+                None if part is None else part[:N_DIVERGENCE] for part in batch
+            )
+            pushed = model.sample(source, condition, rng=k)[:, 0]
+            # one ruler for all models: standardized cells of all pairs are 2 per dimension apart,
+            # in the mean of squares
+            found = sinkhorn_divergence(
+                model.units.target(pushed),
+                model.units.target(target),
+                epsilon=0.1,
+                scale=2 * model.target_dim,
+                max_iterations=1000,
+                tolerance=1e-3,
+            )
+            scores.append(found / model.target_dim)
+        return float(torch.stack(scores).mean())
 
 
 def _held_out_batches(draws: Draws) -> Iterator[Batch]:
-    n_pairs = sum(bool(masks.source.any()) for masks in draws.held_out)
-    for k, masks in enumerate(draws.held_out):
-        if not (masks.source.any() and masks.target.any()):
-            continue
-        # each minibatch is solved anew: few draws have to do
-        n_draws = (
-            max(N_DRAWS // n_pairs, MIN_DRAWS)
-            if isinstance(draws.couplings[k], Coupling)
-            else MIN_DRAWS
-        )
-        i, j = draws.draw(k, n_draws, VALIDATE, 0)
-        found = (masks.source.to(i.device)[i] & masks.target.to(j.device)[j]).nonzero()[:, 0]
-        if len(found) > 1:
-            # a pair of cells may come again: the loss has other noise then
-            n_points = max(N_POINTS // n_pairs, MIN_POINTS)
-            found = found[torch.arange(n_points, device=found.device) % len(found)]
-            yield draws.cells(torch.full_like(found, k), i[found], j[found])
+    """Yield validation points of each pair that has held-out cells on both sides."""
+    both = [k for k, masks in enumerate(draws.held_out) if all(mask.any() for mask in masks)]
+    spaced = np.linspace(0, len(both) - 1, min(len(both), MAX_VALIDATED_PAIRS)).astype(int)
+    n_points = max(N_POINTS // max(1, len(spaced)), MIN_POINTS)
+    for k in (both[place] for place in spaced):
+        find = _from_rows if hasattr(draws.plans[k], "rows") else _from_draws
+        i, j = find(draws, k, n_points)
+        if len(i) > 1:
+            yield draws.cells(torch.full_like(i, k), i, j)
+
+
+def _from_rows(draws: Draws, k: int, n_points: int) -> tuple[Tensor, Tensor]:
+    """Draw pairs from the plan's block of held-out source and target cells."""
+    plan, generator = draws.plans[k], stream(draws.seed, VALIDATE, 0, k)
+    i, j = (_some(mask.cpu().nonzero()[:, 0], generator) for mask in draws.held_out[k])
+    size = max(1, MAX_ENTRIES // len(draws.held_out[k].target))
+    laws = torch.cat([torch.as_tensor(plan.rows(cells))[:, j].cpu() for cells in i.split(size)])
+    mass = torch.as_tensor(draws.pairs[k].source_weights)[i]
+    if getattr(plan, "tau", (1.0, 1.0))[0] != 1:
+        mass = mass * torch.as_tensor(plan.growth()).cpu()[i]
+    cumulative = (mass.double()[:, None] * laws.double()).flatten().cumsum(0)
+    if not cumulative[-1] > 0:
+        return i[:0].to(draws.device), j[:0].to(draws.device)
+    # each pair comes up its expected number of times, give or take one
+    start = torch.rand((), generator=generator, dtype=torch.float64)
+    levels = (torch.arange(n_points) + start) / n_points * cumulative[-1]
+    drawn = torch.searchsorted(cumulative, levels, right=True).clamp_(max=len(cumulative) - 1)
+    drawn = drawn[torch.randperm(n_points, generator=generator)]
+    return i[drawn // len(j)].to(draws.device), j[drawn % len(j)].to(draws.device)
+
+
+def _some(cells: Tensor, generator: torch.Generator) -> Tensor:
+    """At most as many cells, drawn at random, as are held out of one side."""
+    return cells[torch.randperm(len(cells), generator=generator)[:MAX_HELD_OUT]]
+
+
+def _from_draws(draws: Draws, k: int, n_points: int) -> tuple[Tensor, Tensor]:
+    """Keep the draws whose cells are both held out; repeated, for the loss has other noise then."""
+    i, j = draws.draw(k, N_DRAWS, VALIDATE, 0)
+    found = (draws.held_out[k].source[i] & draws.held_out[k].target[j]).nonzero()[:, 0]
+    if len(found) > 1:
+        found = found[torch.arange(n_points, device=found.device) % len(found)]
+    return i[found], j[found]

@@ -65,14 +65,14 @@ def transported(adata: AnnData, method: str, seed: int = 0, n_samples: int = 32)
 
 def fit(adata: AnnData, epsilon: float | str, steps: int, seed: int = 0) -> AnnData:
     """Fit the two days."""
-    settings = sg.model.TrainSettings(steps=steps)
+    learner = sg.model.FlowMatching(steps=steps)
     solver = sg.ot.Sinkhorn(epsilon=epsilon, device="cpu")
     return sg.tl.fit_trajectory(
         adata,
         "day",
         use_rep="X_pca",
         solver=solver,
-        settings=settings,
+        learner=learner,
         rng=seed,
         progress=False,
         copy=True,

@@ -18,7 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from scgenot.model import Genot, TrainSettings, train
+from scgenot.model import FlowMatching, Genot, train
 from scgenot.ot import Sinkhorn
 from scgenot.pair import Pair
 from truth.gaussians import ExactCoupling, GaussianProblem, random_problem
@@ -28,11 +28,11 @@ N_CELLS, N_TEST, N_SAMPLES = 5000, 200, 500
 BARS = {10: 0.5, 30: 1.0}
 
 
-def fit(pair: Pair, coupling, settings: TrainSettings) -> tuple[Genot, float]:
-    """Train with the usual settings; model and CPU seconds."""
+def fit(pair: Pair, coupling, learner: FlowMatching) -> tuple[Genot, float]:
+    """Train with the usual options; model and CPU seconds."""
     start = time.process_time()
     model = Genot(pair.source.shape[1], pair.target.shape[1])
-    train(model, [pair], [coupling], settings, progress=False)
+    train(model, [pair], [coupling], learner, progress=False)
     return model, time.process_time() - start
 
 
@@ -49,18 +49,18 @@ def error_of_plan(
     return cbw_uvp(problem, source[chosen], target[drawn])
 
 
-def row(dim: int, seed: int, settings: TrainSettings) -> dict[str, float]:
+def row(dim: int, seed: int, learner: FlowMatching) -> dict[str, float]:
     rng = np.random.default_rng(seed)
     problem = random_problem(dim, rng)
     source, target = problem.sample_source(N_CELLS, rng), problem.sample_target(N_CELLS, rng)
     x = problem.sample_source(N_TEST, rng)
     floor = np.mean([cbw_uvp_floor(problem, x, N_SAMPLES, rng) for _ in range(4)])
     exact = ExactCoupling(problem, source, 20, rng)
-    network, network_seconds = fit(Pair(source, exact.targets), exact, settings)
+    network, network_seconds = fit(Pair(source, exact.targets), exact, learner)
     start = time.process_time()
     coupling = Sinkhorn(epsilon=0.05)(Pair(source, target))
     plan_seconds = time.process_time() - start
-    both, seconds = fit(Pair(source, target), coupling, settings)
+    both, seconds = fit(Pair(source, target), coupling, learner)
     return {
         "floor": floor,
         "network": error_of_model(problem, x, network) - floor,
@@ -79,12 +79,12 @@ def main():
     )
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--dims", type=int, nargs="+", default=[10, 30])
-    parser.add_argument("--steps", type=int, default=TrainSettings().steps)
+    parser.add_argument("--steps", type=int, default=3000)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for dim in arguments.dims:
         for seed in range(arguments.seeds):
-            result = row(dim, seed, TrainSettings(steps=arguments.steps))
+            result = row(dim, seed, FlowMatching(steps=arguments.steps))
             print(
                 f"d={dim} seed={seed}",
                 *(f"{name}={value:.3f}" for name, value in result.items()),

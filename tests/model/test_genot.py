@@ -8,7 +8,7 @@ import torch
 
 from scgenot.flow import VelocityField
 from scgenot.model import Genot
-from scgenot.model.inputs import dropped
+from scgenot.model.generate import dropped
 from scgenot.pair import Pair
 from truth.gaussians import OptimalField, optimal_field, random_problem
 
@@ -174,7 +174,7 @@ def test_a_field_of_ones_own_is_asked_for_when_loading(tmp_path):
 
     model, x, _ = trained_like(field=factory)
     model.save(tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="pass the same function as `field`"):
+    with pytest.raises(ValueError, match="pass the same class or function as `field`"):
         Genot.load(tmp_path / "model.safetensors")
     assert torch.equal(
         Genot.load(tmp_path / "model.safetensors", field=factory).sample(x), model.sample(x)

@@ -39,7 +39,7 @@ from scgenot.metrics.transport import assignment_potentials
 from scgenot.pair import Link, Pair
 from truth.responses import LEAN, known_cells, known_fit
 
-FEW = sg.model.TrainSettings(steps=5)
+FEW = sg.model.FlowMatching(steps=5)
 DRUG = {"A": [2.0, 0.0, -1.0], "B": [0.0, 1.0, 0.0]}
 
 
@@ -644,7 +644,7 @@ class TestUnseenConditions:
         options = {
             "embedding": adata.uns["embedding"],
             "separator": "+",
-            "settings": FEW,
+            "learner": FEW,
             "progress": False,
         }
         seen.obs["drug"] = seen.obs["drug"].astype(str)
@@ -684,7 +684,7 @@ class TestUnseenConditions:
         adata = sg.datasets.screen(60, drugs=["A"], doses=(0.1, 1.0, 10.0), rng=0)
         seen = adata[adata.obs["dose"] != 1].copy()
         sg.tl.fit_perturbation(
-            seen, "drug", "control", dose_key="dose", settings=FEW, progress=False
+            seen, "drug", "control", dose_key="dose", learner=FEW, progress=False
         )
         held_out = adata[adata.obs["dose"].isin([0, 1])].copy()
         table = sg.tl.evaluate(seen, held_out, n_cells=None, n_resamples=10)
@@ -720,7 +720,7 @@ def at(adata, day):
 @pytest.fixture(scope="module")
 def fitted_course():
     adata = course((0, 1, 3))
-    sg.tl.fit_trajectory(adata, "day", use_rep="X", settings=FEW, progress=False)
+    sg.tl.fit_trajectory(adata, "day", use_rep="X", learner=FEW, progress=False)
     return adata
 
 
@@ -767,7 +767,7 @@ class TestCourse:
     def test_a_cell_that_is_there_but_not_coupled_tells_the_answer(self):
         adata = course()
         sg.tl.fit_trajectory(
-            adata, "day", use_rep="X", pairs=[(0, 1), (1, 3)], settings=FEW, progress=False
+            adata, "day", use_rep="X", pairs=[(0, 1), (1, 3)], learner=FEW, progress=False
         )
         for options in ({}, {"in_sample": True}):
             with pytest.raises(ValueError, match="60 of 60 true cells"):
@@ -776,7 +776,7 @@ class TestCourse:
     def test_text_and_categories(self):
         adata = course((0, 1, 3))
         adata.obs["day"] = "day " + adata.obs["day"].astype(str)
-        sg.tl.fit_trajectory(adata, "day", use_rep="X", settings=FEW, progress=False)
+        sg.tl.fit_trajectory(adata, "day", use_rep="X", learner=FEW, progress=False)
         new = course((2,), name="new")
         new.obs["day"] = "day 2"
         table = sg.tl.evaluate(adata, new, n_resamples=5, metrics=["r2_distance"], n_cells=50)
@@ -786,7 +786,7 @@ class TestCourse:
         adata.obs["day"] = pd.Categorical(
             adata.obs["day"].astype(str).map(stages), stages.values(), ordered=True
         )
-        sg.tl.fit_trajectory(adata, "day", use_rep="X", settings=FEW, progress=False)
+        sg.tl.fit_trajectory(adata, "day", use_rep="X", learner=FEW, progress=False)
         new.obs["day"] = "pupa"
         with pytest.raises(ValueError, match="categories without numbers"):
             sg.tl.evaluate(adata, new)
@@ -817,7 +817,7 @@ def fitted_source(sides):
     source, target = (side[:100].copy() for side in sides)
     solver = sg.ot.GromovWasserstein(n_starts=2, search_cells=60)
     with warnings.catch_warnings(action="ignore"):  # of an ambiguous match, here not the question
-        sg.tl.fit_translation(source, target, solver=solver, settings=FEW, progress=False)
+        sg.tl.fit_translation(source, target, solver=solver, learner=FEW, progress=False)
     return source
 
 

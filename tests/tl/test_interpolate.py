@@ -5,7 +5,7 @@ from anndata import AnnData, read_h5ad
 
 import scgenot as sg
 
-FEW = sg.model.TrainSettings(steps=5)
+FEW = sg.model.FlowMatching(steps=5)
 
 
 def course(times=(0, 1, 3), n=60, rng=0) -> AnnData:
@@ -23,7 +23,7 @@ def course(times=(0, 1, 3), n=60, rng=0) -> AnnData:
 @pytest.fixture(scope="module")
 def fitted() -> AnnData:
     adata = course()
-    sg.tl.fit_trajectory(adata, "day", use_rep="X", settings=FEW, progress=False)
+    sg.tl.fit_trajectory(adata, "day", use_rep="X", learner=FEW, progress=False)
     return adata
 
 
@@ -89,7 +89,7 @@ def test_bridge_noise_has_the_variance_of_the_bridge(fitted):
 def test_a_cost_that_cannot_be_stored_interpolates_too():
     adata = course()
     solver = sg.ot.Sinkhorn(cost=lambda x, y: (x[:, None] - y[None]).abs().sum(2))
-    sg.tl.fit_trajectory(adata, "day", use_rep="X", settings=FEW, solver=solver, progress=False)
+    sg.tl.fit_trajectory(adata, "day", use_rep="X", learner=FEW, solver=solver, progress=False)
     found = sg.tl.interpolate(adata, 2, straight=True, n_cells=200)
     assert abs(found.X.mean(0) - [2, 5]).max() < 0.1
     with pytest.raises(ValueError, match="bridge_noise"):
@@ -99,7 +99,7 @@ def test_a_cost_that_cannot_be_stored_interpolates_too():
 def test_a_number_like_text_is_the_label_of_predicted_cells():
     adata = course()
     adata.obs["day"] = pd.Categorical("day " + adata.obs["day"].astype(str))
-    sg.tl.fit_trajectory(adata, "day", use_rep="X", settings=FEW, progress=False)
+    sg.tl.fit_trajectory(adata, "day", use_rep="X", learner=FEW, progress=False)
     assert (sg.tl.interpolate(adata, 2).obs["day"] == "2").all()
 
 
@@ -128,7 +128,7 @@ def test_a_time_is_one_number(fitted, time):
 def test_states_that_nothing_decodes_are_refused():
     adata = course()
     adata.obsm["X_mine"] = adata.X.copy()
-    sg.tl.fit_trajectory(adata, "day", use_rep="X_mine", settings=FEW, progress=False)
+    sg.tl.fit_trajectory(adata, "day", use_rep="X_mine", learner=FEW, progress=False)
     with pytest.raises(ValueError, match="decoder"):
         sg.tl.interpolate(adata, 2)
     assert sg.tl.interpolate(adata, 2, decoder=lambda states: states).shape == (60, 2)

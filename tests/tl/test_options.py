@@ -6,7 +6,7 @@ import torch
 
 import scgenot as sg
 
-QUICK = sg.model.TrainSettings(steps=2, validation_every=2)
+QUICK = sg.model.FlowMatching(steps=2, validation_every=2)
 NO_NUMBER = ("x", None, [1, 2])
 NO_COUNT = (*NO_NUMBER, 1.5, np.nan, 0, -1, True)
 NO_SHARE = (*NO_NUMBER, 0, 1.5, np.nan)
@@ -19,14 +19,14 @@ NO_LIST = (1.5, 0)
 def screen():
     adata = sg.datasets.screen(30, drugs=["A", "B"], combinations=False, rng=0)
     sg.tl.embed(adata, method="pca", n_components=5)
-    sg.tl.fit_perturbation(adata, "drug", "control", settings=QUICK, progress=False)
+    sg.tl.fit_perturbation(adata, "drug", "control", learner=QUICK, progress=False)
     return adata
 
 
 @pytest.fixture(scope="module")
 def course():
     adata = sg.datasets.branching(40, rng=0)
-    sg.tl.fit_trajectory(adata, "time", settings=QUICK, progress=False)
+    sg.tl.fit_trajectory(adata, "time", learner=QUICK, progress=False)
     return adata
 
 
@@ -38,7 +38,7 @@ ASKED = {
     sg.tl.fit_perturbation: {
         "perturbation_key": "drug",
         "control": "control",
-        "settings": QUICK,
+        "learner": QUICK,
         "progress": False,
     },
     sg.tl.embed: {"method": "pca"},
@@ -66,12 +66,11 @@ OF_SCREENS = {
         "guidance": (*NO_NUMBER, np.nan),
     },
     sg.tl.fit_perturbation: {
-        "condition_dropout": ("x", [1, 2], 1, -0.1, np.nan),
         "covariates": ("drug", *NO_LIST, None),
         "separator": (1, ""),
         "perturbation_key": (1, ["drug"]),
         "solver": ("sinkhorn", 1),
-        "settings": ({"steps": 10}, 1),
+        "learner": ({"steps": 10}, 1),
         "device": NO_DEVICE,
         "rng": NO_SEED,
     },
@@ -98,7 +97,7 @@ MORE = {
     sg.tl.fate: {"groupby": "branch"},
     sg.tl.coupling: {},
     sg.tl.interpolate: {"time": 0.5, "decoder": np.asarray},
-    sg.tl.fit_trajectory: {"time_key": "time", "settings": QUICK, "progress": False},
+    sg.tl.fit_trajectory: {"time_key": "time", "learner": QUICK, "progress": False},
 }
 
 
@@ -142,13 +141,19 @@ SOLVERS = {
         "tau": (1, ("a", 1)),
     },
     sg.ot.FusedGromovWasserstein: {"alpha": (*NO_NUMBER, np.nan, 2)},
-    sg.model.TrainSettings: {
-        **dict.fromkeys(("steps", "batch_size", "validation_every", "patience"), NO_COUNT),
+    sg.model.FlowMatching: {
+        **dict.fromkeys(("batch_size", "validation_every", "patience", "width", "depth"), NO_COUNT),
+        "steps": tuple(value for value in NO_COUNT if value is not None),  # the task's default
         **dict.fromkeys(("learning_rate", "clip"), (*NO_NUMBER, 0, np.nan)),
         **dict.fromkeys(
-            ("weight_decay", "source_noise", "ema_decay", "validation_fraction"),
-            (*NO_NUMBER, -1, np.nan),
+            ("weight_decay", "ema_decay", "validation_fraction"), (*NO_NUMBER, -1, np.nan)
         ),
+        **dict.fromkeys(("source_noise", "condition_dropout"), ("x", [1, 2], -0.1, np.nan)),
+        "displacement": ("x", 1, 0.5),
+        "field": ("VelocityField", 1),
+        "validation_split": (None, 1),
+        "on_interrupt": ("stop", None),
+        "precision": ("float16", None),
     },
 }
 
@@ -165,5 +170,5 @@ def test_a_device_that_is_not_there(screen):
         ValueError, match=r"`device='cuda'` cannot be used here .*; 'cpu' always can"
     ):
         sg.tl.fit_perturbation(
-            screen, "drug", "control", device="cuda", settings=QUICK, progress=False
+            screen, "drug", "control", device="cuda", learner=QUICK, progress=False
         )

@@ -14,7 +14,7 @@ import scgenot as sg
 from scgenot.fit.questions import ask
 from scgenot.ot.store import from_arrays
 
-QUICK = sg.model.TrainSettings(steps=10, batch_size=64, validation_every=5)
+QUICK = sg.model.FlowMatching(steps=10, batch_size=64, validation_every=5)
 
 
 def screen(drugs=("ctrl", "A", "B"), n=40, **columns) -> ad.AnnData:
@@ -32,7 +32,7 @@ def screen(drugs=("ctrl", "A", "B"), n=40, **columns) -> ad.AnnData:
 
 def fit(adata, perturbation_key="drug", control="ctrl", **options):
     return sg.tl.fit_perturbation(
-        adata, perturbation_key, control, **({"settings": QUICK, "progress": False} | options)
+        adata, perturbation_key, control, **({"learner": QUICK, "progress": False} | options)
     )
 
 
@@ -333,10 +333,15 @@ def opposite(n=60) -> ad.AnnData:
 @pytest.mark.slow
 def test_strata_that_move_in_opposite_directions(displacement):
     adata = opposite()
-    settings = sg.model.TrainSettings(
-        steps=150, batch_size=64, learning_rate=5e-3, warmup=20, ema_decay=0.98
+    learner = sg.model.FlowMatching(
+        steps=150,
+        batch_size=64,
+        learning_rate=5e-3,
+        warmup=20,
+        ema_decay=0.98,
+        displacement=displacement,
     )
-    fit(adata, covariates=["type"], displacement=displacement, settings=settings)
+    fit(adata, covariates=["type"], learner=learner)
     sg.tl.predict(adata)
     change = adata.obsm["X_genot_mean"][:, 0] - adata.obsm["X_pca"][:, 0]
     control = adata.obs["drug"] == "ctrl"

@@ -68,12 +68,12 @@ def test_cells_that_do_not_respond():
 
 def test_no_direction_between_two_spaces():
     source, target = sg.datasets.twins(60)
-    settings = sg.model.TrainSettings(steps=2)
+    learner = sg.model.FlowMatching(steps=2)
     sg.tl.fit_translation(
         source,
         target,
         solver=sg.ot.GromovWasserstein(n_starts=1),
-        settings=settings,
+        learner=learner,
         progress=False,
     )
     sg.tl.predict(source, n_samples=2)
@@ -115,8 +115,8 @@ class TestRecord:
 
     def test_target_and_dose_beside_or_without_the_fit(self, tmp_path):
         adata = sg.datasets.screen(20, drugs=("A", "B"), doses=(0.5, 2.0))
-        settings = sg.model.TrainSettings(steps=2)
-        options = {"use_rep": "X_pca", "settings": settings, "progress": False}
+        learner = sg.model.FlowMatching(steps=2)
+        options = {"use_rep": "X_pca", "learner": learner, "progress": False}
         sg.tl.fit_perturbation(adata, "drug", "control", dose_key="dose", **options)
         new = adata[adata.obs["drug"] == "control"].copy()
         del new.uns["genot"]
@@ -141,7 +141,7 @@ class TestRecord:
         source.uns["genot_predicted"] = {"target": "A"}
         options = {
             "solver": sg.ot.GromovWasserstein(n_starts=1),
-            "settings": sg.model.TrainSettings(steps=2),
+            "learner": sg.model.FlowMatching(steps=2),
         }
         sg.tl.fit_translation(source, target, progress=False, **options)
         sg.tl.predict(source, n_samples=2)
@@ -152,11 +152,11 @@ class TestRecord:
 def test_a_new_fit_removes_what_the_older_one_predicted(predicted):
     adata = sg.datasets.screen(20, drugs=["A"], combinations=False, rng=0)
     sg.tl.embed(adata, method="pca", n_components=3)
-    settings = sg.model.TrainSettings(steps=2, validation_every=2)
+    learner = sg.model.FlowMatching(steps=2, validation_every=2)
     options = {
         "perturbation_key": "drug",
         "control": "control",
-        "settings": settings,
+        "learner": learner,
         "progress": False,
     }
     sg.tl.fit_perturbation(adata, **options)

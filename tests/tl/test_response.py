@@ -141,9 +141,9 @@ def test_genes_of_an_embedding():
     adata = sg.datasets.screen(60, drugs=("A", "B"), doses=(0.5, 1.0), combinations=["A+B"])
     del adata.obsm["X_pca"]
     sg.tl.embed(adata, n_components=8)
-    settings = sg.model.TrainSettings(steps=2)
+    learner = sg.model.FlowMatching(steps=2)
     sg.tl.fit_perturbation(
-        adata, "drug", "control", dose_key="dose", settings=settings, progress=False
+        adata, "drug", "control", dose_key="dose", learner=learner, progress=False
     )
     table = sg.tl.response(adata, "B+A", dose=0.5, groupby="cell_type")
     assert table["feature"].tolist()[:60] == list(adata.var_names)

@@ -13,7 +13,7 @@ import torch
 import scgenot as sg
 from truth.responses import CHANGE, SPREAD, known_cells, known_fit, known_mean
 
-QUICK = sg.model.TrainSettings(steps=2)
+QUICK = sg.model.FlowMatching(steps=2)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def embedded():
         "control",
         dose_key="dose",
         embedding=adata.uns["embedding"],
-        settings=QUICK,
+        learner=QUICK,
         progress=False,
     )
     return adata
@@ -146,7 +146,7 @@ class TestCells:
         rng = np.random.default_rng(0)
         adata = ad.AnnData(rng.normal(size=(60, 4)).astype(np.float32))
         adata.obs["stage"] = pd.Categorical(np.repeat(["E7", "E8", "E9"], 20), ordered=True)
-        sg.tl.fit_trajectory(adata, "stage", use_rep="X", settings=QUICK, progress=False)
+        sg.tl.fit_trajectory(adata, "stage", use_rep="X", learner=QUICK, progress=False)
         out = sg.tl.simulate(adata)
         assert out.n_obs == 40
         assert list(out.obs["stage"]) == ["E8"] * 20 + ["E9"] * 20
@@ -203,7 +203,7 @@ class TestFeatures:
             sg.tl.simulate(bare, "A")
         source, target = sg.datasets.twins(60)
         solver = sg.ot.GromovWasserstein(n_starts=1)
-        sg.tl.fit_translation(source, target, solver=solver, settings=QUICK, progress=False)
+        sg.tl.fit_translation(source, target, solver=solver, learner=QUICK, progress=False)
         with pytest.raises(
             ValueError, match="`decoder` is needed: target cells are in another AnnData"
         ):

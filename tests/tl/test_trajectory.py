@@ -20,7 +20,7 @@ from truth.gaussians import random_problem
 from truth.laws import bures_wasserstein, cbw_uvp, cbw_uvp_floor
 from truth.unbalanced import MASSES, UnbalancedGaussians
 
-QUICK = sg.model.TrainSettings(steps=10, batch_size=64, validation_every=5)
+QUICK = sg.model.FlowMatching(steps=10, batch_size=64, validation_every=5)
 
 
 def course(days=(4, 0, 2), n=40, **columns) -> ad.AnnData:
@@ -40,7 +40,7 @@ def course(days=(4, 0, 2), n=40, **columns) -> ad.AnnData:
 
 def fit(adata, time_key="day", **options):
     return sg.tl.fit_trajectory(
-        adata, time_key, **({"settings": QUICK, "progress": False} | options)
+        adata, time_key, **({"learner": QUICK, "progress": False} | options)
     )
 
 
@@ -319,7 +319,8 @@ def test_learns_a_gaussian_conditional_law(displacement):
     obs = pd.DataFrame({"day": np.repeat([0, 1], n)}, index=[str(i) for i in range(2 * n)])
     adata = ad.AnnData(obs=obs, obsm={"X_pca": np.r_[source, target].astype(np.float32)})
     solver = sg.ot.Sinkhorn(epsilon=problem.epsilon, relative=False)
-    fit(adata, solver=solver, displacement=displacement, settings=sg.model.TrainSettings(steps=500))
+    learner = sg.model.FlowMatching(steps=500, displacement=displacement)
+    fit(adata, solver=solver, learner=learner)
     new = problem.sample_source(200, rng)
     draws = sg.get.model(adata).sample(new, np.array([0.0, 1.0]), n_samples=300).double().numpy()
     excess = cbw_uvp(problem, new, draws) - cbw_uvp_floor(problem, new, 300, rng)
@@ -493,9 +494,9 @@ def test_bad_input_says_what_to_do_and_changes_nothing(spoil, options, error, me
 def test_minibatches_answer_questions_from_a_sample_of_their_pairs():
     adata = two_groups()
     solver = sg.ot.Minibatch(sg.ot.Sinkhorn(epsilon=0.05, tolerance=1e-2), batch_size=64)
-    settings = sg.model.TrainSettings(steps=5, validation_fraction=0)
+    learner = sg.model.FlowMatching(steps=5, validation_fraction=0)
     sg.tl.fit_trajectory(
-        adata, "day", use_rep="X", solver=solver, settings=settings, progress=False
+        adata, "day", use_rep="X", solver=solver, learner=learner, progress=False
     )
     table = sg.tl.cell_transition(adata, "kind", "kind")
     # 64 of 80 cells a side: the groups' counts differ between the sides by 2.0 in the mean (each hypergeometric with

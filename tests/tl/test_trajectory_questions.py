@@ -340,8 +340,8 @@ def branches(n: int = 150, seed: int = 0) -> ad.AnnData:
 @pytest.fixture(scope="module")
 def branched():
     adata = branches()
-    settings = sg.model.TrainSettings(steps=250, batch_size=128, learning_rate=5e-3)
-    sg.tl.fit_trajectory(adata, "time", settings=settings, progress=False)
+    learner = sg.model.FlowMatching(steps=250, batch_size=128, learning_rate=5e-3)
+    sg.tl.fit_trajectory(adata, "time", learner=learner, progress=False)
     return adata
 
 
@@ -574,7 +574,7 @@ def test_cellrank_takes_couplings_and_velocity():
     cr = pytest.importorskip("cellrank")
     sc = pytest.importorskip("scanpy")
     adata = sg.datasets.branching(60)
-    sg.tl.fit_trajectory(adata, "time", settings=sg.model.TrainSettings(steps=100), progress=False)
+    sg.tl.fit_trajectory(adata, "time", learner=sg.model.FlowMatching(steps=100), progress=False)
     sg.tl.coupling(adata, top_k=60)
     sg.tl.velocity(adata)
     adata.obs["time"] = adata.obs["time"].astype("category")

@@ -10,13 +10,13 @@ import scipy.sparse as sp
 import scgenot as sg
 from scgenot.datasets import twins
 
-QUICK = sg.model.TrainSettings(steps=300, validation_every=100, learning_rate=5e-3)
+QUICK = sg.model.FlowMatching(steps=300, validation_every=100, learning_rate=5e-3)
 SOLVER = sg.ot.GromovWasserstein(n_starts=12, search_cells=120)
 ONE_START = sg.ot.GromovWasserstein(n_starts=1)
 
 
 def fit(source, target, **options):
-    options = {"settings": QUICK, "solver": ONE_START, "progress": False} | options
+    options = {"learner": QUICK, "solver": ONE_START, "progress": False} | options
     return sg.tl.fit_translation(source, target, **options)
 
 
@@ -119,7 +119,7 @@ def test_same_seed_same_bits():
     runs = []
     for seed in (1, 1, 2):
         source, target = twins(120)
-        fit(source, target, rng=seed, settings=sg.model.TrainSettings(steps=30))
+        fit(source, target, rng=seed, learner=sg.model.FlowMatching(steps=30))
         sg.tl.predict(source, rng=seed)
         runs.append(source.obsm["X_genot"])
     assert np.array_equal(runs[0], runs[1])
@@ -128,7 +128,7 @@ def test_same_seed_same_bits():
 
 def test_copy_leaves_the_original_alone():
     source, target = twins(120)
-    out = fit(source, target, copy=True, settings=sg.model.TrainSettings(steps=20))
+    out = fit(source, target, copy=True, learner=sg.model.FlowMatching(steps=20))
     assert set(source.uns) == set()
     assert "X_genot" in sg.tl.predict(out, copy=True).obsm
     assert "X_genot" not in out.obsm
@@ -148,7 +148,7 @@ def test_shared_features_settle_a_symmetric_case():
     for cells in (source, target):
         cells.obsm["shared"] = (side[:, None] + 0.3 * rng.normal(size=(120, 1))).astype(np.float32)
     with pytest.warns(UserWarning, match="ambiguous"):
-        fit(source, target, solver=SOLVER, settings=sg.model.TrainSettings(steps=10))
+        fit(source, target, solver=SOLVER, learner=sg.model.FlowMatching(steps=10))
     fit(source, target, shared_rep="shared", solver=None)
     sg.tl.predict(source)
     assert np.corrcoef(source.obsm["X_genot_mean"][:, 0], side)[0, 1] > 0.9
@@ -159,7 +159,7 @@ def test_unbalanced_fits_write_growth():
     source, target = twins(150)
     few = target[target.obs["cell_type"] != "A"].copy()
     solver = sg.ot.GromovWasserstein(tau=(0.9, 0.9), n_starts=1)
-    fit(source, few, solver=solver, settings=sg.model.TrainSettings(steps=30))
+    fit(source, few, solver=solver, learner=sg.model.FlowMatching(steps=30))
     sg.tl.predict(source)
     assert (source.obs["genot_growth"] > 0).all()
     assert source.uns["genot"]["pairs"]["mass"].iloc[0] < 1
@@ -168,7 +168,7 @@ def test_unbalanced_fits_write_growth():
 def test_views_are_taken_and_the_parent_stays():
     source, target = twins(200)
     view = source[:150]
-    fit(view, target, settings=sg.model.TrainSettings(steps=10))
+    fit(view, target, learner=sg.model.FlowMatching(steps=10))
     sg.tl.predict(view)
     assert "X_genot" in view.obsm
     assert set(source.uns) == set()
@@ -250,6 +250,6 @@ def test_a_cost_of_ones_own_fits_but_is_not_stored():
     solver = sg.ot.GromovWasserstein(
         intra_cost=lambda x, y: sg.ot.squared_euclidean(x, y), n_starts=1
     )
-    fit(source, target, solver=solver, settings=sg.model.TrainSettings(steps=10))
+    fit(source, target, solver=solver, learner=sg.model.FlowMatching(steps=10))
     with pytest.raises(KeyError, match="cannot be stored"):
         sg.tl.coupling(source)

@@ -35,9 +35,9 @@ def small_course(seed: int = 0) -> ad.AnnData:
 
 def fit_quickly(adata: ad.AnnData, **options) -> ad.AnnData:
     """Fit for the coupling's sake; the model has seen next to nothing."""
-    settings = sg.model.TrainSettings(steps=2, validation_fraction=0)
+    learner = sg.model.FlowMatching(steps=2, validation_fraction=0)
     solver = sg.ot.Sinkhorn(epsilon=0.1, tolerance=1e-6, dtype=torch.float64)
-    options = {"solver": solver, "settings": settings, "progress": False} | options
+    options = {"solver": solver, "learner": learner, "progress": False} | options
     sg.tl.fit_trajectory(adata, options.pop("time_key", "day"), **options)
     return adata
 

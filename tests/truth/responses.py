@@ -41,8 +41,8 @@ def known_fit(adata: AnnData, **options) -> AnnData:
     The velocity is constant in time and place, so that integrating it is exact: a draw is
     `x + CHANGE + LEAN (x - MEAN) + SPREAD noise` in the three columns of X.
     """
-    settings = sg.model.TrainSettings(steps=1)
-    options = {"use_rep": "X", "progress": False, "settings": settings} | options
+    learner = sg.model.FlowMatching(steps=1)
+    options = {"use_rep": "X", "progress": False, "learner": learner} | options
     sg.tl.fit_perturbation(adata, "drug", "control", **options)
     fitted = sg.get.model(adata)
     model = sg.Genot(

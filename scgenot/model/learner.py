@@ -1,0 +1,285 @@
+"""Learners: settings as an object that turns links, each with its plan, into a model."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from scgenot._check import check_count, check_number
+from scgenot._outcome import Outcome
+from scgenot.model.genot import FieldFactory, Genot
+from scgenot.model.growth import fit_growth, growth_ratios
+from scgenot.model.state import TrainState
+from scgenot.model.train import train
+from scgenot.model.validation import held_out
+from scgenot.pair import Link, Pair
+
+# what a field left at None is when the task has no default either
+DEFAULTS = {"steps": 3000, "displacement": False, "source_noise": 0.0, "condition_dropout": 0.0}
+CHOICES = {"precision": ("float32", "bfloat16"), "on_interrupt": ("raise", "keep")}
+# with fewer steps than this a network has hardly left its initial weights
+FEW_STEPS = 300
+HISTORY = ["step", "loss", "divergence", "validation"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a fit provides to its learner.
+
+    Parameters
+    ----------
+    seed
+        Seed of the fit.
+    device
+        Where to compute.
+    progress
+        Whether to show progress bars.
+    encoder
+        Function without arguments that makes the encoder of conditions; None when the conditions
+        are used as they are.
+    defaults
+        The task's values for options of the learner that were left at None.
+    weights_are_growth
+        Whether the source weights of the pairs are a prior on growth.
+
+    See Also
+    --------
+    :class:`~scgenot.model.FlowMatching` : a learner, called with links and a run.
+    """
+
+    seed: int = 0
+    device: str = "cpu"
+    progress: bool = True
+    encoder: Callable[[], nn.Module] | None = None
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    weights_are_growth: bool = False
+
+
+class Learned(NamedTuple):
+    """What a learner returns.
+
+    Parameters
+    ----------
+    model
+        The model.
+    history
+        Table with the columns `step`, `loss`, `divergence` and `validation`, NaN where one was not
+        computed.
+    outcomes
+        How the training ended, members of the enumeration of outcomes.
+
+    See Also
+    --------
+    :class:`~scgenot.model.FlowMatching` : returns it.
+    """
+
+    model: Genot
+    history: pd.DataFrame
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True)
+class FlowMatching:
+    """Learn the conditional law of plans by flow matching (GENOT, arXiv 2310.09254).
+
+    Options left at None take the task's default; without a task they are 3000 steps, no
+    displacement, no source noise, no condition dropout and the
+    :class:`~scgenot.flow.VelocityField`.
+
+    Parameters
+    ----------
+    steps
+        Maximum number of optimization steps.
+    width, depth
+        Size of the :class:`~scgenot.flow.VelocityField`.
+    displacement
+        Whether the model generates the displacement from the source cell instead of the target
+        cell: the same law in other coordinates, see :class:`~scgenot.Genot`.
+    source_noise
+        Standard deviation of noise added to source cells during training, relative to the root
+        mean variance of their columns. It keeps the network from following directions in which
+        source cells hardly vary, and in which cells from elsewhere may lie far out.
+    condition_dropout
+        Fraction of training cells whose condition is hidden, so that samples can be guided.
+    field
+        Class or function `(source_dim, target_dim, condition_dim) -> nn.Module` that makes another
+        velocity field; then `width` and `depth` are not used.
+    batch_size
+        Pairs of cells per step.
+    learning_rate
+        Largest learning rate: reached after the warm-up, then lowered along half a cosine to zero.
+    warmup
+        Steps of linear warm-up.
+    weight_decay
+        Weight decay of AdamW.
+    clip
+        Largest norm of the gradient.
+    ema_decay
+        Decay of the exponential moving average of the weights; the average is validated and kept.
+    validation_every
+        Steps between validations.
+    validation_fraction
+        Fraction of the cells, or strata, to hold out, see :func:`~scgenot.model.held_out`; 0 for no
+        validation.
+    patience
+        Number of validations without improvement after which training stops.
+    precision
+        `"bfloat16"` runs the field in mixed precision.
+    validation_split
+        What is held out: `"cell"` for single cells, `"stratum"` for whole strata, or the name of a
+        covariate, such as `"donor"`, for all cells of some of its values.
+    on_interrupt
+        `"raise"` lets Ctrl-C raise KeyboardInterrupt; `"keep"` ends training with the model as it
+        is, and a warning.
+
+    Raises
+    ------
+    TypeError
+        When an option has a wrong type.
+    ValueError
+        When a number is out of range, or a choice is unknown.
+
+    Examples
+    --------
+    >>> learner = sg.model.FlowMatching(steps=1500, source_noise=0.3)  # for any of `sg.tl.fit_*`
+    """
+
+    steps: int | None = None
+    width: int = 128
+    depth: int = 3
+    displacement: bool | None = None
+    source_noise: float | None = None
+    condition_dropout: float | None = None
+    field: FieldFactory | None = None
+    batch_size: int = 256
+    learning_rate: float = 2e-3
+    warmup: int = 100
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    ema_decay: float = 0.999
+    validation_every: int = 100
+    validation_fraction: float = 0.1
+    patience: int = 15
+    precision: Literal["float32", "bfloat16"] = "float32"
+    validation_split: str = "cell"
+    on_interrupt: Literal["raise", "keep"] = "raise"
+
+    def __post_init__(self):
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        counts = dict.fromkeys(("steps", "batch_size", "validation_every", "patience", "depth"), 1)
+        for name, least in {**counts, "warmup": 0, "width": 2}.items():
+            if name in given or name not in DEFAULTS:
+                check_count(name, getattr(self, name), least)
+        positive = "above 0", lambda value: value > 0
+        not_negative = "0 or more, and finite", lambda value: 0 <= value < math.inf
+        share = "at least 0 and below 1", lambda value: 0 <= value < 1
+        numbers = {
+            **dict.fromkeys(("learning_rate", "clip"), positive),
+            **dict.fromkeys(("weight_decay", "source_noise"), not_negative),
+            **dict.fromkeys(("ema_decay", "validation_fraction", "condition_dropout"), share),
+        }
+        for name, (expected, allowed) in numbers.items():
+            if name in given or name not in DEFAULTS:
+                check_number(name, getattr(self, name), expected, allowed)
+        if not isinstance(given.get("displacement", False), bool):
+            raise TypeError(f"`displacement={self.displacement!r}` must be True, False or None.")
+        if self.field is not None and not callable(self.field):
+            raise TypeError(f"`field={self.field!r}` must be a class or function, or None.")
+        if not isinstance(self.validation_split, str):
+            raise TypeError(f"`validation_split={self.validation_split!r}` must be text.")
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                expected = " or ".join(map(repr, choices))
+                raise ValueError(f"`{name}` is {value!r}, expected {expected}.")
+
+    def resolved(self, defaults: Mapping[str, object] | None = None) -> "FlowMatching":
+        """Replace options left at None by the task's defaults, or by the general ones.
+
+        Parameters
+        ----------
+        defaults
+            The task's defaults, by the name of the option.
+
+        Returns
+        -------
+        A learner that has a value for every option but `field`, which may be None.
+        """
+        values = DEFAULTS | dict(defaults or {})
+        return replace(self, **{k: v for k, v in values.items() if getattr(self, k) is None})
+
+    def __call__(self, links: Sequence[Link], run: Run) -> Learned:
+        """Train a model on the plans of links.
+
+        Parameters
+        ----------
+        links
+            Links, each with its plan.
+        run
+            Seed, device and what else the fit provides.
+
+        Returns
+        -------
+        The model, the history of its training and how the training ended.
+        """
+        learner = self.resolved(run.defaults)
+        pairs, plans = [network_input(link.pair) for link in links], [link.plan for link in links]
+        masks = held_out(
+            links, learner.validation_fraction, run.seed, split=learner.validation_split
+        )
+        ratios = [
+            growth_ratios(plan, pair, weights_are_growth=run.weights_are_growth)
+            for plan, pair in zip(plans, pairs, strict=True)
+        ]
+        first, device = pairs[0], torch.device(run.device)
+        # the initial weights come from the global generator, which is left as the user had it;
+        # generators of other GPUs are not touched
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.default_generator.manual_seed(run.seed)
+            if device.type == "cuda":
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(run.seed)
+            model = Genot(
+                first.source.shape[1],
+                first.target.shape[1],
+                0 if first.condition is None else len(first.condition),
+                width=learner.width,
+                depth=learner.depth,
+                field=learner.field,
+                displacement=learner.displacement,
+                encoder=None if run.encoder is None else run.encoder(),
+                condition_dropout=learner.condition_dropout,
+            ).to(device)
+            state = train(
+                *(model, pairs, plans, learner),
+                rng=run.seed,
+                progress=run.progress,
+                masks=masks,
+            )
+            if any(entry is not None for entry in ratios):
+                known = [
+                    entry or (torch.ones(len(pair.source)), torch.ones(len(pair.target)))
+                    for entry, pair in zip(ratios, pairs, strict=True)
+                ]
+                fit_growth(model, pairs, *zip(*known, strict=True), rng=run.seed)
+        history = pd.DataFrame(state.history, dtype=float).reindex(columns=HISTORY)
+        return Learned(model, history.astype({"step": int}), outcomes(state, learner))
+
+
+def outcomes(state: TrainState, learner: FlowMatching) -> tuple[Outcome, ...]:
+    """Return how a training ended."""
+    few = state.step < FEW_STEPS and state.outcome is not Outcome.STOPPED_EARLY
+    return (state.outcome, Outcome.FEW_STEPS) if few else (state.outcome,)
+
+
+def network_input(pair: Pair) -> Pair:
+    """Return the pair as the network sees it: shared features are further columns of the source."""
+    if pair.source_shared is None:
+        return pair
+    source = np.hstack([pair.source, pair.source_shared])
+    return replace(pair, source=source, source_shared=None, target_shared=None)
