@@ -1,4 +1,4 @@
-"""Source cells as a model takes them in, placed in the embedding of the fitted cells where they are not."""
+"""Source cells as a model takes them in, in the embedding of the fitted cells."""
 
 from os import PathLike
 
@@ -48,7 +48,7 @@ def source_cells(
 
 
 def checked_width(cells: np.ndarray, genot: Genot) -> np.ndarray:
-    """Return the cells, or raise when they do not have the columns that the model was fitted with."""
+    """Return the cells, or raise when they have other columns than the model was fitted with."""
     if cells.shape[1] != genot.source_dim:
         raise ValueError(
             f"`use_rep` gives {cells.shape[1]} columns in `adata`, the model was fitted with "
