@@ -14,7 +14,8 @@ from scgenot.cells.read import check_unique, layer_label
 
 logger = logging.getLogger("scgenot")
 
-# centre and width of the logistic maps of Schiebinger et al. (2019); at a score of 0 both give the same rate
+# centre and width of the logistic maps of Schiebinger et al. (2019); at a score of 0 both give
+# the same rate
 BIRTH_CURVE = (0.25, 0.5)
 DEATH_CURVE = (0.1, 0.2)
 
@@ -33,7 +34,7 @@ def growth_rates(
     layer: str | None,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    """Return the rate of each cell ("") and the scores that it is made of, by suffix of a column."""
+    """Return the rate of each cell ("") and the two scores, by suffix of their column."""
     _check(adata, organism, birth, death)
     values = read_features(adata, layer, slice(None))
     _refuse_counts(values, f"{layer_label(layer)} of `adata`")
@@ -61,7 +62,7 @@ def _check(
     for name, rates in (("birth", birth), ("death", death)):
         if len(rates) != 2 or not 0 <= rates[0] < rates[1] < np.inf:
             raise ValueError(
-                f"`{name}={rates}` must be the lowest and the highest rate, not negative."
+                f"`{name}` must be the lowest and the highest rate, not negative; found {rates}."
             )
     check_unique(adata, "var")
     if adata.n_vars < MIN_FEATURES:

@@ -95,13 +95,13 @@ def check_question(question: Question, adata: AnnData, task) -> Question:
     return replace(question, rows=rows, condition=condition)
 
 
-def link_table(links: Sequence[Link]) -> pd.DataFrame:
+def link_table(links: Sequence[Link], task) -> pd.DataFrame:
     """Return one row a link: what it is, its sizes and how its plan was solved."""
     rows = [
         {
             "name": link.pair.name,
             **link.labels,
-            "stratum": stratum_text(link.stratum),
+            "stratum": stratum_text(link.stratum, getattr(task, "covariates", ())),
             "n_source": len(link.pair.source),
             "n_target": len(link.pair.target),
             **describe(link.plan),
@@ -126,7 +126,7 @@ def growth_of(n: int, links: Sequence[Link], task) -> np.ndarray | None:
         return None
     growth, known = np.full(n, np.nan), False
     for link in reversed(links):
-        ratios = growth_ratios(link.plan, weights_are_growth=True)
+        ratios = growth_ratios(link.plan, link.pair, weights_are_growth=True)
         known |= ratios is not None
-        growth[link.source_rows] = 1 if ratios is None else ratios[0].double().cpu().numpy()
+        growth[link.source_rows] = 1 if ratios is None else ratios[0].numpy()
     return growth if known else None

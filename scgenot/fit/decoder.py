@@ -1,11 +1,11 @@
-"""From generated states to features: by the inverse of the embedding, or by what the user passes."""
+"""From generated states to features: by the embedding, or by what the user passes."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 
-from scgenot.cells.embedding import embedding_of
+from scgenot.cells.embedding import embedding_key, embedding_of
 from scgenot.cells.embedding.features import positions
 from scgenot.cells.read import matrix
 
@@ -35,9 +35,13 @@ def feature_decoder(
         )
     embedding = None if fitted is None else embedding_of(fitted, rep)
     if embedding is None:
-        where = "target cells are in another AnnData" if rep is None else "`adata` does not say"
+        where = (
+            "target cells are in another AnnData"
+            if rep is None
+            else f"uns[{embedding_key(rep)!r}] does not say"
+        )
         raise ValueError(
-            f"`decoder` is needed: {where} how {rep or 'their representation'} was made from "
+            f"`decoder` is needed: {where} how {rep or 'their representation'!r} was made from "
             "features. Make it with `sg.tl.embed` before the fit, or pass `decoder`, a function of "
             "states to a DataFrame of features, such as "
             "`lambda values: sg.tl.decode(values, adata_target, key='pca')`."
@@ -48,7 +52,7 @@ def feature_decoder(
 
 
 def never_negative(fit, rep: str | None) -> bool:
-    """Say whether the features of the fit are never negative, so that decoded ones should not be."""
+    """Say whether the features of the fit, and so decoded ones, are never negative."""
     embedding = embedding_of(fit.adata, rep if fit.one_space else None)
     if embedding is not None:
         return embedding.nonnegative

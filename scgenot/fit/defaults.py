@@ -36,13 +36,18 @@ def learn(learner, links: Sequence[Link], task, *, seed: int, device: str, progr
             f"`learner={learner!r}` must turn links into a model, such as "
             "`sg.model.FlowMatching(steps=1000)`."
         )
-    slots = getattr(task, "slots", None)
+    slots, defaults = getattr(task, "slots", None), dict(getattr(task, "learning", {}))
+    if slots is not None:
+        # a further column says whether the condition is hidden
+        dropout = getattr(learner, "condition_dropout", None)
+        dropout = defaults.get("condition_dropout", 0) if dropout is None else dropout
+        slots = (*slots[:2], slots[2] + (dropout > 0))
     run = Run(
         seed=seed,
         device=device,
         progress=progress,
         encoder=None if slots is None else partial(SetEncoder, *slots),
-        defaults=dict(getattr(task, "learning", {})),
+        defaults=defaults,
         weights_are_growth=getattr(task, "weights_are_growth", False),
     )
     learned = learner(links, run)

@@ -97,7 +97,7 @@ class Fit:
         fit = cls(
             task,
             [StoredLink.of(link, adata, task) for link in links],
-            link_table(links),
+            link_table(links, task),
             learned.history,
             storage.provenance(solver, learner, seed),
             key,

@@ -15,7 +15,7 @@ from scgenot.cells.labels import like_column, made_obs
 from scgenot.fit.decoder import feature_decoder, never_negative
 from scgenot.fit.held_out import each_of
 from scgenot.fit.sample import BLOCK, draw_blocks
-from scgenot.model.inputs import blocks
+from scgenot.model.generate import blocks
 from scgenot.pair import Question
 
 logger = logging.getLogger("scgenot")

@@ -13,7 +13,7 @@ from scgenot.cells.strata import read_strata
 from scgenot.fit.changes import Changes, sum_changes
 from scgenot.fit.decoder import feature_decoder
 from scgenot.fit.sample import BLOCK, draw_blocks
-from scgenot.model.inputs import blocks
+from scgenot.model.generate import blocks
 
 ALL = "all"  # the group when there is one
 

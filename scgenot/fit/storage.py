@@ -29,11 +29,9 @@ TASKS = {task.name: task for task in (Screen, TimeCourse, Translation)}
 OWN: dict[str, object] = {}
 
 
-def remember(*things) -> None:
-    """Keep classes of the user's, so that verbs of the same session find them by name."""
-    for thing in things:
-        kind = thing if isinstance(thing, type) or hasattr(thing, "__name__") else type(thing)
-        OWN[kind.__name__] = kind
+def remember(kind: type) -> None:
+    """Keep a class of the user's, so that verbs of the same session find it by name."""
+    OWN[kind.__name__] = kind
 
 
 def provenance(solver, learner, seed: int) -> dict:
@@ -60,9 +58,11 @@ def write(fit, adata: AnnData) -> None:
     model = fit.model
     config, weights = model.to_arrays()
     if not isinstance(model, Genot):
-        remember(model)
-    if fit.task.__class__ not in TASKS.values():
-        remember(fit.task)
+        remember(type(model))
+    elif model.custom_field:
+        remember(type(model.field))
+    if type(fit.task) not in TASKS.values():
+        OWN[name_of(fit.task)] = type(fit.task)
     links = {str(k): link.to_dict() for k, link in enumerate(fit.links)}
     entry = {
         "version": VERSION,
@@ -153,7 +153,6 @@ def read_task(params: Mapping, task, key: str):
     """Make the task of a fit; `task` is the class or object of one of the user's own."""
     name = str(params["task"])
     kind = task if task is not None else TASKS.get(name, OWN.get(name))
-    kind = OWN.get(str(params.get("task_type")), kind) if kind is None else kind
     if kind is None:
         raise ValueError(
             f"The fit `key={key!r}` has a task of your own, {name!r}: read it with "
@@ -182,8 +181,8 @@ def read_model(stored: Mapping, make=None, field=None, encoder=None):
         )
     if make is not Genot:
         return make.from_arrays(config, stored["weights"])
-    if config.get("custom_field") and field is None:
-        field = OWN.get(str(config["custom_field"]))
+    if config.get("field") and field is None:
+        field = OWN.get(str(config["field"]))
     return Genot.from_arrays(config, stored["weights"], field=field, encoder=encoder)
 
 

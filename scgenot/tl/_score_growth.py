@@ -25,7 +25,7 @@ def score_growth(
     rng: Rng = 0,
     copy: bool = False,
 ) -> AnnData | None:
-    """Guess the growth rate of each cell, birth less death, from genes of division and of apoptosis.
+    """Estimate growth rates, birth less death, from genes of division and of apoptosis.
 
     Each set of genes is scored by :func:`scanpy.tl.score_genes`: mean expression less that of
     control genes of like expression. A logistic curve turns the score into a rate, as in

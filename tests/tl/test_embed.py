@@ -10,6 +10,7 @@ from anndata import AnnData, read_h5ad, read_zarr
 from scipy import sparse
 
 from realdata import load
+from scgenot.cells.embedding import Embedding
 from scgenot.tl import decode, embed, project
 
 METHODS = ("pca", "lsi", "clr")
@@ -163,6 +164,17 @@ class TestMask:
         np.testing.assert_array_equal(cells.obsm["X_pca"], masked)
         embed(cells, n_components=5, mask_var=None)
         assert len(cells.uns["pca"]["embedding"]["features"]) == 25
+
+    @pytest.mark.parametrize("kind", ["boolean", object, "category"])
+    def test_however_it_is_stored(self, cells, kind):
+        cells.var["highly_variable"] = pd.Series(np.arange(25) < 10, cells.var_names).astype(kind)
+        embed(cells, n_components=5)
+        assert len(cells.uns["pca"]["embedding"]["features"]) == 10
+        if kind != "category":
+            cells.var["highly_variable"] = cells.var["highly_variable"].astype("boolean")
+            cells.var.loc["gene3", "highly_variable"] = pd.NA
+            with pytest.raises(ValueError, match="without missing values"):
+                embed(cells, n_components=5)
 
     def test_errors(self, cells):
         with pytest.raises(KeyError, match="`mask_var='chosen'` is not in var"):
@@ -372,10 +384,16 @@ class TestStorage:
         cells.write_h5ad(tmp_path / "cells.h5ad")
         backed = read_h5ad(tmp_path / "cells.h5ad", backed="r")
         run(cells, method)
-        run(backed, method)
+        with pytest.warns(UserWarning, match=r"backed by 'cells.h5ad': results are kept in memory"):
+            run(backed, method)
         np.testing.assert_array_equal(backed.obsm[f"X_{method}"], cells.obsm[f"X_{method}"])
-        with pytest.raises(ValueError, match="view of a backed file"):
+        with pytest.raises(ValueError, match=r"view of a backed file.*`adata.to_memory\(\)`"):
             run(backed[:30], method)
+        backed.obsm.clear()
+        copied = embed(backed, n_components=5, mask_var=None, copy=True)
+        assert not copied.isbacked
+        assert "X_pca" in copied.obsm
+        assert not backed.obsm
         backed.file.close()
 
     def test_copy(self, cells):
@@ -385,6 +403,49 @@ class TestStorage:
         projected = project(cells, copied, copy=True)
         assert "X_pca" in projected.obsm
         assert snapshot(cells) == before
+
+
+class TestObject:
+    @pytest.mark.parametrize("method", METHODS)
+    def test_read_is_what_was_written(self, cells, method, tmp_path):
+        run(cells, method)
+        first = Embedding.read(cells, method)
+        cells.write_h5ad(tmp_path / "cells.h5ad")
+        again = Embedding.read(read_h5ad(tmp_path / "cells.h5ad"), method)
+        assert first.same_as(again)
+        assert first.holds(cells, cells.obsm[f"X_{method}"])
+        assert not first.holds(cells, -cells.obsm[f"X_{method}"])
+        assert first.holds(cells[:, 5:], cells.obsm[f"X_{method}"]) is None
+        other = cells.copy()
+        again.write(other, "other")
+        assert set(other.uns["other"]) == set(cells.uns[method])
+        assert Embedding.read(other, "other").same_as(first)
+        run(other, method, l2=True)
+        assert not Embedding.read(other, method).same_as(first)
+
+    def test_coordinates_are_contiguous(self, cells):
+        embed(cells, n_components=5)
+        assert cells.obsm["X_pca"].flags.c_contiguous
+
+    def test_damage_is_named(self, cells):
+        embed(cells, n_components=5)
+        sound = cells.uns["pca"]["embedding"]
+        for name in sound:
+            cells.uns["pca"]["embedding"] = {**sound, name: sound[name][:-1]}
+            with pytest.raises(ValueError, match="the embedding 'pca' is damaged"):
+                Embedding.read(cells, "pca")
+        cells.uns["pca"]["embedding"] = {**sound, "offset": sound["offset"] * np.nan}
+        with pytest.raises(ValueError, match=r"damaged \(offset\)"):
+            Embedding.read(cells, "pca")
+        del cells.uns["pca"]["params"]
+        with pytest.raises(ValueError, match=r"uns\['pca'\] of `adata` is damaged"):
+            decode(cells.obsm["X_pca"], cells)
+
+
+def test_features_are_a_list(cells):
+    embed(cells, n_components=5)
+    with pytest.raises(TypeError, match=r"`features='gene1'` must be a list"):
+        decode(cells.obsm["X_pca"], cells, features="gene1")
 
 
 class TestUnfit:

@@ -5,7 +5,7 @@ from anndata import AnnData
 
 from scgenot.cells.embedding.embedding import Embedding, embedding_key
 from scgenot.cells.embedding.features import are_whole, columns_of
-from scgenot.cells.embedding.scanpy_pca import ScanpyPCA
+from scgenot.cells.embedding.scanpy_pca import ScanpyPCA, loadings_slot
 from scgenot.cells.keys import EMBEDDING
 from scgenot.cells.read import layer_label, representation
 
@@ -57,9 +57,9 @@ def check_same(
     what = f"`{argument}={rep!r}` of `adata` is another embedding than that of the fitted cells"
     if compared and isinstance(theirs, ScanpyPCA):
         raise ValueError(
-            f"{what}: the loadings in `varm` differ. Run `sg.tl.embed` in place of `sc.pp.pca` on "
-            f"the cells of the fit, fit again, and remove `obsm[{rep!r}]` of the new cells: they "
-            "are then placed in that embedding."
+            f"{what}: the loadings in `varm[{loadings_slot(rep)!r}]` differ. Run `sg.tl.embed` in "
+            f"place of `sc.pp.pca` on the cells of the fit, fit again, and remove `obsm[{rep!r}]` "
+            "of the new cells: they are then placed in that embedding."
         )
     why = (
         "its features, offsets or loadings differ"

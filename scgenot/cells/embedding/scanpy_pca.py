@@ -15,6 +15,11 @@ from scgenot.cells.read import dense
 ROUNDING = 1e-2
 
 
+def loadings_slot(rep: str) -> str:
+    """Return the key of `varm` that Scanpy gives the loadings of a representation."""
+    return "PCs" if rep == "X_pca" else rep
+
+
 @dataclass(frozen=True, eq=False)
 class ScanpyPCA(Embedding):
     """Principal components of :func:`scanpy.pp.pca`; `offset` is None where the means are unknown.
@@ -29,7 +34,7 @@ class ScanpyPCA(Embedding):
     @classmethod
     def of(cls, adata: AnnData, rep: str) -> Self | None:
         """Return the PCA that made a representation; None when there are no loadings of one."""
-        slot = "PCs" if rep == "X_pca" else rep
+        slot = loadings_slot(rep)
         if slot not in adata.varm or rep not in adata.obsm:
             return None
         loadings = np.nan_to_num(dense(adata.varm[slot], f"varm[{slot!r}]").astype(float))
