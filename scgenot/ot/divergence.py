@@ -1,11 +1,11 @@
-"""Sinkhorn divergence: the entropic transport cost between two populations, less what it is within them."""
+"""Sinkhorn divergence: entropic transport cost between two populations, less that within them."""
 
 import logging
 
 import torch
 from torch import Tensor
 
-from scgenot.ot.cost import squared_euclidean
+from scgenot.ot.cost import bulk_center, is_typical, squared_euclidean
 from scgenot.ot.dual import Problem, solve_dual
 from scgenot.ot.iterate import SMALLEST
 
@@ -27,23 +27,27 @@ def sinkhorn_divergence(
     max_iterations: int = 10_000,
     tolerance: float | None = None,
 ) -> Tensor:
-    """Debiased entropic transport cost `W(x, y) - (W(x, x) + W(y, y)) / 2`, squared Euclidean cost, uniform weights.
+    """Debiased entropic transport cost `W(x, y) - (W(x, x) + W(y, y)) / 2`.
 
-    `W` includes the penalty `eps KL(P | a b^T)` (Feydy et al. 2019, arXiv 1810.08278, eq. 3). The divergence of equal
-    populations is 0, and of a population and its shift by `s` it is `|s|^2`.
+    The cost is the squared Euclidean one, weights are uniform. `W` includes the penalty `eps KL(P |
+    a b^T)` (Feydy et al. 2019, arXiv 1810.08278, eq. 3). The divergence of equal populations is 0,
+    and of a population and its shift by `s` it is `|s|^2`.
 
     Parameters
     ----------
     x, y
-        Cells, shapes `(n, d)` and `(m, d)`, at most 10,000 each; both of `torch.float32` or of `torch.float64`.
+        Cells, shapes `(n, d)` and `(m, d)`, at most 10,000 each; both of `torch.float32` or of
+        `torch.float64`.
     epsilon
         Entropic regularisation in units of `scale`.
     scale
-        A squared distance; None for the mean one between cells of `y`. Give it for a divergence symmetric in x and y.
+        A squared distance; None for the mean one between cells of `y`. Give it for a divergence
+        symmetric in x and y.
     max_iterations
         Most iterations; not to converge within them is logged.
     tolerance
-        Marginal error, as L1 distance, at which to stop; None for 1e-4 in single and 1e-6 in double precision.
+        Marginal error, as L1 distance, at which to stop; None for 1e-4 in single and 1e-6 in double
+        precision.
 
     Returns
     -------
@@ -52,7 +56,8 @@ def sinkhorn_divergence(
     Raises
     ------
     ValueError
-        When `epsilon` is not positive, all cells of `y` are one point and there is no `scale`, or cells are too many.
+        When `epsilon` is not positive, all cells of `y` are one point and there is no `scale`, or
+        cells are too many.
 
     Examples
     --------
@@ -63,15 +68,17 @@ def sinkhorn_divergence(
     largest = max(len(x), len(y))
     if largest > MAX_CELLS:
         raise ValueError(
-            f"{largest} cells need a matrix of {largest**2:.1e} entries: subsample to {MAX_CELLS} cells."
+            f"{largest} cells need a matrix of {largest**2:.1e} entries: "
+            f"subsample to {MAX_CELLS} cells."
         )
     if scale is None:
         if (y == y[0]).all():
             raise ValueError(
                 "The cells that `epsilon` is relative to are all the same point: it has no scale."
             )
-        # the mean squared distance, pairs of a cell and itself included
-        scale = 2 * float(y.double().var(0, correction=0).sum())
+        # the mean squared distance, pairs of a cell and itself included, without broken cells
+        inner = y[is_typical((y - bulk_center(y)).square().sum(1))]
+        scale = 2 * float(inner.double().var(0, correction=0).sum())
     if not (x.isfinite().all() and y.isfinite().all()):
         return x.new_tensor(float("nan"))
     limits = {
@@ -104,14 +111,15 @@ def _between(
 
 
 def _within(x: Tensor, epsilon: float, *, max_iterations: int, tolerance: float) -> Tensor:
-    """Potential of `min <c, P> + eps KL(P | a a^T)` of a population with itself, whose mean is half the minimum."""
+    """Potential of a population with itself; its mean is half the minimum."""
     kernel = (squared_euclidean(x, x) / -epsilon).exp_()
     torch.nn.functional.threshold_(kernel, SMALLEST[kernel.dtype], 0.0)
     u = torch.ones_like(x[:, 0])
     for _ in range(max_iterations):
         update = len(x) / kernel.mv(u)
         error = float((u / update - 1).abs().mean())
-        # of `u` and its update, whose plan has mass 1, the dual value is twice the mean logarithm of this
+        # of `u` and its update, whose plan has mass 1, the dual value is twice the mean logarithm
+        # of this
         u = (u * update).sqrt_()
         if error < tolerance:
             break

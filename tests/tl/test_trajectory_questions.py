@@ -203,7 +203,7 @@ def test_missing_values_pass_nothing_on(fitted):
     assert holes.obs["genot_annotated_state"][days["day 4"]].notna().all()
 
 
-def test_velocity_of_the_coupling_is_the_barycentre(fitted):
+def test_velocity_of_the_coupling_is_the_barycenter(fitted):
     adata, steps, days = fitted
     out = sg.tl.velocity(adata, method="coupling", basis="umap", copy=True)
     for slot, rep in (("genot_velocity", "X_pca"), ("genot_velocity_umap", "X_umap")):

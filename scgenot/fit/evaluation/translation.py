@@ -106,7 +106,7 @@ def methods(
         plan = from_arrays(entry[DUAL], cells)
         fitted = plan.y[:, : genot.target_dim]  # shared features come last
         chosen = plan.sample(generator=torch_rng(numpy_rng([seed, 1])))[:, 0]
-        mean = plan.barycentre(values=fitted)
+        mean = plan.barycenter(values=fitted)
         found["plain coupling"] = one_each(COUPLING, fitted[chosen].double().cpu().numpy())
         found[f"plain coupling, {MEAN}"] = one_each(COUPLING, mean.double().cpu().numpy())
         pool = fitted.double().cpu().numpy()
