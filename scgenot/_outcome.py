@@ -18,8 +18,14 @@ class Outcome(Enum):
     )
     BLURRED = (
         "blurred",
-        "the median cell has so many effective targets that the coupling says little about single cells",
+        "the median cell has so many effective targets that the coupling says little about "
+        "single cells",
         "lower `epsilon` of the solver",
+    )
+    EXTENDED = (
+        "extended",
+        "the coupling was solved on a subset of the cells: its marginals are off by sampling error",
+        "raise `max_cells` of the solver",
     )
     AMBIGUOUS = (
         "ambiguous",

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["couplings", "fit", "model", "params"]
 
 
-def fit(adata: AnnData, key: str = "genot", *, task=None, model=None, field=None, encoder=None) -> "Fit":
+def fit(
+    adata: AnnData, key: str = "genot", *, task=None, model=None, field=None, encoder=None
+) -> "Fit":
     """Read a fit, with classes of your own where it was made with them.
 
     Parameters

@@ -1,6 +1,1 @@
-"""AnnData in, arrays out, and back."""
-
-from scgenot.cells.read import matrix, representation
-from scgenot.cells.tasks.translation import by_modality
-
-__all__ = ["by_modality", "matrix", "representation"]
+"""AnnData in, arrays out, and back; NumPy and pandas, never PyTorch."""

@@ -163,9 +163,11 @@ def usual_rep(adata: AnnData, name: str, argument: str) -> str:
     return found[0]
 
 
-def named_rep(adata: AnnData, use_rep: str | None, layer: str | None) -> str:
+def named_rep(
+    adata: AnnData, use_rep: str | None, layer: str | None, name: str = "adata"
+) -> str:
     """Return the representation that :func:`representation` reads, by name; "X" for a layer."""
-    return "X" if layer is not None else use_rep or usual_rep(adata, "adata", "use_rep")
+    return "X" if layer is not None else use_rep or usual_rep(adata, name, "use_rep")
 
 
 def _in_memory(values):

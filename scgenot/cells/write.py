@@ -1,108 +1,125 @@
 """Results into AnnData: everything at once and at the end, so that a failure leaves it unchanged."""
 
-import json
 import warnings
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-import pandas as pd
-import scipy.sparse as sp
 from anndata import AnnData, ImplicitModificationWarning
 
 from scgenot.cells.keys import (
-    CONFIDENCE,
-    COUPLING_KEY,
-    COUPLING_NAMES,
-    COUPLINGS,
-    DUAL,
-    HISTORY,
-    MODEL,
-    PAIRS,
     PARAMS,
-    SEEN,
+    WRITTEN,
     Keys,
 )
 
+ABSENT = object()
 
-def write_fit(
+
+def write_slots(
     adata: AnnData,
-    key: str,
     *,
-    params: dict,
-    model: tuple[dict, dict[str, np.ndarray]],
-    history: pd.DataFrame,
-    pairs: pd.DataFrame,
-    dual: dict | None = None,
-    couplings: dict | None = None,
-    coupling_names: np.ndarray | None = None,
-    confidence: dict | None = None,
-    seen: np.ndarray | None = None,
+    obs: Mapping | None = None,
+    obsm: Mapping | None = None,
+    obsp: Mapping | None = None,
+    uns: Mapping | None = None,
+    key: str | None = None,
+    remove: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Write a fit to `uns[key]`, in the place of any older one of that name."""
-    config, weights = model
-    entry = {
-        PARAMS: plain(params),
-        MODEL: {"config": json.dumps(config), "weights": weights},
-        HISTORY: history,
-        PAIRS: pairs,
-        DUAL: dual,
-        COUPLINGS: couplings,
-        COUPLING_NAMES: coupling_names,
-        CONFIDENCE: confidence,
-        SEEN: seen,
+    """Write entries of several slots, all or none.
+
+    Parameters
+    ----------
+    adata
+        Where to write.
+    obs, obsm, obsp, uns
+        Entries by name.
+    key
+        The fit that they are answers of: a new fit of that key removes them.
+    remove
+        Slot and name of older entries that go, such as `("obs", "genot_growth")`.
+
+    Raises
+    ------
+    ValueError
+        When an entry does not fit `adata`, which is then as it was.
+    """
+    new = {
+        (slot, name): values
+        for slot, entries in (("obs", obs), ("obsm", obsm), ("obsp", obsp), ("uns", uns))
+        for name, values in (entries or {}).items()
+    }
+    if key is not None and key in adata.uns:
+        named = [f"{one[0]}/{one[1]}" for one in new if not Keys(key).is_answer(*one)]
+        known = map(str, adata.uns[key].get(WRITTEN, ()))
+        if named:
+            new["uns", key] = {**adata.uns[key], WRITTEN: sorted({*known, *named})}
+    before = {
+        (slot, name): getattr(adata, slot)[name] if name in getattr(adata, slot) else ABSENT
+        for slot, name in (*new, *remove)
     }
     with writing():
-        remove_prediction(adata, key)
-        adata.uns[key] = {name: value for name, value in entry.items() if value is not None}
+        try:
+            for (slot, name), values in new.items():
+                getattr(adata, slot)[name] = values
+            for slot, name in set(remove) - set(new):
+                if name in getattr(adata, slot):
+                    del getattr(adata, slot)[name]
+        except BaseException:
+            for (slot, name), values in before.items():
+                if values is not ABSENT:
+                    getattr(adata, slot)[name] = values
+                elif name in getattr(adata, slot):
+                    del getattr(adata, slot)[name]
+            raise
 
 
-def remove_prediction(adata: AnnData, key: str) -> None:
-    """Remove what :func:`write_prediction` wrote, if it did."""
-    keys = Keys(key)
-    if (
-        keys.uncertainty not in adata.obs
-    ):  # no prediction: slots of these names are of something else
-        return
-    for slots, names in (
-        (adata.obs, keys.of_predictions),
-        (adata.obsm, [keys.sample, keys.mean]),
-        (adata.uns, [keys.predicted]),
-    ):
-        for name in names:
-            if name in slots:
-                del slots[name]
+def fit_keys(adata: AnnData) -> set[str]:
+    """Return the keys of all fits that left something in an AnnData, there or not."""
+    keys = {
+        key for key, entry in adata.uns.items() if isinstance(entry, Mapping) and PARAMS in entry
+    }
+    left = [(adata.uns, "_predicted"), (adata.obs, "_uncertainty"), (adata.obs, "_origin")]
+    for slots, suffix in left:
+        keys |= {name[: -len(suffix)] for name in map(str, slots) if name.endswith(suffix)}
+    return {key for key in keys if key and "/" not in key}
+
+
+def predicted_slots(adata: AnnData, key: str) -> list[tuple[str, str]]:
+    """Return slot and name of all that the verbs wrote for the fit of a key."""
+    keys, entry = Keys(key), adata.uns.get(key)
+    is_fit = isinstance(entry, Mapping) and PARAMS in entry
+    is_left = {keys.uncertainty, keys.origin} & set(adata.obs) or keys.predicted in adata.uns
+    if not is_fit and not is_left:  # entries of these names are of something else
+        return []
+    found = [
+        (slot, name)
+        for slot in ("obs", "obsm", "obsp", "uns")
+        for name in getattr(adata, slot)
+        if keys.is_answer(slot, name)
+    ]
+    if keys.uncertainty not in adata.obs:  # "X_pca" was not sampled by the fit "pca"
+        found = [one for one in found if one[1] not in (keys.sample, keys.mean)]
+    written = entry.get(WRITTEN, ()) if is_fit else ()
+    return found + [tuple(str(name).split("/", 1)) for name in written]
 
 
 def write_prediction(
-    adata: AnnData,
-    key: str,
-    rows: np.ndarray,
-    *,
-    sample: np.ndarray,
-    mean: np.ndarray,
-    uncertainty: np.ndarray,
-    cosine_variance: np.ndarray | None = None,
-    response: np.ndarray | None = None,
-    growth: np.ndarray | None = None,
-    predicted: dict | None = None,
+    adata: AnnData, key: str, rows: np.ndarray, values: Mapping[str, np.ndarray], asked: Mapping
 ) -> None:
-    """Write predicted cells to `obsm`, spread to `obs`, what was asked to `uns`."""
-    keys, predicted = Keys(key), plain(predicted or {})
-    numbers = {
-        keys.uncertainty: uncertainty,
-        keys.cosine_variance: cosine_variance,
-        keys.response: response,
-        keys.growth: growth,
-    }
-    with writing():
-        adata.obsm[keys.sample] = spread_out(sample, rows, adata.n_obs)
-        adata.obsm[keys.mean] = spread_out(mean, rows, adata.n_obs)
-        for slot, values in numbers.items():
-            if values is not None:
-                adata.obs[slot] = spread_out(values, rows, adata.n_obs)
-        adata.uns.pop(keys.predicted, None)
-        if predicted:
-            adata.uns[keys.predicted] = predicted
+    """Write predicted cells to `obsm`, numbers to `obs`, what was asked to `uns`; NaN elsewhere."""
+    keys = Keys(key)
+    for name, found in values.items():
+        if name != keys.cosine_variance:  # a cell that does not move has no direction
+            check_finite(f"{name!r}", found)
+    out = {name: spread_out(found, rows, adata.n_obs) for name, found in values.items()}
+    write_slots(
+        adata,
+        obsm={name: found for name, found in out.items() if found.ndim == 2},
+        obs={name: found for name, found in out.items() if found.ndim == 1},
+        uns={keys.predicted: plain(asked)} if asked else None,
+        remove=[("uns", keys.predicted)],
+    )
 
 
 def spread_out(values: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
@@ -112,38 +129,14 @@ def spread_out(values: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
     return out
 
 
-def write_growth(adata: AnnData, key: str, growth: np.ndarray | None) -> None:
-    """Write growth to `obs`; one of an older fit goes."""
-    slot = Keys(key).growth
-    with writing():
-        if growth is not None:
-            adata.obs[slot] = growth
-        elif slot in adata.obs:
-            del adata.obs[slot]
-
-
-def write_slots(adata: AnnData, *, obs: dict | None = None, obsm: dict | None = None) -> None:
-    """Write columns of obs and entries of obsm."""
-    with writing():
-        for name, values in (obs or {}).items():
-            adata.obs[name] = values
-        for name, values in (obsm or {}).items():
-            adata.obsm[name] = values
-
-
-def write_coupling(
-    adata: AnnData, key: str, mass: sp.csr_matrix, names: np.ndarray | None = None
-) -> None:
-    """Write joint mass to `obsm`, or to `obsp` when it is within one AnnData."""
-    slot = Keys(key).coupling
-    entry = {**adata.uns.get(key, {}), COUPLING_KEY: slot}
-    with writing():
-        if names is None:
-            adata.obsp[slot] = mass
-        else:
-            adata.obsm[slot] = mass
-            entry[COUPLING_NAMES] = names
-        adata.uns[key] = entry
+def check_finite(what: str, values) -> None:
+    """Raise a ValueError when some values are not finite, before anything is written."""
+    n_bad = int((~np.isfinite(values)).sum())
+    if n_bad:
+        raise ValueError(
+            f"{what} has {n_bad} of {np.size(values)} values that are NaN or infinite: nothing was "
+            "written. Check the representation for extreme values, or lower the learning rate."
+        )
 
 
 def plain(value):

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from scgenot._outcome import Outcome
 from scgenot.cells.strata import stratum_text
 from scgenot.model.growth import growth_ratios
-from scgenot.ot.plan import describe
+from scgenot.ot.diagnostics import describe
 from scgenot.pair import Link, Question
 
 Solver = Callable[[object], object]
@@ -82,7 +82,9 @@ def check_question(question: Question, adata: AnnData, task) -> Question:
             f"{type(question).__name__}. {PAGE}"
         )
     rows = np.asarray(question.rows)
-    if rows.dtype.kind not in "iu" or (len(rows) and not 0 <= rows.min() <= rows.max() < adata.n_obs):
+    if rows.dtype.kind not in "iu" or (
+        len(rows) and not 0 <= rows.min() <= rows.max() < adata.n_obs
+    ):
         raise ValueError(
             f"`rows` of the question of the task {name_of(task)!r} must be positions of the "
             f"{adata.n_obs} cells; found {rows.dtype} up to {rows.max() if len(rows) else None}."

@@ -28,7 +28,9 @@ def solver_of(task, links: Sequence[Link], solver, *, device: str, seed: int):
     return (GromovWasserstein if pair.source_shared is None else FusedGromovWasserstein)(**where)
 
 
-def learn(learner, links: Sequence[Link], task, *, seed: int, device: str, progress: bool) -> Learned:
+def learn(
+    learner, links: Sequence[Link], task, *, seed: int, device: str, progress: bool
+) -> Learned:
     """Call the learner, the usual one where none is given, and check what it returned."""
     learner = FlowMatching() if learner is None else learner
     if not callable(learner):

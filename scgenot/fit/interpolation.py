@@ -41,7 +41,9 @@ def population_at(
     check_count("n_cells", n_cells, 2)
     draw = coupled_pairs if transport.method == "coupling" else generated_pairs
     pairs = draw(transport, step, max(4 * n_cells, 2000))
-    samples = {float(t): transport.cells[transport.times == t] for t in transport.fit.task.scale.times}
+    samples = {
+        float(t): transport.cells[transport.times == t] for t in transport.fit.task.scale.times
+    }
     found = interpolate_pairs(
         pairs.source,
         pairs.target,
@@ -72,9 +74,7 @@ def _draw_part(part: LinkHere, transport: Transport, n: int, k: int) -> tuple[np
     """Draw pairs of one coupling: positions of source cells, target cells, and growth of both."""
     plan = part.plan
     sample_pairs = require(plan, "sample_pairs", "`sg.tl.interpolate`")
-    generator = torch_rng(
-        numpy_rng([transport.seed, k]), device=getattr(plan, "device", "cpu")
-    )
+    generator = torch_rng(numpy_rng([transport.seed, k]), device=getattr(plan, "device", "cpu"))
     i, j = (np.asarray(side.cpu()) for side in sample_pairs(n, generator=generator))
     # growth against cells as they were sampled: a prior of growth is in the mass sent
     masses = require(plan, "marginals", "`sg.tl.interpolate`")()

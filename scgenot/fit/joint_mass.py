@@ -25,7 +25,9 @@ def across(fit, adata: AnnData, cells: np.ndarray, top_k: int, device: str | Non
         found = {name: row for row, name in enumerate(link.source_names)}
         known = [found.get(name, -1) for name in adata.obs_names]
         rows = np.array(known) if min(known) >= 0 else None
-    plan = link.plan(cells, rows, None if weights is None else weights / weights.sum(), device=device)
+    plan = link.plan(
+        cells, rows, None if weights is None else weights / weights.sum(), device=device
+    )
     return to_sparse(plan, top_k).tocsr()
 
 

@@ -10,8 +10,8 @@ from anndata import AnnData
 from tqdm.auto import tqdm
 
 from scgenot.cells.embedding import embedding_key, embedding_of
-from scgenot.cells.keys import SOURCE_CELL, Keys
-from scgenot.cells.labels import like_column, made_obs
+from scgenot.cells.keys import Keys
+from scgenot.cells.labels import made_obs
 from scgenot.fit.decoder import feature_decoder, never_negative
 from scgenot.fit.held_out import each_of
 from scgenot.fit.sample import BLOCK, draw_blocks
@@ -68,31 +68,25 @@ def simulated(
 
 def described(fit, adata: AnnData, question: Question, n_samples: int) -> pd.DataFrame:
     """Return the obs of simulated cells: that of the source cells, but for what they become."""
-    source = made_obs(adata, question.rows, fit.key, "simulated")
-    obs = pd.concat([source] * n_samples)
-    names = adata.obs_names[question.rows]
-    obs[SOURCE_CELL] = np.tile(names.to_numpy(dtype=object), n_samples)
-    for column, value in question.answer.items():
-        each = value if np.ndim(value) else [value] * len(source)
-        values = list(each) * n_samples
-        obs[column] = like_column(values, adata.obs[column]) if column in adata.obs else values
-    names = names.astype(str) + f"_{question.name}"
-    several = [f"{name}_{k}" for k in range(n_samples) for name in names]
-    obs.index = names if n_samples == 1 else several
-    return obs
+    rows = np.tile(question.rows, n_samples)
+    answer = {
+        column: list(value) * n_samples if np.ndim(value) else value
+        for column, value in question.answer.items()
+    }
+    names = [f"{name}_{question.name}" for name in adata.obs_names[question.rows]]
+    if n_samples > 1:
+        names = [f"{name}_{k}" for k in range(n_samples) for name in names]
+    return made_obs(adata, rows, answer, names, key=fit.key, origin="simulated")
 
 
 def interpolated_obs(
     fit, adata: AnnData, rows: np.ndarray, fractions: np.ndarray, time: float
 ) -> pd.DataFrame:
     """Return the obs of interpolated cells: that of cells they were made from, with a new time."""
-    obs, key = made_obs(adata, rows, fit.key, "interpolated"), fit.task.time_key
-    names = adata.obs_names[rows]
-    obs[SOURCE_CELL] = names.to_numpy(dtype=object)
-    obs["fraction"] = fractions
-    obs[key] = like_column([fit.task.scale.label(time)] * len(obs), adata.obs[key])
-    obs.index = [f"{name}_{time:g}_{k}" for k, name in enumerate(names)]
-    return obs
+    answer = {fit.task.time_key: fit.task.scale.label(time)}
+    names = [f"{name}_{time:g}_{k}" for k, name in enumerate(adata.obs_names[rows])]
+    obs = made_obs(adata, rows, answer, names, key=fit.key, origin="interpolated")
+    return obs.assign(fraction=fractions)
 
 
 def decoded(
@@ -122,8 +116,6 @@ def assemble(
     features, names = decoded(states, to_features, clip=clip and never_negative(fit, rep))
     known = fitted is not None and names.isin(fitted.var_names).all()
     var = fitted.var.loc[names] if known else pd.DataFrame(index=names)
-    for column in obs.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in obs.dtypes]]:
-        obs[column] = obs[column].cat.remove_unused_categories()
     out = AnnData(features, obs=obs, var=var.copy())
     out.obs_names_make_unique()
     if rep is not None and rep != "X":

@@ -53,9 +53,7 @@ def predict_cells(
             whole[rows] = values
     if getattr(fit.model, "eta", None) is not None:
         found[keys.growth] = fit.model.growth(cells, question.condition).numpy()
-    scalars = {
-        name: value for name, value in question.answer.items() if np.ndim(value) == 0
-    }
+    scalars = {name: value for name, value in question.answer.items() if np.ndim(value) == 0}
     return {"rows": question.rows, "values": found, "asked": asked_of(fit.task, scalars)}
 
 

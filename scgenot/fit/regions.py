@@ -8,7 +8,7 @@ from anndata import AnnData
 from sklearn.neighbors import NearestNeighbors
 
 from scgenot._random import numpy_rng
-from scgenot.cells.strata import split
+from scgenot.cells.strata import Strata
 from scgenot.fit.conformal import weighted_quantile
 from scgenot.fit.sample import draw_blocks
 from scgenot.pair import Question
@@ -57,6 +57,7 @@ def score_conditions(
     seed: int,
 ) -> Iterator[Scores]:
     """Score the treated cells of each condition, stratum by stratum."""
+    strata = Strata.read(adata, groupby, argument="groupby")
     for target, dose in asked:
         question = fit.ask(adata, target, dose)
         treated = fit.task.treated_rows(adata, target, question.answer.get(fit.task.dose_key))
@@ -64,9 +65,9 @@ def score_conditions(
             raise ValueError(
                 f"`target={target!r}` at `dose={dose}` has no treated cell among those held out."
             )
-        for _, controls, rows in split(
-            adata, groupby, question.rows, treated, name=question.name, argument="groupby"
-        ):
+        parts = strata.split(question.rows, treated)
+        strata.report({question.name: (question.rows, treated, parts)})
+        for _, controls, rows in parts:
             if len(controls) < 2:
                 raise ValueError(
                     f"`held_out` has {len(controls)} control cell(s) for {question.name!r}: regions "

@@ -1,13 +1,13 @@
 """Responses to a perturbation: the change of every feature in every group of cells."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from scgenot.cells.embedding import embedding_of
-from scgenot.cells.groups import as_text
+from scgenot.cells.labels import as_text
 from scgenot.cells.read import matrix
 from scgenot.cells.strata import read_strata
 from scgenot.fit.changes import Changes, sum_changes

@@ -12,7 +12,7 @@ from anndata import AnnData
 from scgenot._outcome import Outcome
 from scgenot.cells.keys import Keys
 from scgenot.cells.tasks import Screen, TimeCourse, Translation
-from scgenot.cells.write import plain, remove_prediction, write_slots, writing
+from scgenot.cells.write import check_finite, plain, predicted_slots, write_slots, writing
 from scgenot.fit.coupled import PAGE, name_of
 from scgenot.fit.reference import Reference
 from scgenot.fit.stored_link import StoredLink
@@ -49,7 +49,9 @@ def described(options) -> dict | str | None:
 
 def task_dict(task) -> dict:
     """Return what a task keeps of itself."""
-    return task.to_dict() if hasattr(task, "to_dict") else {"use_rep": getattr(task, "use_rep", None)}
+    return (
+        task.to_dict() if hasattr(task, "to_dict") else {"use_rep": getattr(task, "use_rep", None)}
+    )
 
 
 def write(fit, adata: AnnData) -> None:
@@ -80,11 +82,24 @@ def write(fit, adata: AnnData) -> None:
         CONFIDENCE: fit.confidence,
         COUPLING_NAMES: None if fit.links[0].within else fit.links[0].target_names,
     }
-    remove_prediction(adata, fit.key)
-    with writing():
-        adata.uns[fit.key] = {name: value for name, value in entry.items() if value is not None}
-    if fit.growth is not None:
-        write_slots(adata, obs={Keys(fit.key).growth: fit.growth})
+    entry = {name: value for name, value in entry.items() if value is not None}
+    write_slots(
+        adata,
+        uns={fit.key: entry},
+        obs={} if fit.growth is None else {Keys(fit.key).growth: fit.growth},
+        remove=predicted_slots(adata, fit.key),
+    )
+
+
+def write_mass(adata: AnnData, key: str, mass, names: np.ndarray | None) -> None:
+    """Write joint mass to `obsp`, or to `obsm` when the targets are in another AnnData."""
+    slot = Keys(key).coupling
+    check_finite("the coupling", mass.data)
+    entry = {**adata.uns.get(key, {}), COUPLING_KEY: slot}
+    if names is not None:
+        entry[COUPLING_NAMES] = names
+    where = "obsp" if names is None else "obsm"
+    write_slots(adata, **{where: {slot: mass}}, uns={key: entry})
 
 
 def update(fit, **entries) -> None:
@@ -125,7 +140,9 @@ def read(cls, adata: AnnData, key: str, *, task=None, model=None, field=None, en
 
 def _put_together(cls, adata: AnnData, key: str, entry: Mapping, task, own: tuple):
     table = entry[PAIRS]
-    columns = [name for name in table.columns[: list(table.columns).index("stratum")] if name != "name"]
+    columns = [
+        name for name in table.columns[: list(table.columns).index("stratum")] if name != "name"
+    ]
     links = [
         StoredLink.from_dict(entry[LINKS][str(k)], dict(table.iloc[k][columns]))
         for k in range(len(table))

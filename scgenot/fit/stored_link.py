@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot.ot.plan import Plan, plan_from_arrays, plan_to_arrays
+from scgenot.ot.plan import Plan
+from scgenot.ot.store import plan_from_arrays, plan_to_arrays
 from scgenot.pair import Link
 
 
@@ -62,7 +63,9 @@ class StoredLink:
 
     def here(self, names: pd.Index, cells: np.ndarray, device: str | None) -> "LinkHere":
         """Couple again the fitted cells that are among some named cells."""
-        source, target = (names.get_indexer(side) for side in (self.source_names, self.target_names))
+        source, target = (
+            names.get_indexer(side) for side in (self.source_names, self.target_names)
+        )
         rows = np.flatnonzero(source >= 0)
         n_source, scale = len(source), len(source) / self.mass
         if not len(rows):

@@ -1,11 +1,13 @@
-"""Couplings: a cost and two potentials."""
+"""Plans: couplings of two populations, mostly a cost and two potentials."""
 
 from scgenot.ot.confidence import Confidence
 from scgenot.ot.cost import cosine, coulomb, euclidean, mean_cost, squared_euclidean
-from scgenot.ot.coupling import Coupling, Diagnostics
+from scgenot.ot.coupling import Coupling
+from scgenot.ot.diagnostics import Diagnostics, NotSolved
 from scgenot.ot.divergence import sinkhorn_divergence
 from scgenot.ot.geodesic import Geodesic
 from scgenot.ot.minibatch import Minibatch, MinibatchCoupling
+from scgenot.ot.plan import Plan, SparsePlan, UnsupportedPlan
 from scgenot.ot.quadratic.solver import FusedGromovWasserstein, GromovWasserstein
 from scgenot.ot.sinkhorn import Sinkhorn
 
@@ -18,7 +20,11 @@ __all__ = [
     "GromovWasserstein",
     "Minibatch",
     "MinibatchCoupling",
+    "NotSolved",
+    "Plan",
     "Sinkhorn",
+    "SparsePlan",
+    "UnsupportedPlan",
     "cosine",
     "coulomb",
     "euclidean",

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-# optima whose barycentres correlate less than this are different answers
+# optima whose barycenters correlate less than this are different answers
 SAME_OPTIMUM = 0.9
 # a runner-up whose objective is within this fraction of the best is a near-equal optimum
 CLEAR_GAP = 0.05
@@ -19,7 +19,8 @@ class Confidence:
     n_best
         How many of them reached the best optimum.
     gap
-        Objective of the next distinct optimum over the best one, minus 1; infinite when there is only one.
+        Objective of the next distinct optimum over the best one, minus 1; infinite when there is
+        only one.
     agreement
         Correlation between the answers that two subsets of the cells prefer.
 
@@ -39,5 +40,5 @@ class Confidence:
         return self.gap < CLEAR_GAP or self.agreement < SAME_OPTIMUM
 
     def to_dict(self) -> dict:
-        """Return the fields, and whether they make the coupling ambiguous, as a plain dictionary."""
+        """Return the fields, and whether the coupling is ambiguous, as a plain dictionary."""
         return {**asdict(self), "ambiguous": self.ambiguous}

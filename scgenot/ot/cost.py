@@ -8,6 +8,11 @@ from torch import Tensor
 
 Cost = Callable[[Tensor, Tensor], Tensor]
 
+# a cell is broken when its cost is over so many times the median one, ...
+FAR = 100
+# ... unless more than one cell in so many is; with fewer cells than the last number none is
+RARE, FEWEST = 20, 10
+
 
 class FittedCost(Protocol):
     """A cost that looks at both populations before it is used, such as a graph distance."""
@@ -33,8 +38,8 @@ def squared_euclidean(x: Tensor, y: Tensor) -> Tensor:
     >>> sg.ot.squared_euclidean(x, y)  # the default of sg.ot.Sinkhorn
     """
     # distances do not see a shift; float32 does, where the cells lie far from the origin
-    centre = y.mean(0)
-    x, y = x - centre, y - centre
+    center = bulk_center(y)
+    x, y = x - center, y - center
     cost = torch.addmm(y.square().sum(1), x, y.T, alpha=-2)
     return cost.add_(x.square().sum(1, keepdim=True)).clamp_(min=0)
 
@@ -88,18 +93,25 @@ def coulomb(x: Tensor, y: Tensor) -> Tensor:
 
     Returns
     -------
-    Costs, shape `(n, m)`; coincident cells cost at most the inverse of 1e-6 times the mean squared distance.
+    Costs, shape `(n, m)`; coincident cells cost at most the inverse of 1e-6 times the median
+    squared distance from `y` to its center.
 
     Examples
     --------
     >>> solver = sg.ot.Sinkhorn(cost=sg.ot.coulomb)
     """
-    distance = squared_euclidean(x, y)
-    return 1 / distance.clamp_(min=1e-6 * float(distance.mean()) + torch.finfo(x.dtype).tiny)
+    # of `y` alone, so that a block of rows costs what it costs among all
+    spread = float((y - bulk_center(y)).square().sum(1).median())
+    tiny = torch.finfo(x.dtype).tiny
+    return 1 / squared_euclidean(x, y).clamp_(min=1e-6 * spread + tiny)
 
 
 def mean_cost(cost: Cost, x: Tensor, y: Tensor, *, n_cells: int = 2000) -> float:
     """Mean cost over evenly spaced cells of both sides: the unit in which epsilon is given.
+
+    A few broken cells do not set it: cells whose median cost is over 100 times that of the median
+    cell are left out where they are at most 5 % of their side. Without such cells it is the plain
+    mean.
 
     Parameters
     ----------
@@ -123,7 +135,9 @@ def mean_cost(cost: Cost, x: Tensor, y: Tensor, *, n_cells: int = 2000) -> float
     --------
     >>> sg.ot.mean_cost(sg.ot.euclidean, x, y)
     """
-    mean = float(cost(x[spaced(len(x), n_cells)], y[spaced(len(y), n_cells)]).double().mean())
+    costs = cost(x[spaced(len(x), n_cells)], y[spaced(len(y), n_cells)]).double()
+    rows, columns = (is_typical(costs.median(side).values) for side in (1, 0))
+    mean = float(costs[rows][:, columns].mean())
     if not mean > 0 or mean == float("inf"):
         raise ValueError(
             f"`cost` has mean {mean} over the cells: it must be positive and finite. "
@@ -139,3 +153,21 @@ def spaced(n: int, n_cells: int) -> Tensor:
         if n <= n_cells
         else torch.linspace(0, n - 1, n_cells, dtype=torch.float64).round().long()
     )
+
+
+def is_typical(sizes: Tensor) -> Tensor:
+    """Mask of all cells but a few of over `FAR` times the median size."""
+    far = sizes > FAR * sizes.median()
+    n_most = -(-len(sizes) // RARE) if len(sizes) >= FEWEST else 0
+    # a median of 0 says nothing of what is large
+    return ~far if far.sum() <= n_most and sizes.median() > 0 else torch.ones_like(far)
+
+
+def bulk_center(cells: Tensor) -> Tensor:
+    """Center of most cells, which a broken one does not move, shape `(p,)`."""
+    return cells[spaced(len(cells), 101)].median(0).values
+
+
+NAMED_COSTS: dict[str, Cost] = {
+    cost.__name__: cost for cost in (squared_euclidean, euclidean, cosine, coulomb)
+}

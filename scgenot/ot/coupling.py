@@ -1,7 +1,7 @@
 """A coupling: a cost and two potentials, from which every row, sample and marginal follows."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.sparse as sp
@@ -9,63 +9,18 @@ import torch
 from torch import Tensor
 
 from scgenot.ot.confidence import Confidence
-from scgenot.ot.cost import Cost, spaced
+from scgenot.ot.cost import Cost
+from scgenot.ot.diagnostics import Diagnostics
 from scgenot.ot.iterate import row_blocks
-
-
-@dataclass(frozen=True)
-class Diagnostics:
-    """How a coupling was solved, and how sharp it is.
-
-    Parameters
-    ----------
-    method
-        Solver, in words; says so when the plan is of minibatches or was extended from a subset.
-    epsilon, epsilon_absolute
-        Entropic regularisation, relative to the mean cost and in the units of the cost.
-    marginal_error
-        L1 distance of the plan's marginals from the ones its potentials imply (the weights, when balanced).
-    iterations
-        Sinkhorn iterations, all told.
-    converged
-        Whether the marginal error fell below the tolerance (and, for quadratic costs, the plan stopped moving).
-    mass
-        Total mass of the plan; 1 when balanced.
-    effective_targets
-        Median over source cells of the effective number of targets, `1 / sum_j p_j^2`.
-    cost
-        Mean cost of the plan, `<c, P> / mass`.
-    objective
-        What the solver minimises: the transport cost (linear) or distortion (quadratic) plus epsilon times KL, and
-        the penalties of the marginals when unbalanced.
-
-    See Also
-    --------
-    :class:`~scgenot.ot.Coupling` : has them as `diagnostics`.
-    """
-
-    method: str
-    epsilon: float
-    epsilon_absolute: float
-    marginal_error: float
-    iterations: int
-    converged: bool
-    mass: float = float("nan")
-    effective_targets: float = float("nan")
-    cost: float = float("nan")
-    objective: float = float("nan")
-
-    def to_dict(self) -> dict:
-        """Return the fields as a plain dictionary."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
 class Coupling:
     """Entropic coupling `P_ij = a_i b_j exp((f_i + g_j - c(x_i, y_j)) / eps)` of two populations.
 
-    No n x m array is kept: rows are made from the cost and the potentials when they are asked for, also for cells
-    that were not there when the coupling was solved.
+    No n x m array is kept: rows are made from the cost and the potentials when they are asked for,
+    also for cells that were not there when the coupling was solved. `f` is the update that `g`
+    gives, `-tau eps log sum_j b_j exp((g_j - c(x_i, y_j)) / eps)`; all answers follow from `g`.
 
     Parameters
     ----------
@@ -80,7 +35,8 @@ class Coupling:
     tau
         Relaxation of the source and of the target side; 1 when balanced.
     diagnostics, confidence
-        How it was solved; how far the orientation of a quadratic one can be trusted, None without a search.
+        How it was solved; how far the orientation of a quadratic one can be trusted, None without a
+        search.
 
     Examples
     --------
@@ -110,17 +66,17 @@ class Coupling:
         return self.x.device
 
     def _log_rows(self, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Yield blocks of `log b_j + (g_j - c_ij) / eps`: rows of the plan up to a constant each."""
+        """Yield blocks of `log b_j + (g_j - c_ij) / eps`: logarithms of rows, up to a constant."""
         shift = self.g / self.epsilon + self.b.log()
         for rows in row_blocks(len(x), len(self.y)):
             yield rows, (self.cost(x[rows], self.y) / -self.epsilon).add_(shift)
 
     def _log_sums(self, cells: Tensor | None) -> Tensor:
-        """Return `log sum_j b_j exp((g_j - c_ij) / eps)`, which both the source potential and the growth come from."""
+        """Return `log sum_j b_j exp((g_j - c_ij) / eps)`."""
         return torch.cat([log_p.logsumexp(1) for _, log_p in self._log_rows(self._cells(cells))])
 
     def _cells(self, cells: Tensor | None) -> Tensor:
-        """Cells to look at: all source cells, those with the given indices, or new ones by their coordinates."""
+        """Return all source cells, those with the given indices, or new ones."""
         if cells is None:
             return self.x
         cells = torch.as_tensor(cells, device=self.x.device)
@@ -132,7 +88,8 @@ class Coupling:
         Parameters
         ----------
         cells
-            Indices of source cells, shape `(k,)`; or new cells, shape `(k, p)`; all source cells when None.
+            Indices of source cells, shape `(k,)`; or new cells, shape `(k, p)`; all source cells
+            when None.
 
         Returns
         -------
@@ -145,7 +102,7 @@ class Coupling:
         return out
 
     def potential(self, cells: Tensor | None = None) -> Tensor:
-        """Source potential of any cell through the dual: `-tau eps log sum_j b_j exp((g_j - c(x, y_j)) / eps)`.
+        """Source potential: `-tau eps log sum_j b_j exp((g_j - c(x, y_j)) / eps)`.
 
         Parameters
         ----------
@@ -159,7 +116,7 @@ class Coupling:
         return -self.tau[0] * self.epsilon * self._log_sums(cells)
 
     def growth(self, cells: Tensor | None = None) -> Tensor:
-        """Mass that source cells send over the mass they have, `eta = (P 1)_i / a_i`; 1 when balanced.
+        """Mass that source cells send over their weight, `(P 1)_i / a_i`; 1 when balanced.
 
         Parameters
         ----------
@@ -170,6 +127,8 @@ class Coupling:
         -------
         Ratios, shape `(k,)`.
         """
+        if self.tau[0] == 1:
+            return torch.ones_like(self._cells(cells)[:, 0])
         return ((1 - self.tau[0]) * self._log_sums(cells)).exp()
 
     def marginals(self) -> tuple[Tensor, Tensor]:
@@ -181,12 +140,13 @@ class Coupling:
         return source, target
 
     def mass_blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Yield slices of source cells and the plan's mass in their rows, blocks of shape `(k, m)`."""
+        """Yield slices of source cells and the mass in their rows, shape `(k, m)`."""
         for rows, log_p in self._log_rows(self.x):
-            log_p += (self.f[rows] / self.epsilon + self.a[rows].log())[:, None]
+            # f is the update that g gives; through its sum a row is exact however large f is
+            log_p -= (self.tau[0] * log_p.logsumexp(1) - self.a[rows].log())[:, None]
             yield rows, log_p.exp_()
 
-    def barycentre(self, cells: Tensor | None = None, values: Tensor | None = None) -> Tensor:
+    def barycenter(self, cells: Tensor | None = None, values: Tensor | None = None) -> Tensor:
         """Mean of the conditional law: a mean of cells, with less variance than cells have.
 
         Parameters
@@ -209,7 +169,7 @@ class Coupling:
     def sample(
         self, cells: Tensor | None = None, *, n_samples: int = 1, generator: torch.Generator
     ) -> Tensor:
-        """Draw targets for each source cell by inverting its cumulative row, each draw with its own random number.
+        """Draw targets for each source cell, independently.
 
         Parameters
         ----------
@@ -231,7 +191,8 @@ class Coupling:
         draws = torch.empty(len(x), n_samples, dtype=torch.long, device=x.device)
         for rows, log_p in self._log_rows(x):
             cumulative = log_p.softmax(1).cumsum(1)
-            # scaled by the last entry: rounding must neither lose the top of the range nor point past the end
+            # scaled by the last entry: rounding must neither lose the top of the range nor point
+            # past the end
             level = (uniform[rows] * cumulative[:, -1:]).to(cumulative.dtype)
             draws[rows] = torch.searchsorted(cumulative, level, right=True).clamp_(
                 max=len(self.y) - 1
@@ -239,7 +200,7 @@ class Coupling:
         return draws
 
     def sample_pairs(self, n_pairs: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw pairs from the plan, sources stratified: a cell comes up its expected number of times, give or take one.
+        """Draw pairs; a source cell comes up its expected number of times, give or take one.
 
         Parameters
         ----------
@@ -253,15 +214,16 @@ class Coupling:
         Indices of source and of target cells, two arrays of shape `(n_pairs,)`, in random order.
         """
         # in logarithms: of distant populations the growth underflows
-        mass = (self.a.log() + (1 - self.tau[0]) * self._log_sums(None)).double().softmax(0)
+        log_mass = self.a.double().log()
+        if self.tau[0] < 1:
+            log_mass += (1 - self.tau[0]) * self._log_sums(None).double()
+        mass = log_mass.softmax(0)
         start = torch.rand((), generator=generator, device=mass.device, dtype=torch.float64)
         levels = (torch.arange(n_pairs, device=mass.device) + start) / n_pairs
         source = torch.searchsorted(mass.cumsum(0), levels, right=True).clamp_(max=len(mass) - 1)
         uniform = torch.rand(n_pairs, generator=generator, device=mass.device, dtype=torch.float64)
-        target, first = (
-            torch.empty_like(source),
-            torch.searchsorted(source, torch.arange(len(mass) + 1).to(source)),
-        )
+        target = torch.empty_like(source)
+        first = torch.searchsorted(source, torch.arange(len(mass) + 1).to(source))
         for rows, log_p in self._log_rows(self.x):
             pairs = slice(int(first[rows.start]), int(first[rows.stop]))
             target[pairs] = invert_rows(
@@ -285,7 +247,8 @@ class Coupling:
 
         Returns
         -------
-        Joint mass, sparse `(n, m)`, rows source, columns target. What the dropped entries held is lost, not spread.
+        Joint mass, sparse `(n, m)`, rows source, columns target. What the dropped entries held is
+        lost, not spread.
         """
         k = min(top_k, len(self.y))
         mass, index = zip(*(block.topk(k, dim=1) for _, block in self.mass_blocks()), strict=True)
@@ -295,9 +258,11 @@ class Coupling:
         out.sort_indices()
         return out
 
-    def median_effective_targets(self) -> float:
-        """Median effective number of targets over at most 2000 evenly spaced source cells."""
-        return float(self.effective_targets(spaced(len(self.x), 2000)).median())
+    def to_arrays(self) -> dict:
+        """Return what is stored of the plan, see :func:`scgenot.ot.store.plan_to_arrays`."""
+        from scgenot.ot.store import coupling_to_arrays  # which makes couplings itself
+
+        return coupling_to_arrays(self)
 
 
 def invert_rows(p: Tensor, rows: Tensor, uniform: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import logging
 import torch
 from torch import Tensor
 
-from scgenot.ot.cost import squared_euclidean
+from scgenot.ot.cost import bulk_center, is_typical, squared_euclidean
 from scgenot.ot.dual import Problem, solve_dual
 from scgenot.ot.iterate import SMALLEST
 
@@ -38,7 +38,8 @@ def sinkhorn_divergence(
     Parameters
     ----------
     x, y
-        Cells, shapes `(n, d)` and `(m, d)`, at most 10,000 each; both of `torch.float32` or of `torch.float64`.
+        Cells, shapes `(n, d)` and `(m, d)`, at most 10,000 each; both of `torch.float32` or of
+        `torch.float64`.
     epsilon
         Entropic regularization in units of `scale`.
     scale
@@ -80,8 +81,10 @@ def sinkhorn_divergence(
             raise ValueError(
                 "The cells that `epsilon` is relative to are all the same point: it has no scale."
             )
-        # the mean squared distance, pairs of a cell and itself included
-        scale = 2 * float(b.double() @ (y.double() - b.double() @ y.double()).square().sum(1))
+        # the mean squared distance, pairs of a cell and itself included, without broken cells
+        inner = is_typical((y - bulk_center(y)).square().sum(1))
+        cells, mass = y[inner].double(), b[inner].double() / b[inner].double().sum()
+        scale = 2 * float(mass @ (cells - mass @ cells).square().sum(1))
     if not (x.isfinite().all() and y.isfinite().all()):
         return x.new_tensor(float("nan"))
     limits = {

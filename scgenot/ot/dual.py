@@ -49,7 +49,7 @@ def solve_dual(
     max_iterations: int,
     tolerance: float,
 ) -> Solution:
-    """Iterate from the potential `g` at one value of epsilon until the marginal error is below `tolerance`."""
+    """Iterate from the potential `g` at one epsilon until the error is below `tolerance`."""
     start = torch.zeros_like(problem.b) if g is None else g
     make = ScaledPlan if problem.fits() else StreamedPlan
     plan = make(cost, problem.x, problem.y, problem.a, problem.b, epsilon, problem.tau, start)

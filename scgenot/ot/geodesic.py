@@ -13,16 +13,18 @@ KINDS = ("heat", "shortest_path")
 
 @dataclass(frozen=True)
 class Geodesic:
-    """Cost along one nearest-neighbour graph of both populations, for cells that lie on a curved sheet or a tree.
+    """Cost along one nearest-neighbour graph of both populations, for cells on a curve or tree.
 
-    `kind="heat"` lets heat diffuse: `-t log(K_ij / sqrt(K_ii K_jj))`, with `K = (I + t L / n_steps)^-n_steps` the heat
-    kernel by implicit steps and `L` the normalised Laplacian of the affinities `exp(-d_ij^2 / (s_i s_j))`, `s_i` the
-    median length of the edges of cell i. It grows like a squared distance (Varadhan's formula), is smooth, and does
-    not fall for a single shortcut. The diagonal of K is divided out so that a cell costs nothing to itself; a balanced
-    linear plan is that of `-t log K`. `kind="shortest_path"` gives the length of the shortest path, a distance.
+    `kind="heat"` lets heat diffuse: `-t log(K_ij / sqrt(K_ii K_jj))`, with `K = (I + t L /
+    n_steps)^-n_steps` the heat kernel by implicit steps and `L` the normalised Laplacian of the
+    affinities `exp(-d_ij^2 / (s_i s_j))`, `s_i` the median length of the edges of cell i. It grows
+    like a squared distance (Varadhan's formula), is smooth, and does not fall for a single
+    shortcut. The diagonal of K is divided out so that a cell costs nothing to itself; a balanced
+    linear plan is that of `-t log K`. `kind="shortest_path"` gives the length of the shortest path,
+    a distance.
 
-    Parts of the graph that do not touch are joined by their shortest edges, one for each part in turn, and a warning
-    is logged: costs between them are finite, but the way across is a guess.
+    Parts of the graph that do not touch are joined by their shortest edges, one for each part in
+    turn, and a warning is logged: costs between them are finite, but the way across is a guess.
 
     Parameters
     ----------
@@ -31,13 +33,15 @@ class Geodesic:
     kind
         "heat" or "shortest_path".
     t
-        Time of diffusion, in steps of a random walk. None for the squared median number of edges between two cells,
-        the time that a walk takes to get so far. Less follows every edge, shortcuts too; much more makes all alike.
+        Time of diffusion, in steps of a random walk. None for the squared median number of edges
+        between two cells, the time that a walk takes to get so far. Less follows every edge,
+        shortcuts too; much more makes all alike.
     n_steps
         Implicit steps of the diffusion.
     max_cells
-        Most different cells of both populations together. All costs between them are held: 5,000 cells take .2 GiB in
-        double precision, five times that while they are made, and half a minute to make (on one core).
+        Most different cells of both populations together. All costs between them are held: 5,000
+        cells take .2 GiB in double precision, five times that while they are made, and half a
+        minute to make (on one core).
 
     Raises
     ------
@@ -46,14 +50,14 @@ class Geodesic:
 
     References
     ----------
-    Huguet et al. (2023), *Geodesic Sinkhorn for fast and accurate optimal transport on manifolds*, arXiv 2211.00805;
-    Crane, Weischedel, Wardetzky (2013), *Geodesics in heat*, arXiv 1204.6216; Zelnik-Manor, Perona (2004),
-    *Self-tuning spectral clustering* (bandwidths).
+    Huguet et al. (2023), *Geodesic Sinkhorn for fast and accurate optimal transport on manifolds*,
+    arXiv 2211.00805; Crane, Weischedel, Wardetzky (2013), *Geodesics in heat*, arXiv 1204.6216;
+    Zelnik-Manor, Perona (2004), *Self-tuning spectral clustering* (bandwidths).
 
     Examples
     --------
-    >>> solver = sg.ot.Sinkhorn(cost=sg.ot.Geodesic())
-    >>> solver = sg.ot.GromovWasserstein(intra_cost=sg.ot.Geodesic(kind="shortest_path"), geometry="centred")
+    >>> solver = sg.ot.Sinkhorn(cost=sg.ot.Geodesic()) >>> solver =
+    sg.ot.GromovWasserstein(intra_cost=sg.ot.Geodesic(kind="shortest_path"), geometry="centred")
     """
 
     n_neighbors: int = 15
@@ -88,8 +92,8 @@ class Geodesic:
         Raises
         ------
         ValueError
-            When the populations have different dimensions, fewer than 2 or more than `max_cells` different cells, or
-            NaN.
+            When the populations have different dimensions, fewer than 2 or more than `max_cells`
+            different cells, or NaN.
         """
         cells = self._cells(x, y)
         graph = neighbour_graph(cells, min(self.n_neighbors, len(cells) - 1))
@@ -110,8 +114,8 @@ class Geodesic:
         """Different cells of both populations, on the CPU."""
         if x.shape[1] != y.shape[1]:
             raise ValueError(
-                f"`x` has {x.shape[1]} columns, `y` {y.shape[1]}: a graph holds cells of one space. For two spaces use "
-                "GromovWasserstein(intra_cost=Geodesic())."
+                f"`x` has {x.shape[1]} columns, `y` {y.shape[1]}: a graph holds cells of one "
+                "space. For two spaces use `GromovWasserstein(intra_cost=Geodesic())`."
             )
         both = (x if x is y else torch.cat([x, y])).detach().cpu()
         if not both.isfinite().all():
@@ -121,10 +125,10 @@ class Geodesic:
             raise ValueError("All cells of `x` and `y` are the same: there is no graph to build.")
         if len(cells) > self.max_cells:
             raise ValueError(
-                f"`x` and `y` have {len(cells)} different cells, over `max_cells`={self.max_cells}: all costs between "
-                "them would be held. Subsample; or raise the limit (memory grows with its square, time with its "
-                "cube); or fit on some cells, `cost=Geodesic().fit(some_x, some_y)`: others are then attached to "
-                "those."
+                f"`x` and `y` have {len(cells)} different cells, over `max_cells`={self.max_cells}: "
+                "all costs between them would be held. Subsample; or raise the limit (memory grows "
+                "with its square, time with its cube); or fit on some cells, "
+                "`cost=Geodesic().fit(some_x, some_y)`: others are then attached to those."
             )
         return cells
 
@@ -135,7 +139,8 @@ class Geodesic:
         laplacian = np.eye(len(root)) - root[:, None] * weights.toarray() * root
         step = torch.as_tensor(laplacian).mul_(t / self.n_steps)
         step.diagonal().add_(1)
-        # an M-matrix: its factor, their inverses and powers have no cancellation, so that entries of 1e-200 are right
+        # an M-matrix: its factor, their inverses and powers have no cancellation, so that entries
+        # of 1e-200 are right
         kernel = torch.linalg.matrix_power(
             torch.cholesky_inverse(torch.linalg.cholesky(step)), self.n_steps
         )
@@ -168,7 +173,7 @@ class GraphCost:
         )
 
     def _attach(self, cells: Tensor) -> Tensor:
-        """Positions of the cells when all are in the graph, shape `(n,)`; else weights, sparse, shape `(n, N)`."""
+        """Positions of the cells when all are in the graph; else sparse weights, shape `(n, N)`."""
         found = [
             self.index.get(cell.tobytes(), -1)
             for cell in cells.detach().to("cpu", self.cells.dtype).numpy()
@@ -179,11 +184,12 @@ class GraphCost:
         return self._weights(cells, position)
 
     def _weights(self, cells: Tensor, position: Tensor) -> Tensor:
-        """Weights of the graph cells for cells some of which are new (position below 0), sparse, shape `(n, N)`."""
+        """Sparse weights of the graph cells, for cells some of which are new (position -1)."""
         known, new = (position >= 0).nonzero()[:, 0], (position < 0).nonzero()[:, 0]
         graph = self.cells.to(device=cells.device, dtype=torch.float64)
         length, near = nearest(cells[new].double(), graph, min(self.n_neighbors, len(graph)))
-        # relative to the nearest one; where that is the cell itself up to rounding, the others hardly count
+        # relative to the nearest one; where that is the cell itself up to rounding, the others
+        # hardly count
         weight = torch.where(length > 0, length[:, :1] / length, 1).square()
         weight = weight / weight.sum(1, keepdim=True)
         rows = torch.cat([known, new.repeat_interleave(near.shape[1])])

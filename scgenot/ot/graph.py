@@ -13,7 +13,8 @@ from scgenot.ot.iterate import row_blocks
 
 logger = logging.getLogger("scgenot")
 
-# affinity of an edge that is long beside its cells' other edges: heat has to pass, or costs would be infinite
+# affinity of an edge that is long beside its cells' other edges: heat has to pass, or costs would
+# be infinite
 SMALLEST_AFFINITY = 1e-6
 
 
@@ -27,7 +28,7 @@ def nearest(x: Tensor, cells: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def distances(x: Tensor, y: Tensor) -> Tensor:
-    """Euclidean distances, shape `(n, m)`; differences first, so that those of close cells are right."""
+    """Euclidean distances, shape `(n, m)`; from differences, exact for close cells."""
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
@@ -89,7 +90,7 @@ def median_hops(graph: sp.csr_matrix, n_cells: int = 100) -> float:
 
 
 def affinities(graph: sp.csr_matrix) -> sp.csr_matrix:
-    """Affinities `exp(-d_ij^2 / (s_i s_j))` of the edges, `s_i` the median length of the edges of cell i."""
+    """Affinities `exp(-d_ij^2 / (s_i s_j))`; `s_i` is the median length of the edges of cell i."""
     edges = graph.tocoo()
     spread = np.array([np.median(length) for length in np.split(graph.data, graph.indptr[1:-1])])
     weight = np.exp(-edges.data / spread[edges.row] * (edges.data / spread[edges.col]))

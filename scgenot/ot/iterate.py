@@ -1,6 +1,8 @@
-"""Sinkhorn iterations: two ways to hold the plan `P_ij = a_i b_j exp((f_i + g_j - c_ij) / eps)` while it is solved.
+"""Sinkhorn iterations: two ways to hold the plan while it is solved.
 
-With tau = lambda / (lambda + eps) in (0, 1], one for each side, an iteration is (math: `docs/math.md`)
+The plan is `P_ij = a_i b_j exp((f_i + g_j - c_ij) / eps)`.
+With tau = lambda / (lambda + eps) in (0, 1], one for each side, an iteration is (math:
+`docs/math.md`)
 
     f_i = -tau_a eps log sum_j b_j exp((g_j - c_ij) / eps),   g_j likewise over i with tau_b.
 """
@@ -13,7 +15,8 @@ from torch import Tensor
 
 from scgenot.ot.cost import Cost
 
-# elements of one block of rows: small enough for the cache and for any memory limit, large enough for the BLAS
+# elements of one block of rows: small enough for the cache and for any memory limit, large enough
+# for the BLAS
 BLOCK_ELEMENTS = 2**22
 # scalings outside exp(+-ABSORB) are absorbed into the potentials; float32 overflows at exp(88)
 ABSORB = 30.0
@@ -52,7 +55,7 @@ class StreamedPlan:
             self.f[rows] = -self.tau[0] * self.epsilon * log_k.add_(shift).logsumexp(1)
 
     def step(self, relaxation: float = 1.0) -> float:
-        """Update g, then f, beyond their balance when `relaxation` is over 1; return the marginal error before."""
+        """Update g, then f, beyond balance when `relaxation` > 1; return the error before."""
         columns = torch.full_like(self.g, -torch.inf)
         for rows, log_k in self._log_blocks():
             log_k.add_((self.f[rows] / self.epsilon + self.a[rows].log())[:, None])
@@ -105,7 +108,7 @@ class ScaledPlan:
         self.rebuild(g)
 
     def rebuild(self, g: Tensor) -> None:
-        """Fill the kernel from g, with one exact row update on the way: rows then start balanced at any epsilon."""
+        """Fill the kernel from g, with one exact row update, so that rows start balanced."""
         self.g, self.u, self.v = g, torch.ones_like(self.a), torch.ones_like(self.b)
         log_b = self.b.log()
         for rows in row_blocks(len(self.x), len(self.y)):
@@ -113,7 +116,8 @@ class ScaledPlan:
             log_sum = (log_k + log_b).logsumexp(1)
             self.f[rows] = -self.tau[0] * self.epsilon * log_sum
             torch.exp(log_k.sub_(self.tau[0] * log_sum[:, None]), out=self.kernel[rows])
-            # processors are up to 30 times slower on denormal numbers, which a small epsilon makes plenty of
+            # processors are up to 30 times slower on denormal numbers, which a small epsilon makes
+            # plenty of
             torch.nn.functional.threshold_(self.kernel[rows], SMALLEST[self.kernel.dtype], 0.0)
 
     def step(self, relaxation: float = 1.0) -> float:
@@ -159,11 +163,11 @@ class ScaledPlan:
 
     def shift(self, by: float) -> None:
         """Add `by` to f and take it from g: the plan does not change, the marginal penalties do."""
-        factor = torch.exp(torch.as_tensor(by / self.epsilon, dtype=self.a.dtype))
-        self.u, self.v = self.u * factor, self.v / factor
+        # not to the scalings: many epsilons at once would overflow them
+        self.f, self.g = self.f + by, self.g - by
 
 
-Plan = StreamedPlan | ScaledPlan
+Iterate = StreamedPlan | ScaledPlan
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,7 @@ class Totals:
     penalty: float
 
 
-def totals(plan: Plan, cost: Cost | None = None) -> Totals:
+def totals(plan: Iterate, cost: Cost | None = None) -> Totals:
     """Sum over a plan, block by block."""
     f, g = plan.potentials()
     own = other = 0.0
@@ -198,11 +202,11 @@ def totals(plan: Plan, cost: Cost | None = None) -> Totals:
 
 
 def divergence_from(weights: Tensor, marginal: Tensor) -> float:
-    """`KL(marginal | weights)` of two unnormalised vectors; entries without weight have no mass either."""
+    """`KL(marginal | weights)`; entries without weight have no mass either."""
     logs = torch.log(marginal.double() / weights).nan_to_num_(0.0, neginf=0.0)
     return float(marginal.double() @ logs - marginal.sum() + weights.sum())
 
 
 def relative_change(log_ratio: Tensor, weights: Tensor, tau: float) -> float:
-    """L1 distance of the marginal from the one its potential implies (`weights` itself when balanced)."""
+    """L1 distance of the marginal from the one its potential implies."""
     return float((weights * torch.expm1(log_ratio / tau).abs()).sum())

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from scgenot._check import check_count, check_number, usable_device
+from scgenot.ot.confidence import Confidence
 from scgenot.ot.cost import Cost, FittedCost, mean_cost, spaced, squared_euclidean
-from scgenot.ot.coupling import Coupling, Diagnostics
+from scgenot.ot.coupling import Coupling
+from scgenot.ot.diagnostics import Diagnostics, NotSolved, warn_of_problems, with_diagnostics
 from scgenot.ot.dual import Problem, Solution, anneal_dual
-from scgenot.ot.iterate import totals
 from scgenot.pair import Pair
 
 logger = logging.getLogger("scgenot")
@@ -27,14 +28,15 @@ MIN_EFFECTIVE_TARGETS = 4
 class Sinkhorn:
     """Entropic optimal transport between two populations in one space.
 
-    Minimises `<c, P> + eps KL(P | a b^T)` over couplings (Cuturi 2013, arXiv 1306.0895); with `tau < 1` the marginals
-    are held by `lambda KL` instead, `tau = lambda / (lambda + eps)` (Chizat et al. 2018, arXiv 1607.05816).
+    Minimises `<c, P> + eps KL(P | a b^T)` over couplings (Cuturi 2013, arXiv 1306.0895); with `tau
+    < 1` the marginals are held by `lambda KL` instead, `tau = lambda / (lambda + eps)` (Chizat et
+    al. 2018, arXiv 1607.05816).
 
     Parameters
     ----------
     epsilon
-        Entropic regularisation in units of the mean cost; `"auto"` takes the smallest of .01, .02, .05, .1, .2 whose
-        median effective number of targets per cell is at least 4.
+        Entropic regularisation in units of the mean cost; `"auto"` takes the smallest of .01, .02,
+        .05, .1, .2 whose median effective number of targets per cell is at least 4.
     tau
         Relaxation of the source and of the target side, each in (0, 1]; 1 holds the marginal.
     cost
@@ -46,7 +48,8 @@ class Sinkhorn:
     tolerance
         Marginal error, as L1 distance, at which to stop.
     max_cells
-        With more cells than this on a side, solve on a random subset of so many and extend to all through the dual.
+        With more cells than this on a side, solve on a random subset of so many and extend to all
+        through the dual.
     memory_limit
         Largest kernel to hold, in GiB; larger ones are evaluated block by block (slower).
     dtype
@@ -59,9 +62,12 @@ class Sinkhorn:
     Raises
     ------
     TypeError
-        When an option is no number, or no whole one where a number of things is asked for.
+        When an option is not a number, or not an integer where a count is asked for.
     ValueError
-        When `epsilon` is not positive or "auto", `tau` not two numbers in (0, 1], or a number out of range.
+        When `epsilon` is not positive or "auto", `tau` not two numbers in (0, 1], or a number out
+        of range.
+    NotSolved
+        When the numbers overflow, as for an `epsilon` that is too small.
 
     Examples
     --------
@@ -91,8 +97,8 @@ class Sinkhorn:
         """Solve."""
         if pair.source.shape[1] != pair.target.shape[1]:
             raise ValueError(
-                f"`source` has {pair.source.shape[1]} columns, `target` {pair.target.shape[1]}: a linear cost compares "
-                "cells in one space. Use GromovWasserstein for two different spaces."
+                f"`source` has {pair.source.shape[1]} columns, `target` {pair.target.shape[1]}: a "
+                "linear cost compares cells in one space. Use `GromovWasserstein` for two."
             )
         problem = to_problem(pair, self.tau, self.memory_limit, self.dtype, self.device)
         cost = self.cost.fit(problem.x, problem.y) if hasattr(self.cost, "fit") else self.cost
@@ -120,7 +126,28 @@ class Sinkhorn:
             max_iterations=self.max_iterations,
             tolerance=self.tolerance,
         )
-        return to_coupling(cost, problem, solution, relative=absolute / scale, method="sinkhorn")
+        return to_coupling(
+            *(cost, problem, solution),
+            relative=absolute / scale,
+            method="sinkhorn",
+            tolerance=self.tolerance,
+        )
+
+    def with_epsilon_of(self, found: Diagnostics) -> "Sinkhorn":
+        """Return the solver with the epsilon of a plan that it found, for more pairs like it.
+
+        Parameters
+        ----------
+        found
+            Diagnostics of that plan.
+
+        Returns
+        -------
+        A solver whose epsilon is in units of the cost; relative where those are a pair's own.
+        """
+        if not hasattr(self.cost, "fit"):
+            return replace(self, epsilon=found.epsilon_absolute, relative=False)
+        return replace(self, epsilon=found.epsilon)
 
 
 def check_limits(tolerance: float, memory_limit: float) -> None:
@@ -150,7 +177,8 @@ def to_problem(
     device = usable_device(device)
 
     def tensor(*columns) -> Tensor:
-        # a copy: the caller's array may be read-only, reversed or of another byte order, and may change later
+        # a copy: the caller's array may be read-only, reversed or of another byte order, and may
+        # change later
         parts = [
             torch.from_numpy(np.array(c, dtype=float, order="C")).to(device, dtype)
             for c in columns
@@ -164,26 +192,26 @@ def to_problem(
     )
 
 
-def solve_on_subset(solve, problem: Problem, max_cells: int, rng: int) -> Coupling:
-    """Solve on all cells, or on a random subset of both sides and extend the potentials to all cells."""
-    n, m = len(problem.x), len(problem.y)
-    if max(n, m) <= max_cells:
-        return solve(problem)
-    generator = torch.Generator().manual_seed(rng)
-    rows, columns = (
-        torch.randperm(k, generator=generator)[:max_cells].to(problem.x.device) for k in (n, m)
-    )
-    logger.info(
-        "Coupling solved on %d x %d of %d x %d cells and extended to all.",
-        len(rows),
-        len(columns),
-        n,
-        m,
-    )
-    return extend(solve(problem.subset(rows, columns)), problem)
+def solve_on_subset(solve, problem: Problem, max_cells: int, rng: int, transport=None) -> Coupling:
+    """Solve on the cells with weight, or on a random subset of them, and extend to all cells."""
+    generator, chosen = torch.Generator().manual_seed(rng), []
+    for weights in (problem.a, problem.b):
+        cells = weights.nonzero()[:, 0]
+        if len(cells) > max_cells:
+            some = torch.randperm(len(cells), generator=generator)[:max_cells]
+            cells = cells[some.to(cells.device)]
+        chosen.append(cells)
+    if (len(chosen[0]), len(chosen[1])) == (len(problem.x), len(problem.y)):
+        coupling = solve(problem)
+    else:
+        coupling = extend(solve(problem.subset(*chosen)), problem, *chosen, transport)
+    warn_of_problems(coupling)
+    return coupling
 
 
-def extend(coupling: Coupling, problem: Problem) -> Coupling:
+def extend(
+    coupling: Coupling, problem: Problem, rows: Tensor, columns: Tensor, transport
+) -> Coupling:
     """Extend a coupling of some cells to all cells."""
     flipped = Coupling(
         lambda y, x: coupling.cost(x, y).T.contiguous(),
@@ -192,16 +220,25 @@ def extend(coupling: Coupling, problem: Problem) -> Coupling:
         coupling.tau[::-1],
     )
     g = flipped.potential(problem.y)
+    g[columns] = coupling.g
     full = replace(coupling, x=problem.x, y=problem.y, a=problem.a, b=problem.b, f=problem.a, g=g)
     full = replace(full, f=full.potential())
-    source, target = full.marginals()
-    implied = problem.b * torch.exp(-g / coupling.epsilon * (1 - problem.tau[1]) / problem.tau[1])
+    n, m = int((problem.a > 0).sum()), int((problem.b > 0).sum())
+    if (len(rows), len(columns)) == (n, m):
+        return full  # the other cells have no weight: it is the same plan
+    found = coupling.diagnostics
+    logger.info(
+        f"Coupling solved on {len(rows)} x {len(columns)} of {n} x {m} cells, extended to all."
+    )
     return with_diagnostics(
         full,
-        method=f"{coupling.diagnostics.method}, solved on {len(coupling.x)} x {len(coupling.y)} cells, extended to all",
-        marginal_error=float((target - implied).abs().sum()),
-        mass=float(source.sum()),
-        effective_targets=full.median_effective_targets(),
+        method=f"{found.method}, solved on {len(rows)} x {len(columns)} cells, extended to all",
+        epsilon=found.epsilon,
+        iterations=found.iterations,
+        converged=found.converged,
+        tolerance=found.marginal_error,
+        transport=transport,
+        is_extended=found.converged,
     )
 
 
@@ -212,43 +249,24 @@ def to_coupling(
     *,
     relative: float,
     method: str,
-    objective: float | None = None,
+    tolerance: float,
+    confidence: Confidence | None = None,
+    transport=None,
 ) -> Coupling:
-    """Wrap a solution with its diagnostics, and warn where it did not converge."""
+    """Wrap a solution with its diagnostics."""
     plan = solution.plan
-    sums = totals(plan)
-    if not 0 < sums.mass < float("inf"):
-        raise FloatingPointError(
-            f"The plan has mass {sums.mass}: `epsilon`={relative:.3g} is too small for these cells."
-        )
-    if not solution.converged:
-        logger.warning(
-            "The coupling did not converge: marginal error %.2g after %d iterations at epsilon %.3g. "
-            "Raise `epsilon`, `max_iterations` or `tolerance`.",
-            *(solution.error, solution.iterations, relative),
-        )
-    diagnostics = Diagnostics(
+    populations = problem.x, problem.y, problem.a, problem.b
+    g = plan.potentials()[1]
+    coupling = Coupling(cost, *populations, problem.a, g, plan.epsilon, problem.tau)
+    return with_diagnostics(
+        replace(coupling, f=coupling.potential(), confidence=confidence),
         method=method,
         epsilon=relative,
-        epsilon_absolute=plan.epsilon,
-        marginal_error=solution.error,
         iterations=solution.iterations,
         converged=solution.converged,
-        mass=sums.mass,
-        cost=sums.cost / sums.mass,
-        objective=objective
-        if objective is not None
-        else sums.cost + plan.epsilon * sums.divergence + sums.penalty,
+        tolerance=tolerance,
+        transport=transport,
     )
-    f, g = plan.potentials()
-    populations = problem.x, problem.y, problem.a, problem.b
-    coupling = Coupling(cost, *populations, f, g, plan.epsilon, problem.tau, diagnostics)
-    return with_diagnostics(coupling, effective_targets=coupling.median_effective_targets())
-
-
-def with_diagnostics(coupling: Coupling, **changes) -> Coupling:
-    """Return the coupling with some diagnostics changed."""
-    return replace(coupling, diagnostics=replace(coupling.diagnostics, **changes))
 
 
 def choose_epsilon(solve, whole, shape: tuple[int, int], candidates: tuple[float, ...]) -> Coupling:
@@ -257,13 +275,12 @@ def choose_epsilon(solve, whole, shape: tuple[int, int], candidates: tuple[float
     is_whole = (len(rows), len(columns)) == shape
     small = whole if is_whole else whole.subset(rows, columns)
     for epsilon in candidates:
-        coupling = solve(small, epsilon)
+        try:
+            coupling = solve(small, epsilon)
+        except NotSolved:
+            if epsilon == candidates[-1]:
+                raise
+            continue
         if coupling.diagnostics.effective_targets >= MIN_EFFECTIVE_TARGETS:
             break
-    # a step from one candidate to the next may double the targets: that alone blurs nothing
-    if coupling.diagnostics.effective_targets > max(len(columns) / 20, 2 * MIN_EFFECTIVE_TARGETS):
-        logger.warning(
-            "epsilon='auto' chose %g: the median cell has %.0f effective targets of %d, a blurred coupling.",
-            *(epsilon, coupling.diagnostics.effective_targets, len(columns)),
-        )
     return coupling if is_whole else solve(whole, epsilon)

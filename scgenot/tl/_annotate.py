@@ -101,9 +101,7 @@ def _read_values(
         numbers = adata.obs[column].to_numpy(dtype=float, na_value=np.nan)
         known = here & np.isfinite(numbers)
         return None, np.column_stack([np.where(known, numbers, 0), known])
-    names, members = read_groups(adata, column, among=here, argument="column")
-    own = {str(value): value for value in adata.obs[column].dropna().unique()}  # True, not "True"
-    return pd.Index([own[name] for name in names]), members
+    return read_groups(adata, column, among=here, argument="column")
 
 
 def _numbers(found: np.ndarray, name: str) -> dict[str, np.ndarray]:

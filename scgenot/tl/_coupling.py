@@ -4,9 +4,9 @@ from anndata import AnnData
 
 from scgenot._check import check_count, usable_device
 from scgenot.cells.read import check_writable, copy_of
-from scgenot.cells.write import write_coupling
 from scgenot.fit.fit import Fit, open_fit
 from scgenot.fit.joint_mass import joint_mass
+from scgenot.fit.storage import write_mass
 
 
 def coupling(
@@ -71,5 +71,5 @@ def coupling(
     check_writable(adata, copy=copy)
     mass, names = joint_mass(open_fit(adata, key, model), adata, top_k, device)
     out = copy_of(adata) if copy else adata
-    write_coupling(out, key, mass, names)
+    write_mass(out, key, mass, names)
     return out if copy else None

@@ -11,6 +11,7 @@ from anndata import AnnData
 from scgenot._random import Rng
 from scgenot.cells.groups import read_groups
 from scgenot.cells.keys import Keys
+from scgenot.cells.labels import text_of
 from scgenot.cells.read import check_writable, copy_of
 from scgenot.cells.write import write_slots
 from scgenot.course.chain import fates, relative_entropy
@@ -114,7 +115,8 @@ def _terminal(
     adata: AnnData, groupby: str, terminal: Sequence[str] | None, here: np.ndarray
 ) -> tuple[list[str], np.ndarray]:
     """Return the terminal groups, and 1 for each last cell in its own; NaN for earlier cells."""
-    names, members = read_groups(adata, groupby, terminal, among=here)
+    groups, members = read_groups(adata, groupby, terminal, among=here)
+    names = list(map(text_of, groups))
     rest = here & ~members.any(axis=1)
     if rest.any():
         if OTHER not in names:

@@ -74,7 +74,7 @@ def test_coupling_of_the_cells_tends_to_the_law():
     )
     coupling = solver(Pair(adata.X[source].astype(float), adata.X[~source].astype(float)))
     error = (
-        ((coupling.barycentre().numpy() - adata.obsm["X_conditional_mean"][source]) ** 2)
+        ((coupling.barycenter().numpy() - adata.obsm["X_conditional_mean"][source]) ** 2)
         .sum(1)
         .mean()
     )

@@ -40,7 +40,7 @@ def test_balanced_gaussians(seed):
     narrowest = np.linalg.eigvalsh(np.linalg.solve(truth.B, truth.S)).min()
     bound = 144 * (quadrature_error(narrowest, n, width) + TOLERANCE)
     assert bound < 1e-4
-    mean = coupling.barycentre().numpy()
+    mean = coupling.barycenter().numpy()
     inner = a > 1e-6  # conditional laws of the outermost cells leave the grid
     assert np.abs(mean - truth.mean(x))[inner].max() < 1e-3
     assert (a @ np.abs(mean - truth.mean(x))).max() < bound
@@ -132,7 +132,7 @@ def test_inner_product_gromov(epsilon):
     # the cross-covariance stops moving by 1e-3 of itself a step; 5 % is what is promised
     assert np.abs(np.diag(cross) - truth.cross).max() < 0.05 * truth.cross[0]
     assert np.abs(cross - np.diag(np.diag(cross))).max() < 0.01
-    rows, mean = coupling.rows().numpy(), coupling.barycentre().numpy()
+    rows, mean = coupling.rows().numpy(), coupling.barycenter().numpy()
     variance = a @ (rows @ y**2 - mean**2)
     assert np.abs(variance / truth.conditional_variance - 1).max() < 0.05
 

@@ -42,7 +42,7 @@ def test_new_cells_agree_with_cells_of_the_fit(coupling):
         coupling.rows,
         coupling.potential,
         coupling.growth,
-        coupling.barycentre,
+        coupling.barycenter,
         coupling.effective_targets,
     ):
         assert torch.allclose(answer(coupling.x[some]), answer(some), **near)
@@ -64,9 +64,9 @@ def test_rows_are_those_of_the_plan(coupling):
     # f is the dual update up to the solver's tolerance
     assert np.allclose(coupling.growth() * coupling.a, plan.sum(1), rtol=1e-8)
     rows = coupling.rows()
-    assert torch.allclose(coupling.barycentre(), rows @ coupling.y, atol=1e-12)
+    assert torch.allclose(coupling.barycenter(), rows @ coupling.y, atol=1e-12)
     values = torch.randn(45, 2, generator=generator(), dtype=torch.float64)
-    assert torch.allclose(coupling.barycentre(values=values), rows @ values, atol=1e-12)
+    assert torch.allclose(coupling.barycenter(values=values), rows @ values, atol=1e-12)
     assert torch.allclose(coupling.effective_targets(), 1 / rows.square().sum(1))
 
 

@@ -54,7 +54,7 @@ def misplaced(cost, flat_cost):
     roll, flat = swiss_roll(200)
     costs = {"intra_cost": (cost, flat_cost), "geometry": "centred"}
     coupling = GromovWasserstein(epsilon=0.02, **costs, n_starts=6, device="cpu")(Pair(roll, flat))
-    return metrics.foscttm(coupling.barycentre().numpy(), flat)
+    return metrics.foscttm(coupling.barycenter().numpy(), flat)
 
 
 class TestShortestPath:
@@ -234,7 +234,7 @@ class TestBoth:
         x, y = rng.normal(size=(200, 5)), rng.normal(size=(200, 5)) + 0.5
         coupling = Sinkhorn(cost=Geodesic(kind=kind), device="cpu")(Pair(x, y))
         assert coupling.diagnostics.converged
-        assert coupling.barycentre(tensor(rng.normal(size=(7, 5)))).isfinite().all()
+        assert coupling.barycenter(tensor(rng.normal(size=(7, 5)))).isfinite().all()
 
     def test_orders_a_swiss_roll(self, kind):
         roll, flat = swiss_roll(400)

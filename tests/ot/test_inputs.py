@@ -99,6 +99,7 @@ def test_any_array_of_numbers(solver):
     ):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
+            warnings.filterwarnings("ignore", "Coupling of")
             assert np.array_equal(dense(solver(Pair(other, y))), expected)
 
 

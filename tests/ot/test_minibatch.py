@@ -1,13 +1,19 @@
 """Couplings of minibatches: marginals, seeds, and how far they are from the plan of the populations."""
 
-import logging
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
 
-from scgenot.ot import FusedGromovWasserstein, Geodesic, GromovWasserstein, Minibatch, Sinkhorn
+from scgenot.ot import (
+    FusedGromovWasserstein,
+    Geodesic,
+    GromovWasserstein,
+    Minibatch,
+    Sinkhorn,
+    UnsupportedPlan,
+)
 from scgenot.ot.minibatch import draw_cells
 from scgenot.pair import Pair
 from truth.gaussians import GaussianProblem, random_covariance
@@ -79,13 +85,13 @@ class TestDraws:
 
     def test_a_small_side_is_in_every_batch(self):
         rng = np.random.default_rng(0)
-        coupling = Minibatch(sinkhorn(), 100)(
+        coupling = Minibatch(sinkhorn(), 80)(
             Pair(rng.normal(size=(40, 2)), rng.normal(size=(1000, 2)))
         )
-        source, target = coupling.sample_pairs(1000, generator=seeded())
-        np.testing.assert_array_equal(source.bincount(), 25)
+        source, target = coupling.sample_pairs(800, generator=seeded())
+        np.testing.assert_array_equal(source.bincount(), 20)
         assert len(target.unique()) > 400
-        assert "40 x 100 cells a batch" in coupling.diagnostics.method
+        assert "40 x 80 cells a batch" in coupling.diagnostics.method
 
 
 @cache
@@ -114,8 +120,6 @@ class TestCoupling:
     def test_offers_populations_and_diagnostics(self, pair):
         coupling = Minibatch(sinkhorn(epsilon="auto"), 64)(pair)
         assert coupling.shape == (300, 300)
-        np.testing.assert_allclose(coupling.x, pair.source, rtol=1e-6)
-        np.testing.assert_allclose(coupling.b, pair.target_weights, rtol=1e-6)
         found = coupling.diagnostics
         assert found.method == "minibatch sinkhorn, 64 x 64 cells a batch, figures of the first"
         assert found.converged
@@ -131,18 +135,17 @@ class TestCoupling:
             "potential",
             "growth",
             "marginals",
-            "barycentre",
+            "barycenter",
             "sample",
             "to_sparse",
-            "f",
-            "cost",
+            "mass_blocks",
         ],
     )
     def test_says_what_to_use_instead(self, pair, name):
         coupling = Minibatch(sinkhorn(), 64)(pair)
         with pytest.raises(
-            AttributeError,
-            match=f"`{name}` is not to be had of a minibatch.*`sample_pairs`.*`max_ce",
+            UnsupportedPlan,
+            match=f"minibatch coupling offers no `{name}`.*`sample_pairs`.*`max_ce",
         ):
             getattr(coupling, name)
         with pytest.raises(AttributeError, match="no attribute 'colour'"):
@@ -162,20 +165,16 @@ class TestCoupling:
             rng.normal(size=(300, 1)),
         )
         coupling = Minibatch(FusedGromovWasserstein(device="cpu"), 64)(shared)
-        assert coupling.x.shape == (300, 3)
-        assert coupling.y.shape == (300, 4)
-        source, target = coupling.sample_pairs(100, generator=seeded())
-        np.testing.assert_allclose(shared.source[source], coupling.x[source, :2], rtol=1e-6)
+        assert coupling.first.x.shape == (64, 3)
+        assert coupling.first.y.shape == (64, 4)
+        _, target = coupling.sample_pairs(100, generator=seeded())
         assert target.max() < 300
 
-    def test_quadratic_is_warned_about(self, pair, caplog):
-        with caplog.at_level(logging.WARNING, logger="scgenot"):
-            Minibatch(FusedGromovWasserstein(), 64)
-            assert not caplog.text
+    def test_quadratic_is_warned_about(self, pair):
+        Minibatch(FusedGromovWasserstein(), 64)
+        with pytest.warns(UserWarning, match="each batch picks its own flip or rotation"):
             solver = Minibatch(GromovWasserstein(n_starts=2, epsilon=0.05, device="cpu"), 64)
-        assert "each batch picks its own flip or rotation" in caplog.text
         coupling = solver(pair)
-        assert coupling.confidence is None
         assert len(coupling.sample_pairs(70, generator=seeded())[0]) == 70
 
     def test_batch_size(self):

@@ -438,7 +438,7 @@ class TestScreen:
         assert of(table, "replicate", "n_predicted") == 60
 
     def test_the_plain_coupling_is_that_of_the_fit(self, screen):
-        """Draws from the rows of the dual: their mean is the barycentre that the solver gives."""
+        """Draws from the rows of the dual: their mean is the barycenter that the solver gives."""
         new = new_donor(300)
         control, treated = (
             screen.X[screen.obs["drug"] == drug].astype(float) for drug in ("control", "A")

@@ -356,7 +356,7 @@ def test_without_strata_the_nearest_cells_are_coupled():
     stored = adata.uns["genot"]["couplings"]["0"]
     source = adata[stored["source_names"]]
     coupling = from_arrays(stored["dual"], source.obsm["X_pca"], stored["source_weights"])
-    change = coupling.barycentre().numpy()[:, 0] - source.obsm["X_pca"][:, 0]
+    change = coupling.barycenter().numpy()[:, 0] - source.obsm["X_pca"][:, 0]
     assert np.abs(change).max() < 1  # as if types did not change places
 
 

@@ -9,10 +9,18 @@ import pandas as pd
 from anndata import AnnData
 
 from scgenot._warn import warn_user
+from scgenot.cells.labels import factorize, text_of
 from scgenot.cells.read import check_column, check_unique, named_rep, representation
-from scgenot.cells.strata import check_list, read_strata, report_strata, split, stratum_text
-from scgenot.cells.tasks.conditions import Conditions, make_tokens, split_name
-from scgenot.cells.tasks.treatments import Treatments, dose_values, read_doses, shared_values
+from scgenot.cells.strata import Strata, check_list, stratum_text
+from scgenot.cells.tasks.conditions import Conditions, make_tokens, same_dose
+from scgenot.cells.tasks.names import Names
+from scgenot.cells.tasks.treatments import (
+    Treatments,
+    condition_name,
+    dose_values,
+    read_doses,
+    shared_values,
+)
 from scgenot.pair import Link, Pair, Question
 
 
@@ -76,36 +84,53 @@ class Screen:
         """Pair the control cells with those of each perturbation and dose."""
         check_list(self.covariates, "covariates")
         check_list(self.network_covariates, "network_covariates")
+        separator = self.separator
+        if separator is not None and (not isinstance(separator, str) or not separator):
+            raise TypeError(
+                f"`separator={separator!r}` must be text, or None when names are never "
+                "combinations."
+            )
+        self.conditions = None
         read = self.read(adata)
         check_unique(adata, "obs")
         self.use_rep = named_rep(adata, self.use_rep, self.layer)
         cells = representation(adata, self.use_rep, layer=self.layer)
-        told = self.told
-        read_strata(adata, told, argument="network_covariates")  # errors under their own name
-        keys = [*self.covariates, *told]
-        groups = read.groups()
-        self.conditions = self._vocabulary(adata, read, np.concatenate(list(groups.values())))
+        Strata.read(adata, self.told, argument="network_covariates")  # errors under their name
+        strata = Strata.read(adata, [*self.covariates, *self.told])
+        groups, left_out = read.groups()
+        parts = {}
+        for (name, dose), treated in groups.items():
+            source = strata.shared(read.control_rows, treated)
+            parts[name, dose] = source, treated, strata.split(source, treated)
+        strata.report(
+            {condition_name(*one): part for one, part in parts.items()}, left_out=left_out
+        )
+        kept = [groups[one] for one, part in parts.items() if part[2]]
+        self.conditions = self._vocabulary(adata, read, np.concatenate(kept))
         if read.doses is not None:
             # the control paired with itself is what tells a network where doses begin
-            groups["" if self.control is None else str(self.control), 0.0] = read.control_rows
+            rows = read.control_rows
+            parts[str(self.control or ""), 0.0] = rows, rows, strata.split(rows, rows)
+        return self._link(adata, cells, strata, parts)
+
+    def _link(self, adata: AnnData, cells: np.ndarray, strata: Strata, parts: dict) -> list[Link]:
+        """Make one link a condition and stratum."""
         found, sources = [], {}
-        for (name, dose), treated in groups.items():
-            label = (name or "control") if dose is None else f"{name or 'control'} {dose:g}"
-            for stratum, source, target in split(
-                adata, keys, read.control_rows, treated, name=label
-            ):
+        for (name, dose), (_, _, split) in parts.items():
+            label = condition_name(name, dose)
+            for stratum, source, target in split:
                 both = adata.obs[list(self.network_covariates)].iloc[np.r_[source, target]]
+                where = stratum_text(stratum, strata.covariates)
                 pair = Pair(
                     # one array for all pairs of the same control cells: training keeps it once
                     source=sources.setdefault(source.tobytes(), cells[source]),
                     target=cells[target],
                     condition=self.conditions.encode(name, dose, shared_values(both)),
-                    name=f"{label}, {stratum_text(stratum)}" if stratum else label,
+                    name=f"{label}, {where}" if where else label,
                 )
                 labels = {"perturbation": name or "control"}
                 labels |= {} if dose is None else {"dose": dose}
                 found.append(Link(pair, source, target, labels, stratum))
-        report_strata(found, keys)
         return found
 
     @property
@@ -124,35 +149,29 @@ class Screen:
                 f"`perturbation_key={self.perturbation_key!r}` is missing in "
                 f"{column.isna().sum()} cells: drop them."
             )
-        names = column.astype(str).to_numpy(dtype=object)
-        parts = {name: frozenset(self.parts(name)) for name in sorted(set(names))}
-        first = {found: name for name, found in reversed(parts.items())}
-        is_control = self.is_control_name(names)
+        names = self.names(column)
+        codes, found = factorize(column)
+        texts = sorted(map(text_of, found))
+        first = {frozenset(names.parts(text)): text for text in reversed(texts)}
+        own = [first[frozenset(names.parts(label))] for label in found]
+        own, is_control = np.array(own, dtype=object)[codes], names.are_control(column)
         doses = None
         if self.dose_key is not None:
             doses = read_doses(adata, self.dose_key, is_control)
             is_control = is_control | (doses == 0)
-        self._check_control(names, is_control, held_out=held_out)
-        names = np.array([first[parts[name]] for name in names], dtype=object)
-        return Treatments(names, doses, is_control)
+        self._check_control(own, is_control, held_out=held_out)
+        return Treatments(own, doses, is_control)
+
+    def names(self, column: pd.Series | None = None) -> Names:
+        """How names are read: as in the fit, or as the column says before it."""
+        if self.conditions is not None:
+            return self.conditions.names
+        rows = self.embedding.index if isinstance(self.embedding, pd.DataFrame) else ()
+        return Names.read(column, self.control, self.separator, rows)
 
     def parts(self, name: str) -> list[str]:
         """Return the perturbations in a name, none for the control."""
-        if self.conditions is not None:
-            return self.conditions.parts(name)
-        return split_name(name, self.separator, self.control, whole=self._whole)
-
-    @property
-    def _whole(self) -> frozenset[str]:
-        """Names that the embedding knows as they are."""
-        return frozenset(() if self.embedding is None else map(str, self.embedding.index))
-
-    def is_control_name(self, names: np.ndarray) -> np.ndarray:
-        """Whether each name says control, and nothing besides."""
-        if self.control is None:
-            return np.zeros(len(names), dtype=bool)
-        control = {name: bool(name) and not self.parts(name) for name in set(names)}
-        return np.array([control[name] for name in names], dtype=bool)
+        return self.conditions.parts(name)
 
     def _check_control(self, names: np.ndarray, is_control: np.ndarray, *, held_out: bool) -> None:
         """Raise a ValueError unless there are control and treated cells."""
@@ -176,7 +195,8 @@ class Screen:
 
     def _vocabulary(self, adata: AnnData, read: Treatments, treated: np.ndarray) -> Conditions:
         """Return the vocabulary of the treated cells."""
-        combinations = {name: self.parts(name) for name in sorted(set(read.names[treated]))}
+        names = self.names(adata.obs[self.perturbation_key])
+        combinations = {name: names.parts(name) for name in sorted(set(read.names[treated]))}
         known = sorted(set(chain.from_iterable(combinations.values())))
         if min(map(len, combinations.values())) == 0:
             raise ValueError(
@@ -188,10 +208,10 @@ class Screen:
             if column.dtype.kind in "iuf":
                 numbers[key] = float(column.mean()), float(column.std(ddof=0)) or 1.0
             else:
-                categories[key] = sorted(column.astype(str).unique())
+                categories[key] = list(map(text_of, factorize(column)[1]))
         doses = None if read.doses is None else read.doses[treated]
         conditions = Conditions(
-            control=None if self.control is None else str(self.control),
+            control=names.control,
             tokens=make_tokens(known, self.embedding),
             known=known,
             n_slots=max(map(len, combinations.values())),
@@ -209,10 +229,10 @@ class Screen:
         """Positions of control cells; all cells where neither perturbation nor dose is there."""
         is_control, known = np.zeros(adata.n_obs, dtype=bool), False
         if self.perturbation_key in adata.obs:
-            names = adata.obs[self.perturbation_key].astype(str).to_numpy(dtype=object)
-            is_control, known = self.is_control_name(names), True
+            column, known = adata.obs[self.perturbation_key], True
+            is_control = self.names().are_control(column)
         if self.dose_key is not None and self.dose_key in adata.obs:
-            is_control = is_control | np.isclose(dose_values(adata.obs[self.dose_key]), 0)
+            is_control = is_control | (dose_values(adata.obs[self.dose_key]) == 0)
             known = True
         if known and not is_control.any():
             raise ValueError(
@@ -229,15 +249,13 @@ class Screen:
         key, dose_key = self.perturbation_key, self.dose_key
         if key not in adata.obs or (dose_key is not None and dose_key not in adata.obs):
             return np.empty(0, dtype=int)
-        names = adata.obs[key].astype(str)
-        parts = {name: frozenset(self.parts(name)) for name in names.unique()}
+        names, column = self.names(), adata.obs[key]
+        found = names.are(column, target) if target is not None else column.notna().to_numpy()
         if target is None:
-            found = names.map(lambda name: bool(parts[name])).to_numpy(dtype=bool)
-        else:
-            found = (names.map(parts) == frozenset(self.parts(target))).to_numpy(dtype=bool)
+            found &= ~names.are_control(column)
         if dose_key is not None:
             doses = dose_values(adata.obs[dose_key])
-            found &= doses > 0 if dose is None else np.isclose(doses, dose)
+            found &= doses > 0 if dose is None else same_dose(doses, dose)
         return np.flatnonzero(found)
 
     def ask(self, adata: AnnData, target=None, *, dose: float | None = None) -> Question:
@@ -292,7 +310,7 @@ class Screen:
 
     def refuse_control(self, target: str | None, dose: float | None) -> None:
         """Raise a ValueError when what is asked for is the control, whose cells are sources."""
-        no_dose = dose is not None and np.isclose(dose, 0)
+        no_dose = dose == 0
         if no_dose or (target is not None and not self.parts(target)):
             found = f"`dose={dose}`" if no_dose else f"`target={target!r}`"
             raise ValueError(
@@ -308,8 +326,8 @@ class Screen:
 
     def _warn_if_above(self, target: str, dose: float) -> None:
         """Warn when a perturbation was measured, but not at as large a dose."""
-        largest = self.conditions.largest_dose(target)
-        if dose > largest and not np.isclose(dose, largest):
+        if self.conditions.is_above(target, dose):
+            largest = self.conditions.largest_dose(target)
             warn_user(
                 f"`dose={dose:g}` of {target!r} is above what was measured, up to {largest:g}: the "
                 "response is extrapolated."
@@ -318,7 +336,7 @@ class Screen:
     def _warn_if_untold(self, table: pd.DataFrame) -> None:
         """Warn of categories of the control cells that the network was never told of."""
         for key, known in self.conditions.categories.items():
-            unknown = sorted(set(table[key].astype(str)) - set(known))
+            unknown = sorted(set(map(text_of, factorize(table[key])[1])) - set(known))
             if unknown:
                 warn_user(
                     f"obs[{key!r}] has {unknown}, which the fit has not seen: these cells are "

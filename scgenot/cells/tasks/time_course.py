@@ -8,7 +8,7 @@ import numpy as np
 from anndata import AnnData
 
 from scgenot.cells.read import check_column, check_unique, named_rep, representation
-from scgenot.cells.strata import report_strata, split, stratum_text
+from scgenot.cells.strata import Strata, stratum_text
 from scgenot.cells.tasks.task import refuse_dose
 from scgenot.cells.times import TimeScale
 from scgenot.pair import Link, Pair, Question
@@ -58,22 +58,25 @@ class TimeCourse:
         self.use_rep = named_rep(adata, self.use_rep, self.layer)
         cells = representation(adata, self.use_rep, layer=self.layer)
         rates = read_rates(adata, self.growth_key)
+        strata, parts = Strata.read(adata, self.covariates), {}
+        for step in self.steps:
+            sides = [np.flatnonzero(times == time) for time in step]
+            parts[step] = *sides, strata.split(*sides)
+        strata.report({f"{step[0]:g} to {step[1]:g}": part for step, part in parts.items()})
         found = []
-        for earlier, later in self.steps:
-            name = f"{earlier:g} to {later:g}"
-            sides = [np.flatnonzero(times == time) for time in (earlier, later)]
-            for stratum, source, target in split(adata, self.covariates, *sides, name=name):
+        for (earlier, later), (_, _, split) in parts.items():
+            for stratum, source, target in split:
                 grown = None if rates is None else relative_growth(rates[source], later - earlier)
+                where, name = stratum_text(stratum, strata.covariates), f"{earlier:g} to {later:g}"
                 pair = Pair(
                     source=cells[source],
                     target=cells[target],
                     source_weights=grown,
                     condition=self.condition(earlier, later),
-                    name=f"{name}, {stratum_text(stratum)}" if stratum else name,
+                    name=f"{name}, {where}" if where else name,
                 )
                 labels = {"source_time": earlier, "target_time": later}
                 found.append(Link(pair, source, target, labels, stratum))
-        report_strata(found, self.covariates)
         return found
 
     def condition(self, earlier: float, later: float) -> np.ndarray:
@@ -83,7 +86,7 @@ class TimeCourse:
 
     def times(self, adata: AnnData) -> np.ndarray:
         """Time of each cell on the scale of the fit, NaN where it is none of the fit's."""
-        check_column(adata, self.time_key, "time_key", fitted=True)
+        check_column(adata, self.time_key, "time_key")
         return self.scale.times_of(adata.obs[self.time_key])
 
     def ask(self, adata: AnnData, target=None, *, dose: float | None = None) -> Question:
@@ -112,7 +115,7 @@ class TimeCourse:
         """Return what an AnnData can hold."""
         return {
             "time_key": self.time_key,
-            "times": list(self.scale.times),
+            "times": self.scale.times.tolist(),
             "time_labels": [str(label) for label in self.scale.labels],
             "time_scale": self.scale.to_dict(),
             "steps": [list(step) for step in self.steps],
@@ -145,8 +148,8 @@ def choose_steps(
             f"`time_key={time_key!r}` has the times {list(scale.labels)} only: a course needs two "
             "or more."
         )
-    steps = list(pairwise(scale.times)) if pairs is None else find_steps(scale, pairs)
-    few = {time for time in scale.times if (times == time).sum() < 2}
+    steps = list(pairwise(scale.times.tolist())) if pairs is None else find_steps(scale, pairs)
+    few = {time for time in scale.times.tolist() if (times == time).sum() < 2}
     used = sorted(few & {time for step in steps for time in step})
     if used:
         raise ValueError(

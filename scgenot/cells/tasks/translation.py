@@ -102,9 +102,7 @@ class Translation:
     def to_dict(self) -> dict:
         """Return what an AnnData can hold."""
         names = ("use_rep", "target_rep", "shared_rep", "target_shared_rep")
-        return {
-            name: getattr(self, name) for name in (*names, "source_weights", "target_weights")
-        }
+        return {name: getattr(self, name) for name in (*names, "source_weights", "target_weights")}
 
     @classmethod
     def from_dict(cls, stored: dict) -> "Translation":

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._warn import warn_user
+from scgenot.cells.tasks.conditions import tidy_doses
 
 
 @dataclass(frozen=True)
@@ -22,32 +22,39 @@ class Treatments:
         """Positions of control cells."""
         return np.flatnonzero(self.is_control)
 
-    def groups(self) -> dict[tuple[str, float | None], np.ndarray]:
-        """Return the positions of the treated cells of each perturbation and dose."""
+    def groups(self) -> tuple[dict[tuple[str, float | None], np.ndarray], list[str]]:
+        """Return the treated cells of each perturbation and dose, and those with a single cell."""
         levels = np.ones(len(self.names)) if self.doses is None else self.doses
         treated = pd.DataFrame({"name": self.names, "dose": levels})[~self.is_control]
         rows, groups, single = np.flatnonzero(~self.is_control), {}, []
         for (name, dose), found in treated.groupby(["name", "dose"]).indices.items():
             dose = None if self.doses is None else float(dose)
             if len(found) < 2:
-                single.append(name if dose is None else f"{name} at dose {dose:g}")
+                single.append(f"{condition_name(name, dose)} (1 cell)")
             else:
                 groups[str(name), dose] = rows[found]
-        if single:
-            warn_user(f"Perturbations with a single cell are left out: {single}.")
         if not groups:
             raise ValueError("No perturbation has 2 cells or more: there is no response to learn.")
-        return groups
+        return groups, single
+
+
+def condition_name(name: str, dose: float | None) -> str:
+    """Name a perturbation and dose in tables and messages."""
+    return (name or "control") if dose is None else f"{name or 'control'} {dose:g}"
 
 
 def dose_values(column: pd.Series) -> np.ndarray:
     """Return doses as numbers, NaN where there is none."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
     return column.to_numpy(dtype=float, na_value=np.nan)
 
 
 def read_doses(adata: AnnData, dose_key: str, is_control: np.ndarray) -> np.ndarray:
     """Read doses; a control cell may have none or 0."""
     column = adata.obs[dose_key]
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
     if column.dtype.kind not in "biuf":
         raise ValueError(f"`dose_key={dose_key!r}` must be numbers; found {column.dtype}.")
     doses = dose_values(column).copy()
@@ -62,7 +69,7 @@ def read_doses(adata: AnnData, dose_key: str, is_control: np.ndarray) -> np.ndar
             f"`dose_key={dose_key!r}` is above 0 in {(doses[is_control] > 0).sum()} control cells: "
             "control is dose 0."
         )
-    return doses
+    return tidy_doses(doses)
 
 
 def shared_values(table: pd.DataFrame) -> dict[str, object]:

@@ -52,9 +52,7 @@ def _(task: TimeCourse, asked: Evaluation) -> Iterator[Grouped]:
     fitted, present = Steps(task.steps), set(np.unique(times).tolist())
     steps = [step for step in fitted if set(step) <= present]
     ends = {time for step in steps for time in step}
-    between = [
-        time for time in sorted(present - ends) if any(a < time < b for a, b in fitted)
-    ]
+    between = [time for time in sorted(present - ends) if any(a < time < b for a, b in fitted)]
     if not steps and not between:
         raise ValueError(
             f"`held_out` has cells at {sorted(present)}: neither both times of a fitted step nor a "

@@ -8,6 +8,8 @@ import pandas as pd
 
 from scgenot._check import check_count, check_share
 from scgenot._random import numpy_rng
+from scgenot.fit.coupled import name_of
+from scgenot.fit.decoder import feature_decoder
 
 # registers the comparisons of each task
 from scgenot.fit.evaluation import course, screen, translation  # noqa: F401
@@ -16,8 +18,6 @@ from scgenot.fit.evaluation.comparisons import comparisons, offered
 from scgenot.fit.evaluation.fitted import Evaluation
 from scgenot.fit.evaluation.metrics import HIGHER_IS_BETTER, Metric, Plain, plain
 from scgenot.fit.evaluation.scores import make_table
-from scgenot.fit.coupled import name_of
-from scgenot.fit.decoder import feature_decoder
 
 logger = logging.getLogger("scgenot")
 
@@ -101,8 +101,7 @@ def choose_metrics(
             "of your own."
         )
     return {
-        name: plain(metric) if callable(metric) else known[metric]
-        for name, metric in asked.items()
+        name: plain(metric) if callable(metric) else known[metric] for name, metric in asked.items()
     }
 
 

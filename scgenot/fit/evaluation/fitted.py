@@ -86,9 +86,7 @@ class Evaluation:
         return found | moved_cells(before, after, query, self.seed, three)
 
 
-def choose_links(
-    links: Sequence, strata: Sequence[dict], rng: np.random.Generator
-) -> np.ndarray:
+def choose_links(links: Sequence, strata: Sequence[dict], rng: np.random.Generator) -> np.ndarray:
     """Choose the link whose coupling each cell takes: of its stratum, or the nearest that holds it."""
     shares = np.array([len(link.source_names) for link in links], dtype=float)
     codes, kinds = pd.factorize(pd.Series([tuple(stratum.items()) for stratum in strata]))

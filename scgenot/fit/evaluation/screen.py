@@ -108,7 +108,7 @@ def _(task: Screen, asked: Evaluation) -> Iterator[Grouped]:
     )
     groups, moments = read_groups(held_out, asked.groupby), all_moments(measured)
     keys = [*task.covariates, *task.told]
-    for (name, dose), treated in read.groups().items():
+    for (name, dose), treated in read.groups()[0].items():
         question, key = fit.ask(held_out, name, dose), measured.key(name, dose)
         query, known = cells[question.rows], measured.known(key)
         own = asked.drawn(query, question.condition)
@@ -176,7 +176,9 @@ def other_cells(moments: dict[Key, Moments], key: Key) -> Others | None:
     return Others(mean, squares / (n - 1), n, center)
 
 
-def between_doses(measured: Measured, key: Key, query: np.ndarray, seed: int) -> dict[str, Prediction]:
+def between_doses(
+    measured: Measured, key: Key, query: np.ndarray, seed: int
+) -> dict[str, Prediction]:
     """Predict a dose that was not fitted from the nearest ones that were, untreated cells being dose 0."""
     parts, dose = key
     levels = sorted(level for name, level in measured.links if name == parts and level is not None)

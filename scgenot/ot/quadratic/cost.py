@@ -1,20 +1,23 @@
 """The linearised cost of a quadratic coupling: a function of any pair of cells, new ones included.
 
-With `C_x = U_x V_x^T` and likewise for y, the gradient of the distortion `sum (C_x - C_y)^2 P P` at a plan P is
+With `C_x = U_x V_x^T` and likewise for y, the gradient of the distortion `sum (C_x - C_y)^2 P P` at
+a plan P is
 
     c_P(x, y) = 2 [ u(x)^T G_x u(x) + u(y)^T G_y u(y) - 2 u(x)^T (V_x^T P V_y) u(y) ],
 
-where `G_x = V_x^T diag(P 1) V_x`. All that the plan contributes is the core `V_x^T P V_y` and the two small `G`.
-The objective is `distortion + eps KL(P | a b^T)`, with the full gradient above (not half of it), as in POT.
+where `G_x = V_x^T diag(P 1) V_x`. All that the plan contributes is the core `V_x^T P V_y` and the
+two small `G`. The objective is `distortion + eps KL(P | a b^T)`, with the full gradient above (not
+half of it), as in POT.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from scgenot.ot.cost import Cost
-from scgenot.ot.iterate import ScaledPlan, StreamedPlan
+from scgenot.ot.coupling import Coupling
+from scgenot.ot.iterate import Iterate
 from scgenot.ot.quadratic.intra import DenseIntra, Intra
 
 
@@ -95,7 +98,7 @@ class Lineariser:
         self.v_y = None if isinstance(target, DenseIntra) else target.right(y)
         self._eye = torch.eye(len(y), dtype=y.dtype, device=y.device) if self.v_y is None else None
 
-    def __call__(self, plan: ScaledPlan | StreamedPlan) -> Linearisation:
+    def __call__(self, plan: Iterate) -> Linearisation:
         """Return the linearisation at `plan`."""
         v_y = self._eye if self.v_y is None else self.v_y
         ones = torch.ones_like(self.u_y[:, :1])
@@ -112,3 +115,36 @@ class Lineariser:
 
 def _gram(v: Tensor | None, weights: Tensor) -> Tensor:
     return weights if v is None else v.T @ (weights[:, None] * v)
+
+
+@dataclass(frozen=True)
+class Products:
+    """Products of a coupling's plan with columns, as :class:`Lineariser` needs them."""
+
+    coupling: Coupling
+
+    def apply(self, values: Tensor) -> Tensor:
+        """Return `P @ values` for values of shape `(m, d)`."""
+        return torch.cat([mass @ values for _, mass in self.coupling.mass_blocks()])
+
+    def apply_transposed(self, values: Tensor) -> Tensor:
+        """Return `P.T @ values` for values of shape `(n, d)`."""
+        return sum(mass.T @ values[rows] for rows, mass in self.coupling.mass_blocks())
+
+
+def transport_value(coupling: Coupling) -> float:
+    """Objective of a quadratic coupling without entropy; NaN if dense and extended."""
+    cost, own = coupling.cost, coupling.x.shape[1] - coupling.cost.n_shared
+    x, y = coupling.x[:, :own], coupling.y[:, : coupling.y.shape[1] - cost.n_shared]
+    for intra, cells in ((cost.source, x), (cost.target, y)):
+        if isinstance(intra, DenseIntra) and len(intra.reference) != len(cells):
+            return float("nan")
+    value = Lineariser(cost.source, cost.target, x, y)(Products(coupling)).distortion
+    if not cost.n_shared:
+        return value
+    linear = replace(cost.inner, alpha=1.0)
+    part = sum(
+        float((mass * linear(coupling.x[rows], coupling.y)).sum(dtype=torch.float64))
+        for rows, mass in coupling.mass_blocks()
+    )
+    return cost.inner.alpha * part + (1 - cost.inner.alpha) * value

@@ -1,4 +1,4 @@
-"""Descend on a quadratic coupling: linearise at the plan, solve, and again, at a falling epsilon."""
+"""Descend on a quadratic coupling: linearise at the plan, solve, repeat."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +11,9 @@ from scgenot.ot.iterate import totals
 from scgenot.ot.quadratic.cost import FusedCost, Lineariser
 from scgenot.ot.quadratic.intra import Intra
 
-# linearisations end when the cost moves by less than a fraction of epsilon, which rows then change by: so many times
-# the tolerance of the marginals, within these bounds (the inner iterations stop too early for less)
+# linearisations end when the cost moves by less than a fraction of epsilon, which rows then change
+# by: so many times the tolerance of the marginals, within these bounds (the inner iterations stop
+# too early for less)
 STILL_FACTOR = 100
 STILL_BOUNDS = 0.01, 0.1
 
@@ -64,7 +65,8 @@ class Descender:
 
     def run(self, start: Cost, epsilons: Sequence[float]) -> Descent:
         """Descend from the plan that the cost `start` gives at the first epsilon."""
-        # balanced, whatever tau: a start says who resembles whom, its size means nothing to the marginals
+        # balanced, whatever tau: a start says who resembles whom, its size means nothing to the
+        # marginals
         balanced = replace(self.cells, tau=(1.0, 1.0))
         solution = solve_dual(
             start, balanced, epsilon=epsilons[0], max_iterations=self.max_iterations, tolerance=1e-2

@@ -1,11 +1,11 @@
-"""Costs within one population, `C = U V^T`: what a quadratic coupling compares between two spaces."""
+"""Costs within one population, `C = U V^T`, which a quadratic coupling compares."""
 
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from scgenot.ot.cost import Cost, FittedCost
+from scgenot.ot.cost import Cost, FittedCost, bulk_center, is_typical
 
 GEOMETRIES = ("unit", "centred", "raw")
 
@@ -110,9 +110,12 @@ def fit_intra(
         raise ValueError(
             "All cells of a population have the same representation: there is nothing to compare."
         )
+    # one cell at 1e6 must set neither the center nor the unit
+    weights = weights * is_typical((x - bulk_center(x)).square().sum(1))
     rows = Geometry.fit(x, weights, geometry)
     if cost == "sqeuclidean" and geometry == "raw":
-        # distances do not see a shift; the factored form does, in float32, where the cells lie far from the origin
+        # distances do not see a shift; the factored form does, in float32, where the cells lie far
+        # from the origin
         rows = Geometry.fit(x, weights, "centred")
     if isinstance(cost, str):
         if cost not in ("sqeuclidean", "inner"):
@@ -122,8 +125,9 @@ def fit_intra(
         intra = FactoredIntra(rows, cost)
     elif len(x) > max_dense_cells:
         raise ValueError(
-            f"`intra_cost` is a function and the population has {len(x)} cells: its dense route stops at "
-            f'`max_dense_cells`={max_dense_cells}. Subsample the cells, raise the limit, or use "sqeuclidean".'
+            f"`intra_cost` is a function and the population has {len(x)} cells, over "
+            f"`max_dense_cells`={max_dense_cells}. Subsample the cells, raise the limit, or use "
+            "'sqeuclidean'."
         )
     else:
         reference = rows(x)
@@ -132,7 +136,7 @@ def fit_intra(
         )
     if not scaled:
         return intra
-    scale = intra.size(x, weights)
+    scale = intra.size(x, weights / weights.sum())
     if not 0 < scale < float("inf"):
         raise ValueError(
             f"`intra_cost` has mean {scale} over the cells: it must be positive and finite."

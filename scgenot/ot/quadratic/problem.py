@@ -1,4 +1,4 @@
-"""One quadratic problem from its starts to its coupling: search on a subset, refine on all cells."""
+"""One quadratic problem: search over starts on a subset, refine on all cells."""
 
 from dataclasses import dataclass, replace
 
@@ -8,9 +8,10 @@ from tqdm.auto import tqdm
 
 from scgenot.ot.cost import Cost, mean_cost
 from scgenot.ot.coupling import Coupling
+from scgenot.ot.diagnostics import NotSolved
 from scgenot.ot.dual import Problem
-from scgenot.ot.quadratic.cost import FusedCost, LiftedCost
-from scgenot.ot.quadratic.descent import Descender, Descent
+from scgenot.ot.quadratic.cost import FusedCost, LiftedCost, transport_value
+from scgenot.ot.quadratic.descent import Descender
 from scgenot.ot.quadratic.intra import Intra, fit_intra
 from scgenot.ot.quadratic.search import Confidence, Optimum, judge, leaders
 from scgenot.ot.quadratic.starts import principal_starts
@@ -70,10 +71,20 @@ class QuadraticTask:
         """Search, refine on all cells, and wrap the best descent as a coupling."""
         cost, confidence = self._start(epsilon)
         descent = self._descender(self.problem, self.options.tolerance).run(cost, [epsilon])
-        return replace(self._coupling(descent, epsilon), confidence=confidence)
+        solution = descent.solution
+        return to_coupling(
+            self._on_cells(solution.plan.cost),
+            self.problem,
+            replace(solution, converged=solution.converged and descent.stationary),
+            relative=epsilon,
+            method="gromov-wasserstein" if self.fused is None else "fused gromov-wasserstein",
+            tolerance=self.options.tolerance,
+            confidence=confidence,
+            transport=transport_value,
+        )
 
     def _start(self, epsilon: float) -> tuple[Cost, Confidence | None]:
-        """Cost on cells to start from on all cells: what the shared features say, or what the search finds."""
+        """Return the cost to start from: of the shared features, or of the search."""
         shared = [] if self.fused is None or self.fused.alpha == 0 else [self._on_cells(self.fused)]
         n_starts = self.options.n_starts - len(shared)
         if n_starts <= 0:
@@ -85,13 +96,21 @@ class QuadraticTask:
         one, two = (self._subset(self.options.search_cells, generator, share=0.8) for _ in range(2))
         first = one._optima(shared + one._starts(n_starts, seed=0), epsilon)
         second = two._optima(shared + two._starts(max(1, n_starts // 2), seed=1), epsilon)
-        candidates = [optimum.cost for optima in (first, second) for optimum in leaders(optima)]
-        # of all cells where that can be: two mirror images are only as good as each other on the same cells
+        # of all cells where that can be: two mirror images are only as good as each other on the
+        # same cells
         more = self._subset(JUDGE_FACTOR * self.options.search_cells, generator, share=1)
-        return judge(first, len(leaders(first)), more._optima(candidates, epsilon))
+        judged = [
+            more._optima([o.cost for o in leaders(optima)], epsilon) for optima in (first, second)
+        ]
+        if not any(judged):
+            raise NotSolved(
+                f"Every start of the search failed: `epsilon`={epsilon:.3g} is too small for these "
+                "cells. Raise it, or solve with `dtype=torch.float64`."
+            )
+        return judge(first, *judged)
 
     def _subset(self, n_cells: int, generator: torch.Generator, *, share: float) -> "QuadraticTask":
-        """Return the balanced task on a random subset of the cells: orientation has nothing to do with growth."""
+        """Return the balanced task on some cells: growth says nothing of orientation."""
         rows, columns = (
             torch.randperm(size, generator=generator)[: min(n_cells, max(2, int(share * size)))]
             for size in (len(self.problem.x), len(self.problem.y))
@@ -114,7 +133,7 @@ class QuadraticTask:
         )
 
     def _optima(self, costs: list[Cost], epsilon: float) -> list[Optimum]:
-        """Descend from each cost; the optima keep their costs as functions of cells."""
+        """Descend from each cost; descents that overflow are left out."""
         descender = self._descender(self.problem, SEARCH_TOLERANCE)
         rows = self.target.geometry(self.problem.y[:, : len(self.target.geometry.mean)])
         bar = tqdm(
@@ -124,7 +143,7 @@ class QuadraticTask:
             leave=False,
         )
         optima = (Optimum.of(descender.run(cost, [3 * epsilon, epsilon]), rows) for cost in bar)
-        return [replace(optimum, cost=self._on_cells(optimum.cost)) for optimum in optima]
+        return [replace(o, cost=self._on_cells(o.cost)) for o in optima if o.is_finite]
 
     def _descender(self, problem: Problem, tolerance: float) -> Descender:
         return Descender.prepare(
@@ -137,16 +156,6 @@ class QuadraticTask:
     def _on_cells(self, cost: Cost) -> LiftedCost:
         return LiftedCost(
             cost, self.source, self.target, 0 if self.fused is None else self.fused.n_shared
-        )
-
-    def _coupling(self, descent: Descent, epsilon: float) -> Coupling:
-        return to_coupling(
-            self._on_cells(descent.solution.plan.cost),
-            self.problem,
-            replace(descent.solution, converged=descent.solution.converged and descent.stationary),
-            relative=epsilon,
-            method="gromov-wasserstein" if self.fused is None else "fused gromov-wasserstein",
-            objective=descent.objective,
         )
 
 

@@ -1,5 +1,6 @@
 """Search over starts of a quadratic coupling, and how far its answer can be trusted."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,8 +10,9 @@ from scgenot.ot.confidence import SAME_OPTIMUM, Confidence
 from scgenot.ot.cost import Cost
 from scgenot.ot.quadratic.descent import Descent
 
-# answers within this fraction of the lowest objective, and at most so many, are descended again on more cells; wide,
-# because clusters that two subsets hold in different proportions can double the objective of an equally good answer
+# answers within this fraction of the lowest objective, and at most so many, are descended again on
+# more cells; wide, because clusters that two subsets hold in different proportions can double the
+# objective of an equally good answer
 WORTH_A_LOOK = 1.0
 MOST_LEADERS = 3
 
@@ -21,7 +23,7 @@ class Optimum:
 
     objective: float
     cost: Cost
-    barycentre: Tensor
+    barycenter: Tensor
 
     @classmethod
     def of(cls, descent: Descent, features: Tensor) -> "Optimum":
@@ -34,9 +36,14 @@ class Optimum:
             descent.objective, plan.cost, mean / mean.norm().clamp(min=torch.finfo(mean.dtype).tiny)
         )
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether the descent came to an end without an overflow."""
+        return math.isfinite(self.objective) and bool(self.barycenter.isfinite().all())
+
     def correlation(self, other: "Optimum") -> float:
-        """Correlation of the barycentres of two optima over the same cells."""
-        return float((self.barycentre * other.barycentre).sum())
+        """Correlation of the barycenters of two optima over the same cells."""
+        return float((self.barycenter * other.barycenter).sum())
 
 
 def distinct(optima: list[Optimum]) -> list[list[Optimum]]:
@@ -61,15 +68,17 @@ def leaders(optima: list[Optimum]) -> list[Optimum]:
     ][:MOST_LEADERS]
 
 
-def judge(first: list[Optimum], n_first: int, judged: list[Optimum]) -> tuple[Cost, Confidence]:
-    """Pick the lowest objective of the candidates that were descended again on more cells."""
-    groups = distinct(judged)
+def judge(
+    first: list[Optimum], of_first: list[Optimum], of_second: list[Optimum]
+) -> tuple[Cost, Confidence]:
+    """Pick the lowest objective of the leaders of two subsets, descended again on more cells."""
+    groups = distinct(of_first + of_second)
     best = groups[0][0]
     gap = groups[1][0].objective / best.objective - 1 if len(groups) > 1 else float("inf")
     # which group of the first subset led here; none did when only the second subset found it
-    origin = next((k for k in range(n_first) if judged[k].correlation(best) >= SAME_OPTIMUM), None)
-    by_group = distinct(first)
-    n_best = 0 if origin is None else len(by_group[origin])
-    return best.cost, Confidence(
-        len(first), n_best, gap, agreement=judged[0].correlation(judged[n_first])
-    )
+    near = (k for k, o in enumerate(of_first) if o.correlation(best) >= SAME_OPTIMUM)
+    origin = next(near, None)
+    n_best = 0 if origin is None else len(distinct(first)[origin])
+    # a subset on which every start failed agrees with nothing
+    agreement = of_first[0].correlation(of_second[0]) if of_first and of_second else 0.0
+    return best.cost, Confidence(len(first), n_best, gap, agreement)

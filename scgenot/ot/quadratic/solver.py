@@ -1,4 +1,4 @@
-"""Quadratic and fused entropic optimal transport: couple populations that live in different spaces."""
+"""Quadratic and fused entropic optimal transport: couple populations of different spaces."""
 
 from dataclasses import dataclass, replace
 
@@ -7,7 +7,9 @@ import torch
 from scgenot._check import check_count, check_number
 from scgenot.ot.cost import Cost, FittedCost, squared_euclidean
 from scgenot.ot.coupling import Coupling
+from scgenot.ot.diagnostics import Diagnostics
 from scgenot.ot.dual import Problem
+from scgenot.ot.quadratic.cost import transport_value
 from scgenot.ot.quadratic.problem import QuadraticTask
 from scgenot.ot.sinkhorn import (
     check_limits,
@@ -24,24 +26,26 @@ AUTO_EPSILON = (0.002, 0.005, 0.01, 0.02, 0.05)
 
 @dataclass(frozen=True)
 class GromovWasserstein:
-    """Entropic Gromov-Wasserstein coupling: distances within the source match distances within the target.
+    """Entropic Gromov-Wasserstein coupling: distances within both populations match.
 
-    Minimises `sum_ijkl (C_x(i,k) - C_y(j,l))^2 P_ij P_kl + eps KL(P | a b^T)` (Peyré, Cuturi, Solomon 2016), from many
-    starts: sign flips and rotations of the matched principal axes, each descended on a random subset of the cells;
-    the lowest objective is refined on all cells.
+    Minimises `sum_ijkl (C_x(i,k) - C_y(j,l))^2 P_ij P_kl + eps KL(P | a b^T)` (Peyré, Cuturi,
+    Solomon 2016), from many starts: sign flips and rotations of the matched principal axes, each
+    descended on a random subset of the cells; the lowest objective is refined on all cells.
 
     Parameters
     ----------
     epsilon
-        Entropic regularisation, in units in which both intra-costs have mean 1; `"auto"` takes the smallest of .002,
-        .005, .01, .02, .05 whose median effective number of targets per cell is at least 4.
+        Entropic regularisation, in units in which both intra-costs have mean 1; `"auto"` takes the
+        smallest of .002, .005, .01, .02, .05 whose median effective number of targets per cell is
+        at least 4.
     tau
         Relaxation of the source and of the target side, each in (0, 1]; 1 holds the marginal.
     intra_cost
-        "sqeuclidean" or "inner" (exact factored form, any number of cells), or a cost function (dense, see
-        `max_dense_cells`); one for both sides or a pair of them.
+        "sqeuclidean" or "inner" (exact factored form, any number of cells), or a cost function
+        (dense, see `max_dense_cells`); one for both sides or a pair of them.
     geometry
-        How rows are seen: "unit" (centred, then scaled to unit length), "centred" or "raw"; one or a pair.
+        How rows are seen: "unit" (centred, then scaled to unit length), "centred" or "raw"; one or
+        a pair.
     relative
         Whether intra-costs are divided by their means; False takes costs and epsilon as they are.
     n_starts
@@ -55,7 +59,8 @@ class GromovWasserstein:
     tolerance
         Marginal error, as L1 distance, at which to stop.
     max_cells
-        With more cells than this on a side, solve on a random subset of so many and extend to all through the dual.
+        With more cells than this on a side, solve on a random subset of so many and extend to all
+        through the dual.
     max_dense_cells
         Most cells a side when an intra-cost is a function.
     memory_limit
@@ -72,9 +77,10 @@ class GromovWasserstein:
     Raises
     ------
     TypeError
-        When an option is no number, or no whole one where a number of things is asked for.
+        When an option is not a number, or not an integer where a count is asked for.
     ValueError
-        When `epsilon` is not positive or "auto", `tau` not two numbers in (0, 1], or a number out of range.
+        When `epsilon` is not positive or "auto", `tau` not two numbers in (0, 1], or a number out
+        of range.
 
     Examples
     --------
@@ -133,16 +139,35 @@ class GromovWasserstein:
                 return choose_epsilon(QuadraticTask.solve, task, shape, AUTO_EPSILON)
             return task.solve(self.epsilon)
 
-        return solve_on_subset(solve, problem, self.max_cells, self.rng)
+        return solve_on_subset(solve, problem, self.max_cells, self.rng, transport_value)
+
+    @property
+    def has_orientation(self) -> bool:
+        """Whether shared features say which way round the two spaces match."""
+        return False
+
+    def with_epsilon_of(self, found: Diagnostics) -> "GromovWasserstein":
+        """Return the solver with the epsilon of a plan that it found, for more pairs like it.
+
+        Parameters
+        ----------
+        found
+            Diagnostics of that plan.
+
+        Returns
+        -------
+        A solver whose epsilon is a number; in units of a pair's own intra-costs, when relative.
+        """
+        return replace(self, epsilon=found.epsilon)
 
 
 @dataclass(frozen=True)
 class FusedGromovWasserstein(GromovWasserstein):
-    """Fused Gromov-Wasserstein coupling: shared features say who is alike, distances within each side do the rest.
+    """Fused Gromov-Wasserstein coupling: shared features help distances within each side.
 
-    The cost is `alpha` times a linear cost on the shared features plus `1 - alpha` times the quadratic one, each
-    scaled to mean 1 (Vayer et al. 2020, arXiv 1811.02834). The shared features give the orientation, so that one
-    start is enough.
+    The cost is `alpha` times a linear cost on the shared features plus `1 - alpha` times the
+    quadratic one, each scaled to mean 1 (Vayer et al. 2020, arXiv 1811.02834). The shared features
+    give the orientation, so that one start is enough.
 
     Parameters
     ----------
@@ -160,7 +185,7 @@ class FusedGromovWasserstein(GromovWasserstein):
     Raises
     ------
     TypeError
-        When an option is no number, or no whole one where a number of things is asked for.
+        When an option is not a number, or not an integer where a count is asked for.
     ValueError
         When `alpha` is not between 0 and 1, or as for :class:`GromovWasserstein`.
 
@@ -179,11 +204,17 @@ class FusedGromovWasserstein(GromovWasserstein):
             "alpha", self.alpha, "from 0 (quadratic) to 1 (linear)", lambda alpha: 0 <= alpha <= 1
         )
 
+    @property
+    def has_orientation(self) -> bool:
+        """Whether shared features say which way round the two spaces match."""
+        return self.alpha > 0
+
     def __call__(self, pair: Pair) -> Coupling:
         """Solve."""
         if pair.source_shared is None:
             raise ValueError(
-                "`source_shared` and `target_shared` are missing: a fused coupling needs shared features."
+                "`source_shared` and `target_shared` are missing: a fused coupling needs features "
+                "that both populations have."
             )
         problem = to_problem(pair, self.tau, self.memory_limit, self.dtype, self.device)
         k = pair.source_shared.shape[1]

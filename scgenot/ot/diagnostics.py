@@ -1,0 +1,232 @@
+"""What is reported of a plan: measured on the plan that is handed out, in its own precision."""
+
+import sys
+import warnings
+from dataclasses import asdict, dataclass, fields, replace
+
+import torch
+
+from scgenot._outcome import Outcome
+from scgenot.ot.iterate import divergence_from, row_blocks
+
+# the median cell of a blurred coupling has more effective targets than this share of all ...
+BLURRED_SHARE = 1 / 20
+# ... and more than twice what epsilon="auto" asks for: one step of its grid may double the targets
+BLURRED_TARGETS = 8
+# with fewer target cells the rule says nothing
+BLURRED_CELLS = 80
+# a plan with less mass, or with more than this share of the targets of the product, has collapsed
+COLLAPSED_MASS = 0.1
+COLLAPSED_SHARE = 0.9
+
+
+class NotSolved(FloatingPointError):
+    """A solver found no plan: its numbers overflowed, usually because epsilon is too small."""
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """How a coupling was solved, and how sharp it is.
+
+    Parameters
+    ----------
+    method
+        Solver, in words; says so when the plan is of minibatches or was extended from a subset.
+    epsilon, epsilon_absolute
+        Entropic regularisation, relative to the mean cost and in the units of the cost.
+    marginal_error
+        L1 distance of the plan's marginals from the ones its potentials imply (the weights, when
+        balanced).
+    iterations
+        Sinkhorn iterations, all told.
+    converged
+        Whether the marginal error is below the tolerance, up to the rounding of the potentials
+        (and, for quadratic costs, the plan stopped moving).
+    mass
+        Total mass of the plan; 1 when balanced.
+    effective_targets
+        Median over source cells of the effective number of targets, `1 / sum_j p_j^2`.
+    cost
+        Mean cost of the plan, `<c, P> / mass`.
+    objective
+        What the solver minimises: the transport cost (linear) or distortion (quadratic) plus
+        epsilon times KL, and the penalties of the marginals when unbalanced. NaN for a dense
+        quadratic coupling that was extended from a subset.
+    outcomes
+        How the solve ended, problems first.
+
+    See Also
+    --------
+    :class:`~scgenot.ot.Coupling` : has them as `diagnostics`.
+    """
+
+    method: str
+    epsilon: float
+    epsilon_absolute: float
+    marginal_error: float
+    iterations: int
+    converged: bool
+    mass: float = float("nan")
+    effective_targets: float = float("nan")
+    cost: float = float("nan")
+    objective: float = float("nan")
+    outcomes: tuple[Outcome, ...] = ()
+
+    def to_dict(self) -> dict:
+        """Return the fields as a plain dictionary; the outcomes as text, `outcome`."""
+        row = asdict(self)
+        ends = row.pop("outcomes") or (
+            Outcome.CONVERGED if self.converged else Outcome.NOT_CONVERGED,
+        )
+        return {**row, "outcome": ", ".join(end.label for end in ends)}
+
+
+def describe(plan) -> dict:
+    """Return the row of a table about any plan.
+
+    Parameters
+    ----------
+    plan
+        Any object with `sample_pairs`, with or without `diagnostics`.
+
+    Returns
+    -------
+    Columns as in :meth:`Diagnostics.to_dict`; NaN or None where the plan does not say, and the
+    name of its type as `method`.
+
+    Examples
+    --------
+    >>> sg.ot.describe(coupling)["outcome"]
+    """
+    found = getattr(plan, "diagnostics", None)
+    if found is not None:
+        return found.to_dict()
+    unknown = {
+        f.name: float("nan") if f.type is float else None
+        for f in fields(Diagnostics)
+        if f.name != "outcomes"
+    }
+    return {**unknown, "method": type(plan).__name__, "outcome": None}
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over the plan of a coupling."""
+
+    mass: float
+    cost: float
+    divergence: float
+    penalty: float
+    marginal_error: float
+    effective_targets: float
+
+
+def measure(coupling) -> Sums:
+    """Sum over the plan of a coupling in one pass; rows are exact, as f follows from g."""
+    eps, (tau_a, tau_b), a, b = coupling.epsilon, coupling.tau, coupling.a, coupling.b
+    log_b = b.log()
+    shift, target = coupling.g / eps + log_b, torch.zeros_like(b)
+    sent, effective, cost, divergence = [], [], 0.0, 0.0
+    for rows in row_blocks(*coupling.shape):
+        own_cost = coupling.cost(coupling.x[rows], coupling.y)
+        log_p = (own_cost / -eps).add_(shift)
+        log_sum = log_p.logsumexp(1)
+        log_p -= log_sum[:, None]
+        p, log_growth = log_p.exp(), (1 - tau_a) * log_sum.double()
+        sent.append(a[rows] * log_growth.exp())
+        effective.append(1 / p.square().sum(1))
+        target += sent[-1].to(p) @ p
+        cost += float(sent[-1] @ (p * own_cost).sum(1).double())
+        # targets without weight have neither a logarithm nor mass
+        log_ratio = (p * log_p.sub_(log_b)).nan_to_num_(0.0).sum(1).double() + log_growth
+        divergence += float(sent[-1] @ log_ratio)
+    sent, effective = torch.cat(sent), torch.cat(effective)
+    implied = b * torch.exp(-coupling.g / eps * ((1 - tau_b) / tau_b))
+    sides = (tau_a, sent, a), (tau_b, target, b)
+    return Sums(
+        mass=float(sent.sum()),
+        cost=cost,
+        divergence=divergence - float(sent.sum()) + 1,
+        penalty=sum(t / (1 - t) * eps * divergence_from(w, p) for t, p, w in sides if t < 1),
+        marginal_error=float((target - implied).abs().sum(dtype=torch.float64)),
+        effective_targets=float(effective[a > 0].median()),
+    )
+
+
+def with_diagnostics(
+    coupling,
+    *,
+    method: str,
+    epsilon: float,
+    iterations: int,
+    converged: bool,
+    tolerance: float,
+    transport=None,
+    is_extended: bool = False,
+):
+    """Return the coupling with the diagnostics of its own plan.
+
+    `transport(coupling)` gives the part of the objective without entropy; None for the cost.
+    """
+    sums = measure(coupling)
+    if not 0 < sums.mass < float("inf"):
+        raise NotSolved(
+            f"The plan has mass {sums.mass}: `epsilon`={epsilon:.3g} is too small for these cells. "
+            "Raise it, or solve with `dtype=torch.float64`."
+        )
+    # an iteration stops before its last update; potentials are rounded when they are stored
+    precision = torch.finfo(coupling.g.dtype).eps
+    rounding = precision * float(coupling.b @ coupling.g.abs()) / coupling.epsilon
+    converged = converged and sums.marginal_error <= 2 * tolerance + rounding
+    value = sums.cost if transport is None else transport(coupling)
+    found = Diagnostics(
+        method=method,
+        epsilon=epsilon,
+        epsilon_absolute=coupling.epsilon,
+        marginal_error=sums.marginal_error,
+        iterations=iterations,
+        converged=converged,
+        mass=sums.mass,
+        effective_targets=sums.effective_targets,
+        cost=sums.cost / sums.mass,
+        objective=value + coupling.epsilon * sums.divergence + sums.penalty,
+    )
+    ends = _outcomes(found, coupling, is_extended=is_extended)
+    return replace(coupling, diagnostics=replace(found, outcomes=ends))
+
+
+def _outcomes(found: Diagnostics, coupling, *, is_extended: bool) -> tuple[Outcome, ...]:
+    """Say how a solve ended."""
+    n_targets, sharpness = coupling.shape[1], found.effective_targets
+    failed = Outcome.EXTENDED if is_extended else Outcome.NOT_CONVERGED
+    ends = [Outcome.CONVERGED if found.converged else failed]
+    is_product = sharpness > COLLAPSED_SHARE / float(coupling.b.double().square().sum())
+    if found.mass < COLLAPSED_MASS or (is_product and n_targets >= BLURRED_CELLS):
+        ends.insert(0, Outcome.COLLAPSED)
+    elif n_targets >= BLURRED_CELLS and sharpness > max(n_targets * BLURRED_SHARE, BLURRED_TARGETS):
+        ends.insert(0, Outcome.BLURRED)
+    if coupling.confidence is not None and coupling.confidence.ambiguous:
+        ends.insert(0, Outcome.AMBIGUOUS)
+    return tuple(sorted(ends, key=lambda end: not end.is_problem))
+
+
+def warn_of_problems(coupling) -> None:
+    """Warn once of a coupling that did not converge, is blurred or collapsed."""
+    found, (n, m) = coupling.diagnostics, coupling.shape
+    # who is asked to look at an ambiguous match knows its modalities: the caller
+    problems = [e for e in found.outcomes if e.is_problem and e is not Outcome.AMBIGUOUS]
+    if problems:
+        warn_user(
+            f"Coupling of {n} x {m} cells at `epsilon`={found.epsilon:.3g} (marginal error "
+            f"{found.marginal_error:.2g} after {found.iterations} iterations, mass {found.mass:.3g}"
+            f", {found.effective_targets:.3g} effective targets). "
+            + " ".join(end.sentence for end in problems)
+        )
+
+
+def warn_user(message: str) -> None:
+    """Give a UserWarning that points at the first line outside the package."""
+    level, frame = 1, sys._getframe()
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] == "scgenot":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, UserWarning, stacklevel=level)
