@@ -1,7 +1,6 @@
 """Calibrated regions of treated cells: made on held-out cells, and counted on others."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,33 +16,9 @@ from scgenot.fit.conformal import (
 )
 from scgenot.fit.held_out import held_out_mask, score_held_out, warn_if_among
 from scgenot.fit.regions import Scores
+from scgenot.fit.regions_found import Calibration
 
 REGION = "region"  # in the column of features: the region of all of them together
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Thresholds of regions by level, corrections by feature, and the cells that gave them."""
-
-    calibration: pd.DataFrame
-    calibration_features: pd.DataFrame
-    calibration_strata: list[str]  # columns of obs within whose values regions are made
-    calibration_names: np.ndarray  # obs names of the cells that calibrated
-
-    @property
-    def levels(self) -> list[float]:
-        """Probabilities of the regions."""
-        return self.calibration["level"].tolist()
-
-    @classmethod
-    def read(cls, entry: Mapping) -> "Calibration | None":
-        """Read the calibration of a fit, None where there is none."""
-        names = cls.__dataclass_fields__
-        if "calibration" not in entry:
-            return None
-        found = cls(**{name: entry[name] for name in names})
-        object.__setattr__(found, "calibration_strata", list(map(str, found.calibration_strata)))
-        return found
 
 
 def calibrated(

@@ -14,6 +14,7 @@ from scgenot.cells.keys import Keys
 from scgenot.cells.tasks import Screen, TimeCourse, Translation
 from scgenot.cells.write import check_finite, plain, predicted_slots, write_slots, writing
 from scgenot.fit.coupled import PAGE, name_of
+from scgenot.fit.regions_found import Calibration
 from scgenot.fit.reference import Reference
 from scgenot.fit.stored_link import StoredLink
 from scgenot.model import Genot
@@ -160,7 +161,7 @@ def _put_together(cls, adata: AnnData, key: str, entry: Mapping, task, own: tupl
         tuple(Outcome.of(str(label)) for label in entry.get(OUTCOMES, [])),
         confidence=entry.get(CONFIDENCE),
         reference=None if reference is None else Reference.from_dict(reference),
-        calibration=entry.get(CALIBRATION),
+        calibration=Calibration.read(entry),
         coupling_key=entry.get(COUPLING_KEY),
         make_model=lambda: read_model(entry[MODEL], *own),
     )
