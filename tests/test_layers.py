@@ -17,7 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MAX_FILE = 300
 MAX_BODY = 60
 
-COMMON = {"pair", "_check", "_random", "_outcome"}
+COMMON = {"pair", "_check", "_random", "_outcome", "_warn"}
 EVERY_LAYER = COMMON | {
     *("ot", "flow", "model", "course", "metrics", "baselines", "cells", "fit", "datasets"),
     *("get", "tl", "pl"),
@@ -42,6 +42,7 @@ LAYERS = {
     "_check": Layer(set(), {"numpy"}, lazily=TORCH),
     "_random": Layer(set(), {"numpy"}, lazily=TORCH),
     "_outcome": Layer(set(), set()),
+    "_warn": Layer(set(), set()),
     # sparse plans are SciPy's
     "ot": Layer(COMMON, {"numpy", "scipy", "torch", "tqdm"}),
     "flow": Layer(COMMON, {"numpy", "torch"}),

@@ -7,7 +7,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scgenot.cells.keys import PAIRS, PARAMS
-from scgenot.cells.times import find_time
+from scgenot.cells.times import TimeScale
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,9 @@ class Course:
 
     def ends(self, start: float | str | None, end: float | str | None) -> tuple[float, float]:
         """Return first and last time of a question; None for those of the fit."""
-        labels = self.params["time_labels"]
-        first = (
-            self.steps[0][0] if start is None else find_time(start, self.sampled, labels, "start")
-        )
-        last = (
-            max(later for _, later in self.steps)
-            if end is None
-            else find_time(end, self.sampled, labels, "end")
-        )
+        scale = scale_of(self.params)
+        first = self.steps[0][0] if start is None else scale.find(start, "start")
+        last = max(later for _, later in self.steps) if end is None else scale.find(end, "end")
         if first >= last:
             raise ValueError(
                 f"`start` is {first:g} and `end` is {last:g}: `start` must be the earlier time."
@@ -106,14 +100,11 @@ def read_course(adata: AnnData, entry: dict, key: str) -> Course:
     return Course(entry, fitted_times(adata.obs[params["time_key"]], params), adata.obs_names)
 
 
+def scale_of(params: dict) -> TimeScale:
+    """Return the scale on which a fit has read its times."""
+    return TimeScale.from_dict(params["time_scale"])
+
+
 def fitted_times(column: pd.Series, params: dict) -> np.ndarray:
-    """Read when cells were seen, as the fit read it, whichever times are left; NaN for times not of the fit."""
-    known, labels = np.asarray(params["times"], dtype=float), list(params["time_labels"])
-    # not read anew: of ordered categories the time is a position, which would shift when the first ones are gone
-    by_label = {}
-    for label in column.dropna().unique():
-        try:
-            by_label[label] = find_time(label, known, labels, "time")
-        except ValueError:
-            by_label[label] = np.nan
-    return np.array([by_label.get(label, np.nan) for label in column], dtype=float)
+    """Read when cells were seen, as the fit read it; NaN for times not of the fit."""
+    return scale_of(params).times_of(column)

@@ -6,53 +6,73 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scgenot.cells.labels import factorize, text_of
 from scgenot.cells.read import check_column
 
 # a column of obs, or some of its groups
-Groups = str | Mapping[str, Sequence[str]]
+Groups = str | Mapping[str, Sequence[object]]
 
 
 def read_groups(
     adata: AnnData,
     groupby: str,
-    groups: Sequence[str] | str | None = None,
+    groups: Sequence[object] | object | None = None,
     *,
     among: np.ndarray | None = None,
     argument: str = "groupby",
-) -> tuple[list[str], np.ndarray]:
-    """Read which cells are in which group."""
+) -> tuple[pd.Index, np.ndarray]:
+    """Read which cells are in which group.
+
+    Parameters
+    ----------
+    adata
+        Cells.
+    groupby
+        Column of obs.
+    groups
+        Labels, or one; None for all that are there, in the order of the categories or sorted.
+    among
+        Which cells count, shape `(n_obs,)`; None for all.
+    argument
+        What `groupby` is called in messages.
+
+    Returns
+    -------
+    The labels as the column holds them, and whether each cell has each, shape `(n_obs, n_groups)`.
+
+    Raises
+    ------
+    KeyError
+        When there is no such column.
+    ValueError
+        When no cell that counts has a group.
+    """
     check_column(adata, groupby, argument)
-    column = adata.obs[groupby]
-    known = (
-        column.cat.categories
-        if isinstance(column.dtype, pd.CategoricalDtype)
-        else sorted(column.dropna().unique())
-    )
-    here = column.notna().to_numpy() if among is None else column.notna().to_numpy() & among
-    labels = np.where(here, column.astype(str).to_numpy(dtype=object), None)
-    found = [name for name in map(str, known) if (labels == name).any()]
-    names = (
-        found
-        if groups is None
-        else [str(name) for name in ([groups] if np.isscalar(groups) else groups)]
-    )
-    unknown = [name for name in names if name not in found]
+    codes, known = factorize(adata.obs[groupby])
+    if among is not None:
+        codes = np.where(among, codes, -1)
+    place = {text_of(known[code]): code for code in np.unique(codes[codes >= 0])}
+    asked = [groups] if np.isscalar(groups) else groups
+    names = list(place) if groups is None else list(map(text_of, asked))
+    unknown = [name for name in names if name not in place]
     if unknown or not names:
         where = "" if among is None else f" of the {among.sum()} at this time"
         raise ValueError(
-            f"`{argument}`: no cell{where} has {unknown or 'any group'} in {groupby!r}; found {found}."
+            f"`{argument}`: no cell{where} has {unknown or 'any group'} in {groupby!r}; found "
+            f"{list(place)}."
         )
-    return names, np.stack([labels == name for name in names], axis=1)
+    chosen = np.array([place[name] for name in names])
+    return known[chosen], codes[:, None] == chosen
 
 
-def read_mask(adata: AnnData, cells, groupby: str | None) -> np.ndarray:
+def read_mask(adata: AnnData, cells, groupby: str | None = None) -> np.ndarray:
     """Read a set of cells, given as a mask or as groups of a column of obs."""
     if groupby is not None:
         return read_groups(adata, groupby, cells)[1].any(axis=1)
     mask = np.asarray(cells)
     if mask.shape != (adata.n_obs,) or mask.dtype != bool:
         raise ValueError(
-            f"`cells` must be a boolean for each of {adata.n_obs} cells, or groups of the column `groupby`; found "
-            f"{mask.dtype} of shape {mask.shape}."
+            f"`cells` must be a boolean for each of {adata.n_obs} cells, or groups of the column "
+            f"`groupby`; found {mask.dtype} of shape {mask.shape}."
         )
     return mask

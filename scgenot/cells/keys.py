@@ -91,15 +91,30 @@ class Keys:
         """`obs`: a column carried across time."""
         return f"{self.key}_annotated_{column}"
 
+    @property
+    def origin(self) -> str:
+        """`obs`: how a cell was made, "simulated" or "interpolated"; missing where measured."""
+        return f"{self.key}_origin"
+
+    def is_answer(self, slot: str, name: str) -> bool:
+        """Whether an entry of a slot is what a verb asked of the fit of this key."""
+        exact = {
+            "obs": (*self.of_predictions, self.push, self.pull, self.fate_entropy),
+            "obsm": (self.sample, self.mean, self.fate, self.velocity, self.coupling),
+            "obsp": (self.coupling,),
+            "uns": (self.predicted,),
+        }
+        started = {"obs": self.annotated(""), "obsm": self.velocity_in("")}
+        return name in exact[slot] or (slot in started and name.startswith(started[slot]))
+
 
 # entries of uns[key]
 PARAMS = "params"
 MODEL = "model"
 HISTORY = "history"
 PAIRS = "pairs"
-DUAL = (
-    "dual"  # what gives the coupling of any source cell again: cost, target cells, target potential
-)
+# what gives the coupling of any source cell again: cost, target cells, target potential
+DUAL = "dual"
 COUPLINGS = "couplings"  # the same for each pair within one AnnData, with the names of its cells
 CONFIDENCE = "confidence"
 SEEN = "seen"  # a sample of the source cells of the fit, to warn of cells unlike them
@@ -109,6 +124,7 @@ CALIBRATION_STRATA = "calibration_strata"  # columns of obs within whose values 
 CALIBRATION_NAMES = "calibration_names"  # obs names of the cells that calibrated
 COUPLING_KEY = "coupling_key"
 COUPLING_NAMES = "coupling_names"  # obs names of the target cells: the coupling's columns
+WRITTEN = "written"  # further slots with answers of the fit, under names that were asked for
 
 # column of obs of simulated cells: the name of the cell each was made from
 SOURCE_CELL = "source_cell"
@@ -118,4 +134,5 @@ USUAL_REPS = ("X_pca", "X_lsi", "X_clr")
 
 # entries of uns[embedding key]
 EMBEDDING = "embedding"
-VALUES = "values"  # of what was embedded: whether whole numbers, whether decoded features are never negative
+# of what was embedded: whether whole numbers, whether decoded features are never negative
+VALUES = "values"

@@ -1,21 +1,26 @@
 """Strata: cells are coupled only with cells of the same donor, batch or cell type, as far as there are enough."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scgenot._warn import warn_user
+from scgenot.cells.labels import factorize, text_of
 from scgenot.pair import Pair
 
 logger = logging.getLogger("scgenot")
 
 # fewest cells of a stratum, on either side, that are coupled by themselves
 MIN_CELLS = 10
-# what strata are called that were pooled, after what they have in common
-POOLED = "pooled"
+# before the name of a covariate, in the table of pairs
+COLUMN = "stratum_"
+
+Stratum = dict[str, object]
+Part = tuple[Stratum, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -26,136 +31,275 @@ class Linked:
     source: np.ndarray
     target: np.ndarray
     labels: dict[str, float | str] = field(default_factory=dict)
+    stratum: Stratum = field(default_factory=dict)
 
 
-def read_strata(
-    adata: AnnData, covariates: Sequence[str], *, argument: str = "covariates"
-) -> np.ndarray:
-    """Read the stratum of each cell: the values of some columns of obs, side by side."""
-    check_list(covariates, argument)
-    columns = []
-    for key in covariates:
-        if key not in adata.obs:
-            raise KeyError(
-                f"`{argument}` names {key!r}, which is not in obs; found {list(adata.obs)}."
+@dataclass(frozen=True)
+class Strata:
+    """The strata of all cells by some columns of obs, nested: by all columns, all but the last, and so on.
+
+    Parameters
+    ----------
+    covariates
+        The columns; what is named last is given up first where there are too few cells.
+    levels
+        For each number of columns, from none to all: the stratum of each cell as an integer,
+        shape `(n_obs,)`, and the value of each column in each of these strata.
+    argument
+        What the columns are called in messages.
+    """
+
+    covariates: list[str]
+    levels: list[tuple[np.ndarray, list[Stratum]]]
+    argument: str = "covariates"
+
+    @classmethod
+    def read(
+        cls, adata: AnnData, covariates: Sequence[str], *, argument: str = "covariates"
+    ) -> "Strata":
+        """Read the strata of all cells.
+
+        Raises
+        ------
+        TypeError
+            When `covariates` is not a list of columns.
+        KeyError
+            When there is no such column.
+        ValueError
+            When a value is missing.
+        """
+        check_list(covariates, argument)
+        codes, values = np.zeros(adata.n_obs, dtype=np.intp), [{}]
+        levels, keys = [(codes, values)], list(dict.fromkeys(covariates))
+        for key in keys:
+            if key not in adata.obs:
+                raise KeyError(
+                    f"`{argument}` names {key!r}, which is not in obs; found {list(adata.obs)}."
+                )
+            own, labels = factorize(adata.obs[key])
+            missing = int((own < 0).sum())
+            if missing:
+                raise ValueError(
+                    f"`{argument}` names {key!r}, which is missing in {missing} of {adata.n_obs} "
+                    "cells."
+                )
+            found, codes = np.unique(codes * max(len(labels), 1) + own, return_inverse=True)
+            values = [
+                {**values[k // len(labels)], key: labels[k % len(labels)]} for k in found.tolist()
+            ]
+            levels.append((codes, values))
+        return cls(keys, levels, argument)
+
+    def of_rows(self, rows: np.ndarray) -> list[Stratum]:
+        """Return the finest stratum of some cells."""
+        codes, values = self.levels[-1]
+        return [values[code] for code in codes[rows]]
+
+    def shared(self, candidates: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Return the candidates in strata of other cells; all of them where there are none."""
+        codes, values = self.levels[-1]
+        is_there = np.bincount(codes[others], minlength=len(values)) > 0
+        found = candidates[is_there[codes[candidates]]]
+        return found if len(found) else candidates
+
+    def split(
+        self, source: np.ndarray, target: np.ndarray, *, min_cells: int = MIN_CELLS
+    ) -> list[Part]:
+        """Split the cells of a pair by stratum.
+
+        Parameters
+        ----------
+        source, target
+            Positions of the cells, shapes `(n,)` and `(m,)`.
+        min_cells
+            Fewest cells of a stratum on either side; smaller ones are pooled with others that agree
+            in all columns but the last, then but the last two, and so on. One stratum alone is
+            never too small.
+
+        Returns
+        -------
+        Stratum, source and target positions of each part. A pooled stratum lacks the columns in
+        which its cells differ. Cells that are too few even together are in no part.
+        """
+        codes, values = self.levels[-1]
+        found = np.unique(codes[np.concatenate([source, target])])
+        if len(found) == 1:
+            return [(values[found[0]], source, target)]
+        parts = []
+        for codes, values in reversed(self.levels):
+            counts = [np.bincount(codes[rows], minlength=len(values)) for rows in (source, target)]
+            is_large = np.minimum(*counts) >= min_cells
+            sides = []
+            for rows in (source, target):
+                rows = rows[is_large[codes[rows]]]
+                order = np.argsort(codes[rows], kind="stable")
+                cuts = np.searchsorted(codes[rows][order], np.flatnonzero(is_large))
+                sides.append(np.split(rows[order], cuts[1:]))
+            if is_large.any():
+                labels = [values[code] for code in np.flatnonzero(is_large)]
+                parts += list(zip(labels, *sides, strict=True))
+            source, target = (rows[~is_large[codes[rows]]] for rows in (source, target))
+        return parts
+
+    def report(
+        self,
+        groups: Mapping[str, tuple[np.ndarray, np.ndarray, list[Part]]],
+        *,
+        left_out: Sequence[str] = (),
+        min_cells: int = MIN_CELLS,
+    ) -> None:
+        """Say in one warning what was left out or pooled; what is small in one log line.
+
+        Parameters
+        ----------
+        groups
+            By name, positions of the source and target cells, and the parts that they were split
+            into.
+        left_out
+            What was left out before, as it shall be named.
+        min_cells
+            As for :meth:`split`.
+
+        Raises
+        ------
+        ValueError
+            When there is no part at all.
+        """
+        lost, pooled, small, n_pooled, n_cells = list(left_out), [], [], 0, 0
+        for name, (source, target, parts) in groups.items():
+            sizes = [sum(len(part[k]) for part in parts) for k in (1, 2)]
+            if sizes != [len(source), len(target)]:
+                rest = [
+                    np.setdiff1d(source, _joined(parts, 1)),
+                    np.setdiff1d(target, _joined(parts, 2)),
+                ]
+                lost.append(f"{name}{self._listed(rest)} ({len(rest[0])} and {len(rest[1])} cells)")
+            for stratum, *sides in parts:
+                n_cells += sum(map(len, sides))
+                if len(stratum) < len(self.covariates):
+                    n_pooled += sum(map(len, sides))
+                    pooled.append(f"{name}{self._listed(sides)}")
+                elif min(map(len, sides)) < min_cells:
+                    small.append(f"{name} ({len(sides[0])} and {len(sides[1])})")
+        if small:
+            logger.warning(
+                "under %d cells on a side, which is few for a coupling: %s.",
+                *(min_cells, ", ".join(small)),
             )
-        missing = int(pd.isna(adata.obs[key]).sum())
-        if missing:
+        if not n_cells:
             raise ValueError(
-                f"`{argument}` names {key!r}, which is missing in {missing} of {adata.n_obs} cells."
+                f"no stratum of `{self.argument}` has {min_cells} cells on both sides, nor have "
+                f"all together ({'; '.join(lost)}): name fewer columns, or add cells."
             )
-        columns.append(adata.obs[key].astype(str))
-    if not columns:
-        return np.full(adata.n_obs, "", dtype=object)
-    return np.array([" | ".join(values) for values in zip(*columns, strict=True)], dtype=object)
+        said = [f"left out: {'; '.join(lost)}"] if lost else []
+        if pooled:
+            said.append(f"pooled, {n_pooled / n_cells:.0%} of the cells: {'; '.join(pooled)}")
+        if said:
+            warn_user(
+                f"groups with under {min_cells} cells on a side (source and target) were "
+                f"{'; and '.join(said)}."
+            )
+
+    def _listed(self, sides: Sequence[np.ndarray]) -> str:
+        """The finest strata of some cells, the first five."""
+        codes, values = self.levels[-1]
+        found = [stratum_text(values[k]) for k in np.unique(codes[np.concatenate(sides)])]
+        shown = [*found[:5], *(["..."] if len(found) > 5 else [])]
+        return f" of {', '.join(shown)}" if self.covariates else ""
 
 
-def check_list(keys: Sequence[str], argument: str) -> None:
-    """Raise a TypeError when a list of columns is none, or the name of one, which is a sequence of letters."""
-    if isinstance(keys, str):
-        raise TypeError(
-            f"`{argument}={keys!r}` is text: give a list of columns of obs, such as [{keys!r}]."
-        )
-    if not isinstance(keys, Collection):
-        raise TypeError(
-            f"`{argument}={keys!r}` is no list: give one of columns of obs, empty for none."
-        )
-
-
-def nested_strata(
-    adata: AnnData, covariates: Sequence[str], *, argument: str = "covariates"
-) -> list[np.ndarray]:
-    """Read the strata by all covariates, by all but the last."""
-    check_list(covariates, argument)
-    return [
-        read_strata(adata, covariates[:n], argument=argument)
-        for n in range(len(covariates), -1, -1)
-    ]
+def _joined(parts: Sequence[Part], side: int) -> np.ndarray:
+    """The positions of one side of all parts."""
+    return np.concatenate([np.empty(0, dtype=np.intp), *(part[side] for part in parts)])
 
 
 def split(
-    nested: Sequence[np.ndarray],
+    adata: AnnData,
+    covariates: Sequence[str],
     source: np.ndarray,
     target: np.ndarray,
     *,
     name: str,
     argument: str = "covariates",
     min_cells: int = MIN_CELLS,
-) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Split the cells of a pair by stratum."""
-    finest = nested[0]
-    if len({*finest[source], *finest[target]}) == 1:
-        if min(len(source), len(target)) < min_cells:
-            logger.warning(
-                "%s: %d source and %d target cells; under %d on a side say little.",
-                *(name, len(source), len(target), min_cells),
-            )
-        return [(str(finest[source[0]]), source, target)]
-    parts = []
-    for strata in nested:
-        for label in large_strata(strata, source, target, min_cells):
-            part = [cells[strata[cells] == label] for cells in (source, target)]
-            source, target = source[strata[source] != label], target[strata[target] != label]
-            if strata is finest:
-                parts.append((label, *part))
-                continue
-            small = listed(finest[np.concatenate(part)])
-            logger.info(
-                "%s: strata %s have under %d cells on a side and are pooled.",
-                name,
-                small,
-                min_cells,
-            )
-            parts.append((f"{label} | {POOLED}" if label else POOLED, *part))
-    if len(source) or len(target):
-        logger.warning(
-            "%s: %d source and %d target cells of the strata %s are left out, under %d on a side.",
-            *(
-                name,
-                len(source),
-                len(target),
-                listed(finest[np.concatenate([source, target])]),
-                min_cells,
-            ),
-        )
-    if not parts:
-        raise ValueError(
-            f"{name}: no stratum of `{argument}` has {min_cells} cells on both sides, nor have all together: "
-            "name fewer columns, or drop these cells."
-        )
+) -> list[Part]:
+    """Split the cells of one pair by stratum, and report; for many pairs read :class:`Strata` once."""
+    strata = Strata.read(adata, covariates, argument=argument)
+    parts = strata.split(source, target, min_cells=min_cells)
+    strata.report({name: (source, target, parts)}, min_cells=min_cells)
     return parts
 
 
-def report_pooled(linked: Sequence[Linked], covariates: Sequence[str]) -> None:
-    """Log how many cells are not coupled within all covariates, which is all when these differ between the sides."""
-    n_cells = [len(item.source) + len(item.target) for item in linked]
-    is_pooled = [item.labels["stratum"].split(" | ")[-1] == POOLED for item in linked]
-    if not covariates or not any(is_pooled):
-        return
-    share = np.average(is_pooled, weights=n_cells)
-    if all(item.labels["stratum"] == POOLED for item in linked):
-        logger.warning(
-            "`covariates` %s: no stratum has %d cells on both sides, all cells were coupled as one. Columns that "
-            "differ between the two sides, or between all cells, make no strata.",
-            *(list(covariates), MIN_CELLS),
+def read_strata(
+    adata: AnnData, covariates: Sequence[str], *, argument: str = "covariates"
+) -> np.ndarray:
+    """Read the values of some columns of obs, side by side as text, shape `(n_obs,)`."""
+    codes, values = Strata.read(adata, covariates, argument=argument).levels[-1]
+    texts = list(map(stratum_text, values))
+    if len(set(texts)) < len(texts):  # "a | b" and "c" are not "a" and "b | c"
+        texts = [str({key: text_of(label) for key, label in one.items()}) for one in values]
+    return np.array(texts, dtype=object)[codes]
+
+
+def check_list(keys: Sequence[str], argument: str) -> None:
+    """Raise a TypeError unless `keys` is a list of columns; the name of one is a sequence of letters."""
+    if isinstance(keys, str):
+        raise TypeError(
+            f"`{argument}={keys!r}` is text: give a list of columns of obs, such as [{keys!r}]."
         )
-    else:
-        logger.warning(
-            "%.0f %% of the cells are in strata of under %d on a side, which were pooled.",
-            100 * share,
-            MIN_CELLS,
-        )
+    if not isinstance(keys, Collection):
+        raise TypeError(f"`{argument}={keys!r}` must be a list of columns of obs.")
 
 
-def large_strata(
-    strata: np.ndarray, source: np.ndarray, target: np.ndarray, min_cells: int
-) -> list[str]:
-    """Return the strata with enough cells on both sides, sorted."""
-    counts = [pd.Series(strata[cells]).value_counts() for cells in (source, target)]
-    return sorted(set.intersection(*(set(count.index[count >= min_cells]) for count in counts)))
+def stratum_text(stratum: Stratum, covariates: Sequence[str] = ()) -> str:
+    """Name a stratum in tables and messages; "pooled" at the end when it lacks some covariates."""
+    words = [text_of(value) for value in stratum.values()]
+    return " | ".join([*words, *(["pooled"] if len(stratum) < len(covariates) else [])])
 
 
-def listed(labels: np.ndarray) -> list[str]:
-    """Return the first five labels, sorted, and whether there are more."""
-    names = sorted(set(map(str, labels)))
-    return [*names[:5], *(["..."] if len(names) > 5 else [])]
+def match_stratum(stratum: Stratum, others: Sequence[Stratum]) -> np.ndarray:
+    """Return which fitted strata a cell may take.
+
+    Parameters
+    ----------
+    stratum
+        Values of the cell by covariate, in the order of the fit.
+    others
+        The fitted strata; pooled ones have fewer values.
+
+    Returns
+    -------
+    Positions among `others`: of its own stratum; else of all that agree in the most first
+    covariates, and of the one that pools all cells only where none agrees in any.
+
+    Examples
+    --------
+    >>> match_stratum({"type": "T", "donor": "new"}, [{"type": "T", "donor": "1"}, {}])
+    array([0])
+    """
+    wanted = [(key, text_of(value)) for key, value in stratum.items()]
+    fitted = [[(key, text_of(value)) for key, value in other.items()] for other in others]
+    for n in range(len(wanted), 0, -1):
+        inside = [k for k, other in enumerate(fitted) if other[:n] == wanted[:n]]
+        if inside:
+            return np.array(inside)
+    all_pooled = [k for k, other in enumerate(fitted) if not other]
+    return np.array(all_pooled or range(len(fitted)), dtype=int)
+
+
+def strata_columns(
+    strata: Sequence[Stratum], covariates: Sequence[str]
+) -> dict[str, pd.Categorical]:
+    """Return strata as columns of the table of pairs; missing where a stratum is pooled."""
+    return {
+        f"{COLUMN}{key}": pd.Categorical([stratum.get(key) for stratum in strata])
+        for key in covariates
+    }
+
+
+def read_strata_columns(table: pd.DataFrame) -> list[Stratum]:
+    """Return the strata that :func:`strata_columns` has put into a table."""
+    table = table[[name for name in table if name.startswith(COLUMN)]]
+    keys = [name.removeprefix(COLUMN) for name in table]
+    rows = table.astype(object).to_numpy()
+    return [{k: v for k, v in zip(keys, row, strict=True) if not pd.isna(v)} for row in rows]

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -20,8 +21,69 @@ from scgenot.cells.keys import (
     PAIRS,
     PARAMS,
     SEEN,
+    WRITTEN,
     Keys,
 )
+
+ABSENT = object()
+
+
+def write_slots(
+    adata: AnnData,
+    *,
+    obs: Mapping | None = None,
+    obsm: Mapping | None = None,
+    obsp: Mapping | None = None,
+    uns: Mapping | None = None,
+    key: str | None = None,
+    remove: Sequence[tuple[str, str]] = (),
+) -> None:
+    """Write entries of several slots, all or none.
+
+    Parameters
+    ----------
+    adata
+        Where to write.
+    obs, obsm, obsp, uns
+        Entries by name.
+    key
+        The fit that they are answers of: a new fit of that key removes them.
+    remove
+        Slot and name of older entries that go, such as `("obs", "genot_growth")`.
+
+    Raises
+    ------
+    ValueError
+        When an entry does not fit `adata`, which is then as it was.
+    """
+    new = {
+        (slot, name): values
+        for slot, entries in (("obs", obs), ("obsm", obsm), ("obsp", obsp), ("uns", uns))
+        for name, values in (entries or {}).items()
+    }
+    if key is not None and key in adata.uns:
+        named = [f"{one[0]}/{one[1]}" for one in new if not Keys(key).is_answer(*one)]
+        known = map(str, adata.uns[key].get(WRITTEN, ()))
+        if named:
+            new["uns", key] = {**adata.uns[key], WRITTEN: sorted({*known, *named})}
+    before = {
+        (slot, name): getattr(adata, slot)[name] if name in getattr(adata, slot) else ABSENT
+        for slot, name in (*new, *remove)
+    }
+    with writing():
+        try:
+            for (slot, name), values in new.items():
+                getattr(adata, slot)[name] = values
+            for slot, name in set(remove) - set(new):
+                if name in getattr(adata, slot):
+                    del getattr(adata, slot)[name]
+        except BaseException:
+            for (slot, name), values in before.items():
+                if values is not ABSENT:
+                    getattr(adata, slot)[name] = values
+                elif name in getattr(adata, slot):
+                    del getattr(adata, slot)[name]
+            raise
 
 
 def write_fit(
@@ -37,9 +99,13 @@ def write_fit(
     coupling_names: np.ndarray | None = None,
     confidence: dict | None = None,
     seen: np.ndarray | None = None,
+    growth: np.ndarray | None = None,
 ) -> None:
-    """Write a fit to `uns[key]`, in the place of any older one of that name."""
+    """Write a fit to `uns[key]`, in the place of any older one of that name and of its answers."""
     config, weights = model
+    for name, values in weights.items():
+        if np.asarray(values).dtype.kind in "fc":
+            check_finite(f"the weights {name!r} of the network", values)
     entry = {
         PARAMS: plain(params),
         MODEL: {"config": json.dumps(config), "weights": weights},
@@ -51,26 +117,42 @@ def write_fit(
         CONFIDENCE: confidence,
         SEEN: seen,
     }
-    with writing():
-        remove_prediction(adata, key)
-        adata.uns[key] = {name: value for name, value in entry.items() if value is not None}
+    write_slots(
+        adata,
+        uns={key: {name: value for name, value in entry.items() if value is not None}},
+        obs={} if growth is None else {Keys(key).growth: growth},
+        remove=predicted_slots(adata, key),
+    )
 
 
-def remove_prediction(adata: AnnData, key: str) -> None:
-    """Remove what :func:`write_prediction` wrote, if it did."""
-    keys = Keys(key)
-    if (
-        keys.uncertainty not in adata.obs
-    ):  # no prediction: slots of these names are of something else
-        return
-    for slots, names in (
-        (adata.obs, keys.of_predictions),
-        (adata.obsm, [keys.sample, keys.mean]),
-        (adata.uns, [keys.predicted]),
-    ):
-        for name in names:
-            if name in slots:
-                del slots[name]
+def fit_keys(adata: AnnData) -> set[str]:
+    """Return the keys of all fits that left something in an AnnData, there or not."""
+    keys = {
+        key for key, entry in adata.uns.items() if isinstance(entry, Mapping) and PARAMS in entry
+    }
+    left = [(adata.uns, "_predicted"), (adata.obs, "_uncertainty"), (adata.obs, "_origin")]
+    for slots, suffix in left:
+        keys |= {name[: -len(suffix)] for name in map(str, slots) if name.endswith(suffix)}
+    return {key for key in keys if key and "/" not in key}
+
+
+def predicted_slots(adata: AnnData, key: str) -> list[tuple[str, str]]:
+    """Return slot and name of all that the verbs wrote for the fit of a key."""
+    keys, entry = Keys(key), adata.uns.get(key)
+    is_fit = isinstance(entry, Mapping) and PARAMS in entry
+    is_left = {keys.uncertainty, keys.origin} & set(adata.obs) or keys.predicted in adata.uns
+    if not is_fit and not is_left:  # entries of these names are of something else
+        return []
+    found = [
+        (slot, name)
+        for slot in ("obs", "obsm", "obsp", "uns")
+        for name in getattr(adata, slot)
+        if keys.is_answer(slot, name)
+    ]
+    if keys.uncertainty not in adata.obs:  # "X_pca" was not sampled by the fit "pca"
+        found = [one for one in found if one[1] not in (keys.sample, keys.mean)]
+    written = entry.get(WRITTEN, ()) if is_fit else ()
+    return found + [tuple(str(name).split("/", 1)) for name in written]
 
 
 def write_prediction(
@@ -87,22 +169,25 @@ def write_prediction(
     predicted: dict | None = None,
 ) -> None:
     """Write predicted cells to `obsm`, spread to `obs`, what was asked to `uns`."""
-    keys, predicted = Keys(key), plain(predicted or {})
+    keys = Keys(key)
+    cells = {keys.sample: sample, keys.mean: mean}
     numbers = {
         keys.uncertainty: uncertainty,
         keys.cosine_variance: cosine_variance,
         keys.response: response,
         keys.growth: growth,
     }
-    with writing():
-        adata.obsm[keys.sample] = spread_out(sample, rows, adata.n_obs)
-        adata.obsm[keys.mean] = spread_out(mean, rows, adata.n_obs)
-        for slot, values in numbers.items():
-            if values is not None:
-                adata.obs[slot] = spread_out(values, rows, adata.n_obs)
-        adata.uns.pop(keys.predicted, None)
-        if predicted:
-            adata.uns[keys.predicted] = predicted
+    numbers = {name: values for name, values in numbers.items() if values is not None}
+    for name, values in (cells | numbers).items():
+        if name != keys.cosine_variance:  # a cell that does not move has no direction
+            check_finite(f"{name!r}", values)
+    write_slots(
+        adata,
+        obsm={name: spread_out(values, rows, adata.n_obs) for name, values in cells.items()},
+        obs={name: spread_out(values, rows, adata.n_obs) for name, values in numbers.items()},
+        uns={keys.predicted: plain(predicted)} if predicted else None,
+        remove=[("uns", keys.predicted)],
+    )
 
 
 def spread_out(values: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
@@ -112,38 +197,27 @@ def spread_out(values: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
     return out
 
 
-def write_growth(adata: AnnData, key: str, growth: np.ndarray | None) -> None:
-    """Write growth to `obs`; one of an older fit goes."""
-    slot = Keys(key).growth
-    with writing():
-        if growth is not None:
-            adata.obs[slot] = growth
-        elif slot in adata.obs:
-            del adata.obs[slot]
-
-
-def write_slots(adata: AnnData, *, obs: dict | None = None, obsm: dict | None = None) -> None:
-    """Write columns of obs and entries of obsm."""
-    with writing():
-        for name, values in (obs or {}).items():
-            adata.obs[name] = values
-        for name, values in (obsm or {}).items():
-            adata.obsm[name] = values
-
-
 def write_coupling(
     adata: AnnData, key: str, mass: sp.csr_matrix, names: np.ndarray | None = None
 ) -> None:
     """Write joint mass to `obsm`, or to `obsp` when it is within one AnnData."""
     slot = Keys(key).coupling
+    check_finite("the coupling", mass.data)
     entry = {**adata.uns.get(key, {}), COUPLING_KEY: slot}
-    with writing():
-        if names is None:
-            adata.obsp[slot] = mass
-        else:
-            adata.obsm[slot] = mass
-            entry[COUPLING_NAMES] = names
-        adata.uns[key] = entry
+    if names is None:
+        write_slots(adata, obsp={slot: mass}, uns={key: entry})
+    else:
+        write_slots(adata, obsm={slot: mass}, uns={key: {**entry, COUPLING_NAMES: names}})
+
+
+def check_finite(what: str, values) -> None:
+    """Raise a ValueError when some values are not finite, before anything is written."""
+    n_bad = int((~np.isfinite(values)).sum())
+    if n_bad:
+        raise ValueError(
+            f"{what} has {n_bad} of {np.size(values)} values that are NaN or infinite: nothing was "
+            "written. Check the representation for extreme values, or lower the learning rate."
+        )
 
 
 def plain(value):

@@ -104,9 +104,8 @@ def measured(adata: AnnData, params: dict) -> list[tuple[str, float | None]]:
     names, doses, is_control = read_perturbations(
         adata,
         params["perturbation_key"],
-        params.get("control"),
         params.get("dose_key"),
-        conditions.separator,
+        conditions.names,
         held_out=True,
     )
     levels = np.full(len(names), None) if doses is None else doses

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from scgenot._random import torch_rng
 from scgenot.cells.keys import COUPLINGS, PAIRS
-from scgenot.cells.strata import Linked
+from scgenot.cells.strata import Linked, strata_columns
 from scgenot.fit.fit import growth_ratios
 from scgenot.ot import Coupling
 from scgenot.ot.store import from_arrays, to_arrays
@@ -87,6 +87,8 @@ def read_part(
 def pair_labels(linked: Sequence[Linked], table: pd.DataFrame) -> pd.DataFrame:
     """Put what each pair is before how it was solved."""
     labels = pd.DataFrame([item.labels for item in linked], index=table.index)
+    strata = [item.stratum for item in linked]
+    labels = labels.assign(**strata_columns(strata, max(strata, key=len)))
     return pd.concat([table[["name"]], labels, table.drop(columns="name")], axis=1)
 
 

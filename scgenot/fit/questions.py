@@ -9,10 +9,9 @@ import pandas as pd
 from anndata import AnnData
 
 from scgenot._check import check_number
-from scgenot.cells.course import fitted_times
-from scgenot.cells.tasks.conditions import Conditions, is_control_name
+from scgenot.cells.course import fitted_times, scale_of
+from scgenot.cells.tasks.conditions import Conditions
 from scgenot.cells.tasks.time_course import time_condition
-from scgenot.cells.times import find_time
 
 logger = logging.getLogger("scgenot")
 
@@ -63,7 +62,7 @@ def ask_time(adata: AnnData, params: dict, target: str | float | None) -> Questi
     )
     steps = [tuple(map(float, step)) for step in params["steps"]]
     if target is not None:
-        later = find_time(target, known.tolist(), params["time_labels"], "target")
+        later = scale_of(params).find(target, "target")
         steps = [step for step in steps if step[1] == later]
     condition, reached = np.full((adata.n_obs, 2), np.nan), np.full(adata.n_obs, np.nan)
     for earlier, later in reversed(steps):
@@ -76,9 +75,8 @@ def ask_time(adata: AnnData, params: dict, target: str | float | None) -> Questi
             f"the fit has {np.asarray(params['steps']).tolist()}, the cells are at "
             f"{adata.obs[params['time_key']].unique().tolist()}."
         )
-    answer = reached[rows]
-    if adata.obs[params["time_key"]].dtype.kind not in "iuf":
-        answer = np.asarray(params["time_labels"], dtype=object)[np.searchsorted(known, answer)]
+    labels = scale_of(params).labels.to_numpy(dtype=object)
+    answer = labels[np.searchsorted(known, reached[rows])]
     return Question(
         rows,
         condition[rows],
@@ -99,7 +97,7 @@ def ask_perturbation(
             )
         target = conditions.known[0]
     check_target(target, conditions)
-    rows = control_rows(adata, params, conditions.separator)
+    rows = control_rows(adata, params, conditions)
     answer, label = {params["perturbation_key"]: str(target)}, str(target)
     if conditions.doses is not None:
         dose = conditions.largest_dose(target) if dose is None else float(dose)
@@ -140,7 +138,7 @@ def check_target(target: str, conditions: Conditions) -> None:
 
 def warn_if_above(target: str, dose: float, conditions: Conditions) -> None:
     """Warn when a perturbation was measured, but not at as large a dose."""
-    if dose > conditions.largest_dose(target) * (1 + 1e-9):
+    if conditions.is_above(target, dose):
         warnings.warn(
             f"`dose={dose:g}` of {target!r} is above what was measured, up to {conditions.largest_dose(target):g}: the "
             "response is extrapolated.",
@@ -160,7 +158,7 @@ def warn_if_untold(table: pd.DataFrame, conditions: Conditions) -> None:
             )
 
 
-def control_rows(adata: AnnData, params: dict, separator: str | None) -> np.ndarray:
+def control_rows(adata: AnnData, params: dict, conditions: Conditions) -> np.ndarray:
     """Positions of control cells; all cells when the columns of perturbation and dose are not there."""
     key, control, dose_key = (
         params["perturbation_key"],
@@ -169,9 +167,7 @@ def control_rows(adata: AnnData, params: dict, separator: str | None) -> np.ndar
     )
     is_control = np.zeros(adata.n_obs, dtype=bool)
     if key in adata.obs and control is not None:
-        is_control |= np.array(
-            [is_control_name(name, separator, control) for name in adata.obs[key].astype(str)]
-        )
+        is_control |= conditions.names.are_control(adata.obs[key])
     if dose_key is not None and dose_key in adata.obs:
         is_control |= adata.obs[dose_key].to_numpy(dtype=float, na_value=np.nan) == 0
     annotated = key in adata.obs or (dose_key is not None and dose_key in adata.obs)

@@ -8,7 +8,7 @@ from anndata import AnnData
 from sklearn.neighbors import NearestNeighbors
 
 from scgenot._random import numpy_rng
-from scgenot.cells.strata import nested_strata, split
+from scgenot.cells.strata import Strata
 from scgenot.fit.conformal import weighted_quantile
 from scgenot.fit.questions import Question, ask
 from scgenot.fit.sample import draw_blocks
@@ -60,7 +60,7 @@ def score_conditions(
     seed: int,
 ) -> Iterator[Scores]:
     """Score the treated cells of each condition, stratum by stratum."""
-    nested = nested_strata(adata, strata_keys, argument="groupby")
+    strata, groups = Strata.read(adata, strata_keys, argument="groupby"), {}
     for target, dose in asked:
         question = ask(adata, params, target, dose)
         treated = treated_rows(adata, params, question.answer)
@@ -68,14 +68,15 @@ def score_conditions(
             raise ValueError(
                 f"`target={target!r}` at `dose={dose}` has no treated cell among those held out."
             )
-        for _, controls, rows in split(
-            nested, question.rows, treated, name=question.name, argument="groupby"
-        ):
+        parts = strata.split(question.rows, treated)
+        groups[question.name] = question.rows, treated, parts
+        for _, controls, rows in parts:
             halves = [
                 generate(genot, cells, question, half, guidance=guidance, seed=seed + number)
                 for number, half in enumerate(halve(controls, seed))
             ]
             yield score(cells[rows][:, : genot.target_dim], *halves, levels)
+    strata.report(groups)
 
 
 def halve(rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from anndata import AnnData
 from scgenot._random import Rng
 from scgenot.cells.groups import read_groups
 from scgenot.cells.keys import Keys
+from scgenot.cells.labels import like_column
 from scgenot.cells.write import write_slots
 from scgenot.fit.transport import Method, Transport, open_transport
 
@@ -83,7 +84,10 @@ def annotate(
         raise ValueError(f"`column={column!r}` has no value at `{argument}={read_at:g}`.")
     found = carry(transport, first, last, values, backward=direction == "backward")
     out = adata.copy() if copy else adata
-    write_slots(out, obs=_numbers(found, name) if labels is None else _labels(found, labels, name))
+    obs = (
+        _numbers(found, name) if labels is None else _labels(found, labels, name, adata.obs[column])
+    )
+    write_slots(out, obs=obs, key=key)
     return out if copy else None
 
 
@@ -100,7 +104,7 @@ def carry(
 
 def _read_values(
     adata: AnnData, column: str, here: np.ndarray
-) -> tuple[list[str] | None, np.ndarray]:
+) -> tuple[pd.Index | None, np.ndarray]:
     """Labels and which cells of a time have them; or None, and numbers beside 1 where there is one."""
     if column in adata.obs and adata.obs[column].dtype.kind in "iuf":
         numbers = adata.obs[column].to_numpy(dtype=float, na_value=np.nan)
@@ -115,16 +119,14 @@ def _numbers(found: np.ndarray, name: str) -> dict[str, np.ndarray]:
     return {name: np.divide(total, weight, out=np.full(len(found), np.nan), where=weight > 0)}
 
 
-def _labels(
-    found: np.ndarray, labels: list[str], name: str
-) -> dict[str, pd.Categorical | np.ndarray]:
-    """Most probable labels, and their probability."""
+def _labels(found: np.ndarray, labels: pd.Index, name: str, column: pd.Series) -> dict[str, object]:
+    """Most probable labels as the column holds them, and their probability."""
     total = found.sum(axis=1)
     probability = np.divide(
         found.max(axis=1), total, out=np.full(len(found), np.nan), where=total > 0
     )
     codes = np.where(total > 0, found.argmax(axis=1), -1)
-    return {
-        name: pd.Categorical.from_codes(codes, categories=labels),
-        f"{name}_probability": probability,
-    }
+    carried = like_column(np.append(labels.to_numpy(dtype=object), None)[codes], column)
+    # text becomes a category, as in a file
+    carried = pd.Categorical(carried) if carried.dtype.kind == "O" else carried
+    return {name: carried, f"{name}_probability": probability}

@@ -11,6 +11,7 @@ from anndata import AnnData
 from scgenot._random import Rng
 from scgenot.cells.groups import read_groups
 from scgenot.cells.keys import Keys
+from scgenot.cells.labels import text_of
 from scgenot.cells.write import write_slots
 from scgenot.fit.transport import Method, Transport, open_transport
 
@@ -97,7 +98,8 @@ def fate(
         shares, index=adata.obs_names, columns=[name.replace("/", "|") for name in names]
     )
     out, keys = adata.copy() if copy else adata, Keys(key)
-    write_slots(out, obs={keys.fate_entropy: relative_entropy(shares)}, obsm={keys.fate: table})
+    entropy = relative_entropy(shares)
+    write_slots(out, obs={keys.fate_entropy: entropy}, obsm={keys.fate: table}, key=key)
     return out if copy else None
 
 
@@ -125,7 +127,8 @@ def _terminal(
     adata: AnnData, groupby: str, terminal: Sequence[str] | None, here: np.ndarray
 ) -> tuple[list[str], np.ndarray]:
     """Terminal groups, and for each cell at the end 1 in its own, shape `(n_cells, k)`; NaN for other cells."""
-    names, members = read_groups(adata, groupby, terminal, among=here)
+    labels, members = read_groups(adata, groupby, terminal, among=here)
+    names = list(map(text_of, labels))
     rest = here & ~members.any(axis=1)
     if rest.any():
         if OTHER not in names:

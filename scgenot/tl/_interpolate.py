@@ -10,13 +10,15 @@ from scipy import sparse
 
 from scgenot._check import check_count
 from scgenot._random import Rng, numpy_rng, torch_rng
-from scgenot.cells.keys import PAIRS, PARAMS, SOURCE_CELL
+from scgenot.cells.course import scale_of
+from scgenot.cells.keys import PAIRS, PARAMS
+from scgenot.cells.labels import made_obs
 from scgenot.cells.tasks.time_course import time_condition
 from scgenot.course.interpolation import Interpolation, interpolate_pairs
 from scgenot.fit.decoder import Decoder, feature_decoder, never_negative
 from scgenot.fit.linked import Part
 from scgenot.fit.transport import Method, Transport, open_transport, read_parts
-from scgenot.tl._simulate import assemble, decoded, like
+from scgenot.tl._simulate import assemble, decoded
 
 # the smallest growth of a cell that pairs are weighted by
 HARDLY = 1e-6
@@ -127,7 +129,7 @@ def interpolate(
         n=n_cells,
         rng=numpy_random,
     )
-    obs = described(adata, pairs.rows[result.pairs], params["time_key"], time, result)
+    obs = described(adata, pairs.rows[result.pairs], params, time, result, key)
     states = result.cells.astype(np.float32)
     clip = clip and decoder is None and never_negative(adata, params, params.get("use_rep"))
     features, names = decoded(states, to_features, clip=clip)
@@ -217,14 +219,9 @@ def noise_of(transport: Transport, step: tuple[float, float]) -> float:
 
 
 def described(
-    adata: AnnData, rows: np.ndarray, time_key: str, time: float, result: Interpolation
+    adata: AnnData, rows: np.ndarray, params: dict, time: float, result: Interpolation, key: str
 ) -> pd.DataFrame:
     """Return the obs of predicted cells: that of the cells they started from, but for the time."""
-    obs = adata.obs.iloc[rows].copy()
-    obs[SOURCE_CELL] = obs.index.to_numpy(dtype=object)
-    obs["fraction"] = result.fractions
-    column = adata.obs[time_key]
-    values = np.full(len(obs), time if column.dtype.kind in "iuf" else f"{time:g}", dtype=object)
-    obs[time_key] = values.astype(float) if column.dtype.kind in "iuf" else like(values, column)
-    obs.index = [f"{name}_{time:g}_{k}" for k, name in enumerate(obs.index)]
-    return obs
+    names = [f"{name}_{time:g}_{k}" for k, name in enumerate(adata.obs_names[rows])]
+    answer = {params["time_key"]: scale_of(params).label(time), "fraction": result.fractions}
+    return made_obs(adata, rows, answer, names, key=key, origin="interpolated")

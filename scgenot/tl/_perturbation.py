@@ -11,7 +11,7 @@ from scgenot._random import Rng, seed_of
 from scgenot.cells.keys import Keys
 from scgenot.cells.read import named_rep, representation
 from scgenot.cells.tasks.screen import by_perturbation
-from scgenot.cells.write import write_fit, write_growth
+from scgenot.cells.write import write_fit
 from scgenot.fit.fit import Solver, describe, fit_pairs
 from scgenot.fit.linked import pair_labels, store_couplings
 from scgenot.fit.seen import sample_seen
@@ -208,5 +208,4 @@ def fit_perturbation(
         couplings=store_couplings(adata.obs_names, linked, fit.couplings),
         seen=sample_seen(representation(adata, use_rep, layer=layer), linked, seed),
     )
-    write_growth(out, key_added, None)
     return out if copy else None

@@ -85,7 +85,7 @@ def push(
     mask = read_mask(adata, cells, groupby)
     mass = follow(transport, first, last, mask[:, None], backward=False)[:, 0]
     out = adata.copy() if copy else adata
-    write_slots(out, obs={key_added or Keys(key).push: mass})
+    write_slots(out, obs={key_added or Keys(key).push: mass}, key=key)
     return out if copy else None
 
 
@@ -150,7 +150,7 @@ def pull(
     mask = read_mask(adata, cells, groupby)
     mass = follow(transport, first, last, mask[:, None], backward=True)[:, 0]
     out = adata.copy() if copy else adata
-    write_slots(out, obs={key_added or Keys(key).pull: mass})
+    write_slots(out, obs={key_added or Keys(key).pull: mass}, key=key)
     return out if copy else None
 
 

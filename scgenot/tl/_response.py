@@ -12,7 +12,7 @@ from scgenot._random import Rng, seed_of
 from scgenot.cells.keys import PARAMS
 from scgenot.cells.read import matrix
 from scgenot.cells.strata import read_strata
-from scgenot.cells.tasks.conditions import Conditions, split_name
+from scgenot.cells.tasks.conditions import Conditions, same_dose
 from scgenot.fit.changes import Changes, sum_changes
 from scgenot.fit.decoder import Decoder, feature_decoder
 from scgenot.fit.questions import ask
@@ -179,17 +179,10 @@ def treated_rows(adata: AnnData, params: dict, answer: dict) -> np.ndarray:
     if key not in adata.obs or (dose_key is not None and dose_key not in adata.obs):
         return np.empty(0, dtype=int)
     conditions = Conditions.from_dict(params["conditions"])
-    column = adata.obs[key].astype(str)
-    parts = {
-        name: set(split_name(name, conditions.separator, conditions.control))
-        for name in column.unique()
-    }
-    asked = set(split_name(answer[key], conditions.separator, conditions.control))
-    found = column.map(parts).to_numpy() == asked
+    found = conditions.names.are(adata.obs[key], answer[key])
     if dose_key is not None:
-        found &= np.isclose(
-            adata.obs[dose_key].to_numpy(dtype=float, na_value=np.nan), answer[dose_key]
-        )
+        doses = adata.obs[dose_key].to_numpy(dtype=float, na_value=np.nan)
+        found &= same_dose(doses, answer[dose_key])
     return np.flatnonzero(found)
 
 

@@ -1,7 +1,7 @@
 """Simulate cells: new ones, in a new AnnData, in genes."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from itertools import product
 
@@ -12,7 +12,8 @@ from tqdm.auto import tqdm
 
 from scgenot._check import check_count, check_guidance
 from scgenot._random import Rng, seed_of
-from scgenot.cells.keys import EMBEDDING, PARAMS, SOURCE_CELL, Keys
+from scgenot.cells.keys import EMBEDDING, PARAMS, Keys
+from scgenot.cells.labels import made_obs
 from scgenot.fit.decoder import Decoder, feature_decoder, never_negative
 from scgenot.fit.questions import Question, ask
 from scgenot.fit.sample import BLOCK, draw_blocks
@@ -115,7 +116,7 @@ def simulate(
     clip = clip and decoder is None and never_negative(fitted, params, rep)
     # all questions before the first answer: what cannot be answered is refused before the work
     asked = each_of(target, dose)
-    obs = pd.concat([described(adata, ask(adata, params, *one), n_samples, key) for one in asked])
+    obs = described(adata, (ask(adata, params, *one) for one in asked), n_samples, key)
     warn_if_unlike(cells[ask(adata, params, *asked[0]).rows], fitted, params, key)
     states, growth = (
         np.empty((len(obs), genot.target_dim), dtype=np.float32),
@@ -157,29 +158,26 @@ def each_of(
     return asked
 
 
-def described(adata: AnnData, question: Question, n_samples: int, key: str) -> pd.DataFrame:
+def described(
+    adata: AnnData, questions: Iterable[Question], n_samples: int, key: str
+) -> pd.DataFrame:
     """Return the obs of simulated cells: that of the source cells, but for what they were asked to become."""
-    # what was predicted of a source cell may be of another target
-    source = adata.obs.iloc[question.rows].drop(columns=Keys(key).of_predictions, errors="ignore")
-    obs = pd.concat([source] * n_samples)
-    obs[SOURCE_CELL] = np.tile(source.index.to_numpy(dtype=object), n_samples)
-    for column, value in question.answer.items():
-        values = np.tile(np.broadcast_to(value, len(source)), n_samples)
-        obs[column] = like(values, adata.obs[column]) if column in adata.obs else values
-    names = source.index.astype(str) + f"_{question.name}"
-    obs.index = (
-        names if n_samples == 1 else [f"{name}_{k}" for k in range(n_samples) for name in names]
-    )
-    return obs
-
-
-def like(values: np.ndarray, column: pd.Series) -> pd.Categorical | np.ndarray:
-    """Return values as a column has them: categories stay categories, in their order, new ones last."""
-    if not isinstance(column.dtype, pd.CategoricalDtype):
-        return values
-    known = column.cat.categories
-    new = [value for value in pd.unique(values) if value not in known]
-    return pd.Categorical(values, [*known, *new], ordered=column.cat.ordered)
+    rows, names, answers = [], [], []
+    for question in questions:
+        own = adata.obs_names[question.rows].astype(str) + f"_{question.name}"
+        names += [
+            name if n_samples == 1 else f"{name}_{k}" for k in range(n_samples) for name in own
+        ]
+        rows.append(np.tile(question.rows, n_samples))
+        values = {
+            column: np.tile(np.broadcast_to(np.asarray(value, dtype=object), len(own)), n_samples)
+            for column, value in question.answer.items()
+        }
+        answers.append(values)
+    answer = {
+        column: np.concatenate([values[column] for values in answers]) for column in answers[0]
+    }
+    return made_obs(adata, np.concatenate(rows), answer, names, key=key, origin="simulated")
 
 
 def decoded(
@@ -215,8 +213,6 @@ def assemble(
 ) -> AnnData:
     """Make an AnnData of simulated cells that goes with that of the fit, and says of which fit they are."""
     var = fitted.var.loc[names] if names.isin(fitted.var_names).all() else pd.DataFrame(index=names)
-    for column in obs.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in obs.dtypes]]:
-        obs[column] = obs[column].cat.remove_unused_categories()
     out = AnnData(features, obs=obs, var=var.copy())
     out.obs_names_make_unique()
     if rep is not None and rep != "X":

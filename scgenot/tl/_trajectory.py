@@ -9,8 +9,8 @@ from scgenot._random import Rng, seed_of
 from scgenot.cells.keys import Keys
 from scgenot.cells.read import named_rep
 from scgenot.cells.tasks.time_course import by_time
-from scgenot.cells.times import read_times, time_labels
-from scgenot.cells.write import write_fit, write_growth
+from scgenot.cells.times import TimeScale
+from scgenot.cells.write import write_fit
 from scgenot.fit.fit import Solver, describe, fit_pairs
 from scgenot.fit.linked import growth_of, pair_labels, store_couplings
 from scgenot.model import TrainSettings
@@ -141,12 +141,13 @@ def fit_trajectory(
         displacement=displacement,
         weights_are_growth=True,
     )
-    times = read_times(adata, time_key)
+    scale, _ = TimeScale.read(adata, time_key)
     params = {
         "task": "trajectory",
         "time_key": time_key,
-        "times": np.unique(times).tolist(),
-        "time_labels": time_labels(times, adata.obs[time_key]),
+        "times": scale.times.tolist(),
+        "time_labels": list(map(str, scale.labels)),
+        "time_scale": scale.to_dict(),
         "steps": sorted(
             {(item.labels["source_time"], item.labels["target_time"]) for item in linked}
         ),
@@ -168,6 +169,6 @@ def fit_trajectory(
         history=fit.history,
         pairs=pair_labels(linked, fit.pairs),
         couplings=store_couplings(adata.obs_names, linked, fit.couplings),
+        growth=growth_of(adata.n_obs, linked, fit.couplings),
     )
-    write_growth(out, key_added, growth_of(adata.n_obs, linked, fit.couplings))
     return out if copy else None

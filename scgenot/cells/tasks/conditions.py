@@ -2,15 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 
 import numpy as np
 import pandas as pd
 
-# the scale of doses is logarithmic down to this part of the smallest, where no effect may not be near yet
-DOSE_RANGE = 10
+from scgenot.cells.labels import text_of
+from scgenot.cells.tasks.names import Names
 
-HELD_OUT_HINT = "fit with `embedding=` (a DataFrame with a row for it) to place perturbations that were not measured"
+# the scale of doses is logarithmic down to this part of the smallest, where no effect may not be
+# near yet
+DOSE_RANGE = 10
+# doses nearer to each other than this part are one: single precision, or the end of a calculation
+SAME_DOSE = 1e-5
+
+HELD_OUT_HINT = (
+    "fit with `embedding=` (a DataFrame with a row for it) to place perturbations that were not "
+    "measured"
+)
 
 
 @dataclass(frozen=True)
@@ -53,16 +63,29 @@ class Conditions:
                 slot[0], slot[1:] = strength, self.tokens.iloc[place]
         return np.concatenate([slots.ravel(), self._encode_covariates(covariates or {})])
 
+    @cached_property
+    def names(self) -> Names:
+        """How names are read: as in the fit, whose tokens are the names that are known whole."""
+        return Names(self.control, self.separator, frozenset(self.tokens.index))
+
     def parts(self, name: str) -> list[str]:
         """Return the perturbations in a combination, none for the control."""
-        return split_name(name, self.separator, self.control)
+        return self.names.parts(name)
+
+    def is_control(self, name: str) -> bool:
+        """Whether a name says control, and nothing besides."""
+        return self.names.is_control(name)
 
     def label(self, name: str) -> str:
-        """Return the name of a perturbation or combination in the one order that :attr:`largest` knows."""
+        """Return the name of a perturbation or combination in the order of :attr:`largest`."""
         return (self.separator or "").join(sorted(self.parts(name)))
 
+    def is_above(self, name: str, dose: float) -> bool:
+        """Whether a dose is above the largest of a perturbation, beyond rounding."""
+        return dose > self.largest_dose(name) * (1 + SAME_DOSE)
+
     def largest_dose(self, name: str) -> float:
-        """Return the largest dose of a perturbation, of all where it was not measured; 0 for the control."""
+        """Return the largest dose of a perturbation, of all if unmeasured; 0 for the control."""
         if not self.parts(name):
             return 0.0
         return self.largest.get(self.label(name), self.doses[1])
@@ -90,7 +113,7 @@ class Conditions:
             (read_number(covariates, key) - mean) / std for key, (mean, std) in self.numbers.items()
         ]
         flags = [
-            [key in covariates and str(covariates[key]) == kind for kind in kinds]
+            [key in covariates and text_of(covariates[key]) == kind for kind in kinds]
             for key, kinds in self.categories.items()
         ]
         return np.array([*numbers, *chain.from_iterable(flags)], dtype=float)
@@ -116,10 +139,40 @@ class Conditions:
 
     @classmethod
     def from_dict(cls, stored: Mapping) -> "Conditions":
-        """Make what :meth:`to_dict` took apart, after a file too."""
+        """Make what :meth:`to_dict` took apart, after a file too; a ValueError when it is damaged."""
+        try:
+            conditions = cls._read(stored)
+            tokens, units = conditions.tokens, list(conditions.numbers.values())
+            sizes = [*conditions.largest.values(), *(conditions.doses or ())]
+            is_whole = (
+                conditions.n_slots >= 1
+                and np.isfinite(tokens.to_numpy(dtype=float)).all()
+                and set(conditions.known) <= set(tokens.index)
+                and tokens.index.is_unique
+                and np.isfinite(sizes).all()
+                and min(sizes, default=1) > 0
+                and all(np.isfinite(mean) and 0 < std < np.inf for mean, std in units)
+            )
+        # a generator that ends too early raises a RuntimeError
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"the stored conditions are damaged ({error!r}): fit again."
+            ) from error
+        if not is_whole:
+            raise ValueError("the stored conditions are damaged (impossible values): fit again.")
+        return conditions
+
+    @classmethod
+    def _read(cls, stored: Mapping) -> "Conditions":
+        """Put the entries together, unchecked."""
         values = iter(map(str, stored["category_values"]))
         sizes = zip(stored["category_names"], stored["category_sizes"], strict=True)
         units = zip(stored["number_names"], stored["number_units"], strict=True)
+        largest = zip(
+            map(str, stored.get("largest_names", [])),
+            map(float, stored.get("largest_doses", [])),
+            strict=True,
+        )
         return cls(
             control=stored.get("control"),
             tokens=pd.DataFrame(
@@ -129,13 +182,7 @@ class Conditions:
             n_slots=int(stored["n_slots"]),
             separator=stored.get("separator"),
             doses=None if stored.get("doses") is None else tuple(map(float, stored["doses"])),
-            largest=dict(
-                zip(
-                    map(str, stored.get("largest_names", [])),
-                    stored.get("largest_doses", []),
-                    strict=True,
-                )
-            ),
+            largest=dict(largest),
             categories={str(key): [next(values) for _ in range(int(size))] for key, size in sizes},
             numbers={str(key): (float(mean), float(std)) for key, (mean, std) in units},
         )
@@ -154,25 +201,19 @@ def read_number(covariates: Mapping[str, object], key: str) -> float:
     return value
 
 
-def split_name(name: str, separator: str | None, control: str | None) -> list[str]:
-    """Return the parts of a combination, each once; the control is no part. Half a combination is refused."""
-    name, control = str(name), "" if control is None else str(control)
-    parts = (
-        [name]
-        if separator is None or name == control
-        else [part.strip() for part in name.split(separator)]
-    )
-    if len(parts) > 1 and "" in parts:  # "CD4+" is no combination, and would be taken for "CD4"
-        raise ValueError(
-            f"the perturbation {name!r} names nothing on one side of {separator!r}: complete it, or fit with "
-            "`separator=None` when names are never combinations."
-        )
-    return [part for part in dict.fromkeys(parts) if part not in ("", control)]
+def same_dose(doses: np.ndarray, dose: float) -> np.ndarray:
+    """Whether doses equal one, up to rounding, which the unit of single precision allows for."""
+    return np.isclose(doses, dose, rtol=SAME_DOSE, atol=0)
 
 
-def is_control_name(name: str, separator: str | None, control: str | None) -> bool:
-    """Whether a name says control, and nothing besides."""
-    return control is not None and bool(str(name)) and not split_name(name, separator, control)
+def tidy_doses(doses: np.ndarray) -> np.ndarray:
+    """Return doses with those that differ by rounding made equal, and 0 for what rounds to it."""
+    levels, codes = np.unique(doses, return_inverse=True)
+    levels[levels < 1e-12 * levels.max(initial=0)] = 0
+    for k in range(1, len(levels)):
+        if same_dose(levels[k], levels[k - 1]):
+            levels[k] = levels[k - 1]
+    return levels[codes]
 
 
 def make_tokens(known: Sequence[str], embedding: pd.DataFrame | None) -> pd.DataFrame:

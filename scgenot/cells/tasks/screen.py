@@ -10,15 +10,10 @@ import pandas as pd
 from anndata import AnnData
 
 from scgenot.cells.read import check_anndata, check_column, representation
-from scgenot.cells.strata import (
-    Linked,
-    check_list,
-    nested_strata,
-    read_strata,
-    report_pooled,
-    split,
-)
-from scgenot.cells.tasks.conditions import Conditions, is_control_name, make_tokens, split_name
+from scgenot.cells.labels import factorize, text_of
+from scgenot.cells.strata import Linked, Strata, check_list, stratum_text
+from scgenot.cells.tasks.conditions import Conditions, make_tokens, tidy_doses
+from scgenot.cells.tasks.names import Names
 from scgenot.pair import Pair
 
 logger = logging.getLogger("scgenot")
@@ -44,37 +39,46 @@ def by_perturbation(
         raise TypeError(
             f"`separator={separator!r}` must be text, or None when names are never combinations."
         )
-    names, doses, is_control = read_perturbations(
-        adata, perturbation_key, control, dose_key, separator
-    )
+    reading = read_names(adata, perturbation_key, control, separator, embedding)
+    names, doses, is_control = read_perturbations(adata, perturbation_key, dose_key, reading)
     if not adata.obs_names.is_unique:
         raise ValueError(
             "obs names of `adata` are not unique: call `adata.obs_names_make_unique()`."
         )
     cells = representation(adata, use_rep, layer=layer)
     told = [key for key in network_covariates if key not in covariates]
-    read_strata(adata, told, argument="network_covariates")  # errors under their own name
-    nested = nested_strata(adata, [*covariates, *told])
-    groups = group_rows(names, doses, is_control)
+    Strata.read(adata, told, argument="network_covariates")  # errors under their own name
+    strata = Strata.read(adata, [*covariates, *told])
+    groups, left_out = group_rows(names, doses, is_control)
+    parts, kept_groups = {}, {}
+    for (name, dose), target in groups.items():
+        label = (name or "control") if doses is None else f"{name or 'control'} {dose:g}"
+        source = strata.shared(np.flatnonzero(is_control), target)
+        parts[label] = source, target, strata.split(source, target)
+        if parts[label][2]:
+            kept_groups[name, dose] = target
+    strata.report(parts, left_out=left_out)
+    groups = kept_groups
     kept = np.concatenate(list(groups.values()))
     conditions = vocabulary(
         adata,
         names[kept],
         None if doses is None else doses[kept],
-        control,
         embedding,
-        separator,
+        reading,
         network_covariates,
     )
-    if (
-        doses is not None
-    ):  # the control paired with itself is what tells a network where doses begin
-        groups["" if control is None else str(control), 0.0] = np.flatnonzero(is_control)
+    if doses is not None:
+        # the control paired with itself is what tells a network where doses begin
+        groups[reading.control or "", 0.0] = np.flatnonzero(is_control)
     linked, sources = [], {}
     for (name, dose), target in groups.items():
         label = (name or "control") if doses is None else f"{name or 'control'} {dose:g}"
-        candidates = controls_of(nested[0], is_control, target)
-        for stratum, source, treated in split(nested, candidates, target, name=label):
+        if label not in parts:
+            source = np.flatnonzero(is_control)
+            parts[label] = source, target, strata.split(source, target)
+        for values, source, treated in parts[label][2]:
+            stratum = stratum_text(values, strata.covariates)
             told_values = shared_values(
                 adata.obs[list(network_covariates)].iloc[np.concatenate([source, treated])]
             )
@@ -90,17 +94,29 @@ def by_perturbation(
                 **({} if doses is None else {"dose": dose}),
                 "stratum": stratum,
             }
-            linked.append(Linked(pair, source, treated, labels))
-    report_pooled(linked, [*covariates, *told])
+            linked.append(Linked(pair, source, treated, labels, values))
     return linked, conditions
+
+
+def read_names(
+    adata: AnnData,
+    perturbation_key: str,
+    control: str | None,
+    separator: str | None,
+    embedding: pd.DataFrame | None,
+) -> Names:
+    """Decide how the names of a screen are read."""
+    check_anndata(adata)
+    check_column(adata, perturbation_key, "perturbation_key")
+    rows = embedding.index if isinstance(embedding, pd.DataFrame) else ()
+    return Names.read(adata.obs[perturbation_key], control, separator, rows)
 
 
 def read_perturbations(
     adata: AnnData,
     perturbation_key: str,
-    control: str | None,
     dose_key: str | None,
-    separator: str | None = "+",
+    reading: Names,
     *,
     held_out: bool = False,
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
@@ -109,16 +125,17 @@ def read_perturbations(
     for argument, key in (("perturbation_key", perturbation_key), ("dose_key", dose_key)):
         if key is not None:
             check_column(adata, key, argument)
-    column = adata.obs[perturbation_key]
+    column, control = adata.obs[perturbation_key], reading.control
     if column.isna().any():
         raise ValueError(
-            f"`perturbation_key={perturbation_key!r}` is missing in {column.isna().sum()} cells: drop them."
+            f"`perturbation_key={perturbation_key!r}` is missing in {column.isna().sum()} cells: "
+            "drop them."
         )
-    names = column.astype(str).to_numpy(dtype=object)
-    parts = {name: frozenset(split_name(name, separator, control)) for name in sorted(set(names))}
-    first = {found: name for name, found in reversed(parts.items())}
-    is_control = np.array([is_control_name(name, separator, control) for name in names], dtype=bool)
-    names = np.array([first[parts[name]] for name in names], dtype=object)
+    codes, found = factorize(column)
+    texts = sorted(map(text_of, found))
+    first = {frozenset(reading.parts(name)): name for name in reversed(texts)}
+    names = np.array([first[frozenset(reading.parts(name))] for name in found], dtype=object)[codes]
+    is_control = reading.are_control(column)
     doses = None
     if dose_key is not None:
         doses = read_doses(adata, dose_key, is_control)
@@ -143,6 +160,8 @@ def read_perturbations(
 def read_doses(adata: AnnData, dose_key: str, is_control: np.ndarray) -> np.ndarray:
     """Read doses; a control cell may have none or 0."""
     column = adata.obs[dose_key]
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
     if column.dtype.kind not in "biuf":
         raise ValueError(f"`dose_key={dose_key!r}` must be numbers; found {column.dtype}.")
     doses = column.to_numpy(dtype=float, na_value=np.nan).copy()
@@ -156,20 +175,19 @@ def read_doses(adata: AnnData, dose_key: str, is_control: np.ndarray) -> np.ndar
         raise ValueError(
             f"`dose_key={dose_key!r}` is above 0 in {(doses[is_control] > 0).sum()} control cells: control is dose 0."
         )
-    return doses
+    return tidy_doses(doses)
 
 
 def vocabulary(
     adata: AnnData,
     names: np.ndarray,
     doses: np.ndarray | None,
-    control: str | None,
     embedding: pd.DataFrame | None,
-    separator: str | None,
+    reading: Names,
     network_covariates: Sequence[str],
 ) -> Conditions:
     """Return the vocabulary of the treated cells' names and doses."""
-    combinations = [split_name(name, separator, control) for name in sorted(set(names))]
+    combinations = [reading.parts(name) for name in sorted(set(names))]
     known = sorted(set(chain.from_iterable(combinations)))
     if min(map(len, combinations)) == 0:
         raise ValueError(
@@ -181,13 +199,13 @@ def vocabulary(
         if column.dtype.kind in "iuf":
             numbers[key] = float(column.mean()), float(column.std(ddof=0)) or 1.0
         else:
-            categories[key] = sorted(column.astype(str).unique())
+            categories[key] = list(map(text_of, factorize(column)[1]))
     conditions = Conditions(
-        control=None if control is None else str(control),
+        control=reading.control,
         tokens=make_tokens(known, embedding),
         known=known,
         n_slots=max(map(len, combinations)),
-        separator=separator,
+        separator=reading.separator,
         doses=None if doses is None else (float(doses.min()), float(doses.max())),
         categories=categories,
         numbers=numbers,
@@ -200,27 +218,21 @@ def vocabulary(
 
 def group_rows(
     names: np.ndarray, doses: np.ndarray | None, is_control: np.ndarray
-) -> dict[tuple[str, float | None], np.ndarray]:
-    """Return the positions of the treated cells of each perturbation and dose."""
+) -> tuple[dict[tuple[str, float | None], np.ndarray], list[str]]:
+    """Return the positions of the treated cells of each perturbation and dose, and what has one cell."""
     levels = np.ones(len(names)) if doses is None else doses
     treated = pd.DataFrame({"name": names, "dose": levels})[~is_control]
     rows = np.flatnonzero(~is_control)
-    groups = {}
+    groups, left_out = {}, []
     for (name, dose), found in treated.groupby(["name", "dose"]).indices.items():
         if len(found) < 2:
-            at = "" if doses is None else f" at dose {dose:g}"
-            logger.warning("Perturbation %r has a single cell%s and is left out.", name, at)
+            at = "" if doses is None else f" {dose:g}"
+            left_out.append(f"{name}{at} (1 cell)")
             continue
         groups[str(name), None if doses is None else float(dose)] = rows[found]
     if not groups:
         raise ValueError("No perturbation has 2 cells or more: there is no response to learn.")
-    return groups
-
-
-def controls_of(strata: np.ndarray, is_control: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the control cells of strata in which cells were treated; of all strata where those have no control."""
-    found = np.flatnonzero(is_control & np.isin(strata, strata[target]))
-    return found if len(found) else np.flatnonzero(is_control)
+    return groups, left_out
 
 
 def shared_values(table: pd.DataFrame) -> dict[str, object]:

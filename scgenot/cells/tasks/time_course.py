@@ -7,8 +7,8 @@ import numpy as np
 from anndata import AnnData
 
 from scgenot.cells.read import representation
-from scgenot.cells.strata import Linked, nested_strata, report_pooled, split
-from scgenot.cells.times import find_time, read_times, time_labels
+from scgenot.cells.strata import Linked, Strata, stratum_text
+from scgenot.cells.times import TimeScale
 from scgenot.pair import Pair
 
 
@@ -23,20 +23,24 @@ def by_time(
     covariates: Sequence[str] = (),
 ) -> list[Linked]:
     """Pair the time points of a course."""
-    times = read_times(adata, time_key)
+    scale, times = TimeScale.read(adata, time_key)
     if not adata.obs_names.is_unique:
         raise ValueError(
             "obs names of `adata` are not unique: call `adata.obs_names_make_unique()`."
         )
-    steps = choose_steps(times, adata.obs[time_key], time_key, pairs)
+    steps = choose_steps(times, scale, time_key, pairs)
     cells = representation(adata, use_rep, layer=layer)
     rates = read_rates(adata, growth_key)
-    nested = nested_strata(adata, covariates)
-    linked = []
+    strata, groups, linked = Strata.read(adata, covariates), {}, []
     for earlier, later in steps:
         name = f"{earlier:g} to {later:g}"
         sides = [np.flatnonzero(times == time) for time in (earlier, later)]
-        for stratum, source, target in split(nested, *sides, name=name):
+        parts = strata.split(*sides)
+        groups[name] = *sides, parts
+        if not parts:
+            strata.report({name: groups[name]})  # a course cannot do without one of its steps
+        for values, source, target in parts:
+            stratum = stratum_text(values, strata.covariates)
             pair = Pair(
                 source=cells[source],
                 target=cells[target],
@@ -47,8 +51,8 @@ def by_time(
                 name=f"{name}, {stratum}" if stratum else name,
             )
             labels = {"source_time": earlier, "target_time": later, "stratum": stratum}
-            linked.append(Linked(pair, source, target, labels))
-    report_pooled(linked, covariates)
+            linked.append(Linked(pair, source, target, labels, values))
+    strata.report(groups)
     return linked
 
 
@@ -59,7 +63,7 @@ def time_condition(known: np.ndarray, earlier: float, later: float) -> np.ndarra
 
 
 def choose_steps(
-    times: np.ndarray, column, time_key: str, pairs: Sequence[tuple] | None
+    times: np.ndarray, scale: TimeScale, time_key: str, pairs: Sequence[tuple] | None
 ) -> list[tuple[float, float]]:
     """Return earlier and later time of each pair, checked."""
     known, counts = np.unique(times, return_counts=True)
@@ -69,7 +73,7 @@ def choose_steps(
         )
     steps = list(pairwise(known.tolist()))
     if pairs is not None:
-        steps = find_steps(pairs, known.tolist(), time_labels(times, column))
+        steps = find_steps(pairs, scale)
     few = set(known[counts < 2].tolist())
     used = sorted({time for step in steps for time in step if time in few})
     if used:
@@ -79,9 +83,7 @@ def choose_steps(
     return steps
 
 
-def find_steps(
-    pairs: Sequence[tuple], known: list[float], labels: list[str]
-) -> list[tuple[float, float]]:
+def find_steps(pairs: Sequence[tuple], scale: TimeScale) -> list[tuple[float, float]]:
     """Return the times that pairs of numbers or labels mean, each pair once."""
     if not isinstance(pairs, Collection):
         raise TypeError(f"`pairs={pairs!r}` must be a list of (earlier, later) times.")
@@ -90,7 +92,7 @@ def find_steps(
         raise ValueError(
             f"`pairs` must be a list of (earlier, later) times; found {wrong or 'none'}."
         )
-    steps = [tuple(find_time(time, known, labels, "pairs") for time in pair) for pair in pairs]
+    steps = [tuple(scale.find(time, "pairs") for time in pair) for pair in pairs]
     wrong = [step for step in steps if step[0] >= step[1]]
     if wrong:
         raise ValueError(f"`pairs` must be (earlier, later) times; found {wrong}.")

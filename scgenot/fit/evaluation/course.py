@@ -10,9 +10,8 @@ from anndata import AnnData
 
 from scgenot import baselines
 from scgenot._random import numpy_rng
-from scgenot.cells.course import Course, fitted_times, read_course
+from scgenot.cells.course import Course, read_course, scale_of
 from scgenot.cells.tasks.time_course import time_condition
-from scgenot.cells.times import read_times
 from scgenot.fit.evaluation.maps import MAX_PLANNED, Fitted, drawn, held_out_strata, map_methods
 from scgenot.fit.evaluation.parts import (
     ALL,
@@ -96,29 +95,19 @@ def course_parts(
 
 def held_out_times(held_out: AnnData, course: Course) -> np.ndarray:
     """Read the times of held-out cells: those of the fit as it read them, others as numbers on the same scale."""
-    time_key, known = course.params["time_key"], course.sampled
+    time_key = course.params["time_key"]
     if time_key not in held_out.obs:
         raise KeyError(
             f"{time_key!r}, the time of the fit, is not in obs of `held_out`; found {list(held_out.obs)}."
         )
-    times = fitted_times(held_out.obs[time_key], course.params)
-    new = np.isnan(times)
-    if new.any():
-        labels = AnnData(
-            obs=pd.DataFrame(
-                {time_key: list(course.params["time_labels"])}, index=known.astype(str)
-            )
+    scale = scale_of(course.params)
+    times = scale.new_times_of(held_out.obs[time_key])
+    if np.isnan(times).any():
+        new = held_out.obs[time_key][np.isnan(times)].unique().tolist()
+        raise ValueError(
+            f"obs[{time_key!r}] of `held_out` has {new}, which are not times of the fit nor written "
+            f"as they are ({scale.texts}): where they lie cannot be told."
         )
-        try:
-            same = np.allclose(read_times(labels, time_key), known)
-        except ValueError:
-            same = False
-        if not same:
-            raise ValueError(
-                f"obs[{time_key!r}] of `held_out` has times that the fit has not, and those of the fit are categories "
-                "without numbers: where a time between them lies cannot be told."
-            )
-        times[new] = read_times(held_out[new], time_key)
     return times
 
 

@@ -11,7 +11,13 @@ from anndata import AnnData
 from scgenot import baselines
 from scgenot._random import numpy_rng, torch_rng
 from scgenot.cells.keys import COUPLINGS, PAIRS
-from scgenot.cells.strata import POOLED, nested_strata, read_strata
+from scgenot.cells.strata import (
+    Strata,
+    Stratum,
+    match_stratum,
+    read_strata,
+    read_strata_columns,
+)
 from scgenot.fit.evaluation.parts import BASELINE, COUPLING, Method, one_each
 from scgenot.fit.sample import draw_blocks
 from scgenot.model import Genot
@@ -61,14 +67,14 @@ def drawn(genot: Genot, cells: np.ndarray, condition: np.ndarray | None, seed: i
 
 
 def coupled(
-    fit: Fitted, pairs: Sequence[int], cells: np.ndarray, nested: Sequence[np.ndarray], seed: int
+    fit: Fitted, pairs: Sequence[int], cells: np.ndarray, strata: Sequence[Stratum], seed: int
 ) -> np.ndarray:
     """Draw a fitted target cell of each source cell from its row of the coupling."""
     stored, table = fit.entry[COUPLINGS], fit.entry[PAIRS].iloc[list(pairs)]
     out, rng = np.full(cells.shape, np.nan), numpy_rng([seed, 1])
     if any("dual" not in stored[str(row)] for row in pairs):
         return out
-    part = choose_pairs(table, nested or [np.full(len(cells), "", dtype=object)], rng)
+    part = choose_pairs(table, strata, rng)
     for k, row in enumerate(pairs):
         chosen = np.flatnonzero(part == k)
         if len(chosen):
@@ -78,32 +84,25 @@ def coupled(
 
 
 def choose_pairs(
-    table: pd.DataFrame, nested: Sequence[np.ndarray], rng: np.random.Generator
+    table: pd.DataFrame, strata: Sequence[Stratum], rng: np.random.Generator
 ) -> np.ndarray:
-    """Choose the pair whose coupling each cell takes."""
-    fitted, share = table["stratum"].to_numpy(dtype=object), table["n_source"].to_numpy(dtype=float)
-    out = np.empty(len(nested[0]), dtype=int)
-    for strata in reversed(nested):
-        for label in pd.unique(strata):
-            inside = np.array(
-                [not label or name == label or name.startswith(f"{label} | ") for name in fitted]
-            )
-            if not label and POOLED in fitted:
-                inside = fitted == POOLED
-            if inside.any():
-                cells = strata == label
-                out[cells] = rng.choice(
-                    len(table), cells.sum(), p=share * inside / (share * inside).sum()
-                )
+    """Choose the pair whose coupling each cell takes, in proportion to source cells."""
+    fitted, share = read_strata_columns(table), table["n_source"].to_numpy(dtype=float)
+    kinds = pd.factorize(np.array([str(stratum) for stratum in strata], dtype=object))[0]
+    out = np.empty(len(strata), dtype=int)
+    for kind in range(kinds.max() + 1):
+        cells = np.flatnonzero(kinds == kind)
+        found = match_stratum(strata[cells[0]], fitted)
+        out[cells] = rng.choice(found, len(cells), p=share[found] / share[found].sum())
     return out
 
 
-def held_out_strata(held_out: AnnData, keys: Sequence[str], rows: np.ndarray) -> list[np.ndarray]:
+def held_out_strata(held_out: AnnData, keys: Sequence[str], rows: np.ndarray) -> list[Stratum]:
     """Read the strata of held-out cells, by as many of the first columns as are there without gaps."""
     known = list(
         takewhile(lambda key: key in held_out.obs and not held_out.obs[key].isna().any(), keys)
     )
-    return [strata[rows] for strata in nested_strata(held_out, known)]
+    return Strata.read(held_out, known).of_rows(rows)
 
 
 def map_methods(
@@ -111,14 +110,14 @@ def map_methods(
     pairs: Sequence[int],
     query: np.ndarray,
     groups: np.ndarray,
-    nested: Sequence[np.ndarray],
+    strata: Sequence[Stratum],
     seed: int,
 ) -> dict[str, Method]:
     """Predict by the plain coupling and by baselines."""
     source, target = (fit.side(pairs, side) for side in ("source", "target"))
     before, after = fit.cells[source], fit.cells[target]
     methods = {}
-    plan = coupled(fit, pairs, query, nested, seed)
+    plan = coupled(fit, pairs, query, strata, seed)
     if np.isfinite(plan).all():
         methods["plain coupling"] = one_each(COUPLING, plan)
     methods["identity"] = one_each(BASELINE, baselines.identity(query))

@@ -10,8 +10,9 @@ from anndata import AnnData
 
 from scgenot import baselines
 from scgenot._random import numpy_rng
+from scgenot._warn import warn_user
 from scgenot.cells.keys import PAIRS
-from scgenot.cells.tasks.conditions import Conditions, split_name
+from scgenot.cells.tasks.conditions import Conditions
 from scgenot.cells.tasks.screen import group_rows, read_perturbations
 from scgenot.fit.evaluation.maps import Fitted, drawn, held_out_strata, map_methods, random_cells
 from scgenot.fit.evaluation.parts import (
@@ -44,7 +45,7 @@ class Screen:
 
     def key(self, name: str, dose: float | None) -> Key:
         """Return what makes two ways to write a condition the same."""
-        parts = frozenset(split_name(name, self.conditions.separator, self.conditions.control))
+        parts = frozenset(self.conditions.parts(name))
         return parts, None if dose is None else float(dose)
 
     @cached_property
@@ -90,9 +91,8 @@ def screen_parts(
 ) -> Iterator[tuple[Part, np.ndarray, np.ndarray]]:
     """Predict each held-out condition from the held-out control cells."""
     perturbation_key, dose_key = params["perturbation_key"], params.get("dose_key")
-    separator = screen.conditions.separator
     names, doses, is_control = read_perturbations(
-        held_out, perturbation_key, params.get("control"), dose_key, separator, held_out=True
+        held_out, perturbation_key, dose_key, screen.conditions.names, held_out=True
     )
     targets = [screen.fit.side(rows, "target") for rows in screen.pairs.values()]
     refuse_seen(
@@ -102,7 +102,10 @@ def screen_parts(
     )
     groups, moments = read_groups(held_out, groupby), all_moments(screen, to_features)
     told = [key for key in params["network_covariates"] if key not in params["covariates"]]
-    for (name, dose), treated in group_rows(names, doses, is_control).items():
+    conditions, left_out = group_rows(names, doses, is_control)
+    if left_out:
+        warn_user(f"left out of the evaluation: {', '.join(left_out)}.")
+    for (name, dose), treated in conditions.items():
         question, key = ask(held_out, params, name, dose), screen.key(name, dose)
         query = cells[question.rows]
         methods = {GENOT: one_each(MODEL, drawn(genot, query, question.condition, seed))}
