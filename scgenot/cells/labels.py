@@ -93,7 +93,7 @@ def _hold(labels: list, dtype):
         return pd.array(texts, dtype=dtype)
     for wider in (dtype, np.dtype("int64"), np.dtype("float64")) if kind in "iuf" else ():
         try:
-            return pd.Series(labels, dtype=wider).values
+            return pd.Series(labels, dtype=wider).values  # noqa: PD011 (keeps extension arrays)
         except (TypeError, ValueError, OverflowError):
             continue
     return np.array(texts, dtype=object)

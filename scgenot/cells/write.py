@@ -1,4 +1,4 @@
-"""Results into AnnData: everything at once and at the end, so that a failure leaves it unchanged."""
+"""Results into AnnData: all at once and at the end, so that a failure leaves it unchanged."""
 
 import warnings
 from collections.abc import Mapping, Sequence

@@ -5,9 +5,18 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import AnnData
+from anndata import AnnData, read_h5ad
 
-from scgenot.cells.strata import MIN_CELLS, nested_strata, read_strata, split
+from scgenot.cells.strata import (
+    MIN_CELLS,
+    Strata,
+    match_stratum,
+    read_strata,
+    read_strata_columns,
+    split,
+    strata_columns,
+    stratum_text,
+)
 
 
 def cells(**columns) -> AnnData:
@@ -15,8 +24,8 @@ def cells(**columns) -> AnnData:
     return AnnData(obs=obs.set_axis(obs.index.astype(str)))
 
 
-def sides(source: dict[str, int], target: dict[str, int]):
-    """Strata of all cells and the positions of either side, which alternate, for the given numbers of cells."""
+def sides(source: dict, target: dict) -> tuple[AnnData, np.ndarray, np.ndarray]:
+    """Cells with a donor in mixed order, and the positions of either side, for the given sizes."""
     table = [
         (label, side)
         for side, counts in enumerate((source, target))
@@ -24,28 +33,27 @@ def sides(source: dict[str, int], target: dict[str, int]):
         for _ in range(n)
     ]
     order = np.random.default_rng(0).permutation(len(table))
-    strata = np.array([table[i][0] for i in order], dtype=object)
     side = np.array([table[i][1] for i in order])
-    return strata, np.flatnonzero(side == 0), np.flatnonzero(side == 1)
-
-
-def within_all(strata: np.ndarray) -> list[np.ndarray]:
-    """Strata of one covariate, and the one of all cells."""
-    return [strata, np.full(len(strata), "", dtype=object)]
+    adata = cells(donor=[table[i][0] for i in order])
+    return adata, np.flatnonzero(side == 0), np.flatnonzero(side == 1)
 
 
 def split_counts(source, target, **options):
-    strata, *positions = sides(source, target)
-    parts = split(within_all(strata), *positions, name="0 to 2", **options)
+    adata, *positions = sides(source, target)
+    donors = adata.obs["donor"].to_numpy()
+    parts = split(adata, ["donor"], *positions, name="0 to 2", **options)
     for stratum, *found in parts:
         for rows, of_side in zip(found, positions, strict=True):
             assert set(rows) <= set(of_side)
-            if stratum != "pooled":
-                np.testing.assert_array_equal(rows, of_side[strata[of_side] == stratum])
+            if stratum:
+                np.testing.assert_array_equal(rows, of_side[donors[of_side] == stratum["donor"]])
     for side in (1, 2):  # no cell twice
         taken = np.concatenate([part[side] for part in parts])
         assert len(set(taken)) == len(taken)
-    return {stratum: (len(rows), len(columns)) for stratum, rows, columns in parts}
+    return {
+        stratum_text(stratum, ["donor"]): (len(rows), len(columns))
+        for stratum, rows, columns in parts
+    }
 
 
 def test_strata_are_the_values_side_by_side():
@@ -54,19 +62,15 @@ def test_strata_are_the_values_side_by_side():
         batch=pd.Categorical([1, 1, 2], categories=[2, 1, 0]),
         ok=[True, True, False],
     )
-    assert read_strata(adata, []).tolist() == ["", "", ""]
-    assert read_strata(adata, ["batch"]).tolist() == ["1", "1", "2"]
-    assert read_strata(adata, ("donor", "batch", "ok")).tolist() == [
-        "a | 1 | True",
-        "b | 1 | True",
-        "a | 2 | False",
-    ]
-    # a column that is named twice says nothing new, and hides nothing
-    assert read_strata(adata, ["donor", "batch", "donor"]).tolist() == [
-        "a | 1 | a",
-        "b | 1 | b",
-        "a | 2 | a",
-    ]
+    every = np.arange(3)
+    assert Strata.read(adata, []).of_rows(every) == [{}] * 3
+    found = Strata.read(adata, ("donor", "batch", "ok")).of_rows(every)
+    assert found[2] == {"donor": "a", "batch": 2, "ok": False}
+    assert [type(value) for value in found[2].values()] == [str, np.int64, np.bool_]
+    # a column that is named twice says nothing new
+    assert Strata.read(adata, ["batch", "batch"]).of_rows(every) == [{"batch": n} for n in (1, 1, 2)]
+    assert read_strata(adata, ["donor", "batch"]).tolist() == ["a | 1", "b | 1", "a | 2"]
+    assert len(set(read_strata(cells(x=["a | b", "a"], y=["c", "b | c"]), ["x", "y"]))) == 2
 
 
 def test_unfit_covariates():
@@ -74,21 +78,21 @@ def test_unfit_covariates():
     with pytest.raises(
         TypeError, match=r"`covariates='donor'` is text: give a list .* such as \['donor'\]"
     ):
-        read_strata(adata, "donor")
+        Strata.read(adata, "donor")
     with pytest.raises(
         KeyError, match=r"`covariates` names 'sex', which is not in obs; found \['donor', 'batch'\]"
     ):
-        read_strata(adata, ["batch", "sex"])
+        Strata.read(adata, ["batch", "sex"])
     with pytest.raises(
         ValueError, match="`covariates` names 'donor', which is missing in 1 of 3 cells"
     ):
-        read_strata(adata, ["batch", "donor"])
+        Strata.read(adata, ["batch", "donor"])
     with pytest.raises(TypeError, match="`groupby='donor'` is text"):
-        read_strata(adata, "donor", argument="groupby")
+        Strata.read(adata, "donor", argument="groupby")
     with pytest.raises(KeyError, match="`groupby` names 'sex'"):
-        read_strata(adata, ["sex"], argument="groupby")
+        Strata.read(adata, ["sex"], argument="groupby")
     with pytest.raises(ValueError, match="`groupby` names 'donor'"):
-        read_strata(adata, ["donor"], argument="groupby")
+        Strata.read(adata, ["donor"], argument="groupby")
 
 
 def test_large_strata_are_kept_apart(caplog):
@@ -98,84 +102,130 @@ def test_large_strata_are_kept_apart(caplog):
     assert caplog.text == ""
 
 
-def test_one_stratum_is_never_too_small():
+def test_one_stratum_is_never_too_small(caplog):
     assert split_counts({"a": 2}, {"a": 3}) == {"a": (2, 3)}
-    strata = np.full(5, "", dtype=object)
-    ((stratum, source, target),) = split(
-        within_all(strata), np.array([0, 3]), np.array([1, 4]), name="x"
-    )
-    assert (stratum, source.tolist(), target.tolist()) == ("", [0, 3], [1, 4])
+    assert "under 10 cells on a side, which is few for a coupling: 0 to 2 (2 and 3)" in caplog.text
+    found = split(cells(x=range(5)), [], np.array([0, 3]), np.array([1, 4]), name="x")
+    ((stratum, source, target),) = found
+    assert (stratum, source.tolist(), target.tolist()) == ({}, [0, 3], [1, 4])
 
 
-def test_small_strata_are_pooled_and_that_is_logged(caplog):
-    caplog.set_level(logging.INFO, logger="scgenot")
-    found = split_counts({"a": 30, "b": 9, "c": 5, "d": 2}, {"a": 20, "b": 8, "c": 40})
+def test_small_strata_are_pooled():
+    with pytest.warns(UserWarning, match="under 10 cells on a side") as record:
+        found = split_counts({"a": 30, "b": 9, "c": 5, "d": 2}, {"a": 20, "b": 8, "c": 40})
     assert found == {"a": (30, 20), "pooled": (16, 48)}
-    (record,) = caplog.records
-    assert record.levelno == logging.INFO
-    assert (
-        record.message
-        == "0 to 2: strata ['b', 'c', 'd'] have under 10 cells on a side and are pooled."
-    )
+    assert str(record[0].message).endswith("were pooled, 56% of the cells: 0 to 2 of b, c, d.")
+    assert record[0].filename == __file__
 
 
-def test_what_is_too_small_even_together_is_left_out_and_that_is_logged(caplog):
-    found = split_counts({"a": 30, "b": 9}, {"a": 20, "c": 50})
-    assert found == {"a": (30, 20)}
-    (record,) = caplog.records
-    assert record.levelno == logging.WARNING
-    expected = "0 to 2: 9 source and 50 target cells of the strata ['b', 'c'] are left out, under 10 on a side."
-    assert record.message == expected
+def test_what_is_too_small_even_together_is_left_out():
+    with pytest.warns(UserWarning, match=r"were left out: 0 to 2 of b, c \(9 and 50 cells\)\.$"):
+        assert split_counts({"a": 30, "b": 9}, {"a": 20, "c": 50}) == {"a": (30, 20)}
 
 
-def test_small_donors_are_pooled_within_their_type_before_types_are(caplog):
-    caplog.set_level(logging.INFO, logger="scgenot")
-    sizes = {
-        ("T", "d1"): 20,
-        ("T", "d2"): 6,
-        ("T", "d3"): 6,
-        ("B", "d1"): 7,
-        ("B", "d2"): 4,
-        ("NK", "d1"): 4,
-    }
-    sizes |= {("DC", "d3"): 9}
+def test_small_donors_are_pooled_within_their_type_before_types_are():
+    sizes = {("T", "d1"): 20, ("T", "d2"): 6, ("T", "d3"): 6, ("B", "d1"): 7, ("B", "d2"): 4}
+    sizes |= {("NK", "d1"): 4, ("DC", "d3"): 9}
     rows = [pair for pair, n in sizes.items() for _ in range(n)]
     adata = cells(type=[kind for kind, _ in rows] * 2, donor=[donor for _, donor in rows] * 2)
     source, target = np.arange(len(rows)), len(rows) + np.arange(len(rows))
-    parts = split(nested_strata(adata, ["type", "donor"]), source, target, name="A")
-    found = {stratum: (len(controls), len(treated)) for stratum, controls, treated in parts}
-    assert found == {
-        "T | d1": (20, 20),
-        "B | pooled": (11, 11),
-        "T | pooled": (12, 12),
-        "pooled": (13, 13),
-    }
-    for stratum, controls, treated in parts[1:3]:
-        assert set(adata.obs["type"].iloc[np.r_[controls, treated]]) == {stratum[0]}
-    of_types = "A: strata {} have under 10 cells on a side and are pooled."
-    expected = [["B | d1", "B | d2"], ["T | d2", "T | d3"], ["DC | d3", "NK | d1"]]
-    assert [record.message for record in caplog.records] == [
-        of_types.format(labels) for labels in expected
+    with pytest.warns(UserWarning, match="pooled") as record:
+        parts = split(adata, ["type", "donor"], source, target, name="A")
+    assert [(stratum, len(controls), len(treated)) for stratum, controls, treated in parts] == [
+        ({"type": "T", "donor": "d1"}, 20, 20),
+        ({"type": "B"}, 11, 11),
+        ({"type": "T"}, 12, 12),
+        ({}, 13, 13),
     ]
+    for stratum, controls, treated in parts[1:3]:
+        assert set(adata.obs["type"].iloc[np.r_[controls, treated]]) == {stratum["type"]}
+    assert "A of B | d1, B | d2; A of T | d2, T | d3; A of DC | d3, NK | d1" in str(
+        record[0].message
+    )
     # what is named last is given up first
-    parts = split(nested_strata(adata, ["donor", "type"]), source, target, name="A")
+    parts = Strata.read(adata, ["donor", "type"]).split(source, target)
     assert [stratum for stratum, *_ in parts] == [
-        "d1 | T",
-        "d1 | pooled",
-        "d2 | pooled",
-        "d3 | pooled",
+        {"donor": "d1", "type": "T"},
+        {"donor": "d1"},
+        {"donor": "d2"},
+        {"donor": "d3"},
     ]
 
 
 def test_the_limit_is_an_option():
     counts = {"a": 4, "b": 3}, {"a": 3, "b": 5}
     assert split_counts(*counts, min_cells=3) == {"a": (4, 3), "b": (3, 5)}
-    assert split_counts(*counts, min_cells=4) == {"pooled": (7, 8)}
+    with pytest.warns(UserWarning, match="pooled"):
+        assert split_counts(*counts, min_cells=4) == {"pooled": (7, 8)}
 
 
 def test_nothing_left():
-    strata, *positions = sides({"a": 9, "b": 30}, {"a": 9})
+    adata, *positions = sides({"a": 9, "b": 30}, {"a": 9})
     with pytest.raises(
-        ValueError, match=r"0 to 2: no stratum of `covariates` has 10 cells on both sides.*fewer"
+        ValueError, match=r"no stratum of `covariates` has 10 cells on both sides.*0 to 2.*fewer"
     ):
-        split(within_all(strata), *positions, name="0 to 2")
+        split(adata, ["donor"], *positions, name="0 to 2")
+
+
+def test_labels_of_the_user_collide_with_nothing():
+    labels = ["pooled", "", "T | x", "0.5", "few1", "few2"]
+    counts = dict(zip(labels, [20, 20, 20, 20, 6, 6], strict=True))
+    adata, *positions = sides(counts, counts)
+    strata = Strata.read(adata, ["donor"])
+    parts = strata.split(*positions)
+    assert sorted(len(part[1]) for part in parts) == [12, 20, 20, 20, 20]
+    fitted = [stratum for stratum, *_ in parts]
+    assert fitted[-1] == {}
+    own = [match_stratum({"donor": label}, fitted).tolist() for label in labels]
+    assert own == [[fitted.index({"donor": label})] for label in labels[:4]] + [[4], [4]]
+    table = pd.DataFrame(strata_columns(fitted, ["donor"]))
+    assert read_strata_columns(table) == fitted
+
+
+@pytest.mark.parametrize("donors", [[1, 2], [True, False], [0.5, 2.0], ["a", "b"]])
+def test_strata_survive_a_file(donors, tmp_path):
+    fitted = [{"type": "T", "donor": donor} for donor in donors] + [{"type": "T"}, {}]
+    adata = cells(x=[1, 2])
+    adata.uns["pairs"] = pd.DataFrame(strata_columns(fitted, ["type", "donor"]))
+    adata.uns["pooled"] = pd.DataFrame(strata_columns([{}, {}], ["donor"]))
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    again = read_h5ad(tmp_path / "cells.h5ad").uns
+    assert read_strata_columns(again["pairs"]) == fitted
+    assert read_strata_columns(again["pooled"]) == [{}, {}]
+
+
+def test_a_cell_takes_the_nearest_stratum_that_holds_it():
+    fitted = [{"type": "T", "donor": 1}, {"type": "T"}, {"type": "TB", "donor": 1}, {}]
+    for stratum, expected in [
+        ({"type": "T", "donor": 1}, [0]),
+        ({"type": "T", "donor": "1"}, [0]),
+        ({"type": "T", "donor": 9}, [0, 1]),
+        ({"type": "TB", "donor": 9}, [2]),
+        ({"type": "T"}, [0, 1]),
+        ({"type": "DC", "donor": 1}, [3]),
+        ({}, [3]),
+    ]:
+        assert match_stratum(stratum, fitted).tolist() == expected
+    assert match_stratum({"type": "DC"}, fitted[:3]).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_split_is_a_partition_by_nested_labels(seed):
+    """Against the definition, cell by cell."""
+    rng = np.random.default_rng(seed)
+    adata = cells(a=rng.integers(3, size=150), b=rng.choice(["x", "y", "z"], size=150))
+    side = rng.random(150) < 0.5
+    source, target = np.flatnonzero(side), np.flatnonzero(~side)
+    rest, expected = set(range(150)), {}
+    for keys in (["a", "b"], ["a"], []):
+        values = [tuple(adata.obs[keys].iloc[row]) for row in range(150)]
+        for value in sorted(set(values)):
+            rows = {row for row in rest if values[row] == value}
+            both = [sorted(rows & set(some)) for some in (source.tolist(), target.tolist())]
+            if min(map(len, both)) >= 10:
+                expected[tuple(zip(keys, value, strict=True))] = both
+        taken = {row for both in expected.values() for some in both for row in some}
+        rest -= taken
+    parts = Strata.read(adata, ["a", "b"]).split(source, target)
+    found = {tuple(stratum.items()): [x.tolist(), y.tolist()] for stratum, x, y in parts}
+    assert found == expected
