@@ -86,7 +86,8 @@ def course_parts(
     refuse_seen(held_out.obs_names[np.isin(found.times, between)], fit.names, in_sample=False)
     if between and groupby is not None:
         raise ValueError(
-            f"`groupby={groupby!r}` needs source cells; there are none at the times {between}."
+            f"`groupby={groupby!r}` needs source cells; "
+            f"at the left-out times {between} there are none."
         )
     for step in steps:
         yield step_part(course, step, fit, found, genot, to_features, seed)
