@@ -31,7 +31,7 @@ def target():
 
 @pytest.fixture
 def source(target):
-    """Twelve source cells, four a type; one has no prediction. Cell i goes to 2i and, less, 2i + 1."""
+    """Twelve source cells; one has no prediction. Cell i goes to targets 2i and, less, 2i + 1."""
     labels = ["B"] * 5 + ["T"] * 5 + ["mono"] * 2
     adata = AnnData(
         obs=pd.DataFrame(
