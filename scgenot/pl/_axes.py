@@ -6,15 +6,16 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
+from matplotlib.lines import Line2D
 
 
 def new_axes(ax: Axes | None, width: float, height: float) -> Axes:
-    """The axes that were passed, or those of a new figure of so many inches."""
+    """Return the axes that were passed, or those of a new figure of a size in inches."""
     return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
 
 
 def finish(ax: Axes, *, show: bool | None) -> Axes:
-    """Show when asked; the axes in any case."""
+    """Show the figure when asked to, and return the axes."""
     if show:
         plt.show()
     return ax
@@ -32,7 +33,7 @@ def panels(
     title: str | None = None,
     lines: int = 1,
 ) -> tuple[Axes, list[Axes]]:
-    """Axes without frame, and in them panels in rows of so many columns."""
+    """Return axes without a frame, and the panels inside them, row by row."""
     columns = min(columns, n)
     rows = -(-n // columns)
     ax = new_axes(
@@ -42,9 +43,8 @@ def panels(
     )
     ax.set_axis_off()
     if title is not None:
-        ax.set_title(
-            title, pad=12 + 1.4 * lines * mpl.rcParams["font.size"]
-        )  # over the titles of the panels
+        # above the titles of the panels
+        ax.set_title(title, pad=12 + 1.4 * lines * mpl.rcParams["font.size"])
     wide, high = 1 / (columns + gap[0] * (columns - 1)), 1 / (rows + gap[1] * (rows - 1))
     inside = []
     for panel in range(n):
@@ -55,7 +55,7 @@ def panels(
 
 
 def legend_beside(ax: Axes, handles: list[Artist], title: str | None = None) -> None:
-    """A legend to the right of the axes, where it hides no data."""
+    """Draw a legend to the right of the axes, where it hides no data."""
     ax.legend(
         handles=handles, title=title, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False,
         ncols=1 + len(handles) // 22, alignment="left",
@@ -70,11 +70,42 @@ def bar_beside(
     below: bool = False,
     extend: str = "neither",
 ) -> Colorbar:
-    """A colour bar to the right of the axes, or below."""
+    """Draw a color bar to the right of the axes, or below."""
     bounds, way = (
         ((0.1, -0.22, 0.8, 0.045), "horizontal") if below else ((1.03, 0, 0.045, 1), "vertical")
     )
-    # inside the axes, since layouts know no colour bars of panels
+    # inside the axes, since layouts know no color bars of panels
     return ax.figure.colorbar(
         scale, cax=ax.inset_axes(bounds), orientation=way, label=label, extend=extend
     )
+
+
+def bar_under(ax: Axes, scale: ScalarMappable, label: str | None, shrink: float = 0.6) -> None:
+    """Draw a color bar under the axes, which get smaller."""
+    ax.figure.colorbar(scale, ax=ax, label=label, location="bottom", shrink=shrink, aspect=30)
+
+
+def squares(colors: dict[str, str]) -> list[Line2D]:
+    """Return a legend entry for each label, a square of its color."""
+    return [
+        Line2D([], [], ls="", marker="s", ms=7, color=color, label=label)
+        for label, color in colors.items()
+    ]
+
+
+def disc(label: str, color: str, alpha: float = 1.0) -> Line2D:
+    """Return the legend entry of cells drawn as discs."""
+    return Line2D([], [], ls="", marker="o", ms=7, mew=0, alpha=alpha, color=color, label=label)
+
+
+def cross(label: str, color: str, n_drawn: int, n: int) -> Line2D:
+    """Return the legend entry of cells drawn as crosses, and how many of them are drawn."""
+    part = f"\n({n_drawn:,} of {n:,} drawn)" if n_drawn < n else ""
+    return Line2D([], [], ls="", marker="x", ms=6, color=color, label=label + part)
+
+
+def slanted(names: list[str], longest: int) -> dict[str, object]:
+    """Return how to turn tick labels when a name is longer than there is room for."""
+    if max(map(len, names)) <= longest:
+        return {}
+    return {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from scgenot.cells.keys import CALIBRATION, CALIBRATION_FEATURES
 from scgenot.pl._axes import finish, legend_beside, new_axes
 from scgenot.pl._colors import PREDICTED_COLOR, TREATED_COLOR
-from scgenot.pl._slots import fit_slot
+from scgenot.pl._slots import check_table, fit_slot
 
 REGION = "region"  # in the column of features: the region of all of them together
 NEEDED = ("level", "raw_coverage", "coverage", "n")
@@ -22,15 +22,17 @@ def calibration(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw how many treated cells lie in predicted regions against how many should, before and after correction.
+    """Draw the share of treated cells in predicted regions against the stated probability.
 
-    On the diagonal regions hold what they state; below it they are too small, and the prediction too sure of itself.
-    In the band 95 % of such shares would fall by chance alone, if they held.
+    Both before and after correction are drawn. On the diagonal regions have the coverage that they
+    state; below it they are too small, and the prediction is overconfident. If the stated
+    probabilities were true, 95 % of shares would be in the band by chance.
 
     Parameters
     ----------
     table
-        What `sg.tl.coverage` returned; or cells with `uns[key]["calibration"]`, which `sg.tl.calibrate` writes.
+        What `sg.tl.coverage` returned; or cells with `uns[key]["calibration"]`, which
+        `sg.tl.calibrate` writes.
     feature
         Draw the interval of this feature; None for the region of all features.
     key
@@ -81,7 +83,7 @@ def calibration(
 
 
 def _read(table: AnnData | pd.DataFrame, key: str, feature: str | None) -> pd.DataFrame:
-    """Rows of the region or of a feature."""
+    """Return the rows of the region or of a feature."""
     if isinstance(table, AnnData):
         fit_slot(table, key, "params")
         if CALIBRATION not in table.uns[key]:
@@ -89,18 +91,13 @@ def _read(table: AnnData | pd.DataFrame, key: str, feature: str | None) -> pd.Da
                 f"`key={key!r}` is not calibrated: run `sg.tl.calibrate` on held-out cells first."
             )
         table = table.uns[key][CALIBRATION if feature is None else CALIBRATION_FEATURES]
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(f"`table` must be an AnnData or a DataFrame; found {type(table).__name__}.")
-    missing = [column for column in NEEDED if column not in table]
-    if missing:
-        raise KeyError(
-            f"`table` lacks the columns {missing}; found {list(table)}: run `sg.tl.coverage` first."
-        )
+    check_table(table, NEEDED, "sg.tl.coverage", "an AnnData or a DataFrame")
     if "feature" not in table:
         return table
     rows = table[table["feature"].astype(str) == (feature or REGION)]
     if rows.empty:
         raise KeyError(
-            f"`feature={feature!r}` is not in `table`; found {table['feature'].unique()[:5].tolist()}."
+            f"`feature={feature!r}` is not in `table`; "
+            f"found {table['feature'].unique()[:5].tolist()}."
         )
     return rows

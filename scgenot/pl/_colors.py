@@ -1,4 +1,4 @@
-"""Colours of cells: those stored with the labels, or else a default palette; nothing is written."""
+"""Colors of cells: those stored with the labels, or a default palette; nothing is written."""
 
 from collections.abc import Sequence
 
@@ -11,24 +11,24 @@ from matplotlib.colors import Normalize, to_hex, to_rgba, to_rgba_array
 from scanpy.pl import palettes
 
 NO_LABEL = "lightgray"
-# for the colour-blind too
+# for the color-blind too
 CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR = "#999999", "#D55E00", "#0072B2"
 
 
 def is_numeric(column: pd.Series) -> bool:
-    """Whether a column is drawn on a colour scale rather than with one colour a label."""
+    """Return whether a column is drawn on a color scale, not with one color per label."""
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
 def labels_of(column: pd.Series) -> list[str]:
-    """Labels in the order of the categories, or sorted; as text, so that those of two tables can be matched."""
+    """Return labels as text, in the order of the categories or sorted."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         return [str(label) for label in column.cat.categories]
     return [str(label) for label in sorted(column.dropna().unique())]
 
 
 def label_colors(*columns: tuple[AnnData, str]) -> dict[str, str]:
-    """One colour for each label of some columns of obs, the same for the same label."""
+    """Return a color for each label of some columns of obs, the same for the same label."""
     labels: dict[str, None] = {}
     stored: dict[str, str] = {}
     for adata, column in columns:
@@ -47,18 +47,18 @@ def label_colors(*columns: tuple[AnnData, str]) -> dict[str, str]:
 
 
 def label_rgba(column: pd.Series, colors: dict[str, str]) -> np.ndarray:
-    """Colour of each cell, shape `(n, 4)`."""
+    """Return the color of each cell, shape `(n, 4)`."""
     return to_rgba_array([colors.get(str(label), NO_LABEL) for label in column.astype(object)])
 
 
 def number_scale(*columns: pd.Series) -> ScalarMappable:
-    """One colour scale for the numbers of some columns."""
+    """Return one color scale for the numbers of some columns."""
     values = np.concatenate([column.to_numpy(dtype=float, na_value=np.nan) for column in columns])
     return ScalarMappable(Normalize(np.nanmin(values), np.nanmax(values)), cmap="viridis")
 
 
 def paint(adata: AnnData, column: str) -> tuple[np.ndarray, dict[str, str], ScalarMappable | None]:
-    """Colour of each cell by a column, shape `(n, 4)`, with the colour of each label or else the scale of numbers."""
+    """Return the color of each cell by a column, and the color of each label or the scale."""
     values = adata.obs[column]
     if is_numeric(values):
         scale = number_scale(values)
@@ -70,18 +70,13 @@ def paint(adata: AnnData, column: str) -> tuple[np.ndarray, dict[str, str], Scal
 
 
 def ordered_colors(labels: Sequence[str]) -> dict[str, str]:
-    """Colours that go from dark to light with the order of the labels."""
-    # the yellow end is lost on white
-    return {
-        label: to_hex(color)
-        for label, color in zip(
-            labels, mpl.colormaps["viridis"](np.linspace(0, 0.92, len(labels))), strict=True
-        )
-    }
+    """Return colors that go from dark to light with the order of the labels."""
+    shades = mpl.colormaps["viridis"](np.linspace(0, 0.92, len(labels)))  # yellow is lost on white
+    return {label: to_hex(color) for label, color in zip(labels, shades, strict=True)}
 
 
 def colors_for(names: list[str], adata: AnnData | None, column: str | None) -> dict[str, str]:
-    """One colour for each name: that of the label in a column, or else of a palette."""
+    """Return a color for each name: that of the label in a column, or one of a palette."""
     table = pd.Categorical(names, categories=names)
     listed = AnnData(obs=pd.DataFrame({"name": table}, index=names))
     return label_colors(*([] if column is None else [(adata, column)]), (listed, "name"))

@@ -1,4 +1,4 @@
-"""Which groups of cells a coupling links."""
+"""Mass of a coupling between groups of cells."""
 
 from typing import Literal
 
@@ -36,21 +36,24 @@ def coupling(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw how much mass a coupling sends from each source group to each target group, in per cent.
+    """Draw how much mass a coupling sends from each source group to each target group, in percent.
 
     Parameters
     ----------
     adata
-        The source cells; reads `obsm["<key>_coupling"]`, or `obsp["<key>_coupling"]` of a fit within one AnnData.
+        The source cells; reads `obsm["<key>_coupling"]`, or `obsp["<key>_coupling"]` of a fit
+        within one AnnData.
     adata_target
         The target cells, found by name; None for a fit within one AnnData.
     groupby, target_groupby
-        Columns of obs of the source and of the target cells; the latter is the former unless given. Groups are in the
-        order of their categories. Cells without a label and groups without mass are left out.
+        Columns of obs of the source and of the target cells; `target_groupby` None for the same
+        column. Groups are in the order of their categories. Cells without a label and groups
+        without mass are left out.
     key
         The `key_added` of the fit.
     normalize
-        Make each source group (row) or each target group (column) sum to 100; None makes the whole sum to 100.
+        Whether each source group (row) or each target group (column) sums to 100; None for the
+        whole table.
     ax
         Where to draw; None for a new figure.
     show
@@ -65,7 +68,8 @@ def coupling(
     KeyError
         When there is no such fit, coupling or column.
     ValueError
-        When `normalize` is none of those, `adata_target` is missing, or its names differ from the coupling's.
+        When `normalize` has another value, `adata_target` is missing, or its names differ from
+        those of the coupling.
 
     Examples
     --------
@@ -90,7 +94,7 @@ def coupling(
 
 
 def _group_mass(joint: sparse.csr_matrix, source: pd.Series, target: pd.Series) -> pd.DataFrame:
-    """Mass from each group to each, groups without any left out."""
+    """Return the mass from each group to each, without groups that have none."""
     sides = []
     for column in (source, target):
         labels = labels_of(column)

@@ -8,7 +8,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from scgenot.pl._axes import finish, legend_beside, panels
+from scgenot.pl._axes import finish, legend_beside, panels, squares
 from scgenot.pl._colors import CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR, colors_for
 from scgenot.pl._screen import (
     doses,
@@ -22,13 +22,10 @@ from scgenot.pl._screen import (
     simulated_targets,
 )
 
-# in powers of ten
+# distances in powers of ten
 APART = 0.05  # of several perturbations at one dose
-BROKEN = 0.3  # where the scale is broken, right of dose 0
-BESIDE, HALF = (
-    0.16,
-    0.07,
-)  # place of what is predicted at dose 0, right of control, and half its width
+BROKEN = 0.3  # from dose 0 to where the scale is broken
+BESIDE, HALF = 0.16, 0.07  # from control to the prediction at dose 0, and half the width of it
 Curves = dict[str, pd.DataFrame]
 
 
@@ -45,20 +42,22 @@ def dose_response(
 ) -> Axes:
     """Draw features against dose: a predicted line with a band, and measured cells as dots.
 
-    Lines and dots are means, bands and bars go from quartile to quartile of the cells. Doses are on a logarithmic
-    scale, where 0, the control, has a place of its own on the left: what was simulated at dose 0 stands beside it, and
-    should be level with it.
+    Lines and dots are means, bands and bars go from quartile to quartile of the cells. Doses are on
+    a logarithmic scale, where 0, the control, has a place of its own on the left: cells simulated
+    at dose 0 are drawn beside it, and should be level with it.
 
     Parameters
     ----------
     adata
         Measured cells with a fit of `sg.tl.fit_perturbation` with doses.
     simulated
-        Cells that `sg.tl.simulate` made at several doses, measured or not, 0 among them to see where it starts.
+        Cells that `sg.tl.simulate` made at several doses, measured or not; include 0 to see where
+        the curve starts.
     features
         Names in var of both, a panel each.
     target
-        Perturbations to draw; None for all in `simulated`. Several have a colour each, that of `uns`.
+        Perturbations to draw; None for all in `simulated`. Several have a color each, that of
+        `uns`.
     layer
         A key of layers of `adata`, or "X", to compare with; None for what was fitted or embedded.
     key
@@ -75,11 +74,12 @@ def dose_response(
     Raises
     ------
     TypeError
-        When `simulated` is no AnnData.
+        When `simulated` is not an AnnData.
     KeyError
         When there is no such fit, feature, layer or column.
     ValueError
-        When the fit is of no screen or has no doses, or a target was not simulated.
+        When the fit is not one of `sg.tl.fit_perturbation`, it has no doses, or a target was not
+        simulated.
 
     Examples
     --------
@@ -88,57 +88,40 @@ def dose_response(
     """
     params, features = screen_params(adata, key, simulated), feature_names(features)
     if "dose_key" not in params:
-        raise ValueError(f"`key={key!r}` was fitted without doses: use `sg.pl.response`.")
+        raise ValueError(f"`key={key!r}` was fitted without doses: use `sg.pl.response` instead.")
     there = simulated_targets(simulated, params)
     targets = there if target is None else feature_names(target)
     if not targets or not set(targets) <= set(there):
         raise ValueError(
-            f"`target={target!r}` is not in `simulated`; found {there}: run `sg.tl.simulate` for it."
+            f"`target={target!r}` is not in `simulated`; found {there}: "
+            "run `sg.tl.simulate` for it."
         )
     measured = measured_table(adata, simulated, features, layer, params)
     predicted = feature_table(simulated, features, None, "simulated")
-    lines = {
-        name: _by_dose(simulated, params, predicted, is_named(simulated, params, name))
-        for name in targets
-    }
-    dots = {
-        name: _by_dose(adata, params, measured, is_treated(adata, params, name)) for name in targets
-    }
+    lines, dots = {}, {}
+    for name in targets:
+        lines[name] = _by_dose(simulated, params, predicted, is_named(simulated, params, name))
+        dots[name] = _by_dose(adata, params, measured, is_treated(adata, params, name))
     control = _quartiles(measured[is_control(adata, params)])
     colors = colors_for(targets, adata, params["perturbation_key"])
     one = len(targets) == 1
-    positive = sorted(
-        {dose for found in (*lines.values(), *dots.values()) for dose in found if dose > 0}
-    )
+    drawn = {dose for found in dots.values() for dose in found}
+    positive = sorted(dose for dose in drawn.union(*lines.values()) if dose > 0)
     zero = np.log10(min(positive, default=1.0)) - 0.6
     ax, inside = panels(
-        ax,
-        len(features),
-        columns=2 if len(features) == 4 else 3,
-        width=3.3,
-        height=2.8,
-        gap=(0.3, 0.42),
-        room=(2.2, 0.7),
-    )
+        ax, len(features), columns=2 if len(features) == 4 else 3, width=3.3, height=2.8,
+        gap=(0.3, 0.42), room=(2.2, 0.7),
+    )  # fmt: skip
     for panel, feature in zip(inside, features, strict=True):
         _dot(panel, zero, control[feature], CONTROL_COLOR)
         for place, name in enumerate(targets):
             shift = (place - (len(targets) - 1) / 2) * APART
-            _lines(
-                panel,
-                lines[name],
-                feature,
-                PREDICTED_COLOR if one else colors[name],
-                zero + BESIDE + shift,
-            )
+            predicted_color = PREDICTED_COLOR if one else colors[name]
+            _lines(panel, lines[name], feature, predicted_color, zero + BESIDE + shift)
             for dose, table in dots[name].items():
-                _dot(
-                    panel,
-                    np.log10(dose) + shift,
-                    table[feature],
-                    TREATED_COLOR if one else colors[name],
-                )
-        _scale(panel, zero, sorted({dose for found in dots.values() for dose in found}) or positive)
+                measured_color = TREATED_COLOR if one else colors[name]
+                _dot(panel, np.log10(dose) + shift, table[feature], measured_color)
+        _scale(panel, zero, sorted(drawn) or positive)
         panel.set(title=feature, xlabel=params["dose_key"], ylabel="value")
     legend_beside(ax, _handles(targets, colors, measured=any(dots.values())))
     return finish(ax, show=show)
@@ -147,20 +130,19 @@ def dose_response(
 def _by_dose(
     adata: AnnData, params: dict, values: pd.DataFrame, rows: np.ndarray
 ) -> dict[float, pd.DataFrame]:
-    """Mean and quartiles of each feature at each dose of some cells."""
-    amounts = doses(adata, params)
-    return {
-        dose: _quartiles(values[rows & (amounts == dose)]) for dose in sorted(set(amounts[rows]))
-    }
+    """Return the mean and quartiles of each feature at each dose of some cells."""
+    at = doses(adata, params)
+    return {dose: _quartiles(values[rows & (at == dose)]) for dose in sorted(set(at[rows]))}
 
 
 def _quartiles(values: pd.DataFrame) -> pd.DataFrame:
-    """Rows lower quartile, mean and upper quartile, columns features."""
+    """Return the lower quartile, mean and upper quartile (rows) of features (columns)."""
     low, high = values.quantile(0.25), values.quantile(0.75)
     return pd.DataFrame({"low": low, "mean": values.mean(), "high": high}).T
 
 
 def _dot(panel: Axes, x: float, at: pd.Series, color: str) -> None:
+    """Draw a mean with a bar from quartile to quartile."""
     panel.vlines(x, at["low"], at["high"], color=color, lw=1.5, zorder=3)
     panel.plot(x, at["mean"], "o", ms=6, color=color, mec="white", mew=0.8, zorder=4)
 
@@ -172,54 +154,39 @@ def _lines(
     above = {np.log10(dose): table[feature] for dose, table in tables.items() if dose > 0}
     _line(panel, above, color)
     if 0 in tables:
-        _line(
-            panel,
-            {zero + aside: tables[0][feature] for aside in (-HALF, 0, HALF)},
-            color,
-            markevery=[1],
-        )
+        level = {zero + aside: tables[0][feature] for aside in (-HALF, 0, HALF)}
+        _line(panel, level, color, markevery=[1])
 
 
 def _line(
     panel: Axes, at: dict[float, pd.Series], color: str, markevery: list[int] | None = None
 ) -> None:
+    """Draw a line of means with a band from quartile to quartile."""
     if at:
-        low, mean, high = (
-            np.array([values[row] for values in at.values()]) for row in ("low", "mean", "high")
-        )
-        panel.fill_between(list(at), low, high, color=color, alpha=0.15, linewidth=0, zorder=1)
-        panel.plot(
-            list(at), mean, color=color, lw=2, marker="|", ms=8, markevery=markevery, zorder=2
-        )
+        x, table = list(at), pd.DataFrame(list(at.values()))
+        band = table["low"].to_numpy(), table["high"].to_numpy()
+        panel.fill_between(x, *band, color=color, alpha=0.15, linewidth=0, zorder=1)
+        style = {"lw": 2, "marker": "|", "ms": 8, "markevery": markevery, "zorder": 2}
+        panel.plot(x, table["mean"].to_numpy(), color=color, **style)
 
 
 def _scale(panel: Axes, zero: float, marked: list[float]) -> None:
+    """Mark the doses on the axis, 0 among them."""
     panel.set_xticks([zero, *np.log10(marked)], ["0", *(f"{dose:g}" for dose in marked)])
     panel.axvline(zero + BROKEN, color="0.8", lw=0.8, ls=":")  # where the scale is broken
     panel.spines[["top", "right"]].set_visible(False)
 
 
 def _handles(targets: list[str], colors: dict[str, str], *, measured: bool) -> list[Line2D]:
+    """Return the entries of the legend; several targets share those of lines and dots."""
     line = {"lw": 2, "marker": "|", "ms": 8}
     point = {"ls": "", "marker": "o", "ms": 6}
     control = Line2D([], [], color=CONTROL_COLOR, label="control, measured", **point)
-    if len(targets) == 1:
-        found = [Line2D([], [], color=PREDICTED_COLOR, label=f"{targets[0]}, predicted", **line)]
-        return [
-            control,
-            *found,
-            *(
-                [Line2D([], [], color=TREATED_COLOR, label=f"{targets[0]}, measured", **point)]
-                * measured
-            ),
-        ]
-    named = [
-        Line2D([], [], ls="", marker="s", ms=8, color=colors[name], label=name) for name in targets
-    ]
-    kinds = [Line2D([], [], color="0.35", label="predicted", **line)]
-    return [
-        control,
-        *named,
-        *kinds,
-        *([Line2D([], [], color="0.35", label="measured", **point)] * measured),
-    ]
+    one = len(targets) == 1
+    named = [] if one else squares({name: colors[name] for name in targets})
+    before, shades = f"{targets[0]}, " if one else "", ("0.35", "0.35")
+    if one:
+        shades = PREDICTED_COLOR, TREATED_COLOR
+    predicted = Line2D([], [], color=shades[0], label=f"{before}predicted", **line)
+    dots = Line2D([], [], color=shades[1], label=f"{before}measured", **point)
+    return [control, *named, predicted, *([dots] if measured else [])]

@@ -10,6 +10,7 @@ from matplotlib.patches import Patch
 
 from scgenot.pl._axes import finish, legend_beside, panels
 from scgenot.pl._colors import CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR
+from scgenot.pl._slots import check_table
 
 MEAN = "mean"  # condition and group of the rows that sum up the others
 COLORS = {
@@ -19,7 +20,8 @@ COLORS = {
     "supervised": "#E69F00",
     "ceiling": TREATED_COLOR,
 }
-FURTHEST = 3  # methods further from the ceiling than so many times the median method are arrows at the edge
+# methods farther from the ceiling than this many times the median method are arrows at the edge
+FARTHEST = 3
 
 
 def evaluation(
@@ -34,7 +36,7 @@ def evaluation(
     """Draw a fit beside baselines and the ceiling: a panel for each metric, points with intervals.
 
     The blue line and band are the ceiling and its interval, the dotted line is the best baseline.
-    Methods far off from the others are arrows at the edge, with their value.
+    Methods that are far from the others are arrows at the edge, with their value.
 
     Parameters
     ----------
@@ -58,9 +60,9 @@ def evaluation(
     TypeError
         When `table` is not a DataFrame.
     KeyError
-        When a metric is not in the table.
+        When a column of `sg.tl.evaluate` or a metric is not in the table.
     ValueError
-        When the table is no evaluation, or has several conditions or groups and none was chosen.
+        When the table is empty, or has several conditions or groups and none was chosen.
 
     Examples
     --------
@@ -69,11 +71,8 @@ def evaluation(
     """
     rows = chosen_rows(table, condition, group)
     metrics = chosen_metrics(table, metric)
-    title = ", ".join(
-        part
-        for part in (str(rows["condition"].iloc[0]), str(rows["group"].iloc[0]))
-        if part != "all"
-    )
+    names = [str(rows[column].iloc[0]) for column in ("condition", "group")]
+    title = ", ".join(name for name in names if name != "all")
     n_columns = min(len(metrics), 3)
     ax, inside = panels(
         ax,
@@ -99,15 +98,9 @@ def evaluation(
 
 def chosen_rows(table: pd.DataFrame, condition: str | None, group: str | None) -> pd.DataFrame:
     """Return the rows of one condition and group."""
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(
-            f"`table` must be the DataFrame that `sg.tl.evaluate` returns; found {type(table).__name__}."
-        )
-    missing = [column for column in ("condition", "group", "method", "kind") if column not in table]
-    if missing or not len(table):
-        raise ValueError(
-            f"`table` has {len(table)} rows and lacks the columns {missing} of `sg.tl.evaluate`."
-        )
+    check_table(table, ("condition", "group", "method", "kind"), "sg.tl.evaluate")
+    if not len(table):
+        raise ValueError("`table` has no rows: nothing to draw.")
     rows = table
     for column, value in (("condition", condition), ("group", group)):
         if value is None and rows[column].nunique() > 1 and MEAN in set(rows[column]):
@@ -147,32 +140,22 @@ def one_metric(
     sign = -1 if metric in (higher or ()) else 1
     ceiling = rows[rows["kind"] == "ceiling"]
     if len(ceiling):
-        panel.axvspan(
-            *ceiling[[f"{metric}_low", f"{metric}_high"]].iloc[0],
-            color=COLORS["ceiling"],
-            alpha=0.2,
-            lw=0,
-        )
+        ends = ceiling[[f"{metric}_low", f"{metric}_high"]].iloc[0]
+        panel.axvspan(*ends, color=COLORS["ceiling"], alpha=0.2, lw=0)
         panel.axvline(ceiling[metric].iloc[0], color=COLORS["ceiling"], lw=1)
     left, right = limits(shown, ceiling, metric)
     for y, (value, start, end) in enumerate(zip(values, low, high, strict=True)):
         color = COLORS.get(shown["kind"][y], CONTROL_COLOR)
         if left <= value <= right:
-            panel.plot(
-                [max(start, left), min(end, right)],
-                [y, y],
-                color=color,
-                lw=1.5,
-                solid_capstyle="butt",
-            )
+            ends = [max(start, left), min(end, right)]
+            panel.plot(ends, [y, y], color=color, lw=1.5, solid_capstyle="butt")
             panel.plot(value, y, "o", color=color, ms=5)
         elif np.isfinite(value):
             edge, marker, align = (right, ">", "right") if value > right else (left, "<", "left")
             panel.plot(edge, y, marker, color=color, ms=5, clip_on=False)
             gap = 0.04 * (right - left) * (1 if align == "left" else -1)
-            panel.text(
-                edge + gap, y, f"{value:.2g}", color=color, ha=align, va="center", fontsize="small"
-            )
+            style = {"color": color, "ha": align, "va": "center", "fontsize": "small"}
+            panel.text(edge + gap, y, f"{value:.2g}", **style)
     others = shown.index[(shown["kind"] == "baseline") & np.isfinite(values)]
     if len(others):
         best = others[np.argmin(sign * values[others])]
@@ -187,7 +170,7 @@ def one_metric(
 
 
 def limits(shown: pd.DataFrame, ceiling: pd.DataFrame, metric: str) -> tuple[float, float]:
-    """Ends of the axis: all intervals but those of methods far off, which would press the others together."""
+    """Return the ends of the axis, without methods so far off that the others could not be told."""
     values = shown[metric].to_numpy(dtype=float)
     core = shown["kind"].isin(["model", "coupling"]).to_numpy()
     reference = ceiling[metric].iloc[0] if len(ceiling) else np.nanmedian(values)
@@ -195,10 +178,10 @@ def limits(shown: pd.DataFrame, ceiling: pd.DataFrame, metric: str) -> tuple[flo
     finite = np.isfinite(values)
     span = np.median(away[finite]) if finite.any() else 1.0
     span = max([span, *away[core & finite & (away <= 4 * span)]])
-    kept = shown[finite & (away <= FURTHEST * span)]
+    kept = shown[finite & (away <= FARTHEST * span)]
     ends = pd.concat([kept, ceiling])[[f"{metric}_low", f"{metric}_high"]].to_numpy(dtype=float)
     # intervals of single methods may be long; they are cut where the others end
-    left = max(np.nanmin(ends), reference - 1.3 * FURTHEST * span)
-    right = min(np.nanmax(ends), reference + 1.3 * FURTHEST * span)
+    left = max(np.nanmin(ends), reference - 1.3 * FARTHEST * span)
+    right = min(np.nanmax(ends), reference + 1.3 * FARTHEST * span)
     margin = 0.06 * (right - left) or 1.0
     return left - margin, right + margin

@@ -10,12 +10,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
 from scgenot.cells.keys import PARAMS, Keys
-from scgenot.pl._axes import bar_beside, finish, legend_beside, panels
+from scgenot.pl._axes import bar_beside, bar_under, finish, legend_beside, panels
 from scgenot.pl._colors import NO_LABEL, colors_for, labels_of
-from scgenot.pl._embedding import bare, coordinates, disc_size, lower_left
-from scgenot.pl._slots import fit_slot, obs_column
+from scgenot.pl._embedding import bare, coordinates, lower_left, scatter_numbers
+from scgenot.pl._slots import fit_slot, obs_column, obsm_slot
 
-OTHER = "other"  # the column of `sg.tl.fate` for what is in no terminal group
+OTHER = "other"  # the column of `sg.tl.fate` for descendants in no terminal group
 
 
 def fate(
@@ -30,8 +30,8 @@ def fate(
 ) -> Axes:
     """Draw the fate of cells: a panel for each terminal group, and bars by group of cells.
 
-    Of two terminal groups one panel tells all, from the colour of the one to that of the other. Cells of the last time
-    are in their own group; cells without a fate are small and gray.
+    Two terminal groups share one panel, from the color of the one to that of the other. Cells of
+    the last time are in their own group; cells without a fate are small and gray.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ def fate(
     groups
         Terminal groups to draw; None for all.
     groupby
-        Column of obs: bars show the mean fate of the cells of each of its groups, those of the last time left out;
-        None for no bars.
+        Column of obs: bars show the mean fate of the cells of each of its groups, without those of
+        the last time; None for no bars.
     ax
         Where to draw; None for a new figure.
     show
@@ -60,8 +60,8 @@ def fate(
     KeyError
         When there is no such fit, fate, basis or column.
     ValueError
-        When a group is not terminal, `groups` is empty, there is nothing to draw, or no cell before the last time has a
-        fate.
+        When a group is not terminal, `groups` is empty, there is nothing to draw, or no cell before
+        the last time has a fate.
 
     Examples
     --------
@@ -75,30 +75,26 @@ def fate(
         )
     bars = None if groupby is None else _mean_fates(adata, key, table, groupby)
     xy, axis_names = (None, None) if basis is None else coordinates(adata, basis)
-    colors = colors_for(
-        list(table.columns), *((adata, groupby) if groupby is not None else (None, None))
-    )
+    colors = colors_for(list(table.columns), adata, groupby)
     if OTHER in table:
         colors[OTHER] = NO_LABEL
     pair = table.shape[1] == 2 and np.allclose(table.sum(axis=1, min_count=2).dropna(), 1)
     shown = 0 if basis is None else 1 if pair else table.shape[1]
+    gap, room = (0.08, 0.4) if bars is None else (0.5, 2.6)
     ax, inside = panels(
-        ax, shown + (bars is not None), columns=3, width=2.9, height=2.7, gap=(0.08 if bars is None else 0.5, 0.25),
-        room=(0.4 if bars is None else 2.6, 1),
-        title="Fate of cells" if shown > 1 else None,
+        ax, shown + (bars is not None), columns=3, width=2.9, height=2.7, gap=(gap, 0.25),
+        room=(room, 1), title="Fate of cells" if shown > 1 else None,
     )  # fmt: skip
-    if shown == 1:
-        _between(inside[0], xy, table, axis_names, colors) if pair else _shares(
-            inside[0], xy, table, axis_names
-        )
+    if shown and pair:
+        _between(inside[0], xy, table, axis_names, colors)
+    elif shown == 1:
+        _shares(inside[0], xy, table, axis_names)
     elif shown:
         named = inside[lower_left(shown, 3)]
         for panel, name in zip(inside, table.columns, strict=False):
             _shares(panel, xy, table[[name]], axis_names if panel is named else ("", ""))
         scale = ScalarMappable(Normalize(0, 1), cmap="viridis")
-        ax.figure.colorbar(
-            scale, ax=ax, label="share of descendants", location="bottom", shrink=0.4, aspect=30
-        )
+        bar_under(ax, scale, "share of descendants", shrink=0.4)
     if bars is not None:
         _bars(inside[-1], bars, groupby, colors)
         legend_beside(ax, inside[-1].containers, "fate")
@@ -106,14 +102,9 @@ def fate(
 
 
 def _read(adata: AnnData, key: str, groups: Sequence[str] | None) -> pd.DataFrame:
-    """Shares of terminal groups, those asked for."""
+    """Return the shares of the terminal groups that were asked for."""
     fit_slot(adata, key, PARAMS)
-    slot = Keys(key).fate
-    if slot not in adata.obsm:
-        raise KeyError(
-            f"{slot!r} is not in obsm of `adata`; found {list(adata.obsm)}: run `sg.tl.fate` first."
-        )
-    table = pd.DataFrame(adata.obsm[slot])
+    table = pd.DataFrame(obsm_slot(adata, Keys(key).fate, "sg.tl.fate"))
     if groups is None:
         return table
     unknown = [group for group in groups if group not in table]
@@ -123,7 +114,7 @@ def _read(adata: AnnData, key: str, groups: Sequence[str] | None) -> pd.DataFram
 
 
 def _mean_fates(adata: AnnData, key: str, table: pd.DataFrame, groupby: str) -> pd.DataFrame:
-    """Mean fate of the cells of each group, those of the last time left out: theirs is certain."""
+    """Return the mean fate of the cells of each group, without the last time, whose is certain."""
     labels = obs_column(adata, groupby, "groupby", "adata")
     params = fit_slot(adata, key, PARAMS)
     times = obs_column(adata, params["time_key"], "time_key", "adata").astype(str)
@@ -138,42 +129,29 @@ def _mean_fates(adata: AnnData, key: str, table: pd.DataFrame, groupby: str) -> 
 
 
 def _shares(panel: Axes, xy: np.ndarray, table: pd.DataFrame, names: tuple[str, str]) -> None:
-    """Cells by their share of one group, the highest on top."""
+    """Draw cells by their share of one group, the highest on top."""
     values = table.iloc[:, 0].to_numpy(dtype=float)
     order = np.argsort(np.nan_to_num(values, nan=-1), kind="stable")
-    _cells(panel, xy[order], values[order], "viridis")
+    norm = Normalize(0, 1)
+    scatter_numbers(panel, xy[order], values[order], cmap="viridis", norm=norm, unknown=1 / 6)
     bare(panel, names, str(table.columns[0]))
 
 
 def _between(
     panel: Axes, xy: np.ndarray, table: pd.DataFrame, names: tuple[str, str], colors: dict[str, str]
 ) -> None:
-    """Cells between two groups."""
+    """Draw cells between two groups."""
     one, other = table.columns
     cmap = LinearSegmentedColormap.from_list("between", [colors[one], "#f7f7f7", colors[other]])
-    cells = _cells(panel, xy, table[other].to_numpy(dtype=float), cmap)
+    values, norm = table[other].to_numpy(dtype=float), Normalize(0, 1)
+    cells = scatter_numbers(panel, xy, values, cmap=cmap, norm=norm, unknown=1 / 6)
     bare(panel, names, "Fate of cells")
     bar = bar_beside(panel, cells, "share of descendants", below=True)
     bar.set_ticks([0, 0.5, 1], labels=[f"all {one}", "half", f"all {other}"])
 
 
-def _cells(panel: Axes, xy: np.ndarray, values: np.ndarray, cmap):
-    known = np.isfinite(values)
-    size = 1.5 * disc_size(len(xy))
-    panel.scatter(*xy[~known].T, c=NO_LABEL, s=size / 6, linewidths=0)
-    return panel.scatter(
-        *xy[known].T,
-        c=values[known],
-        s=size,
-        linewidths=0.2,
-        edgecolors="0.5",
-        cmap=cmap,
-        vmin=0,
-        vmax=1,
-    )
-
-
 def _bars(panel: Axes, means: pd.DataFrame, groupby: str, colors: dict[str, str]) -> None:
+    """Draw the mean fate of each group as a bar."""
     left = np.zeros(len(means))
     for name in means:
         panel.barh(

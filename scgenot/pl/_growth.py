@@ -8,9 +8,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from scgenot.cells.keys import PARAMS, Keys
-from scgenot.pl._axes import bar_beside, finish, new_axes, panels
-from scgenot.pl._colors import NO_LABEL, label_colors, labels_of, ordered_colors
-from scgenot.pl._embedding import bare, coordinates, disc_size
+from scgenot.pl._axes import bar_beside, finish, new_axes, panels, slanted
+from scgenot.pl._colors import label_colors, labels_of, ordered_colors
+from scgenot.pl._embedding import bare, coordinates, scatter_numbers
 from scgenot.pl._slots import fit_slot, obs_column
 from scgenot.pl._violins import violin
 
@@ -26,22 +26,25 @@ def growth(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw growth, the mass that a cell sends of 1 that it has, on an embedding and by group.
+    """Draw growth, the mass that a cell sends per unit of its own, on an embedding and by group.
 
-    The scale is logarithmic and 1 is the middle: twice as many is as far from it as half as many. Growth under 1/64 is
-    drawn there.
+    The scale is logarithmic with 1 in the middle: twice as many is as far from it as half as many.
+    Growth less than 1/64 is drawn as 1/64.
 
     Parameters
     ----------
     adata
-        Cells with `obs["<key>_growth"]`, which an unbalanced fit, or one with a prior of growth, writes. Cells that
-        have none, as they are no source, are gray on the embedding and left out of groups.
+        Cells with `obs["<key>_growth"]`, which a fit writes that is unbalanced or has a prior of
+        growth. Cells without growth, which are not source cells, are gray on the embedding and left
+        out of groups.
     key
         The `key_added` of the fit.
     basis
-        A key of obsm, with or without `X_`, whose first two columns are drawn; None for no embedding.
+        A key of obsm, with or without `X_`, whose first two columns are drawn; None for no
+        embedding.
     groupby
-        Column of obs whose groups get a violin each; None for none, or for those of time when `basis` is None too.
+        Column of obs whose groups get a violin each; None for none, or for those of time when
+        `basis` is None too.
     ax
         Where to draw; None for a new figure.
     show
@@ -83,23 +86,19 @@ def growth(
     if basis is not None:
         _on_embedding(inside[0], xy, values, names)
     if basis is None or groupby is not None:
-        colors = (
-            ordered_colors(order)
-            if timed
-            else {}
-            if labels is None
-            else label_colors((adata, groupby))
-        )
+        colors = {} if labels is None else label_colors((adata, groupby))
+        colors = ordered_colors(order) if timed else colors
         _violins(inside[-1], groups, groupby, colors)
     return finish(ax, show=show)
 
 
 def _read(adata: AnnData, key: str) -> np.ndarray:
+    """Return the growth of each cell, at least what can be drawn; NaN where there is none."""
     slot = Keys(key).growth
     if slot not in adata.obs:
         raise KeyError(
-            f"{slot!r} is not in obs; found {list(adata.obs)}: fit with an unbalanced solver, such as "
-            "`solver=sg.ot.Sinkhorn(tau=(0.9, 1))`, or with `growth_key`."
+            f"{slot!r} is not in obs; found {list(adata.obs)}: fit with an unbalanced solver, "
+            "such as `solver=sg.ot.Sinkhorn(tau=(0.9, 1))`, or with `growth_key`."
         )
     values = adata.obs[slot].to_numpy(dtype=float, na_value=np.nan)
     if not np.isfinite(values).any():
@@ -110,7 +109,7 @@ def _read(adata: AnnData, key: str) -> np.ndarray:
 def _by_group(
     values: np.ndarray, labels: pd.Series | None, order: list[str]
 ) -> dict[str, np.ndarray]:
-    """Growth of each group that has any."""
+    """Return the growth of each group that has any."""
     known = np.isfinite(values)
     if labels is None:
         return {"source cells": values[known]}
@@ -123,20 +122,12 @@ def _by_group(
 
 
 def _on_embedding(ax: Axes, xy: np.ndarray, values: np.ndarray, names: tuple[str, str]) -> None:
-    known, size = np.isfinite(values), 1.5 * disc_size(len(xy))
+    """Draw growth on an embedding, cells far from 1 on top."""
+    distance = np.abs(np.log(values))
     # one extreme cell would leave all others white
-    most = max(np.quantile(np.maximum(values[known], 1 / values[known]), 0.99), 1.1)
-    order = np.flatnonzero(known)[np.argsort(np.abs(np.log(values[known])), kind="stable")]
-    ax.scatter(*xy[~known].T, c=NO_LABEL, s=size, linewidths=0, alpha=0.5)
-    cells = ax.scatter(
-        *xy[order].T,
-        c=values[order],
-        s=size,
-        linewidths=0.2,
-        edgecolors="0.5",
-        cmap="PuOr_r",
-        norm=LogNorm(1 / most, most),
-    )
+    most = max(np.exp(np.nanquantile(distance, 0.99)), 1.1)
+    order, norm = np.argsort(distance, kind="stable"), LogNorm(1 / most, most)
+    cells = scatter_numbers(ax, xy[order], values[order], cmap="PuOr_r", norm=norm, unknown=1)
     bare(ax, names, "Growth")
     bar = bar_beside(ax, cells, "descendants (1: keeps its share)", extend="both")
     ticks = 2.0 ** np.arange(-6, 10)
@@ -150,17 +141,13 @@ def _on_embedding(ax: Axes, xy: np.ndarray, values: np.ndarray, names: tuple[str
 def _violins(
     ax: Axes, groups: dict[str, np.ndarray], groupby: str | None, colors: dict[str, str]
 ) -> None:
+    """Draw the growth of each group, on a scale of powers of two."""
     for place, (label, group) in enumerate(groups.items()):
         violin(ax, np.log2(group), place, colors.get(label, "0.5"), width=0.8)
     bottom, top = ax.get_ylim()
     ax.set_ylim(min(bottom, -1.15), max(top, 1.15))  # from half to twice at least
     ax.axhline(0, color="black", lw=0.8, ls="--", zorder=0)
-    slanted = (
-        {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-        if max(map(len, groups)) > 3
-        else {}
-    )
-    ax.set_xticks(range(len(groups)), list(groups), **slanted)
+    ax.set_xticks(range(len(groups)), list(groups), **slanted(list(groups), 3))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda power, _: as_factor(power)))
     ax.set(xlabel=groupby or "", ylabel="descendants (1: keeps its share)", title="Growth")
@@ -168,7 +155,7 @@ def _violins(
 
 
 def as_factor(power: float) -> str:
-    """A power of two as a number, or as a fraction under 1."""
+    """Return a power of two as text, a fraction when it is less than 1."""
     value = 2.0 ** abs(power)
     text = f"{value:.3g}"
     return text if power >= 0 or text == "1" else f"1/{text}"

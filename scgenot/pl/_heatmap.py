@@ -1,4 +1,4 @@
-"""Tables as fields of colour, with the numbers in them."""
+"""Tables as fields of color, with the numbers in them."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""A population that was left out, beside predictions of it."""
+"""A population that was left out, and predictions of it."""
 
 from collections.abc import Mapping
 
@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
-from scgenot.pl._axes import finish, legend_beside, panels
+from scgenot.pl._axes import disc, finish, legend_beside, panels
 from scgenot.pl._colors import PREDICTED_COLOR
-from scgenot.pl._embedding import MOST_CROSSES, bare, dense, disc_size, lower_left
+from scgenot.pl._embedding import MOST_CROSSES, bare, disc_size, lower_left
+from scgenot.pl._slots import dense
 
 TRUE_COLOR = "0.45"
 Population = AnnData | np.ndarray
@@ -28,20 +28,21 @@ def interpolation(
 ) -> Axes:
     """Draw predicted populations over the true one, a panel each, all on the same axes.
 
-    The axes are the two directions in which the populations, taken together and each with the same weight, vary most;
-    a prediction that is off is seen off.
+    The axes are the two directions in which the populations, taken together and with equal weights,
+    vary most, so that a prediction that is off is drawn off.
 
     Parameters
     ----------
     populations
-        Predictions and baselines by name: AnnData, such as `sg.tl.interpolate` returns, or arrays `(n, p)`.
+        Predictions and baselines by name: AnnData, such as `sg.tl.interpolate` returns, or arrays
+        `(n, p)`.
     true
         The cells that were sampled at that time; None where there are none.
     basis
         Representation of an AnnData, a key of obsm or "X".
     scores
-        A number for each name, written over its panel; or a Series with the names as index; or a DataFrame, of which
-        each column is a metric. Names without a score have none.
+        A number for each name, written over its panel; or a Series with the names as index; or a
+        DataFrame with one column per metric. A name may be left out.
     rng
         Seed or generator for the cells that are drawn of large populations, at most 1,500 each.
     ax
@@ -56,11 +57,13 @@ def interpolation(
     Raises
     ------
     TypeError
-        When `populations` is not a mapping of populations, or a population is neither AnnData nor array.
+        When `populations` is not a mapping of populations, or a population is neither AnnData nor
+        array.
     KeyError
         When an AnnData lacks the representation.
     ValueError
-        When there are no populations, their widths differ or are under 2, or values are not finite.
+        When there are no populations, their widths differ or are less than 2, or values are not
+        finite.
 
     Examples
     --------
@@ -86,73 +89,61 @@ def interpolation(
         )
     generator = np.random.default_rng(rng)
     center, axes = _plane(together)
-    drawn = {
-        name: _some(states, generator) @ axes - center @ axes for name, states in cells.items()
-    }
-    under = None if reference is None else _some(reference, generator) @ axes - center @ axes
+    drawn = {name: (_some(states, generator) - center) @ axes for name, states in cells.items()}
+    under = None if reference is None else (_some(reference, generator) - center) @ axes
     titles = {name: name + _score(scores, name) for name in cells}
     lines = 1 + max(title.count("\n") for title in titles.values())
     columns = 2 if len(cells) == 4 else 3
+    title = "Predicted populations" + (" over the true one" if true is not None else "")
     ax, inside = panels(
         ax, len(cells), columns=columns, width=2.7, height=2.5, gap=(0.08, 0.08 + 0.09 * lines),
-        lines=lines,
-        title=None if len(cells) == 1 else "Predicted populations" + (" over the true one" if true is not None else ""),
+        lines=lines, title=None if len(cells) == 1 else title,
     )  # fmt: skip
     everything = np.concatenate([*drawn.values(), *([] if under is None else [under])])
     low, high = everything.min(axis=0), everything.max(axis=0)
     named = inside[lower_left(len(cells), columns)]
-    margin = 0.04 * (high - low)
+    margin, flat = 0.04 * (high - low), {"linewidths": 0}
     for panel, (name, xy) in zip(inside, drawn.items(), strict=True):
         if under is not None:
-            panel.scatter(
-                *under.T,
-                c=TRUE_COLOR,
-                s=2 * disc_size(len(under)),
-                alpha=0.25,
-                linewidths=0,
-                zorder=1,
-            )
-        panel.scatter(
-            *xy.T, c=PREDICTED_COLOR, s=0.7 * disc_size(len(xy)), alpha=0.6, linewidths=0, zorder=2
-        )
+            size = 2 * disc_size(len(under))
+            panel.scatter(*under.T, c=TRUE_COLOR, s=size, alpha=0.25, zorder=1, **flat)
+        size = 0.7 * disc_size(len(xy))
+        panel.scatter(*xy.T, c=PREDICTED_COLOR, s=size, alpha=0.6, zorder=2, **flat)
         bare(panel, ("PC 1", "PC 2") if panel is named else ("", ""), titles[name])
         panel.set(
             xlim=(low[0] - margin[0], high[0] + margin[0]),
             ylim=(low[1] - margin[1], high[1] + margin[1]),
         )
-    disc = {"ls": "", "marker": "o", "mew": 0}
-    truth = [Line2D([], [], color=TRUE_COLOR, alpha=0.5, ms=8, label="true cell", **disc)] * (
-        true is not None
-    )
-    legend_beside(
-        ax, [*truth, Line2D([], [], color=PREDICTED_COLOR, ms=5, label="predicted cell", **disc)]
-    )
+    truth = [] if true is None else [disc("true cell", TRUE_COLOR, 0.5)]
+    legend_beside(ax, [*truth, disc("predicted cell", PREDICTED_COLOR)])
     return finish(ax, show=show)
 
 
 def _states(population: Population, basis: str, name: str) -> np.ndarray:
-    """A population as an array."""
+    """Return a population as an array."""
     if isinstance(population, AnnData):
         found = basis if basis.startswith("X") or basis in population.obsm else f"X_{basis}"
         if found != "X" and found not in population.obsm:
             raise KeyError(
-                f"`basis={found!r}` is not in obsm of `{name}`; found {list(population.obsm)}. Features: `basis='X'`."
+                f"`basis={found!r}` is not in obsm of `{name}`; found {list(population.obsm)}. "
+                "Pass `basis='X'` for features."
             )
         population = population.X if found == "X" else population.obsm[found]
     states = dense(population)
     if states.dtype.kind not in "iuf":
         raise TypeError(
-            f"`{name}` must be an AnnData or an array of numbers; found {type(population).__name__}."
+            f"`{name}` must be an AnnData or an array of numbers; "
+            f"found {type(population).__name__}."
         )
     if states.ndim != 2 or states.shape[1] < 2 or not len(states) or not np.isfinite(states).all():
         raise ValueError(
-            f"`{name}` must be finite, cells x 2 dimensions or more; found shape {states.shape}."
+            f"`{name}` must be finite, cells x 2 or more features; found shape {states.shape}."
         )
     return states.astype(float)
 
 
 def _plane(populations: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Center, shape `(p,)`, and first two principal axes, `(p, 2)`, of populations of equal weight."""
+    """Return the center and the first two principal axes of populations of equal weight."""
     center = np.mean([states.mean(axis=0) for states in populations], axis=0)
     moments = np.mean(
         [(states - center).T @ (states - center) / len(states) for states in populations], axis=0
@@ -161,7 +152,7 @@ def _plane(populations: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _some(states: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """At most so many cells as can be told apart."""
+    """Return at most as many cells as can be told apart."""
     return (
         states
         if len(states) <= MOST_CROSSES
@@ -170,7 +161,7 @@ def _some(states: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 def _score(scores: Mapping[str, float] | pd.Series | pd.DataFrame | None, name: str) -> str:
-    """Lines for the title."""
+    """Return lines with the scores of a name."""
     if scores is None:
         return ""
     if isinstance(scores, pd.DataFrame):

@@ -3,19 +3,10 @@
 import numpy as np
 from anndata import AnnData
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba_array
-from matplotlib.lines import Line2D
 
-from scgenot.pl._axes import bar_beside, finish, legend_beside, new_axes
+from scgenot.pl._axes import bar_beside, cross, disc, finish, legend_beside, new_axes, squares
 from scgenot.pl._colors import PREDICTED_COLOR, TREATED_COLOR, paint
-from scgenot.pl._embedding import (
-    MOST_CROSSES,
-    bare,
-    coordinates,
-    disc_size,
-    predicted_rows,
-    predicted_xy,
-)
+from scgenot.pl._embedding import bare, coordinates, disc_size, predicted_cells
 from scgenot.pl._screen import is_control, is_treated, predicted_condition, screen_params
 from scgenot.pl._slots import obs_column
 
@@ -37,26 +28,29 @@ def perturbation(
 ) -> Axes:
     """Draw predicted cells over measured control and treated cells.
 
-    Measured cells are pale discs, control gray; predicted ones crosses, one for each control cell, at most 1,500 at
-    random. A good prediction covers the treated cells, and with `color` those of its colour, in the same proportions.
-    Where nothing was measured for a perturbation there is control alone.
+    Measured cells are pale discs, control cells gray; predicted cells are crosses, one for each
+    control cell, at most 1,500 at random. A good prediction covers the treated cells, and with
+    `color` those of its color, in the same proportions. A perturbation that was not measured has
+    control cells only.
 
     Parameters
     ----------
     adata
-        Measured cells with a fit of `sg.tl.fit_perturbation`; reads `obsm["X_<key>"]`, which `sg.tl.predict` writes.
+        Measured cells with a fit of `sg.tl.fit_perturbation`; reads `obsm["X_<key>"]`, which
+        `sg.tl.predict` writes.
     key
         The `key_added` of the fit.
     basis
-        A key of obsm, with or without `X_`, whose first two columns are drawn. In the representation that was fitted
-        crosses are where they are. Nothing can be projected to any other: there a cross stands at the mean of its 5
-        nearest measured cells, and never outside.
+        A key of obsm, with or without `X_`, whose first two columns are drawn. In the
+        representation that was fitted crosses stand at their own coordinates. States cannot be
+        projected to any other basis: there a cross stands at the mean of its 5 nearest measured
+        cells, and never outside.
     target, dose
-        Treated cells to draw; None for those of the perturbation and dose that was predicted, or for all of them where
-        an older version made the prediction and did not note these.
+        Treated cells to draw; None for those of the perturbation and dose that was predicted, or
+        for all when an older version predicted and did not record these.
     color
-        Column of obs that colours treated cells, and crosses by their control cell: labels or numbers. None for one
-        colour each.
+        Column of obs that colors treated cells, and crosses by their control cell: labels or
+        numbers. None for one color each.
     rng
         Seed or generator for the order of drawing.
     ax
@@ -73,7 +67,8 @@ def perturbation(
     KeyError
         When there is no such fit, prediction, basis or column.
     ValueError
-        When the fit is of no screen, no cell has a prediction, or another `target` or `dose` than this was predicted.
+        When the fit is not one of `sg.tl.fit_perturbation`, no cell has a prediction, or another
+        `target` or `dose` was predicted.
 
     Examples
     --------
@@ -81,76 +76,34 @@ def perturbation(
     >>> sg.pl.perturbation(adata, basis="pca", color="cell_type")
     """
     generator, params = np.random.default_rng(rng), screen_params(adata, key)
-    rows = generator.permutation(predicted_rows(adata, key))
-    drawn = rows[:MOST_CROSSES]
+    drawn, ends, n = predicted_cells(adata, key, basis, generator)
     target, dose, answer = predicted_condition(adata, key, params, target, dose)
-    control, treated = (
-        np.flatnonzero(is_control(adata, params)),
-        np.flatnonzero(is_treated(adata, params, target, dose)),
-    )
+    control = np.flatnonzero(is_control(adata, params))
+    treated = generator.permutation(np.flatnonzero(is_treated(adata, params, target, dose)))
     if answer is None and target is not None and not len(treated):
         raise ValueError(
-            f"`target={target!r}`, `dose={dose}`: no measured cell; leave `target` out to draw all."
+            f"`target={target!r}`, `dose={dose}`: no measured cell; omit `target` to draw all."
         )
     xy, names = coordinates(adata, basis)
-    ends = predicted_xy(adata, key, basis, drawn)
-    colors, scale, rgba = {}, None, None
+    colors, scale = {}, None
+    after, crosses = treated_legend, predicted_legend = TREATED_COLOR, PREDICTED_COLOR
     if color is not None:
         obs_column(adata, color, "color", "adata")
         rgba, colors, scale = paint(adata, color)
+        after, crosses = rgba[treated], rgba[drawn]
+        treated_legend, predicted_legend = next(iter(colors.values()), "0.35"), "0.35"
 
     ax = new_axes(ax, 7.5, 5.2)
     size = disc_size(len(control) + len(treated))
-    treated = generator.permutation(treated)
-    after = (
-        np.repeat(to_rgba_array(TREATED_COLOR), len(treated), axis=0)
-        if rgba is None
-        else rgba[treated]
-    )
-    crosses = (
-        np.repeat(to_rgba_array(PREDICTED_COLOR), len(drawn), axis=0)
-        if rgba is None
-        else rgba[drawn]
-    )
     ax.scatter(*xy[control].T, c=PALE, s=2.5 * size, linewidths=0, zorder=1)
     ax.scatter(*xy[treated].T, c=after, s=2.5 * size, alpha=0.3, linewidths=0, zorder=2)
     ax.scatter(*ends.T, c=crosses, s=max(size, 10), marker="x", linewidths=0.8, zorder=3)
     bare(ax, names, "Predicted cells among measured ones")
-    part = f"\n({len(drawn):,} of {len(rows):,} drawn)" if len(drawn) < len(rows) else ""
-    handles = _handles(
-        colors, answer or "treated", part, labeled=rgba is not None, measured=len(treated) > 0
-    )
+    in_color, answer = "" if color is None else ", by color", answer or "treated"
+    measured = [disc(f"{answer}, measured{in_color}", treated_legend, 0.5)] if len(treated) else []
+    predicted = cross(f"{answer}, predicted{in_color}", predicted_legend, len(drawn), n)
+    handles = [*squares(colors), disc("control, measured", PALE), *measured, predicted]
     legend_beside(ax, handles, color if colors else None)
     if scale is not None:
         bar_beside(ax, scale, color, below=True)
     return finish(ax, show=show)
-
-
-def _handles(
-    colors: dict[str, str], answer: str, part: str, *, labeled: bool, measured: bool
-) -> list[Line2D]:
-    in_color = ", by colour" if labeled else ""
-    treated, predicted = (
-        (next(iter(colors.values()), "0.35"), "0.35")
-        if labeled
-        else (TREATED_COLOR, PREDICTED_COLOR)
-    )
-    disc = {"ls": "", "marker": "o", "ms": 8, "mew": 0}
-    found = Line2D([], [], color=treated, alpha=0.5, label=f"{answer}, measured{in_color}", **disc)
-    return [
-        *(
-            Line2D([], [], ls="", marker="s", ms=7, color=color, label=label)
-            for label, color in colors.items()
-        ),
-        Line2D([], [], color=PALE, label="control, measured", **disc),
-        *([found] if measured else []),
-        Line2D(
-            [],
-            [],
-            ls="",
-            marker="x",
-            ms=6,
-            color=predicted,
-            label=f"{answer}, predicted{in_color}{part}",
-        ),
-    ]

@@ -1,4 +1,4 @@
-"""What was predicted of features, between what was measured before and after."""
+"""Predicted features between those of measured control and treated cells."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -8,7 +8,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from scgenot.pl._axes import finish, legend_beside, new_axes, panels
+from scgenot.pl._axes import finish, legend_beside, new_axes, panels, slanted, squares
 from scgenot.pl._colors import CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR, labels_of
 from scgenot.pl._screen import (
     condition_name,
@@ -41,10 +41,10 @@ def response(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw features in measured control cells, in predicted cells, and in measured treated cells, side by side.
+    """Draw features in measured control, predicted, and measured treated cells, side by side.
 
-    A dot is the mean, a line goes from quartile to quartile. Where nothing was measured for a perturbation there are
-    the first two only.
+    A dot is the mean, a line goes from quartile to quartile. A perturbation that was not measured
+    has the first two only.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def response(
     target, dose
         Perturbation, and its dose; None where `simulated` has one.
     groupby
-        Column of obs of both: a panel for each of its groups, for source cells on the predicted side. None for one
-        panel.
+        Column of obs of both: a panel for each of its groups, those of the source cell for
+        predicted cells. None for one panel.
     kind
         "violin", or "dots" without densities.
     layer
@@ -77,12 +77,13 @@ def response(
     Raises
     ------
     TypeError
-        When `simulated` is no AnnData.
+        When `simulated` is not an AnnData.
     KeyError
         When there is no such fit, feature, layer or column.
     ValueError
-        When the fit is of no screen, `kind` is neither, `simulated` has other perturbations or doses, or several and
-        none was named, or no group has cells on both sides.
+        When the fit is not one of `sg.tl.fit_perturbation`, `kind` has another value, `simulated`
+        has other perturbations or doses, or several and none was named, or no group has cells on
+        both sides.
 
     Examples
     --------
@@ -96,22 +97,12 @@ def response(
     measured = measured_table(adata, simulated, features, layer, params)
     predicted = feature_table(simulated, features, None, "simulated")
     answer = condition_name(target, dose)
+    named = is_named(simulated, params, target, dose)
+    treated = is_treated(adata, params, target, dose)
     sides = [
         ("control, measured", CONTROL_COLOR, measured, adata, is_control(adata, params)),
-        (
-            f"{answer}, predicted",
-            PREDICTED_COLOR,
-            predicted,
-            simulated,
-            is_named(simulated, params, target, dose),
-        ),
-        (
-            f"{answer}, measured",
-            TREATED_COLOR,
-            measured,
-            adata,
-            is_treated(adata, params, target, dose),
-        ),
+        (f"{answer}, predicted", PREDICTED_COLOR, predicted, simulated, named),
+        (f"{answer}, measured", TREATED_COLOR, measured, adata, treated),
     ]
     sides = [side for side in sides if side[-1].any()]
     groups = [None] if groupby is None else _groups(adata, simulated, groupby)
@@ -126,29 +117,19 @@ def response(
     for panel, group in zip(inside, groups, strict=True):
         _draw(panel, sides, groupby, group, violins=kind == "violin")
         panel.set_title(answer if group is None else group, fontsize="medium" if groupby else None)
-        panel.set_xticklabels(
-            features if panel is inside[-1] else [], style="italic", **_slant(features)
-        )
+        labels = features if panel is inside[-1] else []
+        panel.set_xticklabels(labels, style="italic", **slanted(features, 8))
         panel.set_ylabel("value")
-    handles = [
-        Line2D([], [], ls="", marker="s", ms=8, color=color, label=label)
-        for label, color, *_ in sides
-    ]
-    legend_beside(
-        ax,
-        [*handles, Line2D([], [], marker="o", ms=5, lw=2.5, color="0.3", label="mean, quartiles")],
-    )
+    summary = Line2D([], [], marker="o", ms=5, lw=2.5, color="0.3", label="mean, quartiles")
+    legend_beside(ax, [*squares({label: color for label, color, *_ in sides}), summary])
     return finish(ax, show=show)
 
 
 def _groups(adata: AnnData, simulated: AnnData, groupby: str) -> list[str]:
-    """Groups with cells on both sides."""
+    """Return the groups with cells on both sides."""
     there = set(obs_column(simulated, groupby, "groupby", "simulated").dropna().astype(str))
-    groups = [
-        label
-        for label in labels_of(obs_column(adata, groupby, "groupby", "adata"))
-        if label in there
-    ]
+    known = labels_of(obs_column(adata, groupby, "groupby", "adata"))
+    groups = [label for label in known if label in there]
     if not groups:
         raise ValueError(f"`groupby={groupby!r}`: `adata` and `simulated` have no label in common.")
     return groups
@@ -157,6 +138,7 @@ def _groups(adata: AnnData, simulated: AnnData, groupby: str) -> list[str]:
 def _draw(
     panel: Axes, sides: list[tuple], groupby: str | None, group: str | None, *, violins: bool
 ) -> None:
+    """Draw all features of one group."""
     for place, (_, color, values, cells, rows) in enumerate(sides):
         kept = (
             rows if group is None else rows & (cells.obs[groupby].astype(str) == group).to_numpy()
@@ -169,19 +151,10 @@ def _draw(
 
 
 def _side(panel: Axes, values: pd.DataFrame, shift: float, color: str, *, violins: bool) -> None:
-    """One violin or dot a feature; nothing where there are no cells."""
+    """Draw one violin or dot per feature; nothing when there are no cells."""
     for place, feature in enumerate(values if len(values) else []):
         numbers = values[feature].to_numpy()
         if violins:
             violin(panel, numbers, place + shift, color, width=0.92 * WIDE)
         else:
             dot(panel, numbers, place + shift, color)
-
-
-def _slant(names: list[str]) -> dict:
-    """How to turn names that would overlap."""
-    return (
-        {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-        if max(map(len, names)) > 8
-        else {}
-    )

@@ -11,6 +11,7 @@ from matplotlib.colors import Normalize
 from scgenot.pl._axes import bar_beside, finish, panels
 from scgenot.pl._heatmap import name_fields
 from scgenot.pl._screen import feature_names
+from scgenot.pl._slots import check_table
 
 NEEDED = ("group", "feature", "change", "observed_change")
 
@@ -25,15 +26,16 @@ def response_heatmap(
 ) -> Axes:
     """Draw the predicted change of features in groups of cells, and the observed change beside it.
 
-    Both have one scale, with no change in the middle. Features are in the order of their mean predicted change; fields
-    of groups without treated cells are gray. Groups are in the order of the table.
+    Both have one scale, with no change in the middle. Features are in the order of their mean
+    predicted change; fields of groups without treated cells are gray. Groups are in the order of
+    the table.
 
     Parameters
     ----------
     table
         What `sg.tl.response` returned.
     features
-        Features to draw; None for those that change most, up or down, in some group by prediction.
+        Features to draw; None for those with the largest predicted change, up or down, in a group.
     n_features
         How many, when `features` is None.
     ax
@@ -43,16 +45,17 @@ def response_heatmap(
 
     Returns
     -------
-    The axes; the panels, predicted and, where anything was observed, observed change, are its `child_axes`.
+    The axes; the panels are its `child_axes`: predicted and, if anything was observed, observed
+    change.
 
     Raises
     ------
     TypeError
-        When `table` is no DataFrame.
+        When `table` is not a DataFrame.
     KeyError
         When a column or feature is not there.
     ValueError
-        When `n_features` is under 1, or the table holds a group and feature twice.
+        When `n_features` is less than 1, or the table has a group and feature twice.
 
     Examples
     --------
@@ -62,7 +65,7 @@ def response_heatmap(
     predicted, observed = _fields(table)
     if features is None:
         if n_features < 1:
-            raise ValueError(f"`n_features` is {n_features}: draw at least 1.")
+            raise ValueError(f"`n_features` is {n_features}: it must be at least 1.")
         features = predicted.abs().max(axis=1).nlargest(n_features).index
     features = feature_names(features)
     missing = [feature for feature in features if feature not in predicted.index]
@@ -75,10 +78,11 @@ def response_heatmap(
     if observed.notna().to_numpy().any():
         shown["observed"] = observed.loc[features]
     most = max(np.nanmax(np.abs(fields.to_numpy())) for fields in shown.values()) or 1.0
+    room = (2, 1 + 0.06 * max(map(len, predicted.columns)))
+    width, height = 0.2 + 0.36 * predicted.shape[1], 0.22 * len(features)
     ax, inside = panels(
-        ax, len(shown), columns=2, width=0.2 + 0.36 * predicted.shape[1], height=0.22 * len(features),
-        gap=(0.06, 0),
-        room=(2, 1 + 0.06 * max(map(len, predicted.columns))), title="Change under perturbation",
+        ax, len(shown), columns=2, width=width, height=height, gap=(0.06, 0), room=room,
+        title="Change under perturbation",
     )  # fmt: skip
     scale = ScalarMappable(Normalize(-most, most), cmap="RdBu_r")
     for panel, (name, fields) in zip(inside, shown.items(), strict=True):
@@ -93,19 +97,12 @@ def response_heatmap(
 
 
 def _fields(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Predicted and observed change, rows features and columns groups, in the order of the table."""
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(
-            f"`table` must be a DataFrame; found {type(table).__name__}: run `sg.tl.response` first."
-        )
-    missing = [column for column in NEEDED if column not in table]
-    if missing:
-        raise KeyError(
-            f"`table` lacks the columns {missing}; found {list(table)}: run `sg.tl.response` first."
-        )
+    """Return predicted and observed change, rows features, columns groups, in their order."""
+    check_table(table, NEEDED, "sg.tl.response")
     if table.duplicated(["group", "feature"]).any() or not len(table):
         raise ValueError(
-            "`table` must hold each group and feature once: pass the answer for one perturbation and dose."
+            "`table` must have each group and feature once: "
+            "pass the rows of one perturbation and dose."
         )
     order = table["feature"].unique(), table["group"].unique()
     wide = table.pivot(index="feature", columns="group", values=["change", "observed_change"])

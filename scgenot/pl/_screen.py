@@ -8,24 +8,24 @@ from anndata import AnnData
 
 from scgenot.cells.keys import PARAMS, Keys
 from scgenot.pl._colors import labels_of
-from scgenot.pl._embedding import dense
-from scgenot.pl._slots import fit_slot, obs_column
+from scgenot.pl._slots import dense, fit_slot, obs_column
 
 
 def screen_params(adata: AnnData, key: str, simulated: AnnData | None = None) -> dict:
-    """Parameters of a fit of perturbations, with the columns it names there."""
+    """Return the parameters of a fit of perturbations, whose column must be in obs."""
     knows = simulated if simulated is not None and key not in adata.uns else adata
     params = fit_slot(knows, key, PARAMS)
     if params.get("task") != "perturbation":
         raise ValueError(
-            f"`key={key!r}` is a fit of a {params.get('task')}, not one of `sg.tl.fit_perturbation`."
+            f"`key={key!r}` is a fit of a {params.get('task')}, "
+            "not one of `sg.tl.fit_perturbation`."
         )
     obs_column(adata, params["perturbation_key"], "perturbation_key", "adata")
     return params
 
 
 def doses(adata: AnnData, params: dict) -> np.ndarray:
-    """Dose of each cell, shape `(n,)`; NaN where there is none."""
+    """Return the dose of each cell, shape `(n,)`; NaN where there is none."""
     if "dose_key" not in params:
         return np.full(adata.n_obs, np.nan)
     column = obs_column(adata, params["dose_key"], "dose_key", "adata")
@@ -33,7 +33,7 @@ def doses(adata: AnnData, params: dict) -> np.ndarray:
 
 
 def is_control(adata: AnnData, params: dict) -> np.ndarray:
-    """Which cells are control, by name or by dose 0."""
+    """Return which cells are control, by name or by dose 0."""
     names = adata.obs[params["perturbation_key"]].astype(str).to_numpy()
     return (names == str(params.get("control"))) | (doses(adata, params) == 0)
 
@@ -41,23 +41,21 @@ def is_control(adata: AnnData, params: dict) -> np.ndarray:
 def is_treated(
     adata: AnnData, params: dict, target: str | None, dose: float | None = None
 ) -> np.ndarray:
-    """Which cells are treated, with a perturbation and dose or with any, however a combination is written."""
+    """Return which cells are treated, with a perturbation and dose or with any."""
     return ~is_control(adata, params) & is_named(adata, params, target, dose)
 
 
 def is_named(
     adata: AnnData, params: dict, target: str | None, dose: float | None = None
 ) -> np.ndarray:
-    """Which cells have the label of a perturbation, and the dose: 0 too, which is simulated as any other."""
+    """Return which cells have the label of a perturbation, and the dose, which may be 0."""
     named = np.ones(adata.n_obs, dtype=bool)
     if target is not None:
-        names, separator = (
-            adata.obs[params["perturbation_key"]].astype(str),
-            params["conditions"].get("separator"),
-        )
-        named &= names.map(
-            lambda name: _parts(name, separator) == _parts(target, separator)
-        ).to_numpy(dtype=bool)
+        names = adata.obs[params["perturbation_key"]].astype(str)
+        separator = params["conditions"].get("separator")
+        parts = _parts(target, separator)
+        same = {name: _parts(name, separator) == parts for name in names.unique()}
+        named &= names.map(same).to_numpy(dtype=bool)
     if dose is not None and "dose_key" in params:
         named &= np.isclose(doses(adata, params), dose)
     return named
@@ -66,7 +64,7 @@ def is_named(
 def predicted_condition(
     adata: AnnData, key: str, params: dict, target: str | None, dose: float | None
 ) -> tuple[str | None, float | None, str | None]:
-    """Return the perturbation and dose that was predicted, and its name; of files without a record what was asked."""
+    """Return the perturbation and dose that was predicted, and its name; None without a record."""
     record = adata.uns.get(Keys(key).predicted)
     if record is None:
         return target, dose, None
@@ -77,7 +75,8 @@ def predicted_condition(
         named = {"target": found if target is None else target, "dose": dose}
         asked = ", ".join(f"{name}={value!r}" for name, value in named.items() if value is not None)
         raise ValueError(
-            f"`{asked}` was not predicted with `key={key!r}`, but {condition_name(repr(found), at)}: leave these out, "
+            f"`{asked}` was not predicted with `key={key!r}`, "
+            f"but {condition_name(repr(found), at)}: omit these, "
             f"or run `sg.tl.predict(adata, {asked}, key={key!r})`."
         )
     return found, at, condition_name(found, at)
@@ -89,11 +88,12 @@ def condition_name(target: str, dose: float | None) -> str:
 
 
 def _parts(name: str, separator: str | None) -> frozenset[str]:
+    """Return the perturbations of a combination, in any order."""
     return frozenset(part.strip() for part in (name.split(separator) if separator else [name]))
 
 
 def simulated_targets(simulated: AnnData, params: dict) -> list[str]:
-    """Perturbations of simulated cells."""
+    """Return the perturbations of simulated cells."""
     key = params["perturbation_key"]
     if not isinstance(simulated, AnnData):
         raise TypeError(
@@ -111,15 +111,14 @@ def one_condition(
         raise ValueError(f"`target` is needed: `simulated` has cells of {targets}.")
     if target is not None and str(target) not in targets:
         raise ValueError(
-            f"`target={target!r}` is not in `simulated`; found {targets}: run `sg.tl.simulate` for it."
+            f"`target={target!r}` is not in `simulated`; found {targets}: "
+            "run `sg.tl.simulate` for it."
         )
     target = targets[0] if target is None else str(target)
     if "dose_key" not in params:
         return target, None
-    there = doses(simulated, params)[
-        simulated.obs[params["perturbation_key"]].astype(str).to_numpy() == target
-    ]
-    found = sorted(set(there.tolist()))
+    here = simulated.obs[params["perturbation_key"]].astype(str).to_numpy() == target
+    found = sorted(set(doses(simulated, params)[here].tolist()))
     if dose is None and len(found) > 1:
         raise ValueError(f"`dose` is needed: `simulated` has {target!r} at {found}.")
     if dose is not None and not np.isclose(found, dose).any():
@@ -130,25 +129,23 @@ def one_condition(
 def measured_table(
     adata: AnnData, simulated: AnnData, features: list[str], layer: str | None, params: dict
 ) -> pd.DataFrame:
-    """Values of some features in measured cells: of a layer, or else of what was fitted or embedded."""
+    """Return features of measured cells: of a layer, or of what was fitted or embedded."""
     found = _fitted_layer(adata, simulated, params) if layer is None else layer
     if layer is None and found is not None and found not in adata.layers:
         raise KeyError(
-            f"`layer={found!r}`, of the fit, is not in layers of `adata`; found {list(adata.layers)}: name the one "
-            "with the same values, 'X' for X."
+            f"`layer={found!r}`, of the fit, is not in layers of `adata`; "
+            f"found {list(adata.layers)}: pass the layer with the same values, 'X' for X."
         )
     return feature_table(adata, features, None if found == "X" else found, "adata")
 
 
 def _fitted_layer(adata: AnnData, simulated: AnnData, params: dict) -> str | None:
-    """The layer that was fitted, or that the fitted representation was made of; None for X."""
+    """Return the layer that was fitted, or that the representation was made of; None for X."""
     rep = params.get("use_rep", "X")
     if rep == "X":
         return params.get("layer")
-    for side in (
-        simulated,
-        adata,
-    ):  # simulated cells keep the embedding, others may have one of their own
+    # simulated cells keep the embedding, others may have one of their own
+    for side in (simulated, adata):
         stored = side.uns.get(rep.removeprefix("X_"))
         if isinstance(stored, Mapping) and PARAMS in stored:
             return stored[PARAMS].get("layer")
@@ -158,7 +155,7 @@ def _fitted_layer(adata: AnnData, simulated: AnnData, params: dict) -> str | Non
 def feature_table(
     adata: AnnData, features: list[str], layer: str | None, name: str
 ) -> pd.DataFrame:
-    """Values of some features in all cells."""
+    """Return the values of some features in all cells."""
     missing = [feature for feature in features if feature not in adata.var_names]
     if missing or not features:
         shown = ", ".join(adata.var_names[:5])
@@ -175,5 +172,5 @@ def feature_table(
 
 
 def feature_names(features) -> list[str]:
-    """A list of names, of one name too."""
+    """Return a list of names, also for a single name."""
     return [features] if isinstance(features, str) else list(features)

@@ -19,8 +19,8 @@ def training(
 ) -> Axes:
     """Draw loss and validation over training steps, and the step with the best validation.
 
-    The loss of single steps is pale, its running mean over a twentieth of them dark. Validation has an axis of its own,
-    on the right, since its units are others.
+    The loss of single steps is pale, its running mean over a twentieth of them dark. Validation has
+    an axis of its own on the right, since it has other units.
 
     Parameters
     ----------
@@ -50,43 +50,32 @@ def training(
     history = fit_slot(adata, key, HISTORY)
     ax = new_axes(ax, 6.5, 4)
     window = len(history) // 20
-    lines = ax.plot(
-        history["step"],
-        history["loss"],
-        color=LOSS_COLOR,
-        alpha=0.3 if window > 1 else 1,
-        label="loss",
-    )
+    pale, step = 0.3 if window > 1 else 1, history["step"]
+    lines = ax.plot(step, history["loss"], color=LOSS_COLOR, alpha=pale, label="loss")
     if window > 1:
         smooth = history["loss"].rolling(window, center=True, min_periods=1).mean()
-        lines = ax.plot(
-            history["step"], smooth, color=LOSS_COLOR, label=f"loss, mean of {window} records"
-        )
+        label = f"loss, mean of {window} records"
+        lines = ax.plot(step, smooth, color=LOSS_COLOR, label=label)
     ax.set(xlabel="training step", title="Training")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylabel("training loss", color=LOSS_COLOR)
     ax.spines["top"].set_visible(False)
-    checked = history[np.isfinite(history["validation"].astype(float))]
+    # a fit without validation has no such column
+    validation = pd.Series(history.get("validation", np.nan), history.index, dtype=float)
+    checked = history.assign(validation=validation)[np.isfinite(validation)]
     top = ax
     if len(checked):
         top = ax.twinx()
         lines += _validation(top, checked)
-    top.legend(
-        handles=lines, loc="upper right", framealpha=0.9
-    )  # on what is drawn last, so that nothing crosses it
+    # on the axes that are drawn last, so that nothing crosses it
+    top.legend(handles=lines, loc="upper right", framealpha=0.9)
     return finish(ax, show=show)
 
 
 def _validation(ax: Axes, checked: pd.DataFrame) -> list[Line2D]:
-    best = checked.loc[checked["validation"].astype(float).idxmin()]
-    lines = ax.plot(
-        checked["step"],
-        checked["validation"],
-        "o-",
-        ms=4,
-        color=VALIDATION_COLOR,
-        label="validation",
-    )
+    """Draw the validation, and its best step."""
+    best, style = checked.loc[checked["validation"].idxmin()], {"ms": 4, "color": VALIDATION_COLOR}
+    lines = ax.plot(checked["step"], checked["validation"], "o-", label="validation", **style)
     lines += ax.plot(
         best["step"], best["validation"], "*", ms=14, color="black", zorder=5,
         label=f"best: {best['validation']:.3g} at step {best['step']:.0f}", linestyle="none",

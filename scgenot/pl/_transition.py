@@ -12,7 +12,7 @@ from matplotlib.path import Path
 from scgenot.pl._axes import finish, new_axes
 from scgenot.pl._colors import colors_for
 from scgenot.pl._heatmap import draw_percent, heat_axes
-from scgenot.pl._slots import obs_column
+from scgenot.pl._slots import check_table, obs_column
 
 BAR, GAP = 0.06, 0.02  # width of a bar over that of the picture; space between bars over all mass
 LINE = 0.2  # inches that a label takes
@@ -37,12 +37,13 @@ def transition(
     Parameters
     ----------
     table
-        What `sg.tl.cell_transition` returned: rows source groups, columns target groups. Groups without mass are left
-        out.
+        What `sg.tl.cell_transition` returned: rows source groups, columns target groups. Groups
+        without mass are left out.
     kind
-        "alluvial": ribbons as thick as the mass, in the colour of their source group. "heatmap": percentages.
+        "alluvial": ribbons as thick as the mass, in the color of their source group. "heatmap":
+        percentages.
     adata, groupby
-        Cells, and the column of obs whose colours the groups have; None for default colours.
+        Cells, and the column of obs whose colors the groups have; None for default colors.
     ax
         Where to draw; None for a new figure.
     show
@@ -55,12 +56,12 @@ def transition(
     Raises
     ------
     TypeError
-        When `table` is no DataFrame.
+        When `table` is not a DataFrame.
     KeyError
         When the column is not there.
     ValueError
-        When `kind` is neither, one of `adata` and `groupby` is missing, or the table has negative or missing values or
-        no mass.
+        When `kind` has another value, one of `adata` and `groupby` is missing, or the table has
+        negative or missing values or no mass.
 
     Examples
     --------
@@ -71,7 +72,7 @@ def transition(
         raise ValueError(f"`kind={kind!r}` must be 'alluvial' or 'heatmap'.")
     if (adata is None) != (groupby is None):
         raise ValueError(
-            "`adata` and `groupby` go together: the cells, and the column with the colours."
+            "`adata` and `groupby` go together: the cells, and the column with the colors."
         )
     mass = _checked(table)
     whole = next((axis for axis in (1, 0) if np.allclose(mass.sum(axis=axis), 1)), None)
@@ -93,20 +94,18 @@ def transition(
 
 
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
-    """The groups with mass."""
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(
-            f"`table` must be a DataFrame; found {type(table).__name__}: run `sg.tl.cell_transition` first."
-        )
+    """Return the groups with mass."""
+    check_table(table, (), "sg.tl.cell_transition")
     values = table.to_numpy(dtype=float)
     if not (values >= 0).all():
-        raise ValueError("`table` has negative or missing values: mass is neither.")
+        raise ValueError("`table` has negative or missing values: mass must be at least 0.")
     if not values.sum() > 0:
         raise ValueError("`table` has no mass: nothing to draw.")
     return table.loc[values.sum(axis=1) > 0, values.sum(axis=0) > 0].astype(float)
 
 
 def _alluvial(ax: Axes, mass: pd.DataFrame, colors: dict[str, str]) -> None:
+    """Draw ribbons from the bars of source groups to those of target groups."""
     values = mass.to_numpy() / mass.to_numpy().sum()
     left, right = _bottoms(values.sum(axis=1)), _bottoms(values.sum(axis=0))
     # each ribbon starts below the one before, on either side
@@ -126,51 +125,38 @@ def _alluvial(ax: Axes, mass: pd.DataFrame, colors: dict[str, str]) -> None:
     ):
         texts = spread(bottoms + sums / 2, apart)
         for bottom, tall, name, y in zip(bottoms, sums, map(str, names), texts, strict=True):
-            ax.add_patch(
-                Rectangle(
-                    (x, bottom), BAR, tall, facecolor=colors[name], edgecolor="none", zorder=2
-                )
-            )
+            style = {"facecolor": colors[name], "edgecolor": "none", "zorder": 2}
+            ax.add_patch(Rectangle((x, bottom), BAR, tall, **style))
             edge = x if side == "right" else x + BAR
             away = -0.03 if side == "right" else 0.03
-            ax.plot(
-                [edge, edge + 0.8 * away],
-                [bottom + tall / 2, y],
-                color="0.6",
-                lw=0.6,
-                clip_on=False,
-            )
+            ends = [edge, edge + 0.8 * away], [bottom + tall / 2, y]
+            ax.plot(*ends, color="0.6", lw=0.6, clip_on=False)
             ax.text(edge + away, y, name, ha=side, va="center")
-        ax.text(
-            x + BAR / 2,
-            low - 2 * GAP,
-            "source" if side == "right" else "target",
-            ha="center",
-            va="top",
-            color="0.35",
-        )
+        what, middle = "source" if side == "right" else "target", x + BAR / 2
+        ax.text(middle, low - 2 * GAP, what, ha="center", va="top", color="0.35")
     ax.set(xlim=(0, 1), ylim=(low - GAP, high + GAP))
     ax.set_axis_off()
 
 
 def _bottoms(sums: np.ndarray) -> np.ndarray:
-    """Lower ends of bars stacked from 0 downwards."""
+    """Return the lower ends of bars stacked from 0 downwards."""
     return -(np.cumsum(sums) + GAP * np.arange(len(sums)))
 
 
 def _ribbon(start: float, end: float, thick: float) -> Path:
-    """A band from the left bar to the right one, level at both."""
+    """Return a band from the left bar to the right one, level at both."""
     a, b, middle = BAR, 1 - BAR, 0.5
     points = [
         (a, start), (middle, start), (middle, end), (b, end),
-        (b, end + thick), (middle, end + thick), (middle, start + thick), (a, start + thick), (a, start),
+        (b, end + thick), (middle, end + thick), (middle, start + thick), (a, start + thick),
+        (a, start),
     ]  # fmt: skip
     codes = [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3, Path.CLOSEPOLY]
     return Path(points, codes)
 
 
 def spread(y: np.ndarray, apart: float) -> np.ndarray:
-    """Heights at least so far apart and as near as that allows to those wanted, which fall."""
+    """Return falling heights at least `apart` from each other, as near as possible to `y`."""
     # shifted by rank, heights that may not cross need only not rise: pooled where they would
     wanted = y + apart * np.arange(len(y))
     blocks: list[list[float]] = []

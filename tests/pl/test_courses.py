@@ -1,4 +1,4 @@
-"""Plots of courses of development: what is on them, read back from the axes. Slots are written by hand."""
+"""Plots of courses of development, read back from the axes. Slots are written by hand."""
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -14,7 +14,7 @@ from scgenot.pl._transition import spread
 
 @pytest.fixture
 def course():
-    """Eight cells at each of three days, whose text does not sort in time; each goes to the cell 8 further on."""
+    """Eight cells at each of three days, whose text does not sort; each goes to the one 8 on."""
     rng = np.random.default_rng(0)
     states = rng.normal(size=(24, 4))
     days = np.repeat(["d2", "d10", "d11"], 8)
@@ -107,7 +107,7 @@ class TestTrajectory:
             tuple(np.round(xy, 6)): color[:3]
             for xy, color in zip(crosses.get_offsets(), crosses.get_edgecolors(), strict=True)
         }
-        for cell in range(16):  # a cross has the colour of its source
+        for cell in range(16):  # a cross has the color of its source
             expected = to_rgba(course.uns["type_colors"][int(cell % 4 > 0)])[:3]
             assert tuple(colors[tuple(np.round(course.obsm["X_genot"][cell, :2], 6))]) == expected
         ax = pl.trajectory(course, color="score")

@@ -109,7 +109,7 @@ def test_given_axes_and_what_is_missing(table):
 def test_bad_input(table):
     with pytest.raises(TypeError, match="found dict"):
         pl.evaluation({})
-    with pytest.raises(ValueError, match=r"lacks the columns \['kind'\]"):
+    with pytest.raises(KeyError, match=r"lacks the columns \['kind'\]"):
         pl.evaluation(table.drop(columns="kind"))
     with pytest.raises(
         KeyError, match=r"\['mmd'\] is not in `table`; found \['edistance', 'r2_variances'\]"

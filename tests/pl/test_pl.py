@@ -16,7 +16,7 @@ from scgenot import pl
 
 @pytest.fixture
 def target():
-    """Thirty cells of three types at the corners of a triangle in a plane of four-dimensional space."""
+    """Thirty cells of three types at the corners of a triangle in a plane of four dimensions."""
     rng = np.random.default_rng(0)
     labels = np.repeat(["B", "T", "mono"], 10)
     corners = dict(zip(("B", "T", "mono"), np.eye(3, 4) * 10, strict=True))
@@ -31,7 +31,7 @@ def target():
 
 @pytest.fixture
 def source(target):
-    """Twelve source cells, four a type; one was not translated. Cell i goes to targets 2i and, less, 2i + 1."""
+    """Twelve source cells; one has no prediction. Cell i goes to targets 2i and, less, 2i + 1."""
     labels = ["B"] * 5 + ["T"] * 5 + ["mono"] * 2
     adata = AnnData(
         obs=pd.DataFrame(
@@ -87,7 +87,7 @@ class TestTranslation:
         colors = {tuple(color[:3]) for color in crosses.get_edgecolors()}
         assert colors == {to_rgba(c)[:3] for c in target.uns["type_colors"]}
         assert colors == {tuple(color[:3]) for color in discs.get_facecolors()}
-        # a prediction lies on a measured cell here: both must have one colour
+        # a prediction lies on a measured cell here: both must have one color
         measured = {
             tuple(np.round(xy, 6)): c[:3]
             for xy, c in zip(discs.get_offsets(), discs.get_facecolors(), strict=True)
@@ -184,7 +184,8 @@ class TestTranslation:
 
 class TestCoupling:
     def test_percentages_by_hand(self, source, target):
-        # source cells 0-4 are B and reach targets 0-9, all B; 5-9 T and 10-19, T; 10, 11 mono and 20-23, mono
+        # source cells 0-4 are B and reach targets 0-9, all B; 5-9 T and 10-19, T; 10, 11 mono and
+        # 20-23, mono
         ax = pl.coupling(source, target, groupby="type")
         np.testing.assert_allclose(ax.images[0].get_array(), 100 * np.eye(3), atol=1e-9)
         assert [text.get_text() for text in ax.texts] == [
@@ -269,6 +270,9 @@ class TestTraining:
 
     def test_without_validation(self, source):
         source.uns["genot"]["history"]["validation"] = np.nan
+        ax = pl.training(source)
+        assert ax.figure.axes == [ax]
+        del source.uns["genot"]["history"]["validation"]
         ax = pl.training(source)
         assert ax.figure.axes == [ax]
 

@@ -19,7 +19,7 @@ CONTROL, PREDICTED, TREATED = (
 
 @pytest.fixture
 def screen():
-    """Ten control cells and ten of each of two drugs at doses 1 and 10. Gene g0 is the dose, g1 is 5."""
+    """Ten control cells and ten of each of two drugs at doses 1 and 10; g0 is the dose, g1 is 5."""
     drug = np.array(["DMSO"] * 10 + ["A+B"] * 20 + ["C"] * 20)
     dose = np.r_[np.zeros(10), np.tile(np.repeat([1.0, 10], 10), 2)]
     noise = np.tile(np.linspace(-1, 1, 10), 5)
@@ -80,7 +80,7 @@ def legend_texts(ax):
 
 
 def dots(ax):
-    """Places, heights and colours of means."""
+    """Places, heights and colors of means."""
     lines = [line for line in ax.lines if line.get_marker() == "o"]
     return [
         (float(line.get_xdata()[0]), float(line.get_ydata()[0]), to_rgba(line.get_color())[:3])
