@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from scgenot._check import usable_device
 from scgenot.model import Genot, TrainSettings, fit_growth, train
 from scgenot.ot import Coupling
+from scgenot.ot.diagnostics import describe as describe_plan
 from scgenot.pair import Pair
 
 logger = logging.getLogger("scgenot")
@@ -94,10 +95,10 @@ def couple(pairs: Sequence[Pair], solver: Solver, *, progress: bool) -> list[Cou
 
 def growth_ratios(coupling: Coupling, *, weights_are_growth: bool) -> tuple[Tensor, Tensor] | None:
     """Return eta of the source and xi of the target cells; None when all are 1."""
+    if not (hasattr(coupling, "marginals") and hasattr(coupling, "b")):
+        return None
     balanced = set(getattr(coupling, "tau", (1.0, 1.0))) == {1.0}
     if balanced and not (weights_are_growth and coupling.a.max() > coupling.a.min()):
-        return None
-    if not isinstance(coupling, Coupling):  # minibatches know nothing of the whole
         return None
     source, target = coupling.marginals()
     return source * len(source) if weights_are_growth else coupling.growth(), target / coupling.b
@@ -118,7 +119,7 @@ def pair_table(pairs: Sequence[Pair], couplings: Sequence[Coupling]) -> pd.DataF
             "name": pair.name,
             "n_source": len(pair.source),
             "n_target": len(pair.target),
-            **coupling.diagnostics.to_dict(),
+            **describe_plan(coupling),
         }
         for pair, coupling in zip(pairs, couplings, strict=True)
     ]

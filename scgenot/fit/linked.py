@@ -7,17 +7,11 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scgenot._random import torch_rng
 from scgenot.cells.keys import COUPLINGS, PAIRS
 from scgenot.cells.strata import Linked
 from scgenot.fit.fit import growth_ratios
 from scgenot.ot import Coupling
-from scgenot.ot.store import from_arrays, to_arrays
-
-# entries kept per source cell of a coupling whose cost is a function that cannot be stored
-TOP_K = 200
-# draws per source cell that stand for a coupling which can only be drawn from, each minibatch being solved anew
-N_DRAWS = 32
+from scgenot.ot.store import plan_from_arrays, plan_to_arrays
 
 
 def store_couplings(
@@ -26,26 +20,14 @@ def store_couplings(
     """Return what is kept of each coupling, by its row in the table of pairs."""
     stored = {}
     for position, (item, coupling) in enumerate(zip(linked, couplings, strict=True)):
-        dual = to_arrays(coupling)
+        plan = plan_to_arrays(coupling)
         stored[str(position)] = {
             "source_names": names[item.source].to_numpy(dtype=str),
             "target_names": names[item.target].to_numpy(dtype=str),
             "source_weights": item.pair.source_weights,
-            **({"dual": dual} if dual is not None else {"plan": sparse_plan(coupling)}),
+            **({"dual": plan} if plan["kind"] == "dual" else {"plan": plan["mass"]}),
         }
     return stored
-
-
-def sparse_plan(coupling: Coupling) -> sparse.csr_matrix:
-    """Return the largest entries of each row; of what can only be drawn from, such as minibatches, a sample."""
-    if isinstance(coupling, Coupling):
-        return coupling.to_sparse(TOP_K)
-    n_pairs = N_DRAWS * coupling.shape[0]
-    i, j = coupling.sample_pairs(n_pairs, generator=torch_rng(0, device=coupling.device))
-    weights = np.full(n_pairs, 1 / n_pairs)
-    return sparse.coo_matrix(
-        (weights, (i.cpu().numpy(), j.cpu().numpy())), shape=coupling.shape
-    ).tocsr()
 
 
 @dataclass(frozen=True)
@@ -77,8 +59,8 @@ def read_part(
     if "plan" in stored:
         plan = sparse.csr_matrix(stored["plan"])
         return Part(plan[there], source, target, n_source, float(plan.sum()))
-    plan = from_arrays(
-        stored["dual"], cells[source], stored["source_weights"][there], device=device
+    plan = plan_from_arrays(
+        stored["dual"], cells[source], there, stored["source_weights"][there], device=device
     )
     mass = 1.0 if set(plan.tau) == {1.0} else float(entry[PAIRS]["mass"].iloc[row])
     return Part(plan, source, target, n_source, mass)

@@ -12,7 +12,7 @@ from scgenot.cells.tasks.translation import weights
 from scgenot.cells.write import write_coupling
 from scgenot.fit.linked import read_part
 from scgenot.fit.source import source_cells
-from scgenot.ot.store import from_arrays
+from scgenot.ot.store import plan_from_arrays
 
 
 def coupling(
@@ -97,9 +97,8 @@ def across(
         )
     cells = source_cells(adata, params, use_rep=None, shared_rep=None)
     a = weights(adata, params.get("source_weights"), "source")
-    return from_arrays(
-        fit[DUAL], cells, None if a is None else a / a.sum(), device=device
-    ).to_sparse(top_k)
+    a = None if a is None else a / a.sum()
+    return plan_from_arrays(fit[DUAL], cells, None, a, device=device).to_sparse(top_k)
 
 
 def within(adata: AnnData, fit: dict, top_k: int, device: str | None) -> sparse.csr_matrix:

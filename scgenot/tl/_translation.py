@@ -13,7 +13,7 @@ from scgenot.cells.write import write_fit
 from scgenot.fit.fit import Solver, describe, fit_pairs
 from scgenot.model import TrainSettings
 from scgenot.ot import Confidence, FusedGromovWasserstein, GromovWasserstein
-from scgenot.ot.store import to_arrays
+from scgenot.ot.store import plan_to_arrays
 
 
 def fit_translation(
@@ -146,7 +146,7 @@ def fit_translation(
         model=fit.model.to_arrays(),
         history=fit.history,
         pairs=fit.pairs,
-        dual=to_arrays(coupling),
+        dual=plan if (plan := plan_to_arrays(coupling))["kind"] == "dual" else None,
         coupling_names=np.asarray(adata_target.obs_names, dtype=str),
         confidence=None if confidence is None else confidence.to_dict(),
     )

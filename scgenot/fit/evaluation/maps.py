@@ -15,7 +15,7 @@ from scgenot.cells.strata import POOLED, nested_strata, read_strata
 from scgenot.fit.evaluation.parts import BASELINE, COUPLING, Method, one_each
 from scgenot.fit.sample import draw_blocks
 from scgenot.model import Genot
-from scgenot.ot.store import from_arrays
+from scgenot.ot.store import plan_from_arrays
 
 # training cells a side of which a baseline solves a plan of its own; other baselines take them all
 MAX_PLANNED = 2000
@@ -72,7 +72,7 @@ def coupled(
     for k, row in enumerate(pairs):
         chosen = np.flatnonzero(part == k)
         if len(chosen):
-            plan = from_arrays(stored[str(row)]["dual"], cells[chosen])
+            plan = plan_from_arrays(stored[str(row)]["dual"], cells[chosen])
             out[chosen] = plan.y[plan.sample(generator=torch_rng(rng))[:, 0]].double().numpy()
     return out
 

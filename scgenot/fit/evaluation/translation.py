@@ -26,7 +26,7 @@ from scgenot.fit.evaluation.parts import (
 from scgenot.fit.evaluation.scores import MEAN
 from scgenot.fit.sample import draw_blocks
 from scgenot.model import Genot
-from scgenot.ot.store import from_arrays
+from scgenot.ot.store import plan_from_arrays
 
 RANDOM = "random matching"
 N_DRAWS = 32  # of each cell, for the mean
@@ -103,7 +103,7 @@ def methods(
     sample, mean = (np.concatenate(side) for side in zip(*draws, strict=True))
     found = {GENOT: one_each(MODEL, sample), f"{GENOT}, {MEAN}": one_each(MODEL, mean)}
     if DUAL in entry:
-        plan = from_arrays(entry[DUAL], cells)
+        plan = plan_from_arrays(entry[DUAL], cells)
         fitted = plan.y[:, : genot.target_dim]  # shared features come last
         chosen = plan.sample(generator=torch_rng(numpy_rng([seed, 1])))[:, 0]
         mean = plan.barycenter(values=fitted)
