@@ -91,22 +91,19 @@ def describe(plan) -> dict:
 
     Returns
     -------
-    Columns as in :meth:`Diagnostics.to_dict`; NaN or None where the plan does not say, and the
-    name of its type as `method`.
+    Columns as in :meth:`Diagnostics.to_dict`. Of a plan without diagnostics the name of its type
+    as `method`, "unknown" as `outcome`, None as `converged` and NaN elsewhere.
 
     Examples
     --------
-    >>> sg.ot.describe(coupling)["outcome"]
+    >>> describe(coupling)["outcome"]
     """
     found = getattr(plan, "diagnostics", None)
     if found is not None:
         return found.to_dict()
-    unknown = {
-        f.name: float("nan") if f.type is float else None
-        for f in fields(Diagnostics)
-        if f.name != "outcomes"
-    }
-    return {**unknown, "method": type(plan).__name__, "outcome": None}
+    unknown = {f.name: float("nan") for f in fields(Diagnostics) if f.name != "outcomes"}
+    name = type(plan).__name__
+    return {**unknown, "method": name, "converged": None, "outcome": "unknown"}
 
 
 @dataclass(frozen=True)

@@ -122,14 +122,14 @@ def agreement(seeds: int, epsilons: list[float | str]) -> pd.DataFrame:
             adata.uns["genot"] = fitted.uns["genot"]
             generated = transported(adata, "model", seed, n_samples=256)[np.isin(early, held_out)]
             dual = fitted.uns["genot"]["couplings"]["0"]["dual"]
-            coupling = sg.ot.store.from_arrays(dual, adata.obsm["X_pca"][held_out])
+            coupling = sg.ot.store.plan_from_arrays(dual, adata.obsm["X_pca"][held_out])
             # columns in the order of the fit, which is that of the AnnData
             by_rows = coupling.rows().double().numpy() @ states.to_numpy()
             by_draws = generated @ states.to_numpy() / generated.sum(1, keepdims=True)
             others = np.setdiff1d(early, held_out)
             nearest = ot.dist(adata.obsm["X_pca"][held_out], adata.obsm["X_pca"][others]).argmin(1)
             by_neighbour = (
-                sg.ot.store.from_arrays(dual, adata.obsm["X_pca"][others[nearest]])
+                sg.ot.store.plan_from_arrays(dual, adata.obsm["X_pca"][others[nearest]])
                 .rows()
                 .double()
                 .numpy()

@@ -12,7 +12,7 @@ from scipy import sparse
 
 import scgenot as sg
 from scgenot.fit.questions import ask
-from scgenot.ot.store import from_arrays
+from scgenot.ot.store import plan_from_arrays
 
 QUICK = sg.model.FlowMatching(steps=10, batch_size=64, validation_every=5)
 
@@ -107,8 +107,10 @@ def test_no_mass_crosses_strata_or_conditions(fitted):
         assert set(source["drug"]) == {"ctrl"}
         assert set(target["drug"]) == {row["perturbation"]}
         assert set(target["dose"]) == {row["dose"]}
-        plan = from_arrays(
-            stored["dual"], fitted[source.index].obsm["X_pca"], stored["source_weights"]
+        plan = plan_from_arrays(
+            stored["dual"],
+            fitted[source.index].obsm["X_pca"],
+            source_weights=stored["source_weights"],
         )
         np.testing.assert_array_equal(plan.y, fitted[target.index].obsm["X_pca"])
         mass, received = plan.marginals()
@@ -355,7 +357,9 @@ def test_without_strata_the_nearest_cells_are_coupled():
     fit(adata)
     stored = adata.uns["genot"]["couplings"]["0"]
     source = adata[stored["source_names"]]
-    coupling = from_arrays(stored["dual"], source.obsm["X_pca"], stored["source_weights"])
+    coupling = plan_from_arrays(
+        stored["dual"], source.obsm["X_pca"], source_weights=stored["source_weights"]
+    )
     change = coupling.barycenter().numpy()[:, 0] - source.obsm["X_pca"][:, 0]
     assert np.abs(change).max() < 1  # as if types did not change places
 
@@ -378,8 +382,10 @@ def test_drugs_that_kill_leave_growth():
     growth = adata.obs["genot_growth"].to_numpy()
     np.testing.assert_array_equal(np.isnan(growth), treated)
     stored = adata.uns["genot"]["couplings"]["0"]
-    coupling = from_arrays(
-        stored["dual"], adata[stored["source_names"]].obsm["X_pca"], stored["source_weights"]
+    coupling = plan_from_arrays(
+        stored["dual"],
+        adata[stored["source_names"]].obsm["X_pca"],
+        source_weights=stored["source_weights"],
     )
     eta = coupling.growth().numpy()
     assert coupling.marginals()[0].sum() == pytest.approx(1, abs=1e-3)

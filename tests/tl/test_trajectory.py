@@ -15,7 +15,7 @@ import scgenot as sg
 from scgenot.fit import fit as _fit
 from scgenot.fit.questions import ask
 from scgenot.model import fit_growth
-from scgenot.ot.store import from_arrays
+from scgenot.ot.store import plan_from_arrays
 from truth.gaussians import random_problem
 from truth.laws import bures_wasserstein, cbw_uvp, cbw_uvp_floor
 from truth.unbalanced import MASSES, UnbalancedGaussians
@@ -52,7 +52,9 @@ def stored_plan(adata, position: int) -> tuple[np.ndarray, list[str], list[str]]
     """Joint mass of a stored coupling as an array, and the names of its source and target cells."""
     stored = adata.uns["genot"]["couplings"][str(position)]
     names = [list(stored[f"{side}_names"]) for side in ("source", "target")]
-    coupling = from_arrays(stored["dual"], adata[names[0]].obsm["X_pca"], stored["source_weights"])
+    coupling = plan_from_arrays(
+        stored["dual"], adata[names[0]].obsm["X_pca"], source_weights=stored["source_weights"]
+    )
     return torch.cat([block for _, block in coupling.mass_blocks()]).double().numpy(), *names
 
 
