@@ -9,7 +9,7 @@ import pandas as pd
 from scgenot._random import numpy_rng
 from scgenot.fit.decoder import MAX_VALUES
 from scgenot.fit.sample import Block
-from scgenot.model.inputs import blocks
+from scgenot.model.generate import blocks
 
 # replicates of the bootstrap
 N_REPLICATES = 400

@@ -18,7 +18,7 @@ from scgenot.fit.questions import Question, ask
 from scgenot.fit.sample import BLOCK, draw_blocks
 from scgenot.fit.seen import warn_if_unlike
 from scgenot.fit.source import ModelSource, checked_width, embedding_key, ready_model, source_cells
-from scgenot.model.inputs import blocks
+from scgenot.model.generate import blocks
 
 logger = logging.getLogger("scgenot")
 

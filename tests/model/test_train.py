@@ -236,7 +236,7 @@ def test_what_does_not_fit_is_named():
     with pytest.raises(FloatingPointError, match="The loss is nan at step 45"):
         run(replace(QUICK, learning_rate=1e38))
     with pytest.raises(FloatingPointError, match="weights of the model are not finite"):
-        run(replace(QUICK, learning_rate=1e30, warmup=0, steps=1, validation_fraction=0.0))
+        run(replace(QUICK, learning_rate=1e39, warmup=0, steps=1, validation_fraction=0.0))
 
 
 class EachToItself:
