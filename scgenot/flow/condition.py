@@ -1,16 +1,17 @@
-"""Encode a condition: a set of perturbations, each with a strength, and what else is known of the cells."""
+"""Encode a condition: a set of perturbations with their strengths, and further covariates."""
 
 import torch
 from torch import Tensor, nn
 
 
 class SetEncoder(nn.Module):
-    """Perturbations of a combination encoded one by one and added, so that their order cannot matter.
+    """Perturbations of a combination, encoded one by one and added: their order cannot matter.
 
     A condition holds `n_slots` slots of a strength and a token, then further columns. A slot adds
-    `strength * (linear(token) + network(token, strength))`: strength 0, no dose or no perturbation, adds nothing. A
-    token is one-hot for perturbations that are only known by name (each then has a learned vector), or a given
-    embedding, where perturbations that were never seen have their place too.
+    `strength * (linear(token) + network(token, strength))`: strength 0, no dose or no perturbation,
+    adds nothing. A token is one-hot for perturbations that are only known by name (each then has a
+    learned vector), or a given embedding, where perturbations that were never seen have their place
+    too.
 
     Parameters
     ----------

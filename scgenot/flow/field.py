@@ -19,7 +19,7 @@ class Field(Protocol):
     def __call__(
         self, t: Tensor, z: Tensor, source: Tensor, condition: Tensor | None = None
     ) -> Tensor:
-        """Velocities `(batch, q)` at times `(batch,)`, points `(batch, q)`, given sources `(batch, p)`."""
+        """Velocities `(batch, q)` at times `(batch,)`, points and given source cells."""
         ...
 
 
@@ -40,7 +40,7 @@ class TimeFeatures(nn.Module):
 
 
 class Encoded(NamedTuple):
-    """What a field needs to know of a source cell and its condition; see :meth:`VelocityField.encode`."""
+    """A source cell and its condition, as :meth:`VelocityField.encode` returns them."""
 
     modulation: Tensor
     skip: Tensor
@@ -65,9 +65,10 @@ class ResidualBlock(nn.Module):
 class VelocityField(nn.Module):
     """Velocity `v(t, z | source, condition)` of the flow from noise to targets.
 
-    `v = sum_k g_k(t) L_k(z, source, condition) + network`: the first part, linear maps weighted over time, is all that
-    a Gaussian conditional law needs (its exact velocity is linear in z and source); the network, residual blocks
-    scaled and shifted by time and source (FiLM, arXiv 1709.07871), starts at zero and learns what is not Gaussian.
+    `v = sum_k g_k(t) L_k(z, source, condition) + network`: the first part, linear maps weighted
+    over time, is all that a Gaussian conditional law needs (its exact velocity is linear in z and
+    source); the network, residual blocks scaled and shifted by time and source (FiLM, arXiv
+    1709.07871), starts at zero and learns what is not Gaussian.
 
     Parameters
     ----------
@@ -82,8 +83,8 @@ class VelocityField(nn.Module):
     n_frequencies
         Frequencies of the time features.
     encoder
-        Module that turns conditions into what the networks see, of size `encoder.out_dim`; None for the conditions
-        as they are.
+        Module that turns conditions into what the networks see, of size `encoder.out_dim`; None for
+        the conditions as they are.
 
     Examples
     --------
@@ -140,7 +141,8 @@ class VelocityField(nn.Module):
 
         Returns
         -------
-        Modulation of the blocks `(..., 2 width depth)` and the linear maps' part `(..., n_linear, q)`.
+        Modulation of the blocks `(..., 2 width depth)` and part of the linear maps
+        `(..., n_linear, q)`.
         """
         if condition is not None and self.encoder is not None:
             condition = self.encoder(condition)
@@ -155,7 +157,8 @@ class VelocityField(nn.Module):
         Parameters
         ----------
         t
-            Times, any shape that broadcasts with `(...)`; a scalar when all points are at the same time.
+            Times, any shape that broadcasts with `(...)`; a scalar when all points are at the same
+            time.
         z
             Points, shape `(..., q)`.
         encoded
@@ -177,7 +180,7 @@ class VelocityField(nn.Module):
     def forward(
         self, t: Tensor, z: Tensor, source: Tensor, condition: Tensor | None = None
     ) -> Tensor:
-        """Velocities `(batch, q)` at times `(batch,)` and points `(batch, q)`, given sources and conditions."""
+        """Velocities `(batch, q)` at times `(batch,)` and points, given sources and conditions."""
         return self.velocity(t, z, self.encode(source, condition))
 
 

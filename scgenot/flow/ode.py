@@ -35,7 +35,7 @@ def rk4_step(velocity: Velocity, t: Tensor, z: Tensor, h: Tensor) -> Tensor:
 
 STEPS = {"euler": euler_step, "midpoint": midpoint_step, "rk4": rk4_step}
 
-# Dormand and Prince 1980, table 2: nodes, rows, and the difference of the fifth- and fourth-order weights
+# Dormand and Prince 1980, table 2: nodes, rows and difference of fifth- and fourth-order weights
 _NODES = (0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1, 1)
 _ROWS = (
     (),
@@ -72,11 +72,13 @@ def integrate(
     t0, t1
         First and last time.
     method
-        `"euler"`, `"midpoint"` or `"rk4"`: 1, 2 or 4 evaluations a step; `"dopri5"`: steps chosen by the error.
+        `"euler"`, `"midpoint"` or `"rk4"`: 1, 2 or 4 evaluations per step; `"dopri5"`: steps
+        chosen by the error.
     n_steps
         Number of equal steps; `"dopri5"` chooses its own.
     rtol, atol
-        Error allowed per step of `"dopri5"`, relative and absolute, root mean square over all points.
+        Error allowed per step of `"dopri5"`, relative and absolute, root mean square over all
+        points.
     max_steps
         Most steps, refused ones included, that `"dopri5"` may take.
 
@@ -155,8 +157,8 @@ def divergence(
     z
         Points, shape `(..., q)`.
     probe
-        Random signs of the shape of `z`: the unbiased estimate `e' J e` (Hutchinson 1989), one backward pass. None:
-        the exact trace, q backward passes.
+        Random signs of the shape of `z`: the unbiased estimate `e' J e` (Hutchinson 1989), one
+        backward pass. None: the exact trace, q backward passes.
 
     Returns
     -------
@@ -164,7 +166,8 @@ def divergence(
 
     Examples
     --------
-    >>> value, trace = sg.flow.divergence(lambda t, z: -z, torch.tensor(0.0), torch.ones(3, 2))  # trace is -2
+    >>> t, z = torch.tensor(0.0), torch.ones(3, 2)
+    >>> value, trace = sg.flow.divergence(lambda t, z: -z, t, z)  # trace is -2
     """
     with torch.enable_grad():
         z = z.detach().requires_grad_()
@@ -192,8 +195,8 @@ def log_density(
 ) -> Tensor:
     """Log-density at time 1 of the flow of standard normal noise.
 
-    `log p(y) = log N(z_0; 0, I) - int_0^1 div v(t, z_t) dt`, with `z_1 = y` carried back to time 0 (Chen et al. 2018,
-    arXiv 1806.07366).
+    `log p(y) = log N(z_0; 0, I) - int_0^1 div v(t, z_t) dt`, with `z_1 = y` carried back to time 0
+    (Chen et al. 2018, arXiv 1806.07366).
 
     Parameters
     ----------
@@ -217,7 +220,7 @@ def log_density(
 
     Examples
     --------
-    >>> sg.flow.log_density(lambda t, z: 0 * z, torch.zeros(1, 2))  # of the noise itself: -log(2 pi)
+    >>> sg.flow.log_density(lambda t, z: 0 * z, torch.zeros(1, 2))  # the noise: -log(2 pi)
     """
     q = y.shape[-1]
 

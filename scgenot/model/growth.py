@@ -121,9 +121,9 @@ def growth_ratios(plan, pair: Pair, *, weights_are_growth: bool) -> tuple[Tensor
 
     None when all are 1, or the plan cannot tell.
     """
+    a, b = torch.as_tensor(pair.source_weights), torch.as_tensor(pair.target_weights)
     balanced = set(getattr(plan, "tau", (1.0, 1.0))) == {1.0}
-    a, b = pair.source_weights, pair.target_weights
-    known = weights_are_growth and a.max() > a.min()
+    known = weights_are_growth and bool(a.max() > a.min())
     if (balanced and not known) or not hasattr(plan, "marginals"):
         return None
     source, target = (torch.as_tensor(side).double().cpu() for side in plan.marginals())
@@ -132,13 +132,13 @@ def growth_ratios(plan, pair: Pair, *, weights_are_growth: bool) -> tuple[Tensor
     elif hasattr(plan, "growth"):
         eta = torch.as_tensor(plan.growth()).double().cpu()
     else:
-        eta = source / torch.as_tensor(a)
-    if not all(values.isfinite().all() for values in (source, target, eta)):
+        eta = source / a
+    if not all(values.isfinite().all() for values in (source, target, eta[a > 0])):
         raise ValueError(
             f"The plan of the pair {pair.name!r} has marginals or growth that are not finite: "
             "raise `epsilon` or `tau` of the solver."
         )
-    return eta, target / torch.as_tensor(b)
+    return eta, target / b
 
 
 def regress_growth(

@@ -189,7 +189,7 @@ def write_file(path: str | Path, kind: str, config: dict, arrays: Mapping) -> No
     """Write a safetensors file as a whole or not at all; the mode of an older file is kept."""
     path = Path(path).resolve()  # a link stays a link
     content = save(
-        {name: np.ascontiguousarray(array) for name, array in arrays.items()},
+        {name: np.asarray(array, order="C") for name, array in arrays.items()},
         {"kind": kind, "config": json.dumps({"format": FORMAT, **config})},
     )
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

@@ -21,8 +21,9 @@ class Standardizer(nn.Module):
     def fit(self, blocks: Sequence[np.ndarray]) -> None:
         """Take the columns' moments over all cells of all blocks."""
         n = sum(len(block) for block in blocks)
-        mean = sum(block.sum(0, dtype=float) for block in blocks) / n
-        std = np.sqrt(sum(((block - mean) ** 2).sum(0) for block in blocks) / n)
+        with np.errstate(over="ignore", invalid="ignore"):  # such columns are named below
+            mean = sum(block.sum(0, dtype=float) for block in blocks) / n
+            std = np.sqrt(sum(((block - mean) ** 2).sum(0) for block in blocks) / n)
         std[std <= 1e-6 * np.abs(mean)] = 1
         self.mean.copy_(torch.as_tensor(mean))
         self.std.copy_(torch.as_tensor(std))

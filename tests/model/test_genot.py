@@ -71,7 +71,7 @@ def loss_of(model, cells, field=None, seed=0):
 
 
 def test_no_field_is_better_than_the_best(best, cells):
-    """The loss of v* + w exceeds that of v* by E|w|^2: the regression target is the one whose mean v* is."""
+    """The loss of v* + w exceeds that of v* by E|w|^2: v* is the mean of the regression target."""
     reference = loss_of(best, cells)
     for k in range(8):
         direction = torch.randn(
@@ -79,7 +79,8 @@ def test_no_field_is_better_than_the_best(best, cells):
         )
         for scale in (0.03, 0.3):
             excess = loss_of(best, cells, Perturbed(best.field, direction, scale)) - reference
-            # E|w|^2 per dimension, inputs of variance about 1; the cross term 2 w.(v* - u) averages out over the cells
+            # E|w|^2 per dimension, inputs of variance about 1; the cross term 2 w.(v* - u)
+            # averages out over the cells
             size = scale**2 * float(direction.square().sum()) / DIM
             assert excess > 0
             assert 0.3 * size < excess < 2.5 * size
@@ -100,7 +101,7 @@ def test_loss_of_the_best_field_is_the_variance_that_remains(best, cells):
 
 
 def test_samples_are_the_exact_map_of_their_noise(best, problem):
-    """The flow of the best field carries z to m(x) + S^.5 z (S in standard units), point by point."""
+    """The flow of the best field carries z to m(x) + S^.5 z (S in standard units)."""
     x = problem.sample_source(5, np.random.default_rng(2))
     found = best.sample(x, n_samples=200, rng=3, method="rk4", n_steps=200)
     noise = torch.randn(
@@ -230,7 +231,7 @@ def test_wrong_shapes_are_named():
 
 
 def test_displacements_are_measured_from_the_source_cell():
-    """With a field of zero velocity a draw is the source cell plus the mean displacement and its spread."""
+    """With zero velocity a draw is the source cell plus the mean displacement and its spread."""
     model = Genot(3, 2, field=lambda p, q, c: Still(), displacement=True)
     rng = np.random.default_rng(0)
     moves = rng.normal([1, -2], [3, 0.5], (200, 2))
@@ -249,7 +250,7 @@ def test_displacements_are_measured_from_the_source_cell():
 
 
 class Still(torch.nn.Module):
-    """No velocity; with conditions, the sum of their known columns, or ten where they are hidden."""
+    """No velocity; with conditions, the sum of their known columns, or ten where hidden."""
 
     def forward(self, t, z, source, condition=None):
         if condition is None:

@@ -144,7 +144,7 @@ def test_double_precision_stays():
 
 def test_damaged_files_are_refused(tmp_path):
     path = tmp_path / "model.safetensors"
-    with pytest.raises(FileNotFoundError, match="model.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"model.safetensors"):
         Genot.load(path)
     make().save(path)
     whole = path.read_bytes()
@@ -193,7 +193,7 @@ def test_damaged_training_states_are_refused(tmp_path):
     state_file(path)
     config, arrays = read_file(path, "training state")
     assert TrainState.load(path).step == 4
-    with pytest.raises(ModelFileError, match="is not a scgenot model but training state"):
+    with pytest.raises(ModelFileError, match="is not a scgenot model but"):
         Genot.load(path)
     lines = config["history"]
     changes = [

@@ -64,7 +64,7 @@ def test_learns_a_gaussian_conditional_law():
     excess = cbw_uvp(problem, x, model.sample(x, n_samples=300).double().numpy()) - cbw_uvp_floor(
         problem, x, 300, rng
     )
-    # the mean alone, fitted by least squares to 2000 cells with a spread of about half of Tr B, is off by
+    # the mean alone, by least squares on 2000 cells with a spread of half of Tr B, is off by
     # 200 (d + 1) / 2000 / 2 = .3 points; an untrained model scores above 50
     assert excess < 0.5
 
@@ -236,7 +236,7 @@ def test_what_does_not_fit_is_named():
     with pytest.raises(FloatingPointError, match="The loss is nan at step 45"):
         run(replace(QUICK, learning_rate=1e38))
     with pytest.raises(FloatingPointError, match="weights of the model are not finite"):
-        run(replace(QUICK, learning_rate=1e30, warmup=0, steps=1, validation_fraction=0.0))
+        run(replace(QUICK, learning_rate=1e39, warmup=0, steps=1, validation_fraction=0.0))
 
 
 class EachToItself:
@@ -257,7 +257,8 @@ def test_source_noise_shrinks_slopes_as_a_ridge_penalty_does():
     )
     model = small_model(2)
     train(model, [Pair(cells, cells)], [EachToItself(500)], learner, progress=False)
-    # the network sees x + noise: the best slope of y = x on that is variance / (variance + that of the noise)
+    # the network sees x + noise: the best slope of y = x on that is
+    # variance / (variance + that of the noise)
     variance = cells.var(0)
     expected = variance / (variance + 0.5**2 * variance.mean())
     mean = model.sample(cells, n_samples=100).mean(1).numpy()
@@ -284,7 +285,7 @@ def test_the_gradient_is_clipped(monkeypatch):
 
 
 def test_weights_decay_as_adamw_says():
-    """With gradients clipped to nothing, a step of rate r multiplies every weight by 1 - r * decay."""
+    """With gradients clipped to nothing, a step of rate r multiplies weights by 1 - r * decay."""
     _, pair, exact = gaussian()
     found = []
     for decay in (0.0, 0.5):

@@ -1,5 +1,7 @@
 """Cells held out of training: out of all pairs, and nothing else is validated on."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -30,10 +32,7 @@ def screen(n_drugs=4, n_control=200):
 
 def course(n_times=4, n=120):
     rows = [np.arange(k * n, (k + 1) * n) for k in range(n_times)]
-    return [
-        Link(Pair(a[:, None] * 1.0, b[:, None] * 1.0), a, b)
-        for a, b in zip(rows, rows[1:], strict=False)
-    ]
+    return [Link(Pair(a[:, None] * 1.0, b[:, None] * 1.0), a, b) for a, b in pairwise(rows)]
 
 
 def held_and_trained(links, masks):

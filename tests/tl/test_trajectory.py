@@ -12,9 +12,9 @@ import torch
 from scipy import sparse
 
 import scgenot as sg
-from scgenot.fit import fit as _fit
 from scgenot.fit.questions import ask
 from scgenot.model import fit_growth
+from scgenot.model import learner as _learner
 from scgenot.ot.store import plan_from_arrays
 from truth.gaussians import random_problem
 from truth.laws import bures_wasserstein, cbw_uvp, cbw_uvp_floor
@@ -234,7 +234,7 @@ def test_new_cells_have_the_time_of_the_fit_whichever_times_they_have():
 def grown():
     adata = course(rate=np.random.default_rng(1).normal(size=120))  # births and deaths
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_fit, "fit_growth", partial(fit_growth, steps=20))
+        patch.setattr(_learner, "fit_growth", partial(fit_growth, steps=20))
         fit(adata, growth_key="rate", pairs=[(0, 2), (2, 4), (0, 4)])
     return adata
 
@@ -264,7 +264,9 @@ def test_a_step_without_growth_leaves_that_of_the_others(monkeypatch):
     rate = np.where(course().obs["day"] == 0, np.random.default_rng(1).normal(size=120), 0.3)
     adata, learned = course(rate=rate), {}
     monkeypatch.setattr(
-        _fit, "fit_growth", lambda _model, _pairs, eta, xi, *, rng: learned.update(eta=eta, xi=xi)
+        _learner,
+        "fit_growth",
+        lambda _model, _pairs, eta, xi, *, rng: learned.update(eta=eta, xi=xi),
     )
     fit(adata, growth_key="rate")
     descendants = np.exp(2 * rate[rows_at(adata, 0)])
@@ -497,9 +499,7 @@ def test_minibatches_answer_questions_from_a_sample_of_their_pairs():
     adata = two_groups()
     solver = sg.ot.Minibatch(sg.ot.Sinkhorn(epsilon=0.05, tolerance=1e-2), batch_size=64)
     learner = sg.model.FlowMatching(steps=5, validation_fraction=0)
-    sg.tl.fit_trajectory(
-        adata, "day", use_rep="X", solver=solver, learner=learner, progress=False
-    )
+    sg.tl.fit_trajectory(adata, "day", use_rep="X", solver=solver, learner=learner, progress=False)
     table = sg.tl.cell_transition(adata, "kind", "kind")
     # 64 of 80 cells a side: the groups' counts differ between the sides by 2.0 in the mean (each hypergeometric with
     # variance 64 / 4 * 16 / 79), and that many of 64 cells have to cross
