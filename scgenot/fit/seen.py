@@ -9,6 +9,7 @@ from sklearn.neighbors import LocalOutlierFactor
 
 from scgenot._random import Rng, numpy_rng
 from scgenot.cells.keys import COUPLINGS, SEEN
+from scgenot.cells.read import dense
 from scgenot.cells.strata import Linked
 
 MAX_SEEN = 1000
@@ -48,7 +49,7 @@ def refuse_moved(adata: AnnData, entry: dict, params: dict) -> None:
     if len(rows) * len(seen) < FEW * len(sources):  # too few to expect one of those kept among them
         return
     known = {cell.tobytes() for cell in seen}
-    cells = np.asarray(adata.obsm[rep])[rows].astype(np.float32)
+    cells = dense(adata.obsm[rep], f"obsm[{rep!r}] of `adata`")[rows].astype(np.float32)
     if not any(cell.tobytes() in known for cell in cells):
         raise ValueError(
             f"obsm[{rep!r}] of `adata` is not what it was at the fit: none of its {len(rows)} fitted control cells is "
