@@ -11,7 +11,8 @@ from scipy import sparse
 
 from realdata import load
 from scgenot.cells.embedding import Embedding
-from scgenot.tl import decode, embed, project
+from scgenot.model import TrainSettings
+from scgenot.tl import coupling, decode, embed, fit_trajectory, project
 
 METHODS = ("pca", "lsi", "clr")
 
@@ -440,6 +441,18 @@ class TestObject:
         del cells.uns["pca"]["params"]
         with pytest.raises(ValueError, match=r"uns\['pca'\] of `adata` is damaged"):
             decode(cells.obsm["X_pca"], cells)
+
+
+@pytest.mark.parametrize("pca", [embed, sc.pp.pca])
+def test_sparse_counts_to_a_coupling(counts, pca):
+    sc.pp.normalize_total(counts)
+    sc.pp.log1p(counts)
+    counts.obs["day"] = np.repeat([0, 1], 30)
+    pca(counts)
+    settings = TrainSettings(steps=2, validation_fraction=0)
+    fit_trajectory(counts, "day", settings=settings, progress=False, device="cpu")
+    coupling(counts)
+    assert counts.obsp["genot_coupling"][:30, 30:].sum() == pytest.approx(1, abs=1e-3)
 
 
 def test_features_are_a_list(cells):
