@@ -59,7 +59,10 @@ def test_another_file_is_refused(cache, downloads):
 def test_no_network_and_no_cache(cache, downloads, monkeypatch):
     monkeypatch.setenv("SCGENOT_DATA", "/elsewhere")
     asked = originals(name="missing.txt")
-    expected = "^set/rna.h5ad and set/atac.h5ad not in SCGENOT_DATA=/elsewhere, .*could not be downloaded.*no such host"
+    expected = (
+        "^set/rna.h5ad and set/atac.h5ad not in SCGENOT_DATA=/elsewhere, "
+        ".*could not be downloaded.*no such host"
+    )
     with pytest.raises(FileNotFoundError, match=expected) as raised:
         fetch(asked, "set/rna", "set/atac", progress=False)
     parts = (

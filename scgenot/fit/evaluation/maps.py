@@ -95,7 +95,7 @@ def choose_pairs(
 
 
 def held_out_strata(held_out: AnnData, keys: Sequence[str], rows: np.ndarray) -> list[np.ndarray]:
-    """Read the strata of held-out cells, by as many of the first columns as are there without gaps."""
+    """Read the strata of held-out cells by the first columns that are complete."""
     known = list(
         takewhile(lambda key: key in held_out.obs and not held_out.obs[key].isna().any(), keys)
     )

@@ -50,7 +50,7 @@ class Screen:
 
     @cached_property
     def pairs(self) -> dict[Key, list[int]]:
-        """Rows of the table of pairs by condition; without the control that is coupled with itself."""
+        """Rows of the table of pairs by condition, without control coupled with itself."""
         table, found = self.fit.entry[PAIRS], {}
         doses = table["dose"] if "dose" in table else [None] * len(table)
         for row, (name, dose) in enumerate(zip(table["perturbation"], doses, strict=True)):
@@ -169,7 +169,7 @@ def other_cells(moments: dict[Key, Moments], key: Key) -> Others | None:
 
 
 def between_doses(screen: Screen, key: Key, query: np.ndarray, seed: int) -> dict[str, Prediction]:
-    """Predict a dose that was not fitted from the nearest ones that were, untreated cells being dose 0."""
+    """Predict a dose from the nearest fitted ones; untreated cells are dose 0."""
     parts, dose = key
     levels = sorted(level for name, level in screen.pairs if name == parts and level is not None)
     if dose is None or not levels:
@@ -199,7 +199,7 @@ def between_doses(screen: Screen, key: Key, query: np.ndarray, seed: int) -> dic
 
 
 def from_parts(screen: Screen, key: Key, query: np.ndarray) -> dict[str, Prediction]:
-    """Predict a combination by the sum of its parts, and what was never seen by the embedding of its parts."""
+    """Predict a combination by the sum of its parts, and an unseen one by their embedding."""
     parts, dose = key
     singles = {
         name: self_key
