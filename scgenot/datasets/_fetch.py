@@ -18,7 +18,7 @@ class Originals:
 
 
 def prepared(*names: str) -> list[AnnData] | None:
-    """Read files such as `"klein_mesc/klein_mesc"` from `SCGENOT_DATA`; None when one is missing."""
+    """Read files such as `"klein_mesc/klein_mesc"` from `SCGENOT_DATA`; None without them."""
     folder = os.environ.get(FOLDER)
     files = [Path(folder, f"{name}.h5ad") for name in names] if folder else []
     if not files or not all(file.is_file() for file in files):

@@ -38,7 +38,8 @@ def sinkhorn_divergence(
     Parameters
     ----------
     x, y
-        Cells, shapes `(n, d)` and `(m, d)`, at most 10,000 each; both of `torch.float32` or of `torch.float64`.
+        Cells, shapes `(n, d)` and `(m, d)`, at most 10,000 each; both of `torch.float32` or of
+        `torch.float64`.
     epsilon
         Entropic regularization in units of `scale`.
     scale

@@ -131,7 +131,7 @@ def test_growth_as_weights_gives_the_fates_and_equal_weights_do_not(use_rep, tol
 
 
 def test_an_unbalanced_coupling_ranks_and_scales_growth():
-    """Cells that took a side tell their growth by what is near their descendants, nothing else given.
+    """Cells that took a side tell their growth by what is near their descendants alone.
 
     Over seeds at tau .8: Spearman .88 to .91, slope .78 to .90; equal growth has 0 for both. The
     slope stays under 1 for tau pulls growth towards 1, and is lost as tau tends to 1.
@@ -162,5 +162,5 @@ def test_same_seed_same_cells_and_files_keep_them(tmp_path):
 
 @pytest.mark.parametrize("times", [(0,), (0, 0, 1), (1, 0), ((0, 1), (2, 3))])
 def test_times_must_increase(times):
-    with pytest.raises(ValueError, match=r"`times`.*increasing"):
+    with pytest.raises(ValueError, match=r"`times=.*increasing"):
         branching(10, times=times)

@@ -91,7 +91,7 @@ def test_prepared_files_are_read_when_all_are_there(tmp_path, monkeypatch):
 def test_what_cannot_be_downloaded_says_so(name, tmp_path, monkeypatch):
     monkeypatch.delenv("SCGENOT_DATA", raising=False)
     with pytest.raises(
-        FileNotFoundError, match=rf"{name}/\w+\.h5ad was not looked for.*Set SCGENOT_DATA.*https://"
+        FileNotFoundError, match=rf"{name}/\w+\.h5ad was not found: .*Set SCGENOT_DATA.*https://"
     ):
         getattr(datasets, name)()
     monkeypatch.setenv("SCGENOT_DATA", str(tmp_path))

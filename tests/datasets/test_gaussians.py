@@ -106,10 +106,10 @@ def test_survives_writing(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_cells": 1}, "`n_cells` is 1"),
-        ({"dim": 0}, "`dim` 0"),
-        ({"epsilon": 0.0}, "`epsilon` is 0.0"),
-        ({"epsilon": np.nan}, "`epsilon` is nan"),
+        ({"n_cells": 1}, "`n_cells=1`"),
+        ({"dim": 0}, "`dim=0`"),
+        ({"epsilon": 0.0}, "`epsilon=0.0`"),
+        ({"epsilon": np.nan}, "`epsilon=nan`"),
     ],
 )
 def test_refuses(options, message):

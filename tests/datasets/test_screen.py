@@ -167,18 +167,18 @@ def test_same_seed_same_cells_and_files_keep_them(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"drugs": ("A", "A")}, "`drugs`"),
-        ({"drugs": ("A", "control")}, "`drugs`"),
-        ({"drugs": ("A+B",)}, "`drugs`"),
-        ({"drugs": ()}, "`drugs`"),
+        ({"drugs": ("A", "A")}, "`drugs="),
+        ({"drugs": ("A", "control")}, "`drugs="),
+        ({"drugs": ("A+B",)}, "`drugs="),
+        ({"drugs": ()}, "`drugs="),
         ({"combinations": ["A+Z"]}, "`combinations`"),
         ({"combinations": ["A+A"]}, "`combinations`"),
         ({"combinations": ["A"]}, "`combinations`"),
-        ({"combinations": ["A+B", "B+A"]}, "`combinations`"),
-        ({"doses": (0.0, 1.0)}, "`doses`"),
-        ({"doses": (np.nan,)}, "`doses`"),
-        ({"doses": ()}, "`doses`"),
-        ({"n_genes": 7}, "`n_genes`"),
+        ({"combinations": ["A+B", "B+A"]}, "`combinations="),
+        ({"doses": (0.0, 1.0)}, "`doses="),
+        ({"doses": (np.nan,)}, "`doses="),
+        ({"doses": ()}, "`doses="),
+        ({"n_genes": 7}, "`n_genes=7`"),
     ],
 )
 def test_what_cannot_be_is_refused(options, message):
