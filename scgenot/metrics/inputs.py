@@ -28,7 +28,7 @@ class Weighted:
             for given, name, found in zip(weights, populations, cells, strict=True)
         ]
         many = {len(r) for r, given in zip(rows, weights, strict=True) if np.ndim(given) == 2}
-        if len(many) > 1:
+        if len(many - {1}) > 1:
             raise ValueError(f"Weights have {sorted(many)} rows: give as many for all populations.")
         return cls(cells, rows, single=not many)
 

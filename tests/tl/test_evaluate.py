@@ -278,6 +278,12 @@ class TestVerdict:
         )
         assert lines[1].startswith("edistance: GENOT has no value (")
 
+    def test_nothing_to_compare_with_is_no_praise(self):
+        x = np.full((40, 4), np.nan)
+        kinds = {GENOT: (MODEL, x), "chance": (BASELINE, x)}
+        verdict = table_of(kinds, two_populations(40, 40)[1]).attrs["verdict"]
+        assert verdict == "GENOT cannot be judged: no metric has a value for any baseline."
+
     def test_the_coupling_that_was_better_is_in_the_headline(self):
         x, y = two_populations(200, 200)
         kinds = {GENOT: (MODEL, x), "chance": (BASELINE, x - 9), "coupling": (COUPLING, y + 0.01)}

@@ -81,6 +81,8 @@ def headline(comparisons: Sequence[Mapping]) -> str:
         return len(names), f" ({', '.join(names)})" * bool(names)
 
     n = sum(c["kind"] == BASELINE for c in comparisons)
+    if n == 0:
+        return f"{GENOT} cannot be judged: no metric has a value for any baseline."
     wins, won = which(BASELINE, "beats")
     losses, lost = which(BASELINE, "loses to", NO_VALUE)
     text = f"{GENOT} beats the best baseline beyond the interval on {wins} of {n} metrics{won}"
