@@ -33,8 +33,13 @@ def check_share(name: str, value) -> None:
     check_number(name, value, "between 0 and 1", lambda share: 0 < share < 1)
 
 
+def check_unit(name: str, value) -> None:
+    """Refuse what is not a number from 0 to 1, the ends included; as :func:`check_number`."""
+    check_number(name, value, "between 0 and 1", lambda share: 0 <= share <= 1)
+
+
 def check_hidden_share(value) -> None:
-    """Refuse a share of hidden conditions that is not at least 0 and below 1, or None; as :func:`check_number`."""
+    """Refuse a share of hidden conditions that is neither None nor in [0, 1)."""
     if value is None:
         return
     check_number("condition_dropout", value, "at least 0 and below 1", lambda share: 0 <= share < 1)
@@ -128,7 +133,8 @@ def usable_device(device: "str | torch.device | None") -> "str | torch.device":
     except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(
-            f"`device={device!r}` cannot be used here ({reason}); 'cpu' always can, None takes CUDA where there is one."
+            f"`device={device!r}` cannot be used here ({reason}); 'cpu' always can, None takes "
+            "CUDA where there is one."
         ) from error
     return device
 

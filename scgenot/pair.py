@@ -18,7 +18,8 @@ class Pair:
     target
         Target cells, shape `(m, q)`; `p` and `q` may differ.
     source_shared, target_shared
-        Features of both populations in one common space, shapes `(n, r)` and `(m, r)`; None when there are none.
+        Features of both populations in one common space, shapes `(n, r)` and `(m, r)`; None when
+        there are none.
     source_weights, target_weights
         Non-negative weights, shapes `(n,)` and `(m,)`, scaled to sum 1; None for uniform.
     condition
@@ -29,7 +30,8 @@ class Pair:
     Raises
     ------
     ValueError
-        When an array is empty, not finite or of the wrong shape, or a weight is negative; the message names it.
+        When an array is empty, not finite or of the wrong shape, or a weight is negative; the
+        message names it.
     """
 
     source: np.ndarray

@@ -50,7 +50,8 @@ class TestDraws:
         check_frequencies(counts.ravel(), (1 - np.eye(5)).ravel())
 
     def test_mixture(self, cells):
-        # 10 draws at s = .35 have 3 or 4 targets with equal probability: standard error .5 / sqrt(400) = .025
+        # 10 draws at s = .35 have 3 or 4 targets with equal probability: standard error .5 /
+        # sqrt(400) = .025
         n_targets = [
             int((baselines.mixture(cells, cells + 99, 0.35, 10, rng=r) > 50).sum()) / 3
             for r in range(400)
@@ -86,8 +87,8 @@ class TestMeanShift:
         np.testing.assert_allclose(predicted, [[15, 9], [5, -1]])
 
     def test_by_group(self):
-        # a moves by 10, b by -2; c has no target and d no source cell, e is new: all of them the shift of all,
-        # from mean (0 + 2 + 4 + 8) / 4 = 3.5 to (10 + 12 + 2 + 6) / 4 = 7.5
+        # a moves by 10, b by -2; c has no target and d no source cell, e is new: all of them the
+        # shift of all, from mean (0 + 2 + 4 + 8) / 4 = 3.5 to (10 + 12 + 2 + 6) / 4 = 7.5
         predicted = baselines.mean_shift(
             column(0, 2, 4, 8),
             column(10, 12, 2, 6),
@@ -130,8 +131,8 @@ class TestGaussianMap:
         return images[1:] - images[0]
 
     def test_is_the_optimal_map_of_the_empirical_moments(self):
-        # an affine map with a symmetric positive slope is a gradient of a convex function: if it carries one Gaussian
-        # to the other it is the optimal one, and there is no second
+        # an affine map with a symmetric positive slope is a gradient of a convex function: if it
+        # carries one Gaussian to the other it is the optimal one, and there is no second
         source, target = correlated(50, 5, 0), correlated(70, 5, 1)
         mapped = baselines.gaussian_map(source, target, source)
         np.testing.assert_allclose(mapped.mean(0), target.mean(0), atol=1e-9)
@@ -141,8 +142,8 @@ class TestGaussianMap:
         assert np.linalg.eigvalsh(slope).min() > 0
 
     def test_recovers_the_map_between_known_gaussians(self):
-        # N(1, 4) to N(-2, 9): T(x) = -2 + 1.5 (x - 1). The standard error of the slope is 1.5 / sqrt(n), that of either
-        # mean, carried along, 3 / sqrt(n): six of them at |x - 1| <= 4
+        # N(1, 4) to N(-2, 9): T(x) = -2 + 1.5 (x - 1). The standard error of the slope is 1.5 /
+        # sqrt(n), that of either mean, carried along, 3 / sqrt(n): six of them at |x - 1| <= 4
         rng, n, x = np.random.default_rng(0), 20_000, np.linspace(-3, 5, 9)
         found = baselines.gaussian_map(
             rng.normal(1, 2, (n, 1)), rng.normal(-2, 3, (n, 1)), x[:, None]
@@ -176,7 +177,8 @@ class TestGaussianMap:
 
 
 class TestPlans:
-    # on a line the optimal plan keeps the order; exchanging neighbours costs 2, which is 180 times epsilon
+    # on a line the optimal plan keeps the order; exchanging neighbours costs 2, which is 180 times
+    # epsilon
     SOURCE = column(3, 0, 4, 1, 2, 5, 7, 6)
     TARGET = np.sort(SOURCE, axis=0)[::-1] + 0.3
     SHARP = 0.001
@@ -196,7 +198,8 @@ class TestPlans:
         predicted = baselines.plan_nearest(cells, target, np.tile(cells[7] + 1e-3, (5000, 1)))
         order = (predicted[:, None] == target).all(2).argmax(1)
         np.testing.assert_array_equal(predicted, target[order])  # all of them are targets
-        # rows of the plan, solved to a marginal error of 1e-4, differ by less than 5000 draws can tell
+        # rows of the plan, solved to a marginal error of 1e-4, differ by less than 5000 draws can
+        # tell
         check_frequencies(np.bincount(order, minlength=20), coupling.rows()[7].double().numpy())
 
     def test_draws_among_the_nearest(self):
@@ -226,14 +229,16 @@ class TestPlans:
         np.testing.assert_allclose(baselines.straight(source, target[:2], 0.5), [[2, 2], [6, 4]])
 
     def test_straight_lines_between_random_pairs_lose_variance(self, cells):
-        # every cell equally often, so that the mean is exact; independent ends have variance (1 - s)^2 A + s^2 B
+        # every cell equally often, so that the mean is exact; independent ends have variance (1 -
+        # s)^2 A + s^2 B
         target, s, n = 2 * cells[:30] + 5, 0.4, 30_000
         found = baselines.straight(cells, target, s, pairs=baselines.random_pairs(60, 30, n))
         np.testing.assert_allclose(
             found.mean(0), (1 - s) * cells.mean(0) + s * target.mean(0), atol=1e-10
         )
         A, B = cells.var(0), target.var(0)
-        # what is random is the covariance of the ends, of standard error (A B / n)^.5, times 2 s (1 - s): five of them
+        # what is random is the covariance of the ends, of standard error (A B / n)^.5, times 2 s (1
+        # - s): five of them
         bound = 5 * 2 * s * (1 - s) * np.sqrt(A * B / n).max()
         np.testing.assert_allclose(found.var(0), (1 - s) ** 2 * A + s**2 * B, atol=bound)
 
@@ -303,8 +308,8 @@ def test_numbers_out_of_range(cells):
             baselines.mixture(cells, cells, s, 10)
         with pytest.raises(ValueError, match=f"`fraction={s}`"):
             baselines.interpolated_shift(cells, cells, cells, s, cells)
-    for n in (0, 2.5):
-        with pytest.raises(ValueError, match=f"`n={n}`"):
+    for n, error in ((0, ValueError), (2.5, TypeError)):
+        with pytest.raises(error, match=f"`n={n}`"):
             baselines.random_targets(cells, n)
     with pytest.raises(ValueError, match="`n_target=0`"):
         baselines.random_pairs(5, 0, 5)

@@ -38,19 +38,21 @@ class TestFoscttm:
         assert metrics.foscttm(cells, cells) == 0
 
     def test_reversed_by_hand(self):
-        # 0 meets 2, 1, 0: both others are closer; 1 meets its own at distance 0; 2 as 0: (1 + 0 + 1) / 3 either way
+        # 0 meets 2, 1, 0: both others are closer; 1 meets its own at distance 0; 2 as 0: (1 + 0 +
+        # 1) / 3 either way
         assert metrics.foscttm(column(0, 1, 2), column(2, 1, 0)) == pytest.approx(2 / 3)
 
     def test_directions_are_averaged(self):
-        # predictions 0, 10; truths 1, 2. From predictions: 0 -> own 1 best (0); 10 -> own 2 best (0).
-        # From truths: 1 -> own 0 (0); 2 -> own 10 at 8, the other at 2 (1). Mean of 0 and 1/2.
+        # predictions 0, 10; truths 1, 2. From predictions: 0 -> own 1 best (0); 10 -> own 2 best
+        # (0). From truths: 1 -> own 0 (0); 2 -> own 10 at 8, the other at 2 (1). Mean of 0 and 1/2.
         assert metrics.foscttm(column(0, 10), column(1, 2)) == pytest.approx(0.25)
 
     def test_swapped_pair_is_worst(self):
         assert metrics.foscttm(column(0, 1), column(1, 0)) == 1
 
     def test_one_prediction_for_all_is_chance(self):
-        # from truths every prediction ties: .5; from the prediction the truths have ranks 0 .. n-1: mean .5
+        # from truths every prediction ties: .5; from the prediction the truths have ranks 0 .. n-1:
+        # mean .5
         assert metrics.foscttm(np.zeros((5, 1)), column(1, 2, 3, 4, 5)) == pytest.approx(0.5)
 
     def test_duplicated_cells_tie_fairly(self):
@@ -60,7 +62,8 @@ class TestFoscttm:
 
     def test_chance_for_unrelated_cells(self):
         rng = np.random.default_rng(1)
-        # a mean over n cells of fractions of variance at most 1/4: one standard error is below .5 / sqrt(n) = .022
+        # a mean over n cells of fractions of variance at most 1/4: one standard error is below .5 /
+        # sqrt(n) = .022
         assert metrics.foscttm(
             rng.normal(size=(500, 4)), rng.normal(size=(500, 4))
         ) == pytest.approx(0.5, abs=0.07)
@@ -84,7 +87,8 @@ class TestLabelTransfer:
         ) == (pytest.approx(2 / 3))
 
     def test_trained_on_the_reference(self):
-        # predictions of label b lie where the reference has a: a classifier trained on predictions would score 1
+        # predictions of label b lie where the reference has a: a classifier trained on predictions
+        # would score 1
         assert (
             metrics.label_transfer(
                 column(0, 1, 2), column(0, 1, 2), list("bbb"), list("aaa"), n_neighbors=1
@@ -109,7 +113,8 @@ class TestSinkhornDivergence:
 
     @pytest.mark.parametrize("epsilon", [0.05, 0.5])
     def test_shift_is_its_square(self, cells, epsilon):
-        # |x - y - s|^2 differs from |x - y|^2 by terms of x or of y alone, and |s|^2: potentials absorb the former
+        # |x - y - s|^2 differs from |x - y|^2 by terms of x or of y alone, and |s|^2: potentials
+        # absorb the former
         shift = np.array([1.0, -2.0, 0.5])
         found = metrics.sinkhorn_divergence(cells + shift, cells, epsilon=epsilon)
         assert found == pytest.approx(shift @ shift, abs=1e-8)
@@ -139,8 +144,9 @@ class TestSinkhornDivergence:
         assert metrics.sinkhorn_divergence(y, y[::-1], epsilon=0.002) == pytest.approx(0, abs=1e-8)
 
     def test_two_points_by_hand(self):
-        # for a large epsilon all plans are products, and E|x-y|^2 - E|x-x'|^2 / 2 - E|y-y'|^2 / 2 is the squared
-        # difference of the means, (1.5 - .5)^2; the correction is of the order of cost^2 / epsilon = 81 / (4.5 * 1e4)
+        # for a large epsilon all plans are products, and E|x-y|^2 - E|x-x'|^2 / 2 - E|y-y'|^2 / 2
+        # is the squared difference of the means, (1.5 - .5)^2; the correction is of the order of
+        # cost^2 / epsilon = 81 / (4.5 * 1e4)
         assert metrics.sinkhorn_divergence(
             column(0, 1), column(0, 3), epsilon=1e4
         ) == pytest.approx(1, abs=2e-3)
@@ -154,7 +160,8 @@ class TestSinkhornDivergence:
 
 class TestEnergyDistance:
     def test_by_hand(self):
-        # x = {0, 1}, y = {0, 3}: E|x-y| = (0+3+1+2)/4 = 1.5; E|x-x'| = 1/2 and E|y-y'| = 3/2, or 1 and 3 without i = i
+        # x = {0, 1}, y = {0, 3}: E|x-y| = (0+3+1+2)/4 = 1.5; E|x-x'| = 1/2 and E|y-y'| = 3/2, or 1
+        # and 3 without i = i
         assert metrics.energy_distance(column(0, 1), column(0, 3)) == pytest.approx(1.0)
         assert metrics.energy_distance(column(0, 1), column(0, 3), unbiased=True) == pytest.approx(
             -1.0
@@ -167,7 +174,8 @@ class TestEnergyDistance:
         )
 
     def test_gaussians(self):
-        # E|N(m, v)| = 2 sqrt(v) phi(m / sqrt v) + m (1 - 2 Phi(-m / sqrt v)); x - y ~ N(1, 2), x - x', y - y' ~ N(0, 2)
+        # E|N(m, v)| = 2 sqrt(v) phi(m / sqrt v) + m (1 - 2 Phi(-m / sqrt v)); x - y ~ N(1, 2), x -
+        # x', y - y' ~ N(0, 2)
         def mean_absolute(m, v):
             return 2 * np.sqrt(v) * norm.pdf(m / np.sqrt(v)) + m * (
                 1 - 2 * norm.cdf(-m / np.sqrt(v))
@@ -178,7 +186,8 @@ class TestEnergyDistance:
         found = metrics.energy_distance(
             rng.normal(1, 1, (4000, 1)), rng.normal(0, 1, (4000, 1)), unbiased=True
         )
-        # the influence of a cell, 2 (E|x - Y| - E|x - X|), has a standard deviation of 1.08 here: 4 standard errors
+        # the influence of a cell, 2 (E|x - Y| - E|x - X|), has a standard deviation of 1.08 here: 4
+        # standard errors
         assert found == pytest.approx(truth, abs=4 * 1.08 * np.sqrt(2 / 4000))
 
     def test_blocks_change_nothing(self, cells, monkeypatch):
@@ -209,13 +218,15 @@ class TestMmd:
         assert metrics.mmd(x, y) == pytest.approx(metrics.mmd(x, y, bandwidths=3))
 
     def test_gaussians(self):
-        # E k over x - y ~ N(m, v) is exp(-m^2 / (2 (1 + v))) / sqrt(1 + v) with h = 1; here v = 2, m = 0 or 1
+        # E k over x - y ~ N(m, v) is exp(-m^2 / (2 (1 + v))) / sqrt(1 + v) with h = 1; here v = 2,
+        # m = 0 or 1
         truth = 2 * (1 - np.exp(-1 / 6)) / np.sqrt(3)
         rng = np.random.default_rng(0)
         found = metrics.mmd(
             rng.normal(1, 1, (4000, 1)), rng.normal(0, 1, (4000, 1)), bandwidths=1, unbiased=True
         )
-        # the influence of a cell, 2 (E k(x, X) - E k(x, Y)), has a standard deviation of .374 here: 4 standard errors
+        # the influence of a cell, 2 (E k(x, X) - E k(x, Y)), has a standard deviation of .374 here:
+        # 4 standard errors
         assert found == pytest.approx(truth, abs=4 * 0.374 * np.sqrt(2 / 4000))
 
     def test_errors(self, cells):
@@ -238,7 +249,8 @@ class TestWasserstein:
         )
 
     def test_shift_is_its_length(self, cells):
-        # far from the origin, where squared distances between cells are lost in those between populations
+        # far from the origin, where squared distances between cells are lost in those between
+        # populations
         assert metrics.wasserstein(cells[::-1] + np.array([3e4, 4e4, 0]), cells) == pytest.approx(
             5e4, rel=1e-12
         )
@@ -262,12 +274,14 @@ class TestMoments:
     TRUE = np.array([[0.0, 2.0, 4.0], [2.0, 2.0, 8.0]])
 
     def test_means_by_hand(self):
-        # residuals 1, 0, 2; deviations from the mean 3 are -2, -1, 3: 1 - 5 / 14. Predicted variances do not matter
+        # residuals 1, 0, 2; deviations from the mean 3 are -2, -1, 3: 1 - 5 / 14. Predicted
+        # variances do not matter
         predicted = np.array([[2.0, 1.0, 4.0], [2.0, 3.0, 4.0], [2.0, 2.0, 4.0]])
         assert metrics.r2_means(predicted, self.TRUE) == pytest.approx(1 - 5 / 14)
 
     def test_variances_by_hand(self):
-        # variances 2, 2, 2, residuals 0, 2, 6; deviations from the mean 10 / 3 are -4/3, -10/3, 14/3
+        # variances 2, 2, 2, residuals 0, 2, 6; deviations from the mean 10 / 3 are -4/3, -10/3,
+        # 14/3
         predicted = np.array([[5.0, 1.0, 0.0], [7.0, 3.0, 2.0]])
         total = (4**2 + 10**2 + 14**2) / 9
         assert metrics.r2_variances(predicted, self.TRUE) == pytest.approx(
@@ -279,7 +293,8 @@ class TestMoments:
         assert metric(cells[::-1], cells) == pytest.approx(1)
 
     def test_a_wrong_scale_counts(self, cells):
-        # the squared correlation would be 1; residuals are the means themselves, and sum (m - mean)^2 <= sum m^2
+        # the squared correlation would be 1; residuals are the means themselves, and sum (m -
+        # mean)^2 <= sum m^2
         assert metrics.r2_means(2 * cells, cells) <= 0
 
     def test_the_mean_prediction_keeps_means_and_loses_variances(self, cells):
@@ -303,7 +318,8 @@ class TestChangeCorrelation:
         return self.CONTROL + np.array(by, dtype=float)
 
     def test_by_hand(self):
-        # the largest true changes are -4, 3, 2; predicted -2, 1, 1. Deviations -13/3, 8/3, 5/3 and -2, 1, 1
+        # the largest true changes are -4, 3, 2; predicted -2, 1, 1. Deviations -13/3, 8/3, 5/3 and
+        # -2, 1, 1
         found = metrics.change_correlation(
             self.changed(-2, 1, 1, 9), self.changed(-4, 3, 2, 0.5), self.CONTROL, n_features=3
         )
@@ -337,7 +353,8 @@ class TestGrouped:
         return float(np.abs(predicted.mean() - true.mean()))
 
     def test_by_hand(self):
-        # a: |0 - 1| = 1 of two cells, b: |10 - 13| = 3 of four; equal weights. c is too small, d and e one-sided
+        # a: |0 - 1| = 1 of two cells, b: |10 - 13| = 3 of four; equal weights. c is too small, d
+        # and e one-sided
         found = metrics.grouped(
             self.shift,
             column(0, 0, 10, 10, 10, 10, 99, 0, 0),
@@ -355,7 +372,8 @@ class TestGrouped:
         )  # the very same cells, a third of each type to each type
         assert metrics.energy_distance(ignorant, true) == pytest.approx(0, abs=1e-12)
         assert metrics.grouped(metrics.energy_distance, true, true, types, types) == 0
-        # {0, 1, 2} against 0, 1 and 2: 2 E|x - y| is 2, 4/3 and 2, E|x - x'| is 8/9 and E|y - y'| is 0
+        # {0, 1, 2} against 0, 1 and 2: 2 E|x - y| is 2, 4/3 and 2, E|x - x'| is 8/9 and E|y - y'|
+        # is 0
         found = metrics.grouped(metrics.energy_distance, ignorant, true, types, types)
         assert found == pytest.approx((2 + 4 / 3 + 2) / 3 - 8 / 9)
 
@@ -394,7 +412,7 @@ def weights_of(a, b):
 @pytest.mark.parametrize("metric", WEIGHTED.values(), ids=WEIGHTED)
 class TestWeights:
     X = np.random.default_rng(1).normal(size=(30, 3)) * [1, 2, 3]
-    Y = np.random.default_rng(2).normal(size=(40, 3)) + [1, 0, 4]
+    Y = np.random.default_rng(2).normal(size=(40, 3)) + np.array([1, 0, 4])
     A = np.random.default_rng(3).integers(0, 4, 30).astype(float)
     B = np.random.default_rng(4).integers(0, 4, 40).astype(float)
 

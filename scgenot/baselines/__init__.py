@@ -1,6 +1,6 @@
 """What trivial methods predict for source cells: arrays in, predicted cells out.
 
-A model is worth its cost only where it beats these; :func:`halves` gives the ceiling that none can pass.
+A model is worth its cost only where it beats these; :func:`halves` gives the ceiling.
 """
 
 from scgenot.baselines.draws import halves, identity, mixture, random_pairs, random_targets

@@ -1,9 +1,9 @@
-"""Baselines that return real cells as they are, and the ceiling."""
+"""Baselines that return real cells unchanged, and the ceiling."""
 
 import numpy as np
 
+from scgenot._check import check_count, check_one_space, check_unit
 from scgenot._random import Rng, numpy_rng
-from scgenot.baselines.inputs import check_count, check_fraction, one_space
 
 
 def identity(query: np.ndarray) -> np.ndarray:
@@ -28,16 +28,17 @@ def identity(query: np.ndarray) -> np.ndarray:
     >>> predicted = sg.baselines.identity(query)
     >>> sg.metrics.energy_distance(predicted, treated)
     """
-    return one_space({"query": query})[0]
+    return check_one_space({"query": query})[0]
 
 
 def random_targets(target: np.ndarray, n: int, *, rng: Rng = 0) -> np.ndarray:
     """Predict random target cells, whatever the source cell.
 
-    The population is right and the answer of each cell is not: nothing beats it on a distance between populations that
-    the target cells were drawn from, and :func:`scgenot.metrics.grouped` finds it out. Cells are drawn without
-    replacement as far as they go: each comes up `n / m` times, rounded up or down. With the target cells of the nearest
-    dose this is the baseline of the nearest dose.
+    The population is right but the answer for each cell is not: no prediction beats it on a
+    distance to the population that the target cells were drawn from, and
+    :func:`scgenot.metrics.grouped` exposes it. Cells are drawn without replacement while they last:
+    each appears `n / m` times, rounded up or down. With the target cells of the nearest dose this
+    is the baseline of the nearest dose.
 
     Parameters
     ----------
@@ -54,6 +55,8 @@ def random_targets(target: np.ndarray, n: int, *, rng: Rng = 0) -> np.ndarray:
 
     Raises
     ------
+    TypeError
+        When `n` is not an integer.
     ValueError
         When the array is empty or not finite, or `n` is below 1.
 
@@ -61,8 +64,8 @@ def random_targets(target: np.ndarray, n: int, *, rng: Rng = 0) -> np.ndarray:
     --------
     >>> predicted = sg.baselines.random_targets(target, len(query))
     """
-    (target,) = one_space({"target": target})
-    check_count(n, "n")
+    (target,) = check_one_space({"target": target})
+    check_count("n", n, 1)
     return target[_evenly(len(target), n, numpy_rng(rng))]
 
 
@@ -71,9 +74,9 @@ def mixture(
 ) -> np.ndarray:
     r"""Predict the population between two time points as a mixture of both.
 
-    :math:`(1 - s) \mu + s \nu` for source :math:`\mu` and target :math:`\nu`: a cell is from the target with
-    probability `s`. The number of target cells is `n s`, rounded up or down at random, and on each side cells are drawn
-    as in :func:`random_targets`.
+    :math:`(1 - s) \mu + s \nu` for source :math:`\mu` and target :math:`\nu`: a cell is from the
+    target with probability `s`. The number of target cells is `n s`, rounded up or down at random,
+    and on each side cells are drawn as in :func:`random_targets`.
 
     Parameters
     ----------
@@ -92,16 +95,19 @@ def mixture(
 
     Raises
     ------
+    TypeError
+        When `s` is not a number or `n` is not an integer.
     ValueError
-        When an array is empty or not finite, the features differ in number, `s` is outside [0, 1] or `n` is below 1.
+        When an array is empty or not finite, the numbers of features differ, `s` is outside [0, 1]
+        or `n` is below 1.
 
     Examples
     --------
     >>> predicted = sg.baselines.mixture(source, target, 0.5, 500)
     """
-    source, target = one_space({"source": source, "target": target})
-    check_fraction(s, "s")
-    check_count(n, "n")
+    source, target = check_one_space({"source": source, "target": target})
+    check_unit("s", s)
+    check_count("n", n, 1)
     generator = numpy_rng(rng)
     n_target = min(n, int(n * s + generator.random()))
     before = source[_evenly(len(source), n - n_target, generator)]
@@ -114,7 +120,7 @@ def random_pairs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw independent pairs of a source and a target cell: the product plan, for :func:`straight`.
 
-    Each cell comes up its expected number of times, give or take one.
+    Each cell appears its expected number of times, give or take one.
 
     Parameters
     ----------
@@ -131,6 +137,8 @@ def random_pairs(
 
     Raises
     ------
+    TypeError
+        When a number is not an integer.
     ValueError
         When a number is below 1.
 
@@ -140,16 +148,16 @@ def random_pairs(
     >>> predicted = sg.baselines.straight(source, target, 0.5, pairs=pairs)
     """
     for name, value in (("n_source", n_source), ("n_target", n_target), ("n", n)):
-        check_count(value, name)
+        check_count(name, value, 1)
     generator = numpy_rng(rng)
     return _evenly(n_source, n, generator), _evenly(n_target, n, generator)
 
 
 def halves(cells: np.ndarray, *, rng: Rng = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Split real cells into two random halves: what one scores against the other is the ceiling.
+    """Split real cells into two random halves, whose score against each other is the ceiling.
 
-    No method can be expected to come nearer to a population than other cells of the population do. The halves have half
-    the cells: compare unbiased metrics, or the same numbers of cells.
+    No method can be expected to come closer to a population than other cells of that population.
+    The halves have half the cells: compare unbiased metrics, or the same numbers of cells.
 
     Parameters
     ----------
@@ -172,7 +180,7 @@ def halves(cells: np.ndarray, *, rng: Rng = 0) -> tuple[np.ndarray, np.ndarray]:
     >>> first, second = sg.baselines.halves(treated)
     >>> ceiling = sg.metrics.energy_distance(first, second)
     """
-    (cells,) = one_space({"cells": cells})
+    (cells,) = check_one_space({"cells": cells})
     if len(cells) < 2:
         raise ValueError("`cells` has 1 cell: two halves need at least 2.")
     shuffled = numpy_rng(rng).permutation(cells)
@@ -180,5 +188,5 @@ def halves(cells: np.ndarray, *, rng: Rng = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _evenly(n_cells: int, n: int, generator: np.random.Generator) -> np.ndarray:
-    """Indices of `n` draws from `n_cells`, each as often as the others give or take one, in random order."""
+    """Indices of `n` draws from `n_cells` in random order, each as often give or take one."""
     return generator.permutation(np.resize(generator.permutation(n_cells), n))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.covariance import ledoit_wolf
 
-from scgenot.baselines.inputs import check_count, check_fraction, group_labels, one_space
+from scgenot._check import check_count, check_labels, check_one_space, check_unit
 
 _CELLS_PER_COLUMN = 10  # with fewer, on either side, covariances are shrunk
 _FLAT = 1e-10  # directions with less than this share of the largest variance have none
@@ -28,11 +28,11 @@ def mean_shift(
     query
         Cells to predict for, shape `(n, d)`.
     groups
-        Labels of the source, of the target and of the query cells, lengths `k`, `m` and `n`, from one vocabulary: each
-        group then has a shift of its own. A group that lacks cells on either side takes that of all. None for one
-        shift.
+        Labels of the source, the target and the query cells, lengths `k`, `m` and `n`, from one
+        vocabulary: each group then has its own shift. A group that lacks cells on either side takes
+        the shift of all cells. None for one shift.
     min_cells
-        Fewest training cells of a group, on both sides, for a shift of its own.
+        Smallest number of training cells of a group, on both sides, for its own shift.
 
     Returns
     -------
@@ -40,9 +40,11 @@ def mean_shift(
 
     Raises
     ------
+    TypeError
+        When `min_cells` is not an integer.
     ValueError
-        When an array is empty or not finite, the features differ in number, or `groups` are not three lists with one
-        label a cell.
+        When an array is empty or not finite, the numbers of features differ, or `groups` are not
+        three lists with one label per cell.
 
     Examples
     --------
@@ -50,17 +52,18 @@ def mean_shift(
     >>> labels = source_types, target_types, query_types
     >>> predicted = sg.baselines.mean_shift(source, target, query, groups=labels)
     """
-    source, target, query = one_space({"source": source, "target": target, "query": query})
-    check_count(min_cells, "min_cells")
+    source, target, query = check_one_space({"source": source, "target": target, "query": query})
+    check_count("min_cells", min_cells, 1)
     shifts = np.tile(target.mean(0) - source.mean(0), (len(query), 1))
     if groups is not None:
         if len(groups) != 3:
             raise ValueError(
-                f"`groups` has {len(groups)} parts: give the labels of source, target and query cells."
+                f"`groups` has {len(groups)} parts: give the labels of source, target and query "
+                "cells."
             )
         named = zip(groups, (source, target, query), ("source", "target", "query"), strict=True)
         of_source, of_target, of_query = (
-            group_labels(g, cells, f"groups of {name}") for g, cells, name in named
+            check_labels(g, len(cells), f"groups of {name}") for g, cells, name in named
         )
         for group in np.unique(of_query):
             before, after = source[of_source == group], target[of_target == group]
@@ -83,7 +86,8 @@ def interpolated_shift(
     low, high
         Cells treated with the lower and with the higher dose, shapes `(l, d)` and `(h, d)`.
     fraction
-        Where the dose lies between the two, on the scale of your choice: 0 is the lower, 1 the higher.
+        Position of the dose between the two, on the scale of your choice: 0 is the lower, 1 the
+        higher.
     query
         Cells to predict for, shape `(n, d)`.
 
@@ -93,29 +97,33 @@ def interpolated_shift(
 
     Raises
     ------
+    TypeError
+        When `fraction` is not a number.
     ValueError
-        When an array is empty or not finite, the features differ in number, or `fraction` is outside [0, 1].
+        When an array is empty or not finite, the numbers of features differ, or `fraction` is
+        outside [0, 1].
 
     Examples
     --------
     >>> fraction = np.log(3 / 1) / np.log(10 / 1)  # dose 3 between 1 and 10, on a logarithmic scale
     >>> predicted = sg.baselines.interpolated_shift(source, target, treated, fraction, query)
     """
-    source, low, high, query = one_space(
+    source, low, high, query = check_one_space(
         {"source": source, "low": low, "high": high, "query": query}
     )
-    check_fraction(fraction, "fraction")
+    check_unit("fraction", fraction)
     return query + (1 - fraction) * low.mean(0) + fraction * high.mean(0) - source.mean(0)
 
 
 def gaussian_map(source: np.ndarray, target: np.ndarray, query: np.ndarray) -> np.ndarray:
-    r"""Predict by the optimal map between the Gaussians that have the means and covariances of both populations.
+    r"""Predict by the optimal map between Gaussians with the moments of both populations.
 
-    :math:`T(x) = b + A^{-1/2} (A^{1/2} B A^{1/2})^{1/2} A^{-1/2} (x - a)` carries N(a, A) to N(b, B) over the least
-    squared distance. With fewer than 10 cells a column on either side, both covariances are those of Ledoit and Wolf,
-    shrunk towards a multiple of the identity; else they are the empirical ones, and the source cells are carried to
-    exactly the mean and covariance of the target cells. Along directions in which source cells do not vary, all cells
-    end at the target's mean.
+    :math:`T(x) = b + A^{-1/2} (A^{1/2} B A^{1/2})^{1/2} A^{-1/2} (x - a)` maps N(a, A) to N(b, B)
+    at the least squared distance. With fewer than 10 cells per column on either side, both
+    covariances are those of Ledoit and Wolf, shrunk towards a multiple of the identity; otherwise
+    they are the empirical ones, and the source cells are mapped exactly to the mean and covariance
+    of the target cells. Along directions in which source cells do not vary, all cells end at the
+    target's mean.
 
     Parameters
     ----------
@@ -131,18 +139,19 @@ def gaussian_map(source: np.ndarray, target: np.ndarray, query: np.ndarray) -> n
     Raises
     ------
     ValueError
-        When an array is unfit, the features differ in number, or a side has fewer than 2 cells.
+        When an array is empty or not finite, the numbers of features differ, or a side has fewer
+        than 2 cells.
 
     References
     ----------
-    Peyré, Cuturi (2019), *Computational optimal transport*, arXiv 1803.00567, remark 2.31; Ledoit, Wolf (2004), *A
-    well-conditioned estimator for large-dimensional covariance matrices*.
+    Peyré, Cuturi (2019), *Computational optimal transport*, arXiv 1803.00567, remark 2.31; Ledoit,
+    Wolf (2004), *A well-conditioned estimator for large-dimensional covariance matrices*.
 
     Examples
     --------
     >>> predicted = sg.baselines.gaussian_map(source, target, query)
     """
-    source, target, query = one_space({"source": source, "target": target, "query": query})
+    source, target, query = check_one_space({"source": source, "target": target, "query": query})
     for name, cells in (("source", source), ("target", target)):
         if len(cells) < 2:
             raise ValueError(f"`{name}` has 1 cell: a covariance needs at least 2.")
@@ -157,7 +166,7 @@ def gaussian_map(source: np.ndarray, target: np.ndarray, query: np.ndarray) -> n
 
 
 def _power(matrix: np.ndarray, power: float) -> np.ndarray:
-    """Power of a symmetric positive semi-definite matrix on the directions where it is not 0."""
+    """Power of a symmetric positive semi-definite matrix where it is not 0."""
     values, vectors = np.linalg.eigh(matrix)
     kept = values > _FLAT * values.max()
     return (vectors[:, kept] * values[kept] ** power) @ vectors[:, kept].T

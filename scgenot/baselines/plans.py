@@ -3,8 +3,8 @@
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
+from scgenot._check import check_count, check_one_space, check_unit
 from scgenot._random import Rng, numpy_rng, seed_of, torch_rng
-from scgenot.baselines.inputs import check_count, check_fraction, one_space
 from scgenot.pair import Pair
 
 
@@ -20,8 +20,9 @@ def plan_nearest(
 ) -> np.ndarray:
     """Predict by a discrete plan: a target drawn from the row of the nearest training cell.
 
-    The plan is that of :class:`scgenot.ot.Sinkhorn` between the training cells. A query cell takes one of its nearest
-    source cells (Euclidean), and one target from that cell's row; a source cell's nearest is itself.
+    The plan is that of :class:`scgenot.ot.Sinkhorn` between the training cells. A query cell takes
+    one of its nearest source cells (Euclidean), and one target from that cell's row; a source
+    cell's nearest is itself.
 
     Parameters
     ----------
@@ -30,11 +31,11 @@ def plan_nearest(
     query
         Cells to predict for, shape `(n, d)`.
     epsilon
-        Entropic regularisation in units of the mean cost.
+        Entropic regularization in units of the mean cost.
     n_neighbors
-        Nearest source cells of which one is drawn.
+        Number of nearest source cells of which one is drawn.
     displacement
-        Predict `query + drawn target - nearest source` in place of the drawn target.
+        Predict `query + drawn target - nearest source` instead of the drawn target.
     rng
         Seed of the draws.
 
@@ -45,14 +46,15 @@ def plan_nearest(
     Raises
     ------
     ValueError
-        When an array is unfit, the features differ in number, or there are fewer source cells than `n_neighbors`.
+        When an array is empty or not finite, the numbers of features differ, or there are fewer
+        source cells than `n_neighbors`.
 
     Examples
     --------
     >>> predicted = sg.baselines.plan_nearest(source, target, query)
     >>> moved = sg.baselines.plan_nearest(source, target, query, displacement=True)
     """
-    source, target, query = one_space({"source": source, "target": target, "query": query})
+    source, target, query = check_one_space({"source": source, "target": target, "query": query})
     if not 1 <= n_neighbors <= len(source):
         raise ValueError(
             f"`n_neighbors={n_neighbors}` must be between 1 and the {len(source)} source cells."
@@ -78,8 +80,8 @@ def plan_pairs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw pairs of a source and a target cell from a discrete plan, for :func:`straight`.
 
-    The plan is that of :class:`scgenot.ot.Sinkhorn`; each source cell comes up its expected number of times, give or
-    take one.
+    The plan is that of :class:`scgenot.ot.Sinkhorn`; each source cell appears its expected number
+    of times, give or take one.
 
     Parameters
     ----------
@@ -88,7 +90,7 @@ def plan_pairs(
     n
         Pairs to draw.
     epsilon
-        Entropic regularisation in units of the mean cost.
+        Entropic regularization in units of the mean cost.
     rng
         Seed of the draw.
 
@@ -98,16 +100,18 @@ def plan_pairs(
 
     Raises
     ------
+    TypeError
+        When `n` is not an integer.
     ValueError
-        When an array is unfit, the features differ in number, or `n` is below 1.
+        When an array is empty or not finite, the numbers of features differ, or `n` is below 1.
 
     Examples
     --------
     >>> pairs = sg.baselines.plan_pairs(source, target, 500)
     >>> predicted = sg.baselines.straight(source, target, 0.5, pairs=pairs)
     """
-    source, target = one_space({"source": source, "target": target})
-    check_count(n, "n")
+    source, target = check_one_space({"source": source, "target": target})
+    check_count("n", n, 1)
     generator = numpy_rng(rng)
     coupling = _plan(source, target, epsilon, generator)
     i, j = coupling.sample_pairs(n, generator=torch_rng(generator, coupling.device))
@@ -121,10 +125,12 @@ def straight(
     *,
     pairs: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Predict the population between two time points along straight lines, `(1 - s) x_i + s y_j` over pairs `(i, j)`.
+    """Predict the population between two time points along straight lines between pairs.
 
-    With :func:`random_pairs` this is what no knowledge of the pairing gives; with :func:`plan_pairs` it is displacement
-    interpolation of the plan.
+    The cells are `(1 - s) x_i + s y_j` over pairs `(i, j)`.
+
+    With :func:`random_pairs` the pairing carries no information; with :func:`plan_pairs` it is
+    displacement interpolation of the plan.
 
     Parameters
     ----------
@@ -133,7 +139,8 @@ def straight(
     s
         Fraction of the time that has passed, in [0, 1].
     pairs
-        Indices of source and of target cells, two arrays of one length `n`; None pairs row `i` with row `i`.
+        Indices of source and of target cells, two arrays of one length `n`; None pairs row `i` with
+        row `i`.
 
     Returns
     -------
@@ -141,8 +148,11 @@ def straight(
 
     Raises
     ------
+    TypeError
+        When `s` is not a number.
     ValueError
-        When an array is unfit, the features differ in number, `s` is outside [0, 1], or `pairs` do not fit.
+        When an array is empty or not finite, the numbers of features differ, `s` is outside [0, 1],
+        or `pairs` are not indices of the cells.
 
     References
     ----------
@@ -153,8 +163,8 @@ def straight(
     >>> pairs = sg.baselines.plan_pairs(source, target, 500)
     >>> halfway = sg.baselines.straight(source, target, 0.5, pairs=pairs)
     """
-    source, target = one_space({"source": source, "target": target})
-    check_fraction(s, "s")
+    source, target = check_one_space({"source": source, "target": target})
+    check_unit("s", s)
     if pairs is None:
         if len(source) != len(target):
             raise ValueError(
@@ -168,7 +178,7 @@ def straight(
     i, j = (np.asarray(indices) for indices in pairs)
     if i.shape != j.shape or i.ndim != 1:
         raise ValueError(
-            f"`pairs` have shapes {i.shape} and {j.shape}: one source and one target cell a pair."
+            f"`pairs` have shapes {i.shape} and {j.shape}: one source and one target cell per pair."
         )
     for name, indices, cells in (("source", i, source), ("target", j, target)):
         if (

@@ -1,4 +1,4 @@
-"""Cells that commit to one of two fates, divide and die, seen at a few times."""
+"""Cells that commit to one of two fates, divide and die, sampled at a few times."""
 
 from collections.abc import Sequence
 
@@ -26,33 +26,36 @@ def branching(
     noise: float = 0.05,
     rng: Rng = 0,
 ) -> AnnData:
-    """Simulate progenitors that commit to fate A or B, divide and die, seen at a few times.
+    """Simulate progenitors that commit to fate A or B, divide and die, sampled at a few times.
 
-    A cell is a point in two latent dimensions. Between two times, `dt` apart, it leaves `exp(rate dt)` living
-    descendants in the mean, by its own rate; then each of them moves on its own:
+    A cell is a point in two latent dimensions. Between two times, `dt` apart, it leaves
+    `exp(rate dt)` living descendants on average, by its own rate; then each of them moves on its
+    own:
 
     - along axis 1 by `dt`, for time passes;
-    - along axis 2 by `+2 dt` with probability `p = logistic(4 x2)`, towards A, and by `-2 dt` otherwise, towards B;
+    - along axis 2 by `+2 dt` with probability `p = logistic(4 x2)`, towards A, and by `-2 dt`
+      otherwise, towards B;
     - in both by Gaussian noise of variance `dt`.
 
-    Here `p` is a martingale: the probability to be bound for A changes by what a lineage meets, not by waiting, and a
-    cell of any time shows it in its place. The rate is `p` of A's and `1 - p` of B's. The first population is
-    Gaussian, centred where both fates are as likely.
+    Here `p` is a martingale: the probability to be bound for A does not change with time alone, and
+    the position of a cell at any time shows it. The rate is `p` of A's and `1 - p` of
+    B's. The first population is Gaussian, centered where both fates are equally likely.
 
-    The motion is Brownian motion reweighted at its end, and thus a Schrödinger bridge (Léonard 2014, arXiv 1308.0215):
-    between two times the entropic coupling of latent positions with cost `|x - y|^2`, `epsilon = 2 dt` and the growth
-    of the cells as source weights *is* the truth, up to sampling. A coupling with equal weights must send cells to A
-    in proportion to what has grown there, not to what goes there.
+    The motion is Brownian motion reweighted at its end, and thus a Schrödinger bridge (Léonard
+    2014, arXiv 1308.0215): between two times the entropic coupling of latent positions with cost
+    `|x - y|^2`, `epsilon = 2 dt` and the growth of the cells as source weights *is* the truth, up
+    to sampling. A coupling with equal weights sends cells to A in proportion to what has grown
+    there, not to what goes there.
 
     Parameters
     ----------
     n_cells
-        Cells at each time, drawn independently from the living ones: cells are destroyed when they are seen.
+        Cells at each time, drawn independently from the living ones: measuring destroys cells.
     times
-        When the population is seen, two times or more, increasing.
+        When the population is sampled, two times or more, increasing.
     growth
-        Rates per unit of time, birth less death, of cells bound for A and for B. With the default a cell of A becomes
-        four in a unit of time, and a third of the cells of B die.
+        Rates per unit of time, birth minus death, of cells bound for A and for B. With the default
+        a cell of A becomes four in a unit of time, and a third of the cells of B die.
     noise
         Standard deviation of the noise of each of the ten observed dimensions.
     rng
@@ -60,26 +63,28 @@ def branching(
 
     Returns
     -------
-    AnnData of `n_cells` per time. The ten observed dimensions, a rotation of the latent ones plus noise, are in `X`
-    and `obsm["X_pca"]`, and
+    AnnData of `n_cells` per time. The ten observed dimensions, a rotation of the latent ones plus
+    noise, are in `X` and `obsm["X_pca"]`, and
 
     `obs["time"]`
         When the cell was seen, a number.
     `obs["fate_A"]`, `obs["fate_B"]`
-        Probability that a lineage from this cell, one living descendant followed at each step, is in branch A (B) at
-        the last of `times`: `x2 > 0` (`< 0`) there.
+        Probability that a lineage from this cell, one living descendant followed at each step, is
+        in branch A (B) at the last of `times`: `x2 > 0` (`< 0`) there.
     `obs["growth_rate"]`
-        Birth less death, per unit of time.
+        Birth minus death, per unit of time.
     `obs["growth"]`
-        Mean number of living descendants at the next time, `exp(rate dt)`; at the last time, those after one more
-        step of the same length. Divide by the mean over the cells of a time to compare with mass.
+        Mean number of living descendants at the next time, `exp(rate dt)`; at the last time, those
+        after one more step of the same length. Divide by the mean over the cells of a time to
+        compare with mass.
     `obs["branch"]`
         `"A"` or `"B"` where that fate is at least .95, else `"progenitor"`.
     `obsm["X_latent"]`
         The latent position.
     `uns["truth"]`
-        `drift` (of axis 1, and of axis 2 towards either side), `diffusion` (standard deviation per root of time),
-        `growth`, and `epsilon`, one number a step, in units of squared latent distance.
+        `drift` (of axis 1, and of axis 2 towards either side), `diffusion` (standard deviation per
+        root of time), `growth`, and `epsilon`, one number a step, in units of squared latent
+        distance.
 
     Raises
     ------
@@ -93,9 +98,7 @@ def branching(
     """
     times = np.asarray(times, dtype=float)
     if times.ndim != 1 or len(times) < 2 or not (np.diff(times) > 0).all():
-        raise ValueError(
-            f"`times` is {times.tolist()}: give two times or more, in increasing order."
-        )
+        raise ValueError(f"`times={times.tolist()}` must be two or more times in increasing order.")
     rng = numpy_rng(rng)
     steps = np.diff(times)
     latent = np.concatenate([_living(n_cells, steps[:i], growth, rng) for i in range(len(times))])
@@ -130,7 +133,7 @@ def branching(
 
 
 def _bound_for_a(x2: np.ndarray) -> np.ndarray:
-    """Probability that the drift of a cell is towards A: the posterior of two opposite drifts given where they led."""
+    """Probability that a cell drifts towards A: the posterior of two opposite drifts."""
     return expit(2 * COMMITMENT / DIFFUSION**2 * x2)
 
 
@@ -140,7 +143,7 @@ def _rate(x: np.ndarray, growth: tuple[float, float]) -> np.ndarray:
 
 
 def _fate(x2: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """Probability of `x2 > 0` after the time that is left: either drift, and the noise of all that time at once."""
+    """Probability of `x2 > 0` after the time that is left, under either drift."""
     p, spread = _bound_for_a(x2), DIFFUSION * np.sqrt(left)
     with np.errstate(divide="ignore"):  # no time left: plus or minus infinity, a fate of 1 or 0
         up, down = (ndtr((x2 + sign * COMMITMENT * left) / spread) for sign in (1, -1))

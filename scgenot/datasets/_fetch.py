@@ -1,4 +1,4 @@
-"""Where public data sets come from: a folder of the user's own, or the published files, fetched once and checked."""
+"""Where public data sets come from: a folder of the user, or the published files."""
 
 import os
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Originals:
 
 
 def prepared(*names: str) -> list[AnnData] | None:
-    """Read files such as `"klein_mesc/klein_mesc"` from the folder `SCGENOT_DATA`; None when they are not all there."""
+    """Read files such as `"klein_mesc/klein_mesc"` from `SCGENOT_DATA`; None without them."""
     folder = os.environ.get(FOLDER)
     files = [Path(folder, f"{name}.h5ad") for name in names] if folder else []
     if not files or not all(file.is_file() for file in files):
@@ -27,7 +27,7 @@ def prepared(*names: str) -> list[AnnData] | None:
 
 
 def fetch(originals: Originals, *names: str, progress: bool) -> list[Path]:
-    """Find the published files in the cache of the operating system, or download them; `names` as :func:`prepared`."""
+    """Find the published files in the cache or download them; `names` as of :func:`prepared`."""
     import pooch
 
     cache, files = pooch.os_cache("scgenot"), []
@@ -37,25 +37,24 @@ def fetch(originals: Originals, *names: str, progress: bool) -> list[Path]:
             files.append(
                 Path(pooch.retrieve(url, f"sha256:{sha256}", path=cache, progressbar=progress))
             )
-        except (
-            OSError
-        ) as error:  # what requests raises, too: no network, no such host, refused, not found
+        except OSError as error:  # requests raises it too: no network, no such host, not found
             folder = os.environ.get(FOLDER)
             raise FileNotFoundError(
                 (f"{_files(names)} not in {FOLDER}={folder}, and " if folder else "")
-                + f"{url} (SHA-256 {sha256}) is not in the cache {cache} and could not be downloaded "
-                f"({type(error).__name__}). Try again with a network, or set {FOLDER} to a folder that has "
-                f"{_files(names)}: what this loader gives, written by `write_h5ad` where there is one. Cause: {error}"
+                + f"{url} (SHA-256 {sha256}) is not in the cache {cache} and could not be "
+                f"downloaded ({type(error).__name__}). Try again with a network, or set {FOLDER} "
+                f"to a folder with {_files(names)}, written by `write_h5ad` from what this loader "
+                f"returns elsewhere. Cause: {error}"
             ) from error
     return files
 
 
 def only_prepared(name: str, reason: str) -> AnnData:
-    """Read a data set that cannot be made of published files, for the `reason` given as a sentence."""
+    """Read a data set that cannot be downloaded; `reason` is a sentence that says why."""
     found = prepared(name)
     if found is None:
         folder = os.environ.get(FOLDER)
-        state = f"is not in {folder}" if folder else "was not looked for: no folder is named"
+        state = f"is not in {folder}" if folder else f"was not found: {FOLDER} is not set"
         raise FileNotFoundError(
             f"{_files([name])} {state}. Set {FOLDER} to the folder that has it. {reason}"
         )

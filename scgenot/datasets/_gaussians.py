@@ -13,12 +13,14 @@ SHIFT = 3.0  # between the means
 def gaussians(n_cells: int = 1000, *, dim: int = 2, epsilon: float = 0.5, rng: Rng = 0) -> AnnData:
     """Simulate two Gaussian populations whose conditional law is known exactly.
 
-    Source and target are long and narrow in directions of their own, their means 3 apart. With cost `|x - y|^2` and
-    the entropy `epsilon KL(P | a b)` the coupling of the two is Gaussian, too: a source cell `x` becomes
+    Source and target are long and narrow in directions of their own, their means 3 apart. With cost
+    `|x - y|^2` and the entropy `epsilon KL(P | a b)` the coupling of the two is Gaussian, too: a
+    source cell `x` becomes
 
         `y ~ N(intercept + slope @ x, covariance)`
 
-    (Janati et al. 2020, arXiv 2006.02572). That of finitely many cells, and a model fitted to them, tend to it.
+    (Janati et al. 2020, arXiv 2006.02572). The coupling of finitely many cells, and a model
+    fitted to them, converge to it.
 
     Parameters
     ----------
@@ -27,7 +29,7 @@ def gaussians(n_cells: int = 1000, *, dim: int = 2, epsilon: float = 0.5, rng: R
     dim
         Number of dimensions.
     epsilon
-        Entropic regularisation, in units of the squared distance.
+        Entropic regularization, in units of the squared distance.
     rng
         Seed. Law and cells have their own: the law stays the same whatever the number of cells.
 
@@ -40,8 +42,9 @@ def gaussians(n_cells: int = 1000, *, dim: int = 2, epsilon: float = 0.5, rng: R
     `obsm["X_conditional_mean"]`
         The exact mean of what a source cell becomes; NaN for target cells.
     `uns["truth"]`
-        `slope` (dim x dim), `intercept` (dim) and `covariance` (dim x dim) of the conditional law, `epsilon`, and
-        `source_mean`, `source_covariance`, `target_mean` and `target_covariance` of the populations.
+        `slope` (dim x dim), `intercept` (dim) and `covariance` (dim x dim) of the conditional law,
+        `epsilon`, and `source_mean`, `source_covariance`, `target_mean` and `target_covariance` of
+        the populations.
 
     Raises
     ------
@@ -56,11 +59,9 @@ def gaussians(n_cells: int = 1000, *, dim: int = 2, epsilon: float = 0.5, rng: R
     >>> sg.tl.predict(adata)
     """
     if n_cells < 2 or dim < 1:
-        raise ValueError(
-            f"`n_cells` is {n_cells}, `dim` {dim}: give at least 2 cells and 1 dimension."
-        )
+        raise ValueError(f"`n_cells={n_cells}` must be at least 2 and `dim={dim}` at least 1.")
     if not 0 < epsilon < np.inf:
-        raise ValueError(f"`epsilon` is {epsilon}: give a positive number.")
+        raise ValueError(f"`epsilon={epsilon}` must be a positive number.")
     law, cells = numpy_rng(rng).spawn(2)
     covariance = _covariance(dim, law), _covariance(dim, law)
     direction = law.normal(size=dim)

@@ -40,31 +40,36 @@ def screen(
 ) -> AnnData:
     """Simulate a screen of drugs, doses and combinations whose responses follow a known law.
 
-    An untreated cell is a point `z` in eight latent dimensions: the centre of its type (three, unlike in size), its
-    own skewed deviation and a shift of its donor (two). Treatment at a dose adds
+    An untreated cell is a point `z` in eight latent dimensions: the center of its type (three, of
+    different sizes), its own skewed deviation and a shift of its donor (two). Treatment at a dose
+    adds
 
-        `u * sensitivity * hill(dose) * (sum of embedding + interaction * product of embedding) @ mechanism`
+        `u * sensitivity * hill(dose) * (sum + interaction * product) @ mechanism`
 
-    with sum and product over the drugs of the combination, the product for two drugs only, and
+    with sum and product of `embedding` over the drugs of the combination, the product for two drugs
+    only, and
 
     - `hill(dose) = dose^1.5 / (1 + dose^1.5)`: dose 0 is control, dose 1 half of the full effect;
-    - `sensitivity` a property of the cell that its state shows, `s_type * (1 + w / 2)`, where `w` is its deviation
-      along the first axis in units of its standard deviation; a mean shift is thus wrong for most cells, and one per
-      type for many;
-    - `u` chance that nothing shows, Gamma of mean 1: the response of a given cell is a law, not a value, and skewed;
-    - `embedding` three numbers a drug that say all about it: a drug that was never seen can be predicted from them.
+    - `sensitivity` a property of the cell that its state shows, `s_type * (1 + w / 2)`, where `w`
+      is its deviation along the first axis in units of its standard deviation; a mean shift is thus
+      wrong for most cells, and one per type for many;
+    - `u` unobserved chance, Gamma of mean 1: the response of a given cell is a skewed distribution,
+      not a value;
+    - `embedding` three numbers per drug that determine its effect, so that an unseen drug can be
+      predicted.
 
     Parameters
     ----------
     n_cells
         Cells of each condition: of control, and of every drug and combination at every dose.
     drugs
-        Names of the drugs, without `+`; a number for `D1`, `D2`, and so on. A drug of the same place has the same
-        embedding however many follow.
+        Names of the drugs, without `+`; a number for `D1`, `D2`, and so on. A drug of the same
+        place has the same embedding however many follow.
     doses
         Doses of every drug, positive. Both drugs of a combination are given at the dose.
     combinations
-        Whether to add all pairs of drugs as `A+B`; or the names of those wanted, of two drugs or more.
+        Whether to add all pairs of drugs as `A+B`; or the names of those wanted, of two drugs or
+        more.
     interaction
         How far pairs depart from the sum of their drugs; 0 for not at all.
     heterogeneity
@@ -74,8 +79,8 @@ def screen(
     noise
         Standard deviation of the noise of each gene.
     rng
-        Seed. Law and cells have their own: what is known of drugs, types and genes stays the same whatever the number
-        of cells, doses and conditions.
+        Seed. Law and cells have their own: what is known of drugs, types and genes stays the same
+        whatever the number of cells, doses and conditions.
 
     Returns
     -------
@@ -88,20 +93,21 @@ def screen(
     `obs["sensitivity"]`
         See above; that of treated cells before treatment.
     `obsm["X_pca"]`
-        The eight coordinates of the cell along the axes of the genes: the latent state plus noise of `noise`.
+        The eight coordinates of the cell along the axes of the genes: the latent state plus noise
+        of `noise`.
     `obsm["X_latent"]`, `obsm["X_untreated"]`
         The latent state, and what it would be without treatment: the same for control.
     `uns["embedding"]`
         DataFrame, drugs x 3.
     `uns["truth"]`
-        `mechanism` (3 x 8), `sensitivity` (a number a type), `ec50`, `slope`, `interaction`, `heterogeneity`,
-        `loadings` (8 x genes, orthonormal rows) and `baseline` (a number a gene).
+        `mechanism` (3 x 8), `sensitivity` (one per type), `ec50`, `slope`, `interaction`,
+        `heterogeneity`, `loadings` (8 x genes, orthonormal rows) and `baseline` (one per gene).
 
     Raises
     ------
     ValueError
-        When a drug is named twice, is called control or has a `+` in its name, a combination has a drug that is not
-        there, a dose is not positive, or there are fewer than 8 genes.
+        When a drug is named twice, is called control or has a `+` in its name, a combination has a
+        drug that is not there, a dose is not positive, or there are fewer than 8 genes.
 
     Examples
     --------
@@ -155,11 +161,11 @@ def _check(drugs: list[str], conditions: list[str], doses: Sequence[float], n_ge
         or not drugs
     ):
         raise ValueError(
-            f"`drugs` is {drugs}: give names, each once, without '+' and other than 'control'."
+            f"`drugs={drugs}` must be distinct names without '+' and other than 'control'."
         )
     combined = conditions[len(drugs) :]
     if len({frozenset(name.split("+")) for name in combined}) < len(combined):
-        raise ValueError(f"`combinations` is {combined}: give each once, in one order.")
+        raise ValueError(f"`combinations={combined}` must name each combination once.")
     for name in combined:
         parts = name.split("+")
         if len(set(parts)) < max(len(parts), 2) or not set(parts) <= set(drugs):
@@ -168,18 +174,18 @@ def _check(drugs: list[str], conditions: list[str], doses: Sequence[float], n_ge
             )
     if len(doses) == 0 or not all(0 < dose < np.inf for dose in doses):
         raise ValueError(
-            f"`doses` is {list(doses)}: give positive numbers; control, dose 0, is always there."
+            f"`doses={list(doses)}` must be positive; control, dose 0, is always included."
         )
     if n_genes < LATENT:
         raise ValueError(
-            f"`n_genes` is {n_genes}: at least {LATENT} genes show the state of a cell."
+            f"`n_genes={n_genes}` must be at least {LATENT}, the latent dimensions of a cell."
         )
 
 
 def _truth(
     n_genes: int, interaction: float, heterogeneity: float, rng: np.random.Generator
 ) -> dict:
-    """What is the same for all cells and drugs; drawn first, so that it does not depend on how many there are."""
+    """What all cells and drugs share; drawn first, so that it does not depend on their number."""
     mechanism = np.linalg.qr(rng.normal(size=(LATENT, MECHANISMS)))[0].T
     return {
         "mechanism": STRENGTH / np.sqrt(MECHANISMS) * mechanism,
@@ -189,17 +195,16 @@ def _truth(
         "interaction": float(interaction),
         "heterogeneity": float(heterogeneity),
         "loadings": np.linalg.qr(rng.normal(size=(n_genes, LATENT)))[0].T,
-        "baseline": 4
-        + rng.gamma(2.0, size=n_genes),  # high enough to keep nearly all expression positive
+        # high enough to keep nearly all expression positive
+        "baseline": 4 + rng.gamma(2.0, size=n_genes),
     }
 
 
 def _cells(n: int, rng: np.random.Generator) -> tuple[pd.DataFrame, np.ndarray]:
-    """Untreated cells: their labels and sensitivity, and their latent state."""
+    """Labels, sensitivity and latent state of untreated cells."""
     kind, donor = rng.choice(len(TYPES), n, p=SHARES), rng.integers(len(DONORS), size=n)
-    own = (rng.beta(1, 3, size=(n, LATENT)) - 1 / 4) / np.sqrt(
-        3 / 80
-    )  # skewed, of mean 0 and variance 1
+    # skewed, of mean 0 and variance 1
+    own = (rng.beta(1, 3, size=(n, LATENT)) - 1 / 4) / np.sqrt(3 / 80)
     obs = pd.DataFrame(
         {
             "cell_type": pd.Categorical.from_codes(kind, TYPES),
@@ -216,7 +221,7 @@ def _hill(dose: np.ndarray) -> np.ndarray:
 
 
 def _push(condition: str, embedding: pd.DataFrame, interaction: float) -> np.ndarray:
-    """Embedding of a condition: sum over its drugs, and for pairs their product as far as they interact."""
+    """Embedding of a condition: sum over its drugs, for pairs plus the interaction."""
     if condition == "control":
         return np.zeros(embedding.shape[1])
     rows = embedding.loc[condition.split("+")].to_numpy()

@@ -9,7 +9,7 @@ from scipy import sparse
 
 
 def features_by_cells(file: Path) -> AnnData:
-    """Read text with a column for each cell and a line for each feature, compressed or not; counts become sparse."""
+    """Read text with a column for each cell and a line for each feature as sparse counts."""
     table = pd.read_csv(file, index_col=0, low_memory=False)
     counts = sparse.csr_matrix(table.to_numpy(np.float32).T)
     return AnnData(

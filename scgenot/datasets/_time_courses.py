@@ -1,4 +1,4 @@
-"""Public time courses: what trajectories are tried on."""
+"""Public time courses."""
 
 import warnings
 from pathlib import Path
@@ -19,7 +19,9 @@ KLEIN = Originals(
 LARRY = Originals(
     "https://raw.githubusercontent.com/AllonKleinLab/cospar/ca54cad8a9db9a72152ba8a8b6d67d57eace4acb/tests/data",
     {
-        "test_adata_preprocessed.h5ad": "3c9a5d728f402ff2b87cfecb3cd6639a7fa342fe3a7d44ad57ac526a5ef674af"
+        "test_adata_preprocessed.h5ad": (
+            "3c9a5d728f402ff2b87cfecb3cd6639a7fa342fe3a7d44ad57ac526a5ef674af"
+        )
     },
 )
 
@@ -27,7 +29,8 @@ LARRY = Originals(
 def klein_mesc(*, progress: bool = True) -> AnnData:
     """Load mouse embryonic stem cells 0, 2, 4 and 7 days after LIF was withdrawn (inDrop).
 
-    A part of the published set: 1,000 of its 2,717 cells and 900 highly expressed genes, raw counts.
+    A part of the published set: 1,000 of its 2,717 cells and 900 highly expressed genes, raw
+    counts.
 
     Parameters
     ----------
@@ -50,10 +53,10 @@ def klein_mesc(*, progress: bool = True) -> AnnData:
 
     Notes
     -----
-    Each day is its own batch with its own depth: normalise before use, and do not read every difference of days as
-    development. `Rn28s1` and `Rn45s` are ribosomal RNA: drop them. Klein et al. 2015, Cell 161:1187, GSE65525. From
-    the repository tarohi24/tmscc, licence MIT, which cut the set down; with `SCGENOT_DATA`,
-    `klein_mesc/klein_mesc.h5ad` is read instead.
+    Each day is its own batch with its own depth: normalize before use, and do not read every
+    difference between days as development. `Rn28s1` and `Rn45s` are ribosomal RNA: drop them. Klein
+    et al. 2015, Cell 161:1187, GSE65525. From the repository tarohi24/tmscc, licence MIT, which cut
+    the set down; with `SCGENOT_DATA`, `klein_mesc/klein_mesc.h5ad` is read instead.
 
     Examples
     --------
@@ -72,8 +75,8 @@ def klein_mesc(*, progress: bool = True) -> AnnData:
 def larry_clones(*, progress: bool = True) -> AnnData:
     """Load blood progenitors in culture with their clones, days 2, 4 and 6 (LARRY barcodes).
 
-    A part of the published set: cells of one clone share an ancestor, so that clones seen on two days or more tell
-    which fates are true.
+    A part of the published set: cells of one clone share an ancestor, so that clones seen on two
+    days or more tell which fates are true.
 
     Parameters
     ----------
@@ -104,8 +107,9 @@ def larry_clones(*, progress: bool = True) -> AnnData:
 
     Notes
     -----
-    Weinreb et al. 2020, Science 367:eaaw3381. From the repository AllonKleinLab/cospar, licence MIT (Wang et al.
-    2022, Nature Biotechnology 40:1066); with `SCGENOT_DATA`, `larry_clones/larry.h5ad` is read instead.
+    Weinreb et al. 2020, Science 367:eaaw3381. From the repository AllonKleinLab/cospar, licence MIT
+    (Wang et al. 2022, Nature Biotechnology 40:1066); with `SCGENOT_DATA`, `larry_clones/larry.h5ad`
+    is read instead.
 
     Examples
     --------
@@ -120,17 +124,17 @@ def larry_clones(*, progress: bool = True) -> AnnData:
 def worm_embryo() -> AnnData:
     """Load amphid neurons of the developing worm C. elegans, with lineages, from `SCGENOT_DATA`.
 
-    Not to be downloaded: the published files are R's.
+    It cannot be downloaded: the published files are in a format of R.
 
     Returns
     -------
     AnnData, 1,805 x 10,000, sparse raw counts in `X`, with
 
     `obs["time.point"]`
-        When cells were collected: `"300_minutes"` (183), `"400_minutes"` (461), `"500_minutes"` (751) or `"mixed"`
-        (410), which has no time of its own.
+        When cells were collected: `"300_minutes"` (183), `"400_minutes"` (461), `"500_minutes"`
+        (751) or `"mixed"` (410), which has no time of its own.
     `obs["embryo.time"]`, `obs["embryo.time.bin"]`
-        Minutes, inferred by correlation with bulk samples: not a clock.
+        Minutes, inferred by correlation with bulk samples, not measured.
     `obs["cell.type"]`, `obs["lineage"]`
         Both known for most cells: a ground truth of fates.
 
@@ -143,8 +147,9 @@ def worm_embryo() -> AnnData:
 
     Notes
     -----
-    Packer et al. 2019, Science 365:eaax1971; the part of it that the tutorial of monocle3 uses. From the repository
-    cole-trapnell-lab/monocle3, commit 1336cc9, `inst/extdata/worm_embryo`, licence of the package MIT.
+    Packer et al. 2019, Science 365:eaax1971; the part of it that the tutorial of monocle3 uses.
+    From the repository cole-trapnell-lab/monocle3, commit 1336cc9, `inst/extdata/worm_embryo`,
+    licence of the package MIT.
 
     Examples
     --------
@@ -153,8 +158,8 @@ def worm_embryo() -> AnnData:
     """
     return only_prepared(
         "worm_embryo/worm_embryo",
-        "The published files are R's: https://github.com/cole-trapnell-lab/monocle3, commit 1336cc9, "
-        "inst/extdata/worm_embryo.",
+        "The published files are in a format of R: https://github.com/cole-trapnell-lab/monocle3, "
+        "commit 1336cc9, inst/extdata/worm_embryo.",
     )
 
 
@@ -166,9 +171,8 @@ def _klein(profile: Path, labels: Path) -> AnnData:
 
 def _larry(file: Path) -> AnnData:
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", OldFormatWarning
-        )  # it is old, and stays as it was published
+        # the published file is of an old format
+        warnings.simplefilter("ignore", OldFormatWarning)
         adata = read_h5ad(file)
     adata.obs["day"] = adata.obs["time_info"].astype(str).astype(int)
     return adata

@@ -1,4 +1,4 @@
-"""Public cells with and without treatment: what perturbations are tried on."""
+"""Public cells with and without treatment."""
 
 from anndata import AnnData
 
@@ -8,7 +8,7 @@ from scgenot.datasets._fetch import only_prepared
 def kang_ifnb() -> AnnData:
     """Load blood cells of eight donors, with and without interferon beta, from `SCGENOT_DATA`.
 
-    Not to be downloaded: the published file is R's. A part of the published set.
+    It cannot be downloaded: the published file is in a format of R. A part of the published set.
 
     Returns
     -------
@@ -17,11 +17,12 @@ def kang_ifnb() -> AnnData:
     `obs["condition"]`
         `"ctrl"` or `"stim"`, 1,000 cells each.
     `obs["donor"]`
-        One of eight; `"unmatched"` (26 cells) or `"doublet/amb"` (3) where it is not known. Joined by barcode from
-        `obs["demuxlet_best"]`.
+        One of eight; `"unmatched"` (26 cells) or `"doublet/amb"` (3) where it is not known. Joined
+        by barcode from `obs["demuxlet_best"]`.
     `obs["predicted_type"]`, `obs["predicted_prob"]`
-        Cell type by a logistic regression on labelled cells of the same experiment, and its probability. It knows
-        five types: dendritic cells, megakaryocytes and NK cells are forced into them.
+        Cell type by a logistic regression on labelled cells of the same experiment, and its
+        probability. It knows five types: dendritic cells, megakaryocytes and NK cells are forced
+        into them.
     `obs["muscat_cell_type"]`
         The published type of the 114 cells that have one, else `"NA"`.
 
@@ -32,9 +33,9 @@ def kang_ifnb() -> AnnData:
 
     Notes
     -----
-    Kang et al. 2018, Nature Biotechnology 36:89. Counts from the repository immunogenomics/harmony, commit df19af2,
-    `data/pbmc_stim.RData`, licence GPL-3; donors from yelabucsf/demuxlet_paper_code, commit ec493d3, which states no
-    licence.
+    Kang et al. 2018, Nature Biotechnology 36:89. Counts from the repository immunogenomics/harmony,
+    commit df19af2, `data/pbmc_stim.RData`, licence GPL-3; donors from
+    yelabucsf/demuxlet_paper_code, commit ec493d3, which states no licence.
 
     Examples
     --------
@@ -46,15 +47,16 @@ def kang_ifnb() -> AnnData:
     """
     return only_prepared(
         "kang_ifnb/kang_ifnb",
-        "The published file is R's: https://github.com/immunogenomics/harmony, commit df19af2, data/pbmc_stim.RData.",
+        "The published file is in a format of R: https://github.com/immunogenomics/harmony, "
+        "commit df19af2, data/pbmc_stim.RData.",
     )
 
 
 def ova_tcell_doses() -> AnnData:
     """Load T cells activated by four doses of ovalbumin, by flow cytometry, from `SCGENOT_DATA`.
 
-    Not to be downloaded: the published files are in a format of cytometers (FCS), which nothing here reads. Of each of
-    32 samples 1,500 events, compensated, arcsinh of a 150th.
+    It cannot be downloaded: the published files are in a format of cytometers (FCS). 1,500 events
+    of each of 32 samples, compensated, arcsinh of values divided by 150.
 
     Returns
     -------
@@ -78,17 +80,18 @@ def ova_tcell_doses() -> AnnData:
 
     Notes
     -----
-    Dead cells are not removed. The effect of dose is clearest in CD69 of `CD4_T` with `Stim-C` and `Stim-D`, weak
-    elsewhere. From the repository DillonHammill/CytoExploreRData, commit 488edf0, `inst/extdata/Activation`, licence
-    GPL-2; a random subsample of it.
+    Dead cells are not removed. The effect of dose is clearest in CD69 of `CD4_T` with `Stim-C` and
+    `Stim-D`, weak elsewhere. From the repository DillonHammill/CytoExploreRData, commit 488edf0,
+    `inst/extdata/Activation`, licence GPL-2; a random subsample of it.
 
     Examples
     --------
     >>> adata = sg.datasets.ova_tcell_doses()
-    >>> adata = adata[(adata.obs["treatment"] == "Stim-C") & (adata.obs["crude_type"] == "CD4_T")].copy()
+    >>> chosen = (adata.obs["treatment"] == "Stim-C") & (adata.obs["crude_type"] == "CD4_T")
+    >>> adata = adata[chosen].copy()
     """
     return only_prepared(
         "ova_tcell_doses/ova_flow",
-        "The published files are FCS: https://github.com/DillonHammill/CytoExploreRData, commit 488edf0, "
-        "inst/extdata/Activation.",
+        "The published files are FCS: https://github.com/DillonHammill/CytoExploreRData, "
+        "commit 488edf0, inst/extdata/Activation.",
     )

@@ -6,7 +6,7 @@ from anndata import AnnData
 
 from scgenot._random import Rng, numpy_rng
 
-# four types of unlike sizes, at unlike distances: no mirror image of the whole looks like the whole
+# four types of different sizes and distances: no mirror image of the whole looks like the whole
 CENTRES = np.array(
     [[6, 0, 0, 0, 0], [0, 4, 0, 0, 0], [0, 0, -3, 0, 0], [0, -2, 1, 5, 0]], dtype=float
 )
@@ -17,23 +17,25 @@ SPREAD = np.array([1.5, 1.0, 0.6, 0.4, 0.2])
 def twins(n_cells: int = 300, *, noise: float = 0.05, rng: Rng = 0) -> tuple[AnnData, AnnData]:
     """Simulate one population of cells seen through two instruments, its pairing known.
 
-    Four cell types in five latent dimensions are rotated into 8 dimensions by one instrument and into 12 by the
-    other, with noise. Within a type the cells are skewed, so that distances alone settle who is who.
+    Four cell types in five latent dimensions are rotated into 8 dimensions by one instrument and
+    into 12 by the other, with noise. Within a type the cells are skewed, so that distances alone
+    determine the pairing.
 
     Parameters
     ----------
     n_cells
         Number of cells.
     noise
-        Standard deviation of the noise of either instrument, in latent units; a type is about 1 wide.
+        Standard deviation of the noise of either instrument, in latent units; a type is about 1
+        wide.
     rng
         Seed.
 
     Returns
     -------
-    Two AnnData of the same cells in unlike order. The 8 coordinates of the first are in `X` and `obsm["X_pca"]`, the
-    12 of the second in `X` and `obsm["X_lsi"]`. Both have `obs["cell_type"]`; `obs["partner"]` of the first names the
-    same cell in the second.
+    Two AnnData of the same cells in different orders. The 8 coordinates of the first are in `X` and
+    `obsm["X_pca"]`, the 12 of the second in `X` and `obsm["X_lsi"]`. Both have `obs["cell_type"]`;
+    `obs["partner"]` of the first names the same cell in the second.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Public cells measured twice: what translation is tried on."""
+"""Public cells in which two modalities were measured."""
 
 from pathlib import Path
 
@@ -13,7 +13,9 @@ SNARESEQ = Originals(
     "https://raw.githubusercontent.com/rsinghlab/SCOT/14649be6e14017dcfe7ba619091b33d1df55f6a9/data/SNARE",
     {
         "SNAREseq_rna_feat.npy": "a8a2c2bbfc036dea5b350d01dd2180b93bb3b1c0008bed49493080348da96a9b",
-        "SNAREseq_atac_feat.npy": "80d685b6517c100a7fd612846ad38209b64ed9caf095d1630af5a1d7797bd79c",
+        "SNAREseq_atac_feat.npy": (
+            "80d685b6517c100a7fd612846ad38209b64ed9caf095d1630af5a1d7797bd79c"
+        ),
         "SNAREseq_metadata.txt": "4bfd15c9205ff47e4d37bb0f9d7a9efbe9131b6f660a80f8ad22fccb61c87562",
     },
 )
@@ -21,8 +23,12 @@ CITESEQ = Originals(
     "https://raw.githubusercontent.com/YosefLab/totalVI_reproducibility"
     "/27d65a9c49182f39df0c4325249bc7dc8e663dd0/data/raw_data",
     {
-        "pbmc10k_harmo_rna.csv.gz": "77cacfec0e17dce2a9b00c479a07a162e29dc9263ff5dc4cb5235df4679baba9",
-        "pbmc10k_harmo_pro.csv.gz": "184afe670d264b598e24cca73ccfd4f07c7bde696b8fb4cb53ba62d89b13f048",
+        "pbmc10k_harmo_rna.csv.gz": (
+            "77cacfec0e17dce2a9b00c479a07a162e29dc9263ff5dc4cb5235df4679baba9"
+        ),
+        "pbmc10k_harmo_pro.csv.gz": (
+            "184afe670d264b598e24cca73ccfd4f07c7bde696b8fb4cb53ba62d89b13f048"
+        ),
     },
 )
 SCGEM = Originals(
@@ -31,8 +37,12 @@ SCGEM = Originals(
         "expression.txt": "8d22bb887a125484c99910675329492e43179cffcde73b5a7e78c07dffa4ee61",
         "methylation.txt": "9f539a051665c89cc1a5e007a0a03a1e914f7421b44cdfb55d3dcbe9a69f8258",
         "expression_type.txt": "348b88a15d72e75ccf15129fddbdd86be9a486b3ad579bc192ed2118ecc918f3",
-        "GeneName_experssion.txt": "39ad2ff32eae991abfc81c73e3b189d3770da65a3058a75c3f2d07a57d4ea213",
-        "GeneName_methylation.txt": "ba981b78d9ad0ad7f45baca33ff81f8c00aab487d53955cf0ee1c2c41099b8c0",
+        "GeneName_experssion.txt": (
+            "39ad2ff32eae991abfc81c73e3b189d3770da65a3058a75c3f2d07a57d4ea213"
+        ),
+        "GeneName_methylation.txt": (
+            "ba981b78d9ad0ad7f45baca33ff81f8c00aab487d53955cf0ee1c2c41099b8c0"
+        ),
     },
 )
 STAGES = ("BJ", "d8", "d16T+", "d24T+", "iPS")
@@ -41,10 +51,10 @@ GATES = {"CD3": 278, "CD4": 69, "CD8a": 262, "CD14": 174, "CD16": 189, "CD19": 7
 
 
 def snareseq_celllines(*, progress: bool = True) -> tuple[AnnData, AnnData]:
-    """Load a mixture of four cell lines, RNA and open chromatin of the same 1,047 cells (SNARE-seq).
+    """Load four mixed cell lines, RNA and open chromatin of the same 1,047 cells (SNARE-seq).
 
-    Low-dimensional representations as published, not the counts: 10 principal components of RNA, 19 cisTopic topics
-    of chromatin, neither scaled.
+    Low-dimensional representations as published, not the counts: 10 principal components of RNA, 19
+    cisTopic topics of chromatin, neither scaled.
 
     Parameters
     ----------
@@ -67,8 +77,9 @@ def snareseq_celllines(*, progress: bool = True) -> tuple[AnnData, AnnData]:
 
     Notes
     -----
-    Chen, Lake & Zhang 2019, Nature Biotechnology 37:1452. From the repository rsinghlab/SCOT, licence MIT; with
-    `SCGENOT_DATA`, `snareseq_celllines/rna_pca10.h5ad` and `snareseq_celllines/atac_topics19.h5ad` are read instead.
+    Chen, Lake & Zhang 2019, Nature Biotechnology 37:1452. From the repository rsinghlab/SCOT,
+    licence MIT; with `SCGENOT_DATA`, `snareseq_celllines/rna_pca10.h5ad` and
+    `snareseq_celllines/atac_topics19.h5ad` are read instead.
 
     Examples
     --------
@@ -81,9 +92,10 @@ def snareseq_celllines(*, progress: bool = True) -> tuple[AnnData, AnnData]:
 
 
 def citeseq_pbmc10k(*, progress: bool = True) -> tuple[AnnData, AnnData]:
-    """Load blood cells of a healthy donor, RNA and 14 surface proteins of the same 6,855 cells (CITE-seq).
+    """Load blood cells, RNA and 14 surface proteins of the same 6,855 cells (CITE-seq).
 
-    Raw counts. Reading the published text takes some seconds; an h5ad in `SCGENOT_DATA` does not.
+    The cells are of a healthy donor. Raw counts. Reading the published text takes some seconds; an
+    h5ad in `SCGENOT_DATA` does not.
 
     Parameters
     ----------
@@ -92,11 +104,13 @@ def citeseq_pbmc10k(*, progress: bool = True) -> tuple[AnnData, AnnData]:
 
     Returns
     -------
-    RNA (6,855 x 4,000 highly variable genes, sparse) and protein (6,855 x 14), cells in the same order, with
+    RNA (6,855 x 4,000 highly variable genes, sparse) and protein (6,855 x 14), cells in the same
+    order, with
 
     `obs["gated_type"]`
-        `"CD4_T"`, `"CD8_T"`, `"T_other"`, `"B"`, `"NK"`, `"CD14_mono"`, `"CD16_mono"` or `"other"`: our gates on
-        counts of seven of the proteins, and so not independent of them. Do not score a translation to protein by it.
+        `"CD4_T"`, `"CD8_T"`, `"T_other"`, `"B"`, `"NK"`, `"CD14_mono"`, `"CD16_mono"` or `"other"`:
+        our gates on counts of seven of the proteins, and so not independent of them. Do not score a
+        translation to protein by it.
 
     Raises
     ------
@@ -107,10 +121,10 @@ def citeseq_pbmc10k(*, progress: bool = True) -> tuple[AnnData, AnnData]:
 
     Notes
     -----
-    10x Genomics, "10k PBMCs from a Healthy Donor, Gene Expression with a Panel of TotalSeq-B Antibodies" (CC BY 4.0),
-    as filtered for totalVI (Gayoso et al. 2021, Nature Methods 18:272). From the repository
-    YosefLab/totalVI_reproducibility, which states no licence; with `SCGENOT_DATA`, `citeseq_pbmc10k/rna.h5ad` and
-    `citeseq_pbmc10k/protein.h5ad` are read instead.
+    10x Genomics, "10k PBMCs from a Healthy Donor, Gene Expression with a Panel of TotalSeq-B
+    Antibodies" (CC BY 4.0), as filtered for totalVI (Gayoso et al. 2021, Nature Methods 18:272).
+    From the repository YosefLab/totalVI_reproducibility, which states no licence; with
+    `SCGENOT_DATA`, `citeseq_pbmc10k/rna.h5ad` and `citeseq_pbmc10k/protein.h5ad` are read instead.
 
     Examples
     --------
@@ -125,7 +139,7 @@ def citeseq_pbmc10k(*, progress: bool = True) -> tuple[AnnData, AnnData]:
 
 
 def scgem_reprogramming(*, progress: bool = True) -> tuple[AnnData, AnnData]:
-    """Load human fibroblasts on their way to stem cells, expression and methylation of the same 177 cells (scGEM).
+    """Load reprogrammed fibroblasts, expression and methylation of the same 177 cells (scGEM).
 
     Parameters
     ----------
@@ -134,7 +148,8 @@ def scgem_reprogramming(*, progress: bool = True) -> tuple[AnnData, AnnData]:
 
     Returns
     -------
-    RNA (177 x 34 genes by qPCR) and methylation (177 x 27 sites, mostly 0 or 1), cells in the same order, with
+    RNA (177 x 34 genes by qPCR) and methylation (177 x 27 sites, mostly 0 or 1), cells in the same
+    order, with
 
     `obs["stage"]`
         `"BJ"`, `"d8"`, `"d16T+"`, `"d24T+"` or `"iPS"`, in this order.
@@ -150,9 +165,9 @@ def scgem_reprogramming(*, progress: bool = True) -> tuple[AnnData, AnnData]:
 
     Notes
     -----
-    Tiny. A few names have a typographic minus, as published (`NKX2−5`). Cheow et al. 2016, Nature Methods 13:833.
-    From the repository caokai1073/Pamona, licence MIT; with `SCGENOT_DATA`, `scgem_reprogramming/rna.h5ad` and
-    `scgem_reprogramming/methylation.h5ad` are read instead.
+    Tiny. A few names have a typographic minus, as published (`NKX2−5`). Cheow et al. 2016, Nature
+    Methods 13:833. From the repository caokai1073/Pamona, licence MIT; with `SCGENOT_DATA`,
+    `scgem_reprogramming/rna.h5ad` and `scgem_reprogramming/methylation.h5ad` are read instead.
 
     Examples
     --------

@@ -1,10 +1,12 @@
 """Any metric within groups of cells."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from scgenot._check import check_labels, check_one_space, check_weights
+from scgenot._check import check_labels
+from scgenot.metrics.inputs import Weighted
 
 
 def grouped(
@@ -53,40 +55,25 @@ def grouped(
     --------
     >>> sg.metrics.grouped(sg.metrics.energy_distance, query, target, query_types, target_types)
     """
-    cells = dict(
-        zip(
-            ("predicted", "true"),
-            check_one_space({"predicted": predicted, "true": true}, least=2),
-            strict=True,
-        )
-    )
-    labels = {
-        "predicted": check_labels(predicted_groups, len(predicted), "predicted_groups"),
-        "true": check_labels(true_groups, len(true), "true_groups"),
-    }
-    given = {"predicted_weights": predicted_weights, "true_weights": true_weights}
-    weights = {
-        name: check_weights(values, len(cells[name.removesuffix("_weights")]), name, rows=True)
-        for name, values in given.items()
-        if values is not None
-    }
-    sizes = [
-        dict(zip(*np.unique(side, return_counts=True), strict=True)) for side in labels.values()
-    ]
-    shared = [group for group in sizes[0] if group in sizes[1]]
-    kept = [group for group in shared if min(side[group] for side in sizes) >= min_cells]
-    if not kept:
+    sides = Weighted.of({"predicted": predicted, "true": true}, predicted_weights, true_weights)
+    (x, y), (a, b) = sides.cells, sides.weights
+    x_groups = check_labels(predicted_groups, len(x), "predicted_groups")
+    y_groups = check_labels(true_groups, len(y), "true_groups")
+    sizes, true_sizes = Counter(x_groups.tolist()), Counter(y_groups.tolist())
+    shared = sizes & true_sizes  # the smaller number of each group
+    found = []
+    for group in sorted(group for group, n in shared.items() if n >= min_cells):
+        i, j = x_groups == group, y_groups == group
+        weights = {}
+        if predicted_weights is not None:
+            weights["predicted_weights"] = a[0, i] if sides.single else a[:, i]
+        if true_weights is not None:
+            weights["true_weights"] = b[0, j] if sides.single else b[:, j]
+        found.append(metric(x[i], y[j], **weights))
+    if not found:
         raise ValueError(
             f"No group has `min_cells={min_cells}` cells on both sides: `predicted_groups` has "
-            f"{len(sizes[0])} groups, `true_groups` {len(sizes[1])}, and they share {len(shared)}."
+            f"{len(sizes)} groups, `true_groups` {len(true_sizes)}, and they share {len(shared)}."
         )
-    found = []
-    for group in kept:
-        x, y = (cells[side][labels[side] == group] for side in cells)
-        of_group = {
-            name: values[..., labels[name.removesuffix("_weights")] == group]
-            for name, values in weights.items()
-        }
-        found.append(metric(x, y, **of_group))
     mean = np.mean(found, axis=0)
     return mean if mean.ndim else float(mean)

@@ -1,6 +1,6 @@
 """Populations with weights, and the blocks in which distances between them are computed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,7 @@ class Weighted:
             for given, name, found in zip(weights, populations, cells, strict=True)
         ]
         many = {len(r) for r, given in zip(rows, weights, strict=True) if np.ndim(given) == 2}
-        if len(many) > 1:
+        if len(many - {1}) > 1:
             raise ValueError(f"Weights have {sorted(many)} rows: give as many for all populations.")
         return cls(cells, rows, single=not many)
 
@@ -37,10 +37,12 @@ class Weighted:
         """Mean of each feature, an array of shape `(1 or b, g)` for each population."""
         return [mean(*side) for side in zip(self.cells, self.weights, strict=True)]
 
-    def each_row(self) -> Iterator[tuple[np.ndarray, ...]]:
-        """Yield a row of weights of each population, again and again."""
+    def row_by_row(self, value: Callable[..., float]) -> float | np.ndarray:
+        """Call a function of one row of weights of each population; NaN for a row of zeros."""
         b = max(map(len, self.weights))
-        return zip(*(np.broadcast_to(w, (b, w.shape[1])) for w in self.weights), strict=True)
+        rows = zip(*(np.broadcast_to(w, (b, w.shape[1])) for w in self.weights), strict=True)
+        found = [value(*row) if all(w.any() for w in row) else np.nan for row in rows]
+        return self.result(np.array(found))
 
     def result(self, values: np.ndarray) -> float | np.ndarray:
         """Return a number where there was one row of weights; refuse one that is not defined."""

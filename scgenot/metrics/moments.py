@@ -46,7 +46,7 @@ def r2_means(
     >>> sg.metrics.r2_means(predicted, true)
     """
     sides = Weighted.of({"predicted": predicted, "true": true}, predicted_weights, true_weights)
-    return sides.result(_determination(sides, *sides.means, "mean"))
+    return _r2(sides, *sides.means, "mean")
 
 
 def r2_variances(
@@ -90,7 +90,7 @@ def r2_variances(
     """
     sides = Weighted.of({"predicted": predicted, "true": true}, predicted_weights, true_weights)
     variances = [_variance(*side) for side in zip(sides.cells, sides.weights, strict=True)]
-    return sides.result(_determination(sides, *variances, "variance"))
+    return _r2(sides, *variances, "variance")
 
 
 def change_correlation(
@@ -163,33 +163,21 @@ def change_correlation(
     return sides.result(np.where(none[0] & ~none[1], 0, correlation))
 
 
+def determination(
+    predicted: np.ndarray, true: np.ndarray, feature_weights: np.ndarray | None = None
+) -> np.ndarray:
+    """1 - residual over total sum of squares of each row; NaN where the total is 0."""
+    g = true.shape[1]
+    weights = np.full(g, 1 / g) if feature_weights is None else feature_weights
+    total = (true - (true @ weights)[:, None]) ** 2 @ weights
+    return 1 - (true - predicted) ** 2 @ weights / positive(total)
+
+
 def weighted_mse(
-    predicted: np.ndarray,
-    true: np.ndarray,
-    feature_weights: np.ndarray,
-    *,
-    predicted_weights: np.ndarray | None = None,
-    true_weights: np.ndarray | None = None,
-) -> float | np.ndarray:
-    """Squared error of the features' means, with a weight for each feature (arXiv 2506.22641)."""
-    sides = Weighted.of({"predicted": predicted, "true": true}, predicted_weights, true_weights)
-    predicted, true = sides.means
-    return sides.result((predicted - true) ** 2 @ feature_weights)
-
-
-def weighted_r2(
-    predicted: np.ndarray,
-    true: np.ndarray,
-    center: np.ndarray,
-    feature_weights: np.ndarray,
-    *,
-    predicted_weights: np.ndarray | None = None,
-    true_weights: np.ndarray | None = None,
-) -> float | np.ndarray:
-    """Weighted :func:`r2_means` of the differences of means from a center (arXiv 2506.22641)."""
-    sides = Weighted.of({"predicted": predicted, "true": true}, predicted_weights, true_weights)
-    changes = [side - center for side in sides.means]
-    return sides.result(_determination(sides, *changes, "change", feature_weights))
+    predicted: np.ndarray, true: np.ndarray, feature_weights: np.ndarray
+) -> np.ndarray:
+    """Squared error of each row of means, with a weight for each feature."""
+    return (predicted - true) ** 2 @ feature_weights
 
 
 def welch_weights(true: np.ndarray, mean: np.ndarray, variance: np.ndarray, n: int) -> np.ndarray:
@@ -208,19 +196,11 @@ def _variance(cells: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return biased * square / positive(square - (weights**2).sum(1, keepdims=True))
 
 
-def _determination(
-    sides: Weighted,
-    predicted: np.ndarray,
-    true: np.ndarray,
-    what: str,
-    feature_weights: np.ndarray | None = None,
-) -> np.ndarray:
-    """1 - residual over total sum of squares, a value for each row; NaN where the total is 0."""
-    g = true.shape[1]
-    weights = np.full(g, 1 / g) if feature_weights is None else feature_weights
-    total = (true - (true @ weights)[:, None]) ** 2 @ weights
-    if sides.single and total[0] == 0:
+def _r2(sides: Weighted, predicted: np.ndarray, true: np.ndarray, what: str) -> float | np.ndarray:
+    """Coefficient of determination of a moment of the features."""
+    if sides.single and np.ptp(true) == 0:
         raise ValueError(
-            f"`true` has one {what} in all {g} feature(s): an R2 over features needs a difference."
+            f"`true` has one {what} in all {true.shape[1]} feature(s): "
+            "an R2 over features needs a difference."
         )
-    return 1 - (true - predicted) ** 2 @ weights / positive(total)
+    return sides.result(determination(predicted, true))

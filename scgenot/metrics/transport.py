@@ -62,16 +62,15 @@ def wasserstein(
     """
     sides = Weighted.of({"predicted": predicted, "true": true}, predicted_weights, true_weights)
     check_count("n_cells", n_cells, 1)
-    k, seed, found = min(*map(len, sides.cells), n_cells), seed_of(rng), []
-    for weights in sides.each_row():
+    k, seed = min(*map(len, sides.cells), n_cells), seed_of(rng)
+
+    def distance(*weights: np.ndarray) -> float:
         generator = numpy_rng(seed)
-        if not all(row.any() for row in weights):
-            found.append(np.nan)
-            continue
         x, y = (_subset(*side, k, generator) for side in zip(sides.cells, weights, strict=True))
         shift, costs, assigned = _assignment(x, y)
-        found.append(np.sqrt(costs[assigned].mean() + shift @ shift))
-    return sides.result(np.array(found))
+        return np.sqrt(costs[assigned].mean() + shift @ shift)
+
+    return sides.row_by_row(distance)
 
 
 def wasserstein_bounds(
@@ -155,15 +154,13 @@ def sinkhorn_divergence(
 
     sides = Weighted.of({"predicted": predicted, "true": true}, predicted_weights, true_weights)
     x, y = map(torch.from_numpy, sides.cells)
-    found = []
-    for weights in sides.each_row():
-        if not all(row.any() for row in weights):
-            found.append(np.nan)
-            continue
-        a, b = (torch.tensor(row) for row in weights)
-        divergence = ot.sinkhorn_divergence(x, y, epsilon=epsilon, x_weights=a, y_weights=b)
-        found.append(float(divergence))
-    return sides.result(np.array(found))
+
+    def divergence(*weights: np.ndarray) -> float:
+        a, b = map(torch.tensor, weights)
+        options = {"epsilon": epsilon, "x_weights": a, "y_weights": b}
+        return float(ot.sinkhorn_divergence(x, y, **options))
+
+    return sides.row_by_row(divergence)
 
 
 def _subset(

@@ -17,7 +17,7 @@ DRIFT, STEEPNESS, START = 2.0, 4.0, 0.6
 
 
 def populations(times, grid):
-    """Density of the commitment (axis 2) at each time: reweighted by growth, then moved, on a grid."""
+    """Density on a grid of the commitment (axis 2), reweighted by growth, then moved."""
     density = norm.pdf(grid, scale=START)
     bound = expit(STEEPNESS * grid)
     rate = bound * GROWTH[0] + (1 - bound) * GROWTH[1]
@@ -42,7 +42,7 @@ def test_snapshots_have_the_density_of_the_living():
 
 
 def test_fates_are_those_of_lineages_followed_in_small_steps():
-    """The same motion as a diffusion of drift `2 tanh(2 x2)`, of which the steps of the simulation are exact jumps."""
+    """The same motion as a diffusion of drift `2 tanh(2 x2)`; the simulation jumps exactly."""
     adata = branching(1000, times=TIMES, growth=GROWTH)
     rng = np.random.default_rng(1)
     for time in TIMES[:-1]:
@@ -53,7 +53,8 @@ def test_fates_are_those_of_lineages_followed_in_small_steps():
         for _ in range(n_steps):
             x = x + DRIFT * np.tanh(DRIFT * x) * dt + np.sqrt(dt) * rng.normal(size=len(x))
         fate = np.tile(cells.obs["fate_A"], 4)
-        # lineages whose fate is open, those nearly bound for A, and those nearly bound for B; four standard errors
+        # lineages whose fate is open, those nearly bound for A, and those nearly bound for B; four
+        # standard errors
         for low, high in ((0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1)):
             group = (low <= fate) & (fate <= high)
             error = np.sqrt((fate * (1 - fate))[group].sum()) / group.sum()
@@ -116,8 +117,9 @@ def coupled_fates(adata, use_rep, *, grows):
 def test_growth_as_weights_gives_the_fates_and_equal_weights_do_not(use_rep, tolerance):
     """The entropic coupling is the truth but for sampling and, in the observation, noise.
 
-    Over seeds the mean error of 1500 cells is up to .03 (latent) and .035 (observed): the share of cells bound for A
-    is known to .01. Equal weights send progenitors to A as often as A is seen at the last time, 93 % against 50 %.
+    Over seeds the mean error of 1500 cells is up to .03 (latent) and .035 (observed): the share of
+    cells bound for A is known to .01. Equal weights send progenitors to A as often as A is seen at
+    the last time, 93 % against 50 %.
     """
     adata = branching(1500)
     last = adata[adata.obs["time"] == 2].obs["fate_A"].mean()
@@ -129,10 +131,10 @@ def test_growth_as_weights_gives_the_fates_and_equal_weights_do_not(use_rep, tol
 
 
 def test_an_unbalanced_coupling_ranks_and_scales_growth():
-    """Cells that have taken a side tell their growth by what is found near their descendants, nothing else given.
+    """Cells that took a side tell their growth by what is near their descendants alone.
 
-    Over seeds at tau .8: Spearman .88 to .91, slope .78 to .90; equal growth has 0 for both. The slope stays under 1
-    for tau pulls growth towards 1, and is lost as tau tends to 1.
+    Over seeds at tau .8: Spearman .88 to .91, slope .78 to .90; equal growth has 0 for both. The
+    slope stays under 1 for tau pulls growth towards 1, and is lost as tau tends to 1.
     """
     adata = branching(1500)
     source, target, _ = next(steps(adata))
@@ -160,5 +162,5 @@ def test_same_seed_same_cells_and_files_keep_them(tmp_path):
 
 @pytest.mark.parametrize("times", [(0,), (0, 0, 1), (1, 0), ((0, 1), (2, 3))])
 def test_times_must_increase(times):
-    with pytest.raises(ValueError, match=r"`times`.*increasing"):
+    with pytest.raises(ValueError, match=r"`times=.*increasing"):
         branching(10, times=times)

@@ -59,7 +59,10 @@ def test_another_file_is_refused(cache, downloads):
 def test_no_network_and_no_cache(cache, downloads, monkeypatch):
     monkeypatch.setenv("SCGENOT_DATA", "/elsewhere")
     asked = originals(name="missing.txt")
-    expected = "^set/rna.h5ad and set/atac.h5ad not in SCGENOT_DATA=/elsewhere, .*could not be downloaded.*no such host"
+    expected = (
+        "^set/rna.h5ad and set/atac.h5ad not in SCGENOT_DATA=/elsewhere, "
+        ".*could not be downloaded.*no such host"
+    )
     with pytest.raises(FileNotFoundError, match=expected) as raised:
         fetch(asked, "set/rna", "set/atac", progress=False)
     parts = (
@@ -88,7 +91,7 @@ def test_prepared_files_are_read_when_all_are_there(tmp_path, monkeypatch):
 def test_what_cannot_be_downloaded_says_so(name, tmp_path, monkeypatch):
     monkeypatch.delenv("SCGENOT_DATA", raising=False)
     with pytest.raises(
-        FileNotFoundError, match=rf"{name}/\w+\.h5ad was not looked for.*Set SCGENOT_DATA.*https://"
+        FileNotFoundError, match=rf"{name}/\w+\.h5ad was not found: .*Set SCGENOT_DATA.*https://"
     ):
         getattr(datasets, name)()
     monkeypatch.setenv("SCGENOT_DATA", str(tmp_path))

@@ -36,7 +36,7 @@ def test_conditional_law_is_the_closed_form(adata):
 
 
 def test_joint_law_is_an_entropic_coupling(adata):
-    """It has both marginals, and a density exp(u(x) + v(y) + 2 x.y / epsilon), which no other law has."""
+    """It alone has both marginals and a density exp(u(x) + v(y) + 2 x.y / epsilon)."""
     truth = adata.uns["truth"]
     slope, A, B = truth["slope"], truth["source_covariance"], truth["target_covariance"]
     np.testing.assert_allclose(slope @ A @ slope.T + truth["covariance"], B, atol=1e-10)
@@ -78,8 +78,8 @@ def test_coupling_of_the_cells_tends_to_the_law():
         .sum(1)
         .mean()
     )
-    # variance of a mean over the effective targets of a cell, of the mean of the target, and of what that of the source
-    # is moved by; all of it is 1 % of what the conditional means vary
+    # variance of a mean over the effective targets of a cell, of the mean of the target, and of
+    # what that of the source is moved by; all of it is 1 % of what the conditional means vary
     truth, n = adata.uns["truth"], 1500
     own = np.trace(truth["covariance"]) * (1 / coupling.effective_targets().numpy()).mean()
     moved = np.trace(truth["slope"] @ truth["source_covariance"] @ truth["slope"].T) / n
@@ -106,10 +106,10 @@ def test_survives_writing(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_cells": 1}, "`n_cells` is 1"),
-        ({"dim": 0}, "`dim` 0"),
-        ({"epsilon": 0.0}, "`epsilon` is 0.0"),
-        ({"epsilon": np.nan}, "`epsilon` is nan"),
+        ({"n_cells": 1}, "`n_cells=1`"),
+        ({"dim": 0}, "`dim=0`"),
+        ({"epsilon": 0.0}, "`epsilon=0.0`"),
+        ({"epsilon": np.nan}, "`epsilon=nan`"),
     ],
 )
 def test_refuses(options, message):

@@ -1,4 +1,4 @@
-"""Public data sets: built of the published files they are those that were prepared, and those are read first.
+"""Public data sets: made of the published files they equal those prepared, which are read first.
 
 The published files stand in for a download; tests are skipped where they are not.
 """

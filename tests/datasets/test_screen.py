@@ -1,4 +1,4 @@
-"""Screen: every condition has the moments of its law, and the law is what predictions have to find."""
+"""Screen: every condition has the moments of its law, which predictions have to find."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_treated_cells_were_like_control(cells):
 
 
 def test_moments_of_the_response_in_each_type(cells):
-    """Mean `s_type * direction`; `u` and the lean of the cell give a relative variance of (1 + h^2)(1 + 1/4) - 1."""
+    """Mean `s_type * direction`; relative variance (1 + h^2)(1 + 1/4) - 1 by `u` and the lean."""
     truth = cells.uns["truth"]
     spread = (1 + truth["heterogeneity"] ** 2) * 1.25 - 1
     for drug, dose, treated in conditions(cells):
@@ -67,7 +67,7 @@ def test_moments_of_the_response_in_each_type(cells):
 
 
 def test_a_given_cell_responds_by_chance(cells):
-    """Over its sensitivity and direction the response of a cell is Gamma of mean 1: a law, and a skewed one."""
+    """Over its sensitivity and direction the response of a cell is Gamma of mean 1."""
     for drug, dose, treated in conditions(cells):
         axis = direction(cells, drug, dose)
         chance = response(treated) @ axis / (axis @ axis) / treated.obs["sensitivity"].to_numpy()
@@ -100,7 +100,8 @@ def test_the_embedding_tells_the_response_to_an_unseen_drug():
     embedding = cells.uns["embedding"].to_numpy()
     mean = np.array([per_unit[drug] for drug in cells.uns["embedding"].index])
     predicted = embedding[-1] @ np.linalg.lstsq(embedding[:-1], mean[:-1], rcond=None)[0]
-    # u has variance .09: each mean is known to .015 of its length, what is made of 19 of them to little more
+    # u has variance .09: each mean is known to .015 of its length, what is made of 19 of them to
+    # little more
     assert (
         np.linalg.norm(predicted - mean[-1])
         < 4.5 * 0.3 / np.sqrt(400) * 1.2 * np.linalg.norm(mean, axis=1).max()
@@ -108,7 +109,7 @@ def test_the_embedding_tells_the_response_to_an_unseen_drug():
 
 
 def test_shifts_are_clearly_worse_than_the_law():
-    """The prize for a model: energy distance to treated cells of the mean shift, that per type, and the law itself.
+    """Energy distance to treated cells: of the mean shift, of that per type, and of the law itself.
 
     All three start from what the treated cells were, so that no other sampling error is in them.
     """
@@ -166,18 +167,18 @@ def test_same_seed_same_cells_and_files_keep_them(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"drugs": ("A", "A")}, "`drugs`"),
-        ({"drugs": ("A", "control")}, "`drugs`"),
-        ({"drugs": ("A+B",)}, "`drugs`"),
-        ({"drugs": ()}, "`drugs`"),
+        ({"drugs": ("A", "A")}, "`drugs="),
+        ({"drugs": ("A", "control")}, "`drugs="),
+        ({"drugs": ("A+B",)}, "`drugs="),
+        ({"drugs": ()}, "`drugs="),
         ({"combinations": ["A+Z"]}, "`combinations`"),
         ({"combinations": ["A+A"]}, "`combinations`"),
         ({"combinations": ["A"]}, "`combinations`"),
-        ({"combinations": ["A+B", "B+A"]}, "`combinations`"),
-        ({"doses": (0.0, 1.0)}, "`doses`"),
-        ({"doses": (np.nan,)}, "`doses`"),
-        ({"doses": ()}, "`doses`"),
-        ({"n_genes": 7}, "`n_genes`"),
+        ({"combinations": ["A+B", "B+A"]}, "`combinations="),
+        ({"doses": (0.0, 1.0)}, "`doses="),
+        ({"doses": (np.nan,)}, "`doses="),
+        ({"doses": ()}, "`doses="),
+        ({"n_genes": 7}, "`n_genes=7`"),
     ],
 )
 def test_what_cannot_be_is_refused(options, message):

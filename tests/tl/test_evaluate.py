@@ -1,4 +1,4 @@
-"""evaluate: the same rows as by hand, intervals that cover, a verdict that names who wins, and no leak."""
+"""evaluate: rows as by hand, intervals that cover, a verdict that names who wins, and no leak."""
 
 import json
 import warnings
@@ -119,7 +119,8 @@ class TestMetrics:
         found = value_of(prepared.r2_distance, comparison, counts)
         repeated = prepared.plain(lambda p, t: 1 - metrics.r2_means(p, t))
         np.testing.assert_allclose(found, value_of(repeated, comparison, counts))
-        # with copies of a cell compared to each other the energy would be higher: they are left out, and only they
+        # with copies of a cell compared to each other the energy would be higher: they are left
+        # out, and only they
         for k, energy in enumerate(value_of(prepared.edistance, comparison, counts)):
             i, j = (np.repeat(np.arange(c.shape[1]), c[k].astype(int)) for c in (a, b))
 
@@ -218,7 +219,7 @@ class TestIntervals:
         )
 
     def test_of_a_paired_difference(self):
-        """Of the means x and x / 2 - 1 the difference is 1, and varies by half of what x does: the pairing is used."""
+        """The difference of x and x / 2 - 1 varies by half of what x does: the pairing is used."""
 
         def first(cells, counts):
             return mean(cells.predicted, counts.predicted)[:, 0]
@@ -276,6 +277,12 @@ class TestVerdict:
             "It loses to its own coupling on 2 (edistance, r2_variances)."
         )
         assert lines[1].startswith("edistance: GENOT has no value (")
+
+    def test_nothing_to_compare_with_is_no_praise(self):
+        x = np.full((40, 4), np.nan)
+        kinds = {GENOT: (MODEL, x), "chance": (BASELINE, x)}
+        verdict = table_of(kinds, two_populations(40, 40)[1]).attrs["verdict"]
+        assert verdict == "GENOT cannot be judged: no metric has a value for any baseline."
 
     def test_the_coupling_that_was_better_is_in_the_headline(self):
         x, y = two_populations(200, 200)
@@ -369,7 +376,7 @@ def screen():
 
 
 def new_donor(n=300, *, shift=(2.0, 0.0, 0.0), seed=9):
-    """Draw cells of another donor: the law of the response is the same, the control cells are not."""
+    """Draw cells of another donor: the same law of the response, other control cells."""
     adata = known_cells(n, rng=seed)
     adata.obs_names = [f"new-{name}" for name in adata.obs_names]
     adata.X = (adata.X + np.array(shift) @ (np.eye(3) + LEAN * 0)).astype(np.float32)
@@ -873,7 +880,7 @@ class TestTranslation:
 
 @pytest.mark.filterwarnings("ignore")
 def test_pertpy_has_the_same_numbers():
-    """Its energy distance, of plain distances, and its MMD are biased; its Gaussian kernel is `exp(-|x - y|^2)`."""
+    """Its energy distance and MMD are biased; its Gaussian kernel is `exp(-|x - y|^2)`."""
     pertpy = pytest.importorskip("pertpy")
     x, y = two_populations(100, 120)
     ours = {

@@ -152,7 +152,8 @@ def refuse_seen(
     if len(seen) and not in_sample:
         raise ValueError(
             f"`held_out` has {len(seen)} of {len(held_out)} true cells that the fit has seen "
-            f"({', '.join(seen[:3])}), which a model may have memorized. Fit without them; if these "
+            f"({', '.join(seen[:3])}), which a model may have memorized. Fit without them; if "
+            "these "
             "are other cells of the same name, rename them; or pass `in_sample=True` to score the "
             "cells of the fit all the same."
         )

@@ -9,7 +9,8 @@ import numpy as np
 from scgenot import metrics
 from scgenot.fit.evaluation.comparison import Comparison
 from scgenot.metrics.distances import median_distance
-from scgenot.metrics.moments import weighted_mse, weighted_r2, welch_weights
+from scgenot.metrics.inputs import mean
+from scgenot.metrics.moments import determination, weighted_mse, welch_weights
 from scgenot.metrics.transport import wasserstein_bounds
 
 MAX_ASSIGNED = 500  # cells a side between which an optimal assignment is sought
@@ -88,14 +89,21 @@ def pearson_delta(cells: Populations, counts: Counts) -> np.ndarray:
 
 def wmse(cells: Populations, counts: Counts) -> np.ndarray:
     """Squared error of means, weighted by how far features set the perturbation apart."""
-    return weighted_mse(*cells.features, change_weights(cells.comparison), **counts.first())
+    return weighted_mse(*feature_means(cells, counts), change_weights(cells.comparison))
 
 
 def weighted_r2_delta(cells: Populations, counts: Counts) -> np.ndarray:
     """Weighted coefficient of determination of changes from the mean of all perturbations."""
     whole = cells.comparison
     center = whole.control_features.mean(0) if whole.others is None else whole.others.center
-    return weighted_r2(*cells.features, center, change_weights(whole), **counts.first())
+    predicted, true = feature_means(cells, counts)
+    return determination(predicted - center, true - center, change_weights(whole))
+
+
+def feature_means(cells: Populations, counts: Counts) -> tuple[np.ndarray, np.ndarray]:
+    """Mean features of predicted and of true cells in each resample, `(b, g)` each."""
+    predicted, true = cells.features
+    return mean(predicted, counts.predicted), mean(true, counts.true)
 
 
 def change_weights(comparison: Comparison) -> np.ndarray:

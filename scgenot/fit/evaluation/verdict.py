@@ -27,33 +27,22 @@ def compare(scores: Mapping, higher_is_better: Sequence[str], level: float) -> l
     found = []
     for metric in scores[GENOT].values:
         model = f"{GENOT}, {MEAN}" if metric in MATCHES and f"{GENOT}, {MEAN}" in scores else GENOT
-        higher = metric in higher_is_better
+        ours, higher = scores[model].values[metric], metric in higher_is_better
         for kind in (BASELINE, COUPLING):
-            others = {n: s.values[metric][0] for n, s in scores.items() if s.kind == kind}
-            others = {name: value for name, value in others.items() if np.isfinite(value)}
-            if others:
-                best = (max if higher else min)(others, key=others.get)
-                ours, theirs = (scores[name].values[metric] for name in (model, best))
-                result = difference(ours, theirs, level, higher=higher)
-                found.append(
-                    {"metric": metric, "model": model, "kind": kind, "best": best, **result}
-                )
+            others = {n: s.values[metric] for n, s in scores.items() if s.kind == kind}
+            others = {name: values for name, values in others.items() if np.isfinite(values[0])}
+            if not others:
+                continue
+            best = (max if higher else min)(others, key=lambda name: others[name][0])
+            theirs = others[best]
+            low, high = interval(ours - theirs, level)
+            ahead, behind = (low > 0, high < 0) if higher else (high < 0, low > 0)
+            outcome = "beats" if ahead else "loses to" if behind else "is not told apart from"
+            values = {"value": float(ours[0]), "best_value": float(theirs[0])}
+            values |= {"difference": float(ours[0] - theirs[0]), "low": low, "high": high}
+            values["outcome"] = outcome if np.isfinite(ours[0]) else NO_VALUE
+            found.append({"metric": metric, "model": model, "kind": kind, "best": best, **values})
     return found
-
-
-def difference(ours: np.ndarray, theirs: np.ndarray, level: float, *, higher: bool) -> dict:
-    """Say whether one prediction is better than another beyond the interval of the difference."""
-    low, high = interval(ours - theirs, level)
-    ahead, behind = (low > 0, high < 0) if higher else (high < 0, low > 0)
-    outcome = "beats" if ahead else "loses to" if behind else "is not told apart from"
-    return {
-        "value": float(ours[0]),
-        "best_value": float(theirs[0]),
-        "difference": float(ours[0] - theirs[0]),
-        "low": low,
-        "high": high,
-        "outcome": outcome if np.isfinite(ours[0]) else NO_VALUE,
-    }
 
 
 def verdict(
@@ -92,6 +81,8 @@ def headline(comparisons: Sequence[Mapping]) -> str:
         return len(names), f" ({', '.join(names)})" * bool(names)
 
     n = sum(c["kind"] == BASELINE for c in comparisons)
+    if n == 0:
+        return f"{GENOT} cannot be judged: no metric has a value for any baseline."
     wins, won = which(BASELINE, "beats")
     losses, lost = which(BASELINE, "loses to", NO_VALUE)
     text = f"{GENOT} beats the best baseline beyond the interval on {wins} of {n} metrics{won}"
