@@ -16,7 +16,7 @@ def numpy_rng(rng: Rng) -> np.random.Generator:
 
 
 def seed_of(rng: Rng) -> int:
-    """Turn a seed, a generator or None into a number that repeats the run; an int stays itself."""
+    """Turn a seed, a generator or None into one number that repeats the run; an int as it is."""
     if isinstance(rng, (int, np.integer)) and rng >= 0:
         return int(rng)
     return int(numpy_rng(rng).integers(2**62))

@@ -71,8 +71,7 @@ def course_comparisons(
     ]
     if not steps and not between:
         raise ValueError(
-            f"`held_out` has cells at {sorted(present)}: neither both times of a fitted step nor a "
-            "time "
+            f"`held_out` has cells at {sorted(present)}: neither both times of a fitted step nor a time "
             f"within one; fitted are {course.steps}."
         )
     true = np.isin(found.times, [later for _, later in steps])
@@ -84,13 +83,11 @@ def course_comparisons(
         ]
     )
     refuse_seen(held_out.obs_names[true], fit.names[seen], in_sample=in_sample)
-    # other times bend the course: a left-out cell that is still there would tell the answer,
-    # coupled or not
+    # other times bend the course: a left-out cell that is still there would tell the answer, coupled or not
     refuse_seen(held_out.obs_names[np.isin(found.times, between)], fit.names, in_sample=False)
     if between and groupby is not None:
         raise ValueError(
-            f"`groupby={groupby!r}` needs source cells; at the left-out times {between} there are "
-            "none."
+            f"`groupby={groupby!r}` needs source cells; at the left-out times {between} there are none."
         )
     for step in steps:
         yield step_comparison(course, step, fit, found, genot, to_features, seed)
@@ -99,12 +96,11 @@ def course_comparisons(
 
 
 def held_out_times(held_out: AnnData, course: Course) -> np.ndarray:
-    """Read the times of held-out cells on the scale of the fit."""
+    """Read the times of held-out cells: those of the fit as it read them, others as numbers on the same scale."""
     time_key, known = course.params["time_key"], course.sampled
     if time_key not in held_out.obs:
         raise KeyError(
-            f"{time_key!r}, the time of the fit, is not in obs of `held_out`; found "
-            f"{list(held_out.obs)}."
+            f"{time_key!r}, the time of the fit, is not in obs of `held_out`; found {list(held_out.obs)}."
         )
     times = fitted_times(held_out.obs[time_key], course.params)
     new = np.isnan(times)
@@ -120,8 +116,7 @@ def held_out_times(held_out: AnnData, course: Course) -> np.ndarray:
             same = False
         if not same:
             raise ValueError(
-                f"obs[{time_key!r}] of `held_out` has times that the fit has not, and those of the "
-                "fit are categories "
+                f"obs[{time_key!r}] of `held_out` has times that the fit has not, and those of the fit are categories "
                 "without numbers: where a time between them lies cannot be told."
             )
         times[new] = read_times(held_out[new], time_key)

@@ -1,4 +1,4 @@
-"""Predictions for held-out source cells: by the model, its coupling, and baselines."""
+"""Predictions for source cells whose targets were held out: by the model, its coupling, and baselines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,8 +38,8 @@ class Fitted:
         found = self.names.get_indexer(wanted)
         if (found < 0).any():
             raise ValueError(
-                f"`fitted` lacks {(found < 0).sum()} of {len(found)} cells that were fitted, by "
-                "obs name: pass the AnnData as it was fitted; baselines are made of its cells."
+                f"`fitted` lacks {(found < 0).sum()} of {len(found)} cells that were fitted, by obs name: pass the "
+                "AnnData as it was fitted; baselines are made of its cells."
             )
         return found
 
@@ -95,7 +95,7 @@ def choose_pairs(
 
 
 def held_out_strata(held_out: AnnData, keys: Sequence[str], rows: np.ndarray) -> list[np.ndarray]:
-    """Read the strata of held-out cells by the first columns that are complete."""
+    """Read the strata of held-out cells, by as many of the first columns as are there without gaps."""
     known = list(
         takewhile(lambda key: key in held_out.obs and not held_out.obs[key].isna().any(), keys)
     )

@@ -50,7 +50,7 @@ class Screen:
 
     @cached_property
     def pairs(self) -> dict[Key, list[int]]:
-        """Rows of the table of pairs by condition, without control coupled with itself."""
+        """Rows of the table of pairs by condition; without the control that is coupled with itself."""
         table, found = self.fit.entry[PAIRS], {}
         doses = table["dose"] if "dose" in table else [None] * len(table)
         for row, (name, dose) in enumerate(zip(table["perturbation"], doses, strict=True)):

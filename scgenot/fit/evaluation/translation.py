@@ -1,4 +1,4 @@
-"""What is compared when paired cells were held out from an unpaired translation."""
+"""What is compared when paired cells of two modalities were held out from an unpaired translation."""
 
 import numpy as np
 from anndata import AnnData
@@ -52,10 +52,8 @@ def translation_comparison(
     true = representation(target, params["target_rep"]).astype(float)
     if true.shape[1] != genot.target_dim:
         raise ValueError(
-            f"{params['target_rep']!r} of the target cells of `held_out` has {true.shape[1]} "
-            "columns, that of the fit "
-            f"{genot.target_dim}: project them with `sg.tl.project` onto the embedding of the "
-            "fitted cells."
+            f"{params['target_rep']!r} of the target cells of `held_out` has {true.shape[1]} columns, that of the fit "
+            f"{genot.target_dim}: project them with `sg.tl.project` onto the embedding of the fitted cells."
         )
     labels = (
         None
@@ -83,16 +81,14 @@ def check_pair(held_out: object) -> tuple[AnnData, AnnData]:
     """Return source and target cells, or raise when these are not two AnnData of as many cells."""
     if not isinstance(held_out, (tuple, list)) or len(held_out) != 2:
         raise TypeError(
-            "`held_out` must be (source, target), two AnnData with the same cells in the same "
-            "order, for a "
+            f"`held_out` must be (source, target), two AnnData with the same cells in the same order, for a "
             f"translation; found {type(held_out).__name__}."
         )
     for adata in held_out:
         check_anndata(adata, "held_out")
     if held_out[0].n_obs != held_out[1].n_obs:
         raise ValueError(
-            f"`held_out` has {held_out[0].n_obs} source and {held_out[1].n_obs} target cells: row "
-            "i of both must be "
+            f"`held_out` has {held_out[0].n_obs} source and {held_out[1].n_obs} target cells: row i of both must be "
             "the same cell."
         )
     return held_out[0], held_out[1]
