@@ -31,9 +31,9 @@ def sinkhorn_divergence(
 ) -> Tensor:
     """Debiased entropic transport cost `W(x, y) - (W(x, x) + W(y, y)) / 2`.
 
-    The cost is the squared Euclidean distance. `W` includes the penalty `eps KL(P | a b^T)` (Feydy
-    et al. 2019, arXiv 1810.08278, eq. 3). The divergence of equal populations is 0, and of a
-    population and its shift by `s` it is `|s|^2`.
+    The cost is the squared Euclidean one. `W` includes the penalty `eps KL(P | a b^T)` (Feydy et al.
+    2019, arXiv 1810.08278, eq. 3). The divergence of equal populations is 0, and of a population
+    and its shift by `s` it is `|s|^2`.
 
     Parameters
     ----------
@@ -41,14 +41,14 @@ def sinkhorn_divergence(
         Cells, shapes `(n, d)` and `(m, d)`, at most 10,000 each; both of `torch.float32` or of
         `torch.float64`.
     epsilon
-        Entropic regularization in units of `scale`.
+        Entropic regularisation in units of `scale`.
     scale
         A squared distance; None for the mean one between cells of `y`. Give it for a divergence
-        that is symmetric in x and y.
+        symmetric in x and y.
     x_weights, y_weights
         Non-negative weights, shapes `(n,)` and `(m,)`, scaled to sum 1; None for uniform.
     max_iterations
-        Largest number of iterations; a warning is logged when they are not enough.
+        Most iterations; not to converge within them is logged.
     tolerance
         Marginal error, as L1 distance, at which to stop; None for 1e-4 in single and 1e-6 in double
         precision.
@@ -61,7 +61,7 @@ def sinkhorn_divergence(
     ------
     ValueError
         When `epsilon` is not positive, all cells of `y` are one point and there is no `scale`, or
-        there are too many cells.
+        cells are too many.
 
     Examples
     --------
