@@ -42,7 +42,7 @@ def test_formula_by_hand():
 
 @pytest.fixture
 def cells():
-    """Sparse log values of 90 cells and all genes of both sets; the first 30 divide, the next 30 die."""
+    """Sparse log values of 90 cells and the genes of both sets; 30 divide, the next 30 die."""
     rng = np.random.default_rng(0)
     genes = [*dict.fromkeys([*PROLIFERATION, *APOPTOSIS]), *(f"GENE{i}" for i in range(1400))]
     values = np.log1p(rng.poisson(rng.gamma(2.0, 1.0, len(genes)), (90, len(genes))) / 2)
