@@ -1,4 +1,4 @@
-"""A PCA that Scanpy made: it decodes, projects and is compared as far as its cells tell the means."""
+"""A PCA that Scanpy made decodes, projects and is compared while its cells tell the means."""
 
 import numpy as np
 import pytest

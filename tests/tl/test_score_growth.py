@@ -15,10 +15,10 @@ COLUMNS = ["growth_rate", "growth_rate_proliferation", "growth_rate_apoptosis"]
 
 
 def test_formula_by_hand():
-    """Two levels of expression, one for either set; the other genes of a level are all alike within a cell."""
+    """Two levels of expression, one for each set; other genes of a level are alike in a cell."""
     births, deaths = [f"birth{i}" for i in range(5)], [f"death{i}" for i in range(6)]
     low, high = [f"low{i}" for i in range(60)], [f"high{i}" for i in range(60)]
-    # multiples of 1/4, of mean 0 over cells: the genes of a level have the same mean expression, exactly
+    # multiples of 1/4, of mean 0 over cells: the genes of a level have exactly the same mean
     level = np.array([1.0, 2.5, 4.0, 2.0])
     divides, dies = np.array([0.25, -0.25, 0.5, -0.5]), np.array([-0.25, 0.5, 0.0, -0.25])
     values = pd.DataFrame(
@@ -33,7 +33,7 @@ def test_formula_by_hand():
     score_growth(adata, proliferation=births, apoptosis=deaths, birth=(0.3, 1.7), death=(0.1, 1.1))
     np.testing.assert_allclose(adata.obs["growth_rate_proliferation"], divides, atol=1e-12)
     np.testing.assert_allclose(adata.obs["growth_rate_apoptosis"], dies, atol=1e-12)
-    # first cell: at the centre of the births, 3.5 half-widths of the curve below that of the deaths
+    # first cell: at the centre of births, 3.5 half-widths of the curve below that of deaths
     assert adata.obs["growth_rate"].iloc[0] == pytest.approx(1.0 - (0.1 + 1 / (1 + np.exp(7))))
     birth = 0.3 + 1.4 / (1 + np.exp(-8 * (divides - 0.25)))
     death = 0.1 + 1.0 / (1 + np.exp(-20 * (dies - 0.1)))
@@ -42,7 +42,7 @@ def test_formula_by_hand():
 
 @pytest.fixture
 def cells():
-    """Sparse log values of 90 cells and all genes of both sets; the first 30 divide, the next 30 die."""
+    """Sparse log values of 90 cells and the genes of both sets; 30 divide, the next 30 die."""
     rng = np.random.default_rng(0)
     genes = [*dict.fromkeys([*PROLIFERATION, *APOPTOSIS]), *(f"GENE{i}" for i in range(1400))]
     values = np.log1p(rng.poisson(rng.gamma(2.0, 1.0, len(genes)), (90, len(genes))) / 2)
