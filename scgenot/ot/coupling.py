@@ -142,8 +142,10 @@ class Coupling:
     def mass_blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield slices of source cells and the mass in their rows, shape `(k, m)`."""
         for rows, log_p in self._log_rows(self.x):
-            # f is the update that g gives; through its sum a row is exact however large f is
-            log_p -= (self.tau[0] * log_p.logsumexp(1) - self.a[rows].log())[:, None]
+            # f is the update that g gives; a row less its own sum is exact however large f is
+            log_sum = log_p.logsumexp(1, keepdim=True)
+            log_p -= log_sum
+            log_p += (1 - self.tau[0]) * log_sum + self.a[rows, None].log()
             yield rows, log_p.exp_()
 
     def barycenter(self, cells: Tensor | None = None, values: Tensor | None = None) -> Tensor:

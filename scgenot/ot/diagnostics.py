@@ -174,7 +174,7 @@ def with_diagnostics(
     # an iteration stops before its last update; potentials are rounded when they are stored
     precision = torch.finfo(coupling.g.dtype).eps
     rounding = precision * float(coupling.b @ coupling.g.abs()) / coupling.epsilon
-    converged = converged and sums.marginal_error <= 2 * tolerance + rounding
+    is_within = sums.marginal_error <= 2 * tolerance + rounding
     value = sums.cost if transport is None else transport(coupling)
     found = Diagnostics(
         method=method,
@@ -182,29 +182,34 @@ def with_diagnostics(
         epsilon_absolute=coupling.epsilon,
         marginal_error=sums.marginal_error,
         iterations=iterations,
-        converged=converged,
+        converged=converged and is_within,
         mass=sums.mass,
         effective_targets=sums.effective_targets,
         cost=sums.cost / sums.mass,
         objective=value + coupling.epsilon * sums.divergence + sums.penalty,
     )
-    ends = _outcomes(found, coupling, is_extended=is_extended)
-    return replace(coupling, diagnostics=replace(found, outcomes=ends))
+    ends = _problems(found, coupling)
+    if not converged or not (is_within or is_extended):
+        ends.append(Outcome.NOT_CONVERGED)
+    if is_extended and not is_within:
+        ends.append(Outcome.EXTENDED)
+    if found.converged:
+        ends.append(Outcome.CONVERGED)
+    return replace(coupling, diagnostics=replace(found, outcomes=tuple(ends)))
 
 
-def _outcomes(found: Diagnostics, coupling, *, is_extended: bool) -> tuple[Outcome, ...]:
-    """Say how a solve ended."""
+def _problems(found: Diagnostics, coupling) -> list[Outcome]:
+    """Say what is wrong with a plan besides its marginals."""
     n_targets, sharpness = coupling.shape[1], found.effective_targets
-    failed = Outcome.EXTENDED if is_extended else Outcome.NOT_CONVERGED
-    ends = [Outcome.CONVERGED if found.converged else failed]
+    ends = []
     is_product = sharpness > COLLAPSED_SHARE / float(coupling.b.double().square().sum())
     if found.mass < COLLAPSED_MASS or (is_product and n_targets >= BLURRED_CELLS):
-        ends.insert(0, Outcome.COLLAPSED)
+        ends.append(Outcome.COLLAPSED)
     elif n_targets >= BLURRED_CELLS and sharpness > max(n_targets * BLURRED_SHARE, BLURRED_TARGETS):
-        ends.insert(0, Outcome.BLURRED)
+        ends.append(Outcome.BLURRED)
     if coupling.confidence is not None and coupling.confidence.ambiguous:
-        ends.insert(0, Outcome.AMBIGUOUS)
-    return tuple(sorted(ends, key=lambda end: not end.is_problem))
+        ends.append(Outcome.AMBIGUOUS)
+    return ends
 
 
 def warn_of_problems(coupling) -> None:

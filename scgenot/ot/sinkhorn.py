@@ -238,7 +238,7 @@ def extend(
         converged=found.converged,
         tolerance=found.marginal_error,
         transport=transport,
-        is_extended=found.converged,
+        is_extended=True,
     )
 
 

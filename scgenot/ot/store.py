@@ -123,8 +123,9 @@ def _read_sparse(arrays: dict, device: str | None) -> Callable[..., SparsePlan]:
     """Read a sparse form, and return what picks its rows."""
     mass = arrays["mass"]
     _expect(sp.issparse(mass), "`mass`")
-    plan = SparsePlan(sp.csr_matrix(mass))
-    plan.mass.check_format()
+    mass = sp.csr_matrix(mass)
+    mass.check_format()  # before anything follows its indices
+    plan = SparsePlan(mass)
 
     def pick(source: np.ndarray, rows, weights) -> SparsePlan:
         rows = np.arange(plan.shape[0]) if rows is None else np.asarray(rows)

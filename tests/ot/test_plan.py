@@ -60,14 +60,16 @@ class TestRequire:
     def test_says_what_is_missing(self):
         with pytest.raises(
             UnsupportedPlan,
-            match="`sg.tl.coupling` needs a plan with `mass_blocks`; a plan of type Exact offers "
-            "`sample_pairs` only: use a solver that returns a coupling, such as `sg.ot.Sinkhorn`",
+            match=r"`sg\.tl\.coupling` needs a plan with `mass_blocks`; a plan of type Exact offers "
+            r"`sample_pairs` only: use a solver that returns a coupling, such as `sg\.ot\.Sinkhorn`",
         ):
             require(Exact(), "mass_blocks", "sg.tl.coupling")
 
     def test_lists_what_is_offered(self):
         plan = Minibatch(Sinkhorn(), 20)(random_pair())
-        with pytest.raises(UnsupportedPlan, match="MinibatchCoupling offers `sample_pairs`, `shap"):
+        with pytest.raises(
+            UnsupportedPlan, match=r"MinibatchCoupling offers `sample_pairs`, `shape`, .* only"
+        ):
             require(plan, "rows", "sg.tl.push")
 
 
@@ -191,12 +193,12 @@ class TestStorage:
         again = plan_from_arrays(arrays, np.zeros((60, 3)))
         assert plan_to_arrays(again) == arrays
         for name in ("rows", "barycenter", "mass_blocks", "to_sparse"):
-            with pytest.raises(UnsupportedPlan, match=f"type Exact offers .* `{name}` needs"):
+            with pytest.raises(UnsupportedPlan, match=rf"type Exact offers .* `{name}` needs"):
                 getattr(again, name)
         with pytest.raises(UnsupportedPlan, match="of type Exact is not stored"):
             again.sample_pairs(3, generator=generator())
         assert describe(again)["outcome"] == "unknown"
-        with pytest.raises(UnsupportedPlan, match="`sg.tl.push` needs a plan with `rows`"):
+        with pytest.raises(UnsupportedPlan, match=r"`sg\.tl\.push` needs a plan with `rows`"):
             require(again, "rows", "sg.tl.push")
 
     def test_source_cells_of_another_space(self):
