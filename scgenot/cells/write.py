@@ -1,4 +1,4 @@
-"""Results into AnnData: everything at once and at the end, so that a failure leaves it unchanged."""
+"""Results into AnnData: all at once and at the end, so that a failure leaves it unchanged."""
 
 import json
 import warnings
@@ -67,8 +67,7 @@ def write_slots(
         if named:
             new["uns", key] = {**adata.uns[key], WRITTEN: sorted({*known, *named})}
     before = {
-        (slot, name): getattr(adata, slot)[name] if name in getattr(adata, slot) else ABSENT
-        for slot, name in (*new, *remove)
+        (slot, name): getattr(adata, slot).get(name, ABSENT) for slot, name in (*new, *remove)
     }
     with writing():
         try:

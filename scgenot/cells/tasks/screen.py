@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scgenot.cells.labels import factorize, texts_of
 from scgenot.cells.read import check_anndata, check_column, representation
-from scgenot.cells.labels import factorize, text_of
 from scgenot.cells.strata import Linked, Strata, check_list, stratum_text
 from scgenot.cells.tasks.conditions import Conditions, make_tokens, tidy_doses
 from scgenot.cells.tasks.names import Names
@@ -50,34 +50,25 @@ def by_perturbation(
     Strata.read(adata, told, argument="network_covariates")  # errors under their own name
     strata = Strata.read(adata, [*covariates, *told])
     groups, left_out = group_rows(names, doses, is_control)
-    parts, kept_groups = {}, {}
-    for (name, dose), target in groups.items():
-        label = (name or "control") if doses is None else f"{name or 'control'} {dose:g}"
-        source = strata.shared(np.flatnonzero(is_control), target)
-        parts[label] = source, target, strata.split(source, target)
-        if parts[label][2]:
-            kept_groups[name, dose] = target
-    strata.report(parts, left_out=left_out)
-    groups = kept_groups
-    kept = np.concatenate(list(groups.values()))
+    controls, sides = np.flatnonzero(is_control), {}
+    for asked, target in groups.items():
+        source = strata.shared(controls, target)
+        sides[asked] = source, target, strata.split(source, target)
+    strata.report({pair_name(*asked): found for asked, found in sides.items()}, left_out=left_out)
+    sides = {asked: found for asked, found in sides.items() if found[2]}
+    kept = np.concatenate([target for _, target, _ in sides.values()])
     conditions = vocabulary(
-        adata,
-        names[kept],
-        None if doses is None else doses[kept],
-        embedding,
-        reading,
-        network_covariates,
+        *(adata, names[kept], None if doses is None else doses[kept]),
+        *(embedding, reading, network_covariates),
     )
     if doses is not None:
         # the control paired with itself is what tells a network where doses begin
-        groups[reading.control or "", 0.0] = np.flatnonzero(is_control)
+        parts = strata.split(controls, controls)
+        sides[reading.control or "", 0.0] = controls, controls, parts
     linked, sources = [], {}
-    for (name, dose), target in groups.items():
-        label = (name or "control") if doses is None else f"{name or 'control'} {dose:g}"
-        if label not in parts:
-            source = np.flatnonzero(is_control)
-            parts[label] = source, target, strata.split(source, target)
-        for values, source, treated in parts[label][2]:
+    for (name, dose), (_, _, parts) in sides.items():
+        label = pair_name(name, dose)
+        for values, source, treated in parts:
             stratum = stratum_text(values, strata.covariates)
             told_values = shared_values(
                 adata.obs[list(network_covariates)].iloc[np.concatenate([source, treated])]
@@ -96,6 +87,11 @@ def by_perturbation(
             }
             linked.append(Linked(pair, source, treated, labels, values))
     return linked, conditions
+
+
+def pair_name(name: str, dose: float | None) -> str:
+    """Name a perturbation and dose in tables and messages."""
+    return (name or "control") if dose is None else f"{name or 'control'} {dose:g}"
 
 
 def read_names(
@@ -132,9 +128,9 @@ def read_perturbations(
             "drop them."
         )
     codes, found = factorize(column)
-    texts = sorted(map(text_of, found))
-    first = {frozenset(reading.parts(name)): name for name in reversed(texts)}
-    names = np.array([first[frozenset(reading.parts(name))] for name in found], dtype=object)[codes]
+    texts = texts_of(found)
+    first = {frozenset(reading.parts(name)): name for name in sorted(texts, reverse=True)}
+    names = np.array([first[frozenset(reading.parts(name))] for name in texts], dtype=object)[codes]
     is_control = reading.are_control(column)
     doses = None
     if dose_key is not None:
@@ -148,7 +144,8 @@ def read_perturbations(
     if not is_control.any():
         hint = "" if dose_key is None else f", nor has any cell dose 0 in obs[{dose_key!r}]"
         raise ValueError(
-            f"`control={control!r}` is not in obs[{perturbation_key!r}]{hint}; found {sorted(set(names))[:20]}."
+            f"`control={control!r}` is not in obs[{perturbation_key!r}]{hint}; found "
+            f"{sorted(set(names))[:20]}."
         )
     if is_control.all():
         raise ValueError(
@@ -199,7 +196,7 @@ def vocabulary(
         if column.dtype.kind in "iuf":
             numbers[key] = float(column.mean()), float(column.std(ddof=0)) or 1.0
         else:
-            categories[key] = list(map(text_of, factorize(column)[1]))
+            categories[key] = texts_of(factorize(column)[1])
     conditions = Conditions(
         control=reading.control,
         tokens=make_tokens(known, embedding),
