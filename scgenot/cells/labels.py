@@ -96,7 +96,8 @@ def _hold(labels: list, dtype):
         return pd.Series(labels, dtype=dtype).values
     if isinstance(dtype, pd.StringDtype):
         return pd.array(texts, dtype=dtype)
-    for wider in (dtype, np.dtype("int64"), np.dtype("float64")) if kind in "iuf" else ():
+    numbers = [np.dtype("int64"), np.dtype("float64")] if kind in "iuf" else []
+    for wider in [dtype, *numbers] if kind in "iufmM" else []:
         try:
             return pd.Series(labels, dtype=wider).values
         except (TypeError, ValueError, OverflowError):

@@ -223,7 +223,7 @@ def test_an_unseen_perturbation_lists_the_known_ones(dose):
 def test_an_embedding_places_the_unseen():
     table = embedding(A=[0, 1], B=[2, 1], D=[4, 3])
     tokens = make_tokens(["A", "B"], table)
-    # in units of the perturbations that were seen: mean (1, 1), standard deviation (1, 0, taken as 1)
+    # in units of the seen perturbations: mean (1, 1), standard deviation (1, 0, taken as 1)
     np.testing.assert_allclose(tokens, [[-1, 0], [1, 0], [3, 2]])
     conditions = Conditions("ctrl", tokens, ["A", "B"], n_slots=2)
     np.testing.assert_allclose(conditions.encode("D"), [1, 3, 2, 0, 0, 0])

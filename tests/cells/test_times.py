@@ -46,7 +46,7 @@ def ordered(labels, categories) -> pd.Categorical:
         # an order that the numbers follow: the numbers count, for steps are unlike in length
         (ordered(["d7", "d0", "d2"], ["d0", "d2", "d7"]), [7, 0, 2]),
         (ordered([4.0, 0.5, 4.0], [0.5, 4.0]), [4, 0.5, 4]),
-        # no numbers, not in all, not rising, or twice the same: positions among the categories that are there
+        # no numbers: positions among the categories that are there
         (ordered(["adult", "embryo", "adult"], ["embryo", "fetus", "adult"]), [1, 0, 1]),
     ],
 )
@@ -73,7 +73,7 @@ def test_positions_in_place_of_numbers_are_announced(labels, categories):
     assert record[0].filename == __file__
     assert times.tolist() == [categories.index(label) for label in labels]
     assert scale.labels.tolist() == categories
-    # positions stay those of the fit when the first category is gone; numbers in labels are no times
+    # positions stay those of the fit; numbers in labels are no times
     later = pd.Series(ordered(labels[:2], categories)).cat.remove_unused_categories()
     assert scale.times_of(later).tolist() == times[:2].tolist()
     assert np.isnan(scale.times_of(pd.Series(["P1", "x"]))).all()
