@@ -33,10 +33,15 @@ def text_of(label) -> str:
     return str(label)
 
 
+def texts_of(labels: pd.Index) -> list[str]:
+    """Return different labels as text; NumPy keeps single precision, whose text is shorter."""
+    return list(map(text_of, labels.to_numpy()))
+
+
 def as_text(column: pd.Series | Sequence) -> np.ndarray:
     """Return labels as text, so that 1, 1.0 and "1" are equal; None where missing."""
     codes, found = factorize(column)
-    return np.array([*map(text_of, found), None], dtype=object)[codes]
+    return np.array([*texts_of(found), None], dtype=object)[codes]
 
 
 def like_column(values: Sequence, column: pd.Series):
@@ -63,7 +68,7 @@ def like_column(values: Sequence, column: pd.Series):
     """
     codes, found = pd.factorize(pd.Series(list(values), dtype=object))
     _, own = factorize(column)
-    by_text = dict(zip(map(text_of, own), own, strict=True))
+    by_text = dict(zip(texts_of(own), own, strict=True))
     labels = [by_text.get(text_of(label), label) for label in found]
     is_category = isinstance(column.dtype, pd.CategoricalDtype)
     known = column.cat.categories if is_category else own
@@ -88,12 +93,13 @@ def _hold(labels: list, dtype):
     """Return labels in a dtype, or in the next wider one that holds them; text in the end."""
     kind, texts = dtype.kind, [text_of(label) for label in labels]
     if kind == "b" and all(isinstance(label, (bool, np.bool_)) for label in labels):
-        return pd.array(labels, dtype=dtype)
+        return pd.Series(labels, dtype=dtype).values
     if isinstance(dtype, pd.StringDtype):
         return pd.array(texts, dtype=dtype)
-    for wider in (dtype, np.dtype("int64"), np.dtype("float64")) if kind in "iuf" else ():
+    numbers = [np.dtype("int64"), np.dtype("float64")] if kind in "iuf" else []
+    for wider in [dtype, *numbers] if kind in "iufmM" else []:
         try:
-            return pd.Series(labels, dtype=wider).values  # noqa: PD011 (keeps extension arrays)
+            return pd.Series(labels, dtype=wider).values
         except (TypeError, ValueError, OverflowError):
             continue
     return np.array(texts, dtype=object)

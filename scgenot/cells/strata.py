@@ -1,4 +1,4 @@
-"""Strata: cells are coupled only with cells of the same donor, batch or cell type, as far as there are enough."""
+"""Strata: cells are coupled within a donor, batch or cell type, as far as there are enough."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -36,7 +36,7 @@ class Linked:
 
 @dataclass(frozen=True)
 class Strata:
-    """The strata of all cells by some columns of obs, nested: by all columns, all but the last, and so on.
+    """The strata of all cells, nested: by all columns, by all but the last, and so on.
 
     Parameters
     ----------
@@ -223,7 +223,7 @@ def split(
     argument: str = "covariates",
     min_cells: int = MIN_CELLS,
 ) -> list[Part]:
-    """Split the cells of one pair by stratum, and report; for many pairs read :class:`Strata` once."""
+    """Split the cells of one pair by stratum, and report; for many pairs use :class:`Strata`."""
     strata = Strata.read(adata, covariates, argument=argument)
     parts = strata.split(source, target, min_cells=min_cells)
     strata.report({name: (source, target, parts)}, min_cells=min_cells)
@@ -242,7 +242,7 @@ def read_strata(
 
 
 def check_list(keys: Sequence[str], argument: str) -> None:
-    """Raise a TypeError unless `keys` is a list of columns; the name of one is a sequence of letters."""
+    """Raise a TypeError unless `keys` is a list of columns; the name of one is not a list."""
     if isinstance(keys, str):
         raise TypeError(
             f"`{argument}={keys!r}` is text: give a list of columns of obs, such as [{keys!r}]."

@@ -10,7 +10,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scgenot._warn import warn_user
-from scgenot.cells.labels import factorize, like_column, text_of
+from scgenot.cells.labels import factorize, like_column, text_of, texts_of
 from scgenot.cells.read import check_anndata, check_column
 
 logger = logging.getLogger("scgenot")
@@ -85,14 +85,14 @@ class TimeScale:
         ), times
 
     def times_of(self, column: pd.Series) -> np.ndarray:
-        """Return the time of each cell on this scale, shape `(n,)`; NaN for times that are not of it."""
+        """Return the time of each cell, shape `(n,)`; NaN for times that are not of the scale."""
         codes, labels = factorize(column)
         # ordered categories are not read anew: positions would shift when the first ones are gone
         found = [self._known(label, by_number=not self.ordinal) for label in labels]
         return np.array([*(np.nan if time is None else time for time in found), np.nan])[codes]
 
     def new_times_of(self, column: pd.Series) -> np.ndarray:
-        """Return the time of each cell, shape `(n,)`, of new times too; NaN where the label is none."""
+        """Return the time of each cell, shape `(n,)`, new ones too; NaN for other labels."""
         codes, labels = factorize(column)
         known = [self._known(label, by_number=not self.ordinal) for label in labels]
         read = [
@@ -122,7 +122,7 @@ class TimeScale:
     @property
     def texts(self) -> list[str]:
         """The labels as text, in order of time."""
-        return list(map(text_of, self.labels))
+        return texts_of(self.labels)
 
     def to_dict(self) -> dict:
         """Return what an AnnData can hold, on disk too."""
@@ -172,7 +172,7 @@ class TimeScale:
 
 
 def _parse(label) -> tuple[str, float, str] | None:
-    """What stands before a number, the number, and what stands behind it; None without exactly one."""
+    """What stands before the number in a label, the number, what stands behind; None if unclear."""
     if isinstance(label, (int, float, np.number)) and not isinstance(label, (bool, np.timedelta64)):
         return "", float(label), ""
     if not isinstance(label, str):

@@ -55,8 +55,7 @@ def write_slots(
         if named:
             new["uns", key] = {**adata.uns[key], WRITTEN: sorted({*known, *named})}
     before = {
-        (slot, name): getattr(adata, slot)[name] if name in getattr(adata, slot) else ABSENT
-        for slot, name in (*new, *remove)
+        (slot, name): getattr(adata, slot).get(name, ABSENT) for slot, name in (*new, *remove)
     }
     with writing():
         try:

@@ -1,11 +1,12 @@
-"""Conditions as numbers: the same for the same treatment however it is written, and nothing for the control."""
+"""Conditions as numbers: the same however a treatment is written, nothing for the control."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData, read_h5ad
 
-from scgenot.cells.tasks.conditions import Conditions, is_control_name, make_tokens, split_name
+from scgenot.cells.tasks.conditions import Conditions, make_tokens, same_dose, tidy_doses
+from scgenot.cells.tasks.names import Names
 from scgenot.cells.write import plain, writing
 
 KNOWN = ["A", "B", "C"]
@@ -40,22 +41,122 @@ def embedding(**rows) -> pd.DataFrame:
     ],
 )
 def test_names_fall_into_parts(name, separator, parts):
-    assert split_name(name, separator, "ctrl") == parts
-    assert is_control_name(name, separator, "ctrl") == (not parts)
+    names = Names("ctrl", separator, frozenset("3"))
+    assert names.parts(name) == parts
+    assert names.is_control(name) == (not parts)
+
+
+@pytest.mark.parametrize(
+    ("name", "separator"),
+    [
+        ("(+)-JQ1", "+"),
+        ("flurbiprofen-(+|-)", "+"),
+        ("flurbiprofen-(+|-)", "|"),
+        ("Na+/K+-ATPase inhibitor", "+"),
+        ("CD4+", "+"),
+        ("+A", "+"),
+        ("A++B", "+"),
+        ("+", "+"),
+        ("A(+B", "+"),
+        ("NAD+ precursor", "+"),
+        ("1,2-x", ","),
+        ("2,4-D", ","),
+        ("_A", "_"),
+    ],
+)
+def test_names_that_only_look_like_combinations_stay_whole(name, separator, caplog):
+    caplog.set_level("INFO", logger="scgenot")
+    assert Names("ctrl", separator).parts(name) == [name]
+    names = Names.read(pd.Series(["ctrl", "A", name, name]), "ctrl", separator)
+    assert names.parts(name) == [name]
+    assert f"[{name!r}] are taken as single perturbations" in caplog.text
+    assert len(caplog.records) == 1
+    # the vocabulary of the fit says the same
+    tokens = make_tokens(["A", name], None)
+    conditions = Conditions("ctrl", tokens, ["A", name], n_slots=2, separator=separator)
+    assert conditions.parts(name) == [name]
+    both = f"A{separator}{name}"
+    if name not in ("CD4+", "+A", "A++B", "+", "A(+B", "_A"):
+        assert Names.read([name, "A", "ctrl"], "ctrl", separator).parts(both) == ["A", name] or (
+            separator == "," or "/" in name or " " in name
+        )
+
+
+def test_a_name_that_is_known_stays_whole():
+    assert Names("ctrl", "+", frozenset(["A+B"])).parts("A+B") == ["A+B"]
+    assert Names.read(["ctrl", "A+B"], "ctrl", "+", rows=["A+B", "C"]).parts("A+B") == ["A+B"]
+    assert Names.read(["ctrl", "A+B"], "ctrl", "+", rows=["A", "B"]).parts("A+B") == ["A", "B"]
+    # parts that are known make a combination of what looks odd
+    assert Names.read([0, 1, 2, "1+2"], 0, "+").parts("1+2") == ["1", "2"]
+    assert Names.read(["ctrl", "-z", "A", "A+-z"], "ctrl", "+").parts("A+-z") == ["A", "-z"]
+    assert Names("ctrl").parts("(+)-JQ1 + B") == ["(+)-JQ1", "B"]
+
+
+@pytest.mark.parametrize("separator", ["|", "_", " & ", "/", "+"])
+def test_control_within_names(separator):
+    names = Names("ctrl", separator)
+    column = pd.Series(
+        [
+            separator.join(parts)
+            for parts in (["A", "ctrl"], ["ctrl", "A"], ["ctrl"] * 2, ["A", "B"])
+        ]
+        + ["A", "ctrl", None],
+        dtype="category",
+    )
+    assert names.are_control(column).tolist() == [False, False, True, False, False, True, False]
+    assert names.are(column, "A").tolist() == [True, True, False, False, True, False, False]
+    assert names.are(column, separator.join("BA")).tolist() == [False] * 3 + [True] + [False] * 3
 
 
 def test_a_control_may_be_a_number_have_a_separator_or_not_exist():
-    assert split_name("0+1", "+", 0) == ["1"]
-    assert split_name("water+salt", "+", "water+salt") == []
-    assert split_name("A", "+", None) == ["A"]
-    assert split_name("CD4+", None, "ctrl") == ["CD4+"]
-    for name in ("CD4+", "+A", "A++B", "+"):
-        with pytest.raises(
-            ValueError, match=r"names nothing on one side of '\+': .* `separator=None`"
-        ):
-            split_name(name, "+", "ctrl")
-    assert not is_control_name("", "+", "ctrl")
-    assert not is_control_name("", "+", None)
+    assert Names.read([0, 1], 0, "+").parts("0+1") == ["1"]
+    assert Names.read([0.0, 1.0], 0, "+").is_control("0")
+    assert Names("water+salt").parts("water+salt") == []
+    assert Names(None).parts("A") == ["A"]
+    assert Names("ctrl", None).parts("CD4+") == ["CD4+"]
+    assert not Names("ctrl").is_control("")
+    assert not Names(None).is_control("")
+
+
+def test_doses_are_compared_with_tolerance():
+    conditions = vocabulary(
+        doses=(0.1, float(np.float32(0.7))), largest={"A": float(np.float32(0.7))}
+    )
+    assert not conditions.is_above("A", 0.7)
+    assert conditions.is_above("A", 0.7001)
+    np.testing.assert_array_equal(same_dose(np.float32([0.7, 0.1, 0]), 0.7), [True, False, False])
+    assert same_dose(np.array([0.0, 1e-9]), 0.0).tolist() == [True, False]
+    found = tidy_doses(np.array([0.3, 0.1 + 0.2, 1e-17, 0, 0.01]))
+    assert found.tolist() == [0.3, 0.3, 0, 0, 0.01]
+    tiny = np.array([1e-12, 1e-9, 1e-3, 0])  # in mole per litre
+    np.testing.assert_array_equal(tidy_doses(tiny), tiny)
+
+
+DAMAGE = {
+    "tokens": np.full((3, 3), np.nan),
+    "names": ["A"],
+    "known": ["A", "Z"],
+    "n_slots": 0,
+    "doses": [np.nan, 1.0],
+    "category_sizes": [9],
+    "number_units": [[0.0, 0.0]],
+    "largest_doses": ["x"],
+}
+
+
+@pytest.mark.parametrize("entry", [*DAMAGE, None])
+def test_damaged_conditions(entry):
+    stored = vocabulary(
+        doses=(0.1, 1.0), largest={"A": 1.0}, categories={"s": ["f"]}, numbers={"age": (4.0, 1.0)}
+    ).to_dict()
+    if entry is not None:
+        with pytest.raises(ValueError, match="the stored conditions are damaged"):
+            Conditions.from_dict(stored | {entry: DAMAGE[entry]})
+        stored.pop(entry)
+        if entry in ("doses", "largest_doses"):  # of a fit without doses
+            return
+    with pytest.raises(ValueError, match="the stored conditions are damaged"):
+        Conditions.from_dict({} if entry is None else stored)
 
 
 def test_one_slot_a_perturbation():
@@ -122,7 +223,7 @@ def test_an_unseen_perturbation_lists_the_known_ones(dose):
 def test_an_embedding_places_the_unseen():
     table = embedding(A=[0, 1], B=[2, 1], D=[4, 3])
     tokens = make_tokens(["A", "B"], table)
-    # in units of the perturbations that were seen: mean (1, 1), standard deviation (1, 0, taken as 1)
+    # in units of the seen perturbations: mean (1, 1), standard deviation (1, 0, taken as 1)
     np.testing.assert_allclose(tokens, [[-1, 0], [1, 0], [3, 2]])
     conditions = Conditions("ctrl", tokens, ["A", "B"], n_slots=2)
     np.testing.assert_allclose(conditions.encode("D"), [1, 3, 2, 0, 0, 0])

@@ -68,7 +68,9 @@ def test_strata_are_the_values_side_by_side():
     assert found[2] == {"donor": "a", "batch": 2, "ok": False}
     assert [type(value) for value in found[2].values()] == [str, np.int64, np.bool_]
     # a column that is named twice says nothing new
-    assert Strata.read(adata, ["batch", "batch"]).of_rows(every) == [{"batch": n} for n in (1, 1, 2)]
+    assert Strata.read(adata, ["batch", "batch"]).of_rows(every) == [
+        {"batch": n} for n in (1, 1, 2)
+    ]
     assert read_strata(adata, ["donor", "batch"]).tolist() == ["a | 1", "b | 1", "a | 2"]
     assert len(set(read_strata(cells(x=["a | b", "a"], y=["c", "b | c"]), ["x", "y"]))) == 2
 

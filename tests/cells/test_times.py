@@ -46,7 +46,7 @@ def ordered(labels, categories) -> pd.Categorical:
         # an order that the numbers follow: the numbers count, for steps are unlike in length
         (ordered(["d7", "d0", "d2"], ["d0", "d2", "d7"]), [7, 0, 2]),
         (ordered([4.0, 0.5, 4.0], [0.5, 4.0]), [4, 0.5, 4]),
-        # no numbers, not in all, not rising, or twice the same: positions among the categories that are there
+        # no numbers: positions among the categories that are there
         (ordered(["adult", "embryo", "adult"], ["embryo", "fetus", "adult"]), [1, 0, 1]),
     ],
 )
@@ -73,7 +73,7 @@ def test_positions_in_place_of_numbers_are_announced(labels, categories):
     assert record[0].filename == __file__
     assert times.tolist() == [categories.index(label) for label in labels]
     assert scale.labels.tolist() == categories
-    # positions stay those of the fit when the first category is gone; numbers in labels are no times
+    # positions stay those of the fit; numbers in labels are no times
     later = pd.Series(ordered(labels[:2], categories)).cat.remove_unused_categories()
     assert scale.times_of(later).tolist() == times[:2].tolist()
     assert np.isnan(scale.times_of(pd.Series(["P1", "x"]))).all()
@@ -107,12 +107,14 @@ def test_numbers_of_ordered_categories_are_logged(caplog):
 )
 @pytest.mark.parametrize("store", [list, pd.Categorical, lambda x: pd.array(x, dtype="string")])
 def test_units_are_not_mixed(labels, store):
-    with pytest.raises(ValueError, match="differ in more than a number.*ordered=True") as error:
+    with pytest.raises(ValueError, match=r"differ in more than a number.*ordered=True") as error:
         read(store(labels))
     assert sum(repr(label) in str(error.value) for label in labels) == 2
 
 
-@pytest.mark.parametrize("labels", [["D-1", "D0"], ["D-1", "D-3"], ["day - 2", "day - 4"], ["e-2", "e-3"]])
+@pytest.mark.parametrize(
+    "labels", [["D-1", "D0"], ["D-1", "D-3"], ["day - 2", "day - 4"], ["e-2", "e-3"]]
+)
 def test_a_hyphen_may_be_a_minus(labels):
     with pytest.raises(ValueError, match="may be a minus or a hyphen") as error:
         read(labels)
@@ -225,13 +227,23 @@ def test_a_scale_survives_a_file(column, tmp_path):
     again = TimeScale.from_dict(read_h5ad(tmp_path / "cells.h5ad").uns["scale"])
     assert again.labels.dtype == scale.labels.dtype
     assert again.labels.tolist() == scale.labels.tolist()
-    assert (again.prefix, again.suffix, again.ordinal) == (scale.prefix, scale.suffix, scale.ordinal)
+    assert (again.prefix, again.suffix, again.ordinal) == (
+        scale.prefix,
+        scale.suffix,
+        scale.ordinal,
+    )
     np.testing.assert_array_equal(again.times, scale.times)
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"times": [2, 1]}, {"times": [1, np.nan]}, {"times": [1]}, {"times": ["x", "y"]}, {"labels": 3}],
+    [
+        {"times": [2, 1]},
+        {"times": [1, np.nan]},
+        {"times": [1]},
+        {"times": ["x", "y"]},
+        {"labels": 3},
+    ],
 )
 def test_damaged_scales(change):
     with pytest.raises(ValueError, match="the stored times are damaged"):

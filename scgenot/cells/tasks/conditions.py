@@ -56,7 +56,8 @@ class Conditions:
         places = sorted(self.place(part) for part in self.parts(name))
         if len(places) > self.n_slots:
             raise ValueError(
-                f"`target={name!r}` combines {len(places)} perturbations, the fit has seen at most {self.n_slots}."
+                f"`target={name!r}` combines {len(places)} perturbations, the fit has seen at most "
+                f"{self.n_slots}."
             )
         if strength > 0:
             for slot, place in zip(slots, places, strict=False):
@@ -66,7 +67,8 @@ class Conditions:
     @cached_property
     def names(self) -> Names:
         """How names are read: as in the fit, whose tokens are the names that are known whole."""
-        return Names(self.control, self.separator, frozenset(self.tokens.index))
+        control = None if self.control is None else text_of(self.control)
+        return Names(control, self.separator, frozenset(self.tokens.index))
 
     def parts(self, name: str) -> list[str]:
         """Return the perturbations in a combination, none for the control."""
@@ -104,7 +106,8 @@ class Conditions:
         """Return the row of a single perturbation among the tokens."""
         if part not in self.tokens.index:
             raise KeyError(
-                f"`target` names {part!r}, which the fit has not seen; known are {self.known}. Or {HELD_OUT_HINT}."
+                f"`target` names {part!r}, which the fit has not seen; known are {self.known}. Or "
+                f"{HELD_OUT_HINT}."
             )
         return int(self.tokens.index.get_loc(part))
 
@@ -139,7 +142,7 @@ class Conditions:
 
     @classmethod
     def from_dict(cls, stored: Mapping) -> "Conditions":
-        """Make what :meth:`to_dict` took apart, after a file too; a ValueError when it is damaged."""
+        """Make what :meth:`to_dict` took apart; a ValueError when it is damaged."""
         try:
             conditions = cls._read(stored)
             tokens, units = conditions.tokens, list(conditions.numbers.values())
@@ -153,8 +156,7 @@ class Conditions:
                 and min(sizes, default=1) > 0
                 and all(np.isfinite(mean) and 0 < std < np.inf for mean, std in units)
             )
-        # a generator that ends too early raises a RuntimeError
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, StopIteration, TypeError, ValueError) as error:
             raise ValueError(
                 f"the stored conditions are damaged ({error!r}): fit again."
             ) from error
@@ -222,9 +224,10 @@ def make_tokens(known: Sequence[str], embedding: pd.DataFrame | None) -> pd.Data
         return pd.DataFrame(np.eye(len(known)), index=list(known))
     if not isinstance(embedding, pd.DataFrame):
         raise TypeError(
-            f"`embedding` must be a DataFrame indexed by perturbation; found {type(embedding).__name__}."
+            "`embedding` must be a DataFrame indexed by perturbation; found "
+            f"{type(embedding).__name__}."
         )
-    rows = embedding.set_axis(embedding.index.astype(str))
+    rows = embedding.set_axis(embedding.index.map(text_of))
     if rows.shape[1] == 0:
         raise ValueError("`embedding` has no columns: nothing tells perturbations apart.")
     lacking = [name for name in known if name not in rows.index]
@@ -242,9 +245,8 @@ def make_tokens(known: Sequence[str], embedding: pd.DataFrame | None) -> pd.Data
         )
     values = rows.to_numpy(dtype=float, na_value=np.nan)
     if not np.isfinite(values).all():
-        raise ValueError(
-            f"`embedding` has NaN or infinite values for {list(rows.index[~np.isfinite(values).all(1)][:5])}."
-        )
+        bad = rows.index[~np.isfinite(values).all(1)]
+        raise ValueError(f"`embedding` has NaN or infinite values for {list(bad[:5])}.")
     seen = values[rows.index.get_indexer(list(known))]
     spread = seen.std(0)
     return pd.DataFrame((values - seen.mean(0)) / np.where(spread > 0, spread, 1), index=rows.index)

@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from scgenot.cells.labels import factorize, text_of
+from scgenot.cells.labels import factorize, text_of, texts_of
 
 logger = logging.getLogger("scgenot")
 
@@ -40,10 +41,10 @@ class Names:
 
     @classmethod
     def read(cls, column, control, separator: str | None, rows: Iterable = ()) -> "Names":
-        """Decide for a column of obs which names are combinations; `rows` are those of an embedding."""
+        """Decide which names of a column are combinations; `rows` are those of an embedding."""
         control = None if control is None else text_of(control)
         known = frozenset(map(text_of, rows))
-        found = list(map(text_of, factorize(column)[1]))
+        found = texts_of(factorize(column)[1])
         first = cls(control, separator, known)
         kept = [name for name in found if first.is_kept_whole(name)]
         # a name that stands alone in the column may be a part, however odd it looks
@@ -58,7 +59,7 @@ class Names:
         """Return the perturbations in a name, each once; none for the control."""
         name = text_of(name)
         pieces = self.pieces(name)
-        if all(piece == self.control for piece in pieces):
+        if not name or all(piece == self.control for piece in pieces):
             return []
         if name in self.whole or self.is_kept_whole(name):
             return [name]
@@ -80,7 +81,7 @@ class Names:
         return np.array([*(set(self.parts(label)) == asked for label in found), False])[codes]
 
     def is_kept_whole(self, name: str) -> bool:
-        """Whether a name has the separator, but not unmistakably between the parts of a combination."""
+        """Whether a name has the separator, but may not be a combination."""
         raw = self._raw(name)
         pieces = [piece.strip() for piece in raw]
         if len(raw) == 1:
@@ -90,10 +91,7 @@ class Names:
         return (
             not all(_looks_whole(piece) for piece in pieces)
             # "NAD+ precursor" is one, "A + B" and "A+B" are two
-            or any(
-                left[-1:].isspace() != right[:1].isspace()
-                for left, right in zip(raw[:-1], raw[1:], strict=True)
-            )
+            or any(left[-1:].isspace() != right[:1].isspace() for left, right in pairwise(raw))
             # a number that is no perturbation by itself counts a position, as in "1,2-x"
             or any(p.isdigit() and p != self.control and p not in self.whole for p in pieces)
         )
