@@ -29,9 +29,9 @@ class TimeFeatures(nn.Module):
     def __init__(self, n_frequencies: int):
         super().__init__()
         self.size = 2 * n_frequencies + 1
-        self.register_buffer(
-            "frequencies", math.pi * torch.arange(1.0, n_frequencies + 1), persistent=False
-        )
+        # not `torch.arange`, which takes seconds on the meta device (`model/storage.py`)
+        numbers = torch.tensor([float(k) for k in range(1, n_frequencies + 1)])
+        self.register_buffer("frequencies", math.pi * numbers, persistent=False)
 
     def forward(self, t: Tensor) -> Tensor:
         """Features `(..., 2 n_frequencies + 1)` of times `(...)`."""
