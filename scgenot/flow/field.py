@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,9 +30,10 @@ class TimeFeatures(nn.Module):
     def __init__(self, n_frequencies: int):
         super().__init__()
         self.size = 2 * n_frequencies + 1
-        self.register_buffer(
-            "frequencies", math.pi * torch.arange(1.0, n_frequencies + 1), persistent=False
-        )
+        # made by NumPy: arithmetic on the meta device, where a stored model is checked, imports
+        # much of torch
+        numbers = np.float32(math.pi) * np.arange(1, n_frequencies + 1, dtype=np.float32)
+        self.register_buffer("frequencies", torch.tensor(numbers), persistent=False)
 
     def forward(self, t: Tensor) -> Tensor:
         """Features `(..., 2 n_frequencies + 1)` of times `(...)`."""
