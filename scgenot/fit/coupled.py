@@ -111,6 +111,8 @@ def link_table(links: Sequence[Link], task) -> pd.DataFrame:
         for link in links
     ]
     table = pd.DataFrame(rows)
+    if table["converged"].isna().any():  # plans that say nothing of it
+        table["converged"] = table["converged"].astype("boolean")
     return table.set_axis(table.index.astype(str))
 
 
