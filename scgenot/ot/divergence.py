@@ -1,15 +1,12 @@
 """Sinkhorn divergence: entropic transport cost between two populations, less that within them."""
 
-import logging
-
 import torch
 from torch import Tensor
 
 from scgenot.ot.cost import bulk_center, is_typical, squared_euclidean
+from scgenot.ot.diagnostics import warn_user
 from scgenot.ot.dual import Problem, solve_dual
 from scgenot.ot.iterate import SMALLEST
-
-logger = logging.getLogger("scgenot")
 
 # cells of one population: the kernel within it is held whole, .8 GB in double precision
 MAX_CELLS = 10_000
@@ -44,7 +41,7 @@ def sinkhorn_divergence(
         A squared distance; None for the mean one between cells of `y`. Give it for a divergence
         symmetric in x and y.
     max_iterations
-        Most iterations; not to converge within them is logged.
+        Most iterations; not to converge within them is warned about.
     tolerance
         Marginal error, as L1 distance, at which to stop; None for 1e-4 in single and 1e-6 in double
         precision.
@@ -101,10 +98,9 @@ def _between(
     limits = {"max_iterations": max_iterations, "tolerance": tolerance}
     solution = solve_dual(squared_euclidean, Problem(x, y, a, b), epsilon=epsilon, g=g, **limits)
     if not solution.converged:
-        logger.warning(
-            "The Sinkhorn divergence did not converge: marginal error %.2g after %d iterations. "
-            "Raise `epsilon`, `max_iterations` or `tolerance`.",
-            *(solution.error, solution.iterations),
+        warn_user(
+            f"The Sinkhorn divergence did not converge: marginal error {solution.error:.2g} after "
+            f"{solution.iterations} iterations. Raise `epsilon`, `max_iterations` or `tolerance`."
         )
     f, g = solution.plan.potentials()
     return f.double().mean() + g.double().mean()

@@ -21,6 +21,7 @@ BLOCK_ELEMENTS = 2**22
 # scalings outside exp(+-ABSORB) are absorbed into the potentials; float32 overflows at exp(88)
 ABSORB = 30.0
 # kernel entries below this are zero: times the smallest scaling they would be denormal
+SMALLEST_EXP = 2e-35  # just over exp(-80)
 SMALLEST = {torch.float32: 1e-24, torch.float64: 1e-280}
 
 
@@ -29,6 +30,11 @@ def row_blocks(n: int, m: int) -> Iterator[slice]:
     size = max(1, BLOCK_ELEMENTS // max(m, 1))
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
+
+
+def exp_(log: Tensor) -> Tensor:
+    """Exponential in place, with zeros below `exp(-80)`: processors take long over denormals."""
+    return torch.nn.functional.threshold_(log.clamp_(min=-80).exp_(), SMALLEST_EXP, 0.0)
 
 
 class StreamedPlan:
