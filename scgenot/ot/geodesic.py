@@ -56,8 +56,9 @@ class Geodesic:
 
     Examples
     --------
-    >>> solver = sg.ot.Sinkhorn(cost=sg.ot.Geodesic()) >>> solver =
-    sg.ot.GromovWasserstein(intra_cost=sg.ot.Geodesic(kind="shortest_path"), geometry="centred")
+    >>> solver = sg.ot.Sinkhorn(cost=sg.ot.Geodesic())
+    >>> paths = sg.ot.Geodesic(kind="shortest_path")
+    >>> solver = sg.ot.GromovWasserstein(intra_cost=paths, geometry="centred")
     """
 
     n_neighbors: int = 15

@@ -66,7 +66,8 @@ def test_balanced_gaussians_in_one_dimension_to_many_digits():
     x, a = normal_grid(truth.a[0], truth.A[0, 0], 400, 7.5)
     y, b = normal_grid(truth.b[0], truth.B[0, 0], 401, 7.5)
     coupling = solve(x, y, a, b, epsilon=truth.epsilon)
-    bound = 1e-9  # tails beyond 7.5 sd hold 6e-14 of the mass at squared distances below 1e3, and TOLERANCE
+    # tails beyond 7.5 sd hold 6e-14 of the mass at squared distances below 1e3, and TOLERANCE
+    bound = 1e-9
     assert abs(coupling.diagnostics.objective - truth.value) < bound
     # any cell, not only those of the grid
     new = truth.a + np.sqrt(truth.A[0]) * np.linspace(-3, 3, 7)[:, None]

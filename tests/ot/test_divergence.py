@@ -90,7 +90,9 @@ def test_sorted_cells_in_one_dimension():
     """For a small epsilon it is the squared Wasserstein distance, which sorting gives."""
     x, y = normal(50, 1, 0), 3 + 2 * normal(50, 1, 1)
     exact = float((x.sort(0)[0] - y.sort(0)[0]).square().mean())
-    assert float(sinkhorn_divergence(x, y, epsilon=1e-4)) == pytest.approx(exact, rel=1e-3)
+    with pytest.warns(UserWarning, match="did not converge"):  # 4e-6 is what is left
+        found = float(sinkhorn_divergence(x, y, epsilon=1e-4))
+    assert found == pytest.approx(exact, rel=1e-3)
 
 
 def test_tiny_epsilon_in_distant_clusters(x):
