@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from anndata import AnnData
 
-from scgenot.cells import by_modality
+from scgenot.cells.tasks import Translation
+from scgenot.cells.tasks.translation import two_reps
+
+
+def by_modality(adata_source, adata_target, *, use_rep=None, shared_rep=None, **weights):
+    reps = *two_reps(use_rep, "use_rep"), *two_reps(shared_rep, "shared_rep")
+    task = Translation(adata_target, *reps, **weights)
+    (link,) = task.links(adata_source)
+    return link.pair
 
 
 @pytest.fixture
