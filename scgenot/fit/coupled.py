@@ -10,17 +10,13 @@ from tqdm.auto import tqdm
 
 from scgenot._outcome import Outcome
 from scgenot.cells.strata import stratum_text
+from scgenot.cells.tasks.task import name_of
 from scgenot.model.growth import growth_ratios
 from scgenot.ot.diagnostics import describe
 from scgenot.pair import Link, Question
 
 Solver = Callable[[object], object]
 PAGE = "See the page 'Extending scgenot'."
-
-
-def name_of(task) -> str:
-    """Return what a task is called."""
-    return getattr(task, "name", type(task).__name__)
 
 
 def links_of(task, adata: AnnData) -> list[Link]:

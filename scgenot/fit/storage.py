@@ -121,9 +121,17 @@ def entry_of(adata: AnnData, key: str) -> Mapping:
         return adata.uns[key]
     fits = [name for name in adata.uns if has_fit(adata, name)]
     raise KeyError(
-        f"`key={key!r}` names no fit in uns; found {fits}. Run one of `sg.tl.fit_*` first, or pass "
-        "`model`."
+        f"`key={key!r}` names no fit in uns; found {fits}. Run one of `sg.tl.fit_*` first; "
+        "functions of `sg.tl` also take other cells with the fit as `model`."
     )
+
+
+def task_of(adata: AnnData, key: str):
+    """Return the task of a fit, also of made-up cells, which carry its parameters only."""
+    entry = adata.uns.get(key)
+    if not isinstance(entry, Mapping) or PARAMS not in entry:
+        entry = entry_of(adata, key)
+    return read_task(entry[PARAMS], None, key)
 
 
 def read(cls, adata: AnnData, key: str, *, task=None, model=None, field=None, encoder=None):
