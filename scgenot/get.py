@@ -185,3 +185,10 @@ def task(adata: AnnData, key: str = "genot"):
     from scgenot.fit.storage import task_of
 
     return task_of(adata, key)
+
+
+def coupling_names(adata: AnnData, key: str = "genot"):
+    """Return the names of the target cells that the columns of a coupling in `obsm` are."""
+    from scgenot.fit.storage import coupling_names
+
+    return coupling_names(adata, key)

@@ -134,6 +134,14 @@ def task_of(adata: AnnData, key: str):
     return read_task(entry[PARAMS], None, key)
 
 
+def coupling_names(adata: AnnData, key: str) -> np.ndarray:
+    """Return the target cells of a coupling, also of cells that were coupled by another's fit."""
+    entry = adata.uns.get(key)
+    if not isinstance(entry, Mapping) or COUPLING_NAMES not in entry:
+        entry = entry_of(adata, key)
+    return entry[COUPLING_NAMES]
+
+
 def read(cls, adata: AnnData, key: str, *, task=None, model=None, field=None, encoder=None):
     """Make a fit of what :func:`write` wrote, after a file too."""
     entry = entry_of(adata, key)
