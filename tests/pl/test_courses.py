@@ -13,7 +13,12 @@ from scgenot.pl._transition import spread
 
 
 @pytest.fixture
-def course(short):
+def course(fitted):
+    return fitted.copy()
+
+
+@pytest.fixture(scope="module")
+def fitted(short):
     """Eight cells at each of three days, whose text does not sort; each goes to the one 8 on."""
     rng = np.random.default_rng(0)
     states = rng.normal(size=(24, 4))

@@ -14,8 +14,8 @@ from scipy import sparse
 from scgenot import pl, tl
 
 
-@pytest.fixture
-def target():
+@pytest.fixture(scope="module")
+def fitted_target():
     """Thirty cells of three types at the corners of a triangle in a plane of four dimensions."""
     rng = np.random.default_rng(0)
     labels = np.repeat(["B", "T", "mono"], 10)
@@ -30,9 +30,19 @@ def target():
 
 
 @pytest.fixture
-def source(target, short):
+def target(fitted_target):
+    return fitted_target.copy()
+
+
+@pytest.fixture
+def source(fitted_source):
+    return fitted_source.copy()
+
+
+@pytest.fixture(scope="module")
+def fitted_source(fitted_target, short):
     """Twelve source cells; one has no prediction. Cell i goes to targets 2i and, less, 2i + 1."""
-    labels = ["B"] * 5 + ["T"] * 5 + ["mono"] * 2
+    target, labels = fitted_target, ["B"] * 5 + ["T"] * 5 + ["mono"] * 2
     adata = AnnData(
         obs=pd.DataFrame(
             {"type": labels, "score": np.arange(12.0)}, index=[f"s{i}" for i in range(12)]
@@ -280,7 +290,7 @@ class TestTraining:
         with pytest.raises(KeyError, match="names no fit"):
             pl.training(source, key="other")
         del source.uns["genot"]["history"]
-        with pytest.raises(ValueError, match="damaged.*history"):
+        with pytest.raises(ValueError, match=r"damaged.*history"):
             pl.training(source)
 
 

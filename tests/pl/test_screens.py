@@ -18,7 +18,12 @@ CONTROL, PREDICTED, TREATED = (
 
 
 @pytest.fixture
-def screen(short):
+def screen(fitted):
+    return fitted.copy()
+
+
+@pytest.fixture(scope="module")
+def fitted(short):
     """Ten control cells and ten of each of two drugs at doses 1 and 10; g0 is the dose, g1 is 5."""
     drug = np.array(["DMSO"] * 10 + ["A+B"] * 20 + ["C"] * 20)
     dose = np.r_[np.zeros(10), np.tile(np.repeat([1.0, 10], 10), 2)]
