@@ -47,13 +47,19 @@ class Reference:
         embedding = embedding_of(adata, getattr(task, "use_rep", None))
         return cls(*sides, "" if embedding is None else embedding.digest())
 
-    def check(self, adata: AnnData, cells: np.ndarray, rep: str, *, within: bool) -> None:
+    def check(
+        self,
+        adata: AnnData,
+        cells: np.ndarray,
+        rep: str,
+        sides: Sequence[str] = ("source", "target"),
+        *,
+        name: str = "adata",
+    ) -> None:
         """Raise when fitted cells are elsewhere than they were: embedded anew, or integrated."""
-        sides = [(self.source_names, self.source_cells)]
-        if within:
-            sides.append((self.target_names, self.target_cells))
         n_found = n_same = 0
-        for names, kept in sides:
+        for side in sides:
+            names, kept = getattr(self, f"{side}_names"), getattr(self, f"{side}_cells")
             rows = adata.obs_names.get_indexer(names) if adata.obs_names.is_unique else [-1]
             there = np.asarray(rows) >= 0
             if there.any() and cells.shape[1] == kept.shape[1]:
@@ -64,13 +70,13 @@ class Reference:
                 n_found += int(there.sum())
         if n_found:
             moved = 2 * n_same < n_found
-        else:  # renamed cells: the embedding tells
-            embedding = embedding_of(adata, rep) if self.digest else None
+        else:  # renamed cells: the embedding tells, which is known of the source
+            embedding = embedding_of(adata, rep) if self.digest and "source" in sides else None
             moved = embedding is not None and embedding.digest() != self.digest
         if moved:
             where = "X" if rep == "X" else f"obsm[{rep!r}]"
             raise ValueError(
-                f"{where} of `adata` is not what it was at the fit: {n_found - n_same} of {n_found} "
+                f"{where} of `{name}` is not what it was at the fit: {n_found - n_same} of {n_found} "
                 "fitted cells that were compared are elsewhere. Fit again with the new "
                 "representation, or bring the old one back."
             )

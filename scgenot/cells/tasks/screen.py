@@ -1,8 +1,7 @@
 """A perturbation screen: control cells to the treated cells of one condition and stratum."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from itertools import chain
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -10,16 +9,17 @@ from anndata import AnnData
 
 from scgenot._warn import warn_user
 from scgenot.cells.labels import factorize, text_of
-from scgenot.cells.read import check_column, check_unique, named_rep, representation
+from scgenot.cells.read import check_unique, named_rep, representation
 from scgenot.cells.strata import Strata, check_list, stratum_text
-from scgenot.cells.tasks.conditions import Conditions, make_tokens, same_dose
+from scgenot.cells.tasks.conditions import Conditions, same_dose
 from scgenot.cells.tasks.names import Names
 from scgenot.cells.tasks.treatments import (
     Treatments,
     condition_name,
     dose_values,
-    read_doses,
+    read_treatments,
     shared_values,
+    vocabulary,
 )
 from scgenot.pair import Link, Pair, Question
 
@@ -66,12 +66,11 @@ class Screen:
         # longer only fits the noise of couplings; source noise is for cells unlike those fitted:
         # new types, new donors; conditions are hidden where there are several to guide between
         several = len(self.conditions.known) > 1 or self.dose_key or self.network_covariates
-        dropout = 0.1 if several else 0.0
         return {
             "steps": 1500,
             "source_noise": 0.3,
             "displacement": True,
-            "condition_dropout": dropout,
+            "condition_dropout": 0.1 if several else 0.0,
         }
 
     @property
@@ -105,7 +104,7 @@ class Screen:
             {condition_name(*one): part for one, part in parts.items()}, left_out=left_out
         )
         kept = [groups[one] for one, part in parts.items() if part[2]]
-        self.conditions = self._vocabulary(adata, read, np.concatenate(kept))
+        self.conditions = vocabulary(self, adata, read, np.concatenate(kept))
         if read.doses is not None:
             # the control paired with itself is what tells a network where doses begin
             rows = read.control_rows
@@ -139,27 +138,7 @@ class Screen:
 
     def read(self, adata: AnnData, *, held_out: bool = False) -> Treatments:
         """Read the perturbation and dose of each cell, and which are control; checked."""
-        check_column(adata, self.perturbation_key, "perturbation_key")
-        if self.dose_key is not None:
-            check_column(adata, self.dose_key, "dose_key")
-        column = adata.obs[self.perturbation_key]
-        if column.isna().any():
-            raise ValueError(
-                f"`perturbation_key={self.perturbation_key!r}` is missing in "
-                f"{column.isna().sum()} cells: drop them."
-            )
-        names = self.names(column)
-        codes, found = factorize(column)
-        texts = sorted(map(text_of, found))
-        first = {frozenset(names.parts(text)): text for text in reversed(texts)}
-        own = [first[frozenset(names.parts(label))] for label in found]
-        own, is_control = np.array(own, dtype=object)[codes], names.are_control(column)
-        doses = None
-        if self.dose_key is not None:
-            doses = read_doses(adata, self.dose_key, is_control)
-            is_control = is_control | (doses == 0)
-        self._check_control(own, is_control, held_out=held_out)
-        return Treatments(own, doses, is_control)
+        return read_treatments(self, adata, held_out=held_out)
 
     def names(self, column: pd.Series | None = None) -> Names:
         """How names are read: as in the fit, or as the column says before it."""
@@ -172,90 +151,47 @@ class Screen:
         """Return the perturbations in a name, none for the control."""
         return self.conditions.parts(name)
 
-    def _check_control(self, names: np.ndarray, is_control: np.ndarray, *, held_out: bool) -> None:
-        """Raise a ValueError unless there are control and treated cells."""
-        where = f"obs[{self.perturbation_key!r}]"
-        if not is_control.any() and held_out:
-            raise ValueError(
-                f"`held_out` has no control cells ({self.control!r} in {where}), from which "
-                "predictions start: add some; they may be of the fit."
-            )
-        if not is_control.any():
-            zero = f", nor has any cell dose 0 in obs[{self.dose_key!r}]"
-            raise ValueError(
-                f"`control={self.control!r}` is not in {where}{zero if self.dose_key else ''}; found "
-                f"{sorted(set(names))[:20]}."
-            )
-        if is_control.all():
-            raise ValueError(
-                f"`perturbation_key={self.perturbation_key!r}` has control cells only: there is no "
-                "response to learn."
-            )
+    def are_control(self, adata: AnnData) -> np.ndarray:
+        """Whether each cell is control, by name or by dose 0; not where neither is in `obs`."""
+        found = np.zeros(adata.n_obs, dtype=bool)
+        if self.perturbation_key in adata.obs:
+            found |= self.names().are_control(adata.obs[self.perturbation_key])
+        if self.dose_key is not None and self.dose_key in adata.obs:
+            found |= dose_values(adata.obs[self.dose_key]) == 0
+        return found
 
-    def _vocabulary(self, adata: AnnData, read: Treatments, treated: np.ndarray) -> Conditions:
-        """Return the vocabulary of the treated cells."""
-        names = self.names(adata.obs[self.perturbation_key])
-        combinations = {name: names.parts(name) for name in sorted(set(read.names[treated]))}
-        known = sorted(set(chain.from_iterable(combinations.values())))
-        if min(map(len, combinations.values())) == 0:
-            raise ValueError(
-                "A treated cell has a perturbation without a name: give it one, or a dose of 0."
-            )
-        categories, numbers = {}, {}
-        for key in self.network_covariates:
-            column = adata.obs[key]
-            if column.dtype.kind in "iuf":
-                numbers[key] = float(column.mean()), float(column.std(ddof=0)) or 1.0
-            else:
-                categories[key] = list(map(text_of, factorize(column)[1]))
-        doses = None if read.doses is None else read.doses[treated]
-        conditions = Conditions(
-            control=names.control,
-            tokens=make_tokens(known, self.embedding),
-            known=known,
-            n_slots=max(map(len, combinations.values())),
-            separator=self.separator,
-            doses=None if doses is None else (float(doses.min()), float(doses.max())),
-            categories=categories,
-            numbers=numbers,
-        )
-        if doses is None:
-            return conditions
-        labels = [conditions.label(name) for name in read.names[treated]]
-        return replace(conditions, largest=pd.Series(doses).groupby(labels).max().to_dict())
+    def are_named(
+        self, adata: AnnData, target: str | None = None, dose: float | None = None
+    ) -> np.ndarray:
+        """Whether each cell is labeled with a perturbation, however it is written, and a dose."""
+        column = adata.obs[self.perturbation_key]
+        found = column.notna().to_numpy() if target is None else self.names().are(column, target)
+        if self.dose_key is not None:
+            doses = dose_values(adata.obs[self.dose_key])
+            return found & (doses >= 0 if dose is None else same_dose(doses, dose))
+        return found
 
     def control_rows(self, adata: AnnData) -> np.ndarray:
         """Positions of control cells; all cells where neither perturbation nor dose is there."""
-        is_control, known = np.zeros(adata.n_obs, dtype=bool), False
-        if self.perturbation_key in adata.obs:
-            column, known = adata.obs[self.perturbation_key], True
-            is_control = self.names().are_control(column)
-        if self.dose_key is not None and self.dose_key in adata.obs:
-            is_control = is_control | (dose_values(adata.obs[self.dose_key]) == 0)
-            known = True
-        if known and not is_control.any():
+        if not any(key in adata.obs for key in (self.perturbation_key, self.dose_key)):
+            return np.arange(adata.n_obs)
+        rows = np.flatnonzero(self.are_control(adata))
+        if not len(rows):
             raise ValueError(
                 f"No cell of `adata` is control ({self.control!r} in "
                 f"obs[{self.perturbation_key!r}]): predictions start from control cells. To start "
                 "from these, remove the column."
             )
-        return np.flatnonzero(is_control) if known else np.arange(adata.n_obs)
+        return rows
 
     def treated_rows(
         self, adata: AnnData, target: str | None = None, dose: float | None = None
     ) -> np.ndarray:
-        """Positions of cells of a perturbation and dose, None for any, however it is written."""
-        key, dose_key = self.perturbation_key, self.dose_key
-        if key not in adata.obs or (dose_key is not None and dose_key not in adata.obs):
+        """Positions of treated cells of a perturbation and dose, None for any."""
+        needed = {self.perturbation_key, self.dose_key} - {None}
+        if not needed <= set(adata.obs):
             return np.empty(0, dtype=int)
-        names, column = self.names(), adata.obs[key]
-        found = names.are(column, target) if target is not None else column.notna().to_numpy()
-        if target is None:
-            found &= ~names.are_control(column)
-        if dose_key is not None:
-            doses = dose_values(adata.obs[dose_key])
-            found &= doses > 0 if dose is None else same_dose(doses, dose)
-        return np.flatnonzero(found)
+        return np.flatnonzero(self.are_named(adata, target, dose) & ~self.are_control(adata))
 
     def ask(self, adata: AnnData, target=None, *, dose: float | None = None) -> Question:
         """Ask the control cells for their response to a perturbation."""
@@ -273,7 +209,11 @@ class Screen:
         answer, label = {self.perturbation_key: target}, str(target)
         if conditions.doses is not None:
             dose = conditions.largest_dose(target) if dose is None else float(dose)
-            self._warn_if_above(target, dose)
+            if conditions.is_above(target, dose):
+                warn_user(
+                    f"`dose={dose:g}` of {target!r} is above what was measured, up to "
+                    f"{conditions.largest_dose(target):g}: the response is extrapolated."
+                )
             answer[self.dose_key] = dose
             label += f"_{dose:g}"
         return Question(rows, self._encode(adata, rows, target, dose), answer, label)
@@ -322,15 +262,6 @@ class Screen:
         doses = np.full(len(read.names), None) if read.doses is None else read.doses
         treated = ~read.is_control
         return sorted(set(zip(read.names[treated], doses[treated], strict=True)))
-
-    def _warn_if_above(self, target: str, dose: float) -> None:
-        """Warn when a perturbation was measured, but not at as large a dose."""
-        if self.conditions.is_above(target, dose):
-            largest = self.conditions.largest_dose(target)
-            warn_user(
-                f"`dose={dose:g}` of {target!r} is above what was measured, up to {largest:g}: the "
-                "response is extrapolated."
-            )
 
     def _warn_if_untold(self, table: pd.DataFrame) -> None:
         """Warn of categories of the control cells that the network was never told of."""
