@@ -90,7 +90,7 @@ def write(fit, adata: AnnData) -> None:
         adata,
         uns={fit.key: entry},
         obs={} if fit.growth is None else {Keys(fit.key).growth: fit.growth},
-        remove=predicted_slots(adata, fit.key),
+        remove=[*predicted_slots(adata, fit.key), ("obs", Keys(fit.key).growth)],
     )
 
 
