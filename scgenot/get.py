@@ -92,8 +92,8 @@ def couplings(adata: AnnData, key: str = "genot") -> dict[tuple, AnnData]:
 
     Returns
     -------
-    For each pair of times, as they are in `obs`, joint mass: `X` is sparse, `obs` are all cells of the earlier time,
-    `var` all of the later.
+    For each pair of times, as they are in `obs`, joint mass: `X` is sparse, `obs` are all cells of
+    the earlier time, `var` all of the later.
 
     Raises
     ------

@@ -1,4 +1,5 @@
-"""The layers of the package: who may import whom, read from the source, and how long files and functions may be.
+"""The layers of the package: who may import whom, read from the source, and how long files and
+functions may be.
 
 This table is the one in `docs/contributing.md`; change both or neither.
 """
@@ -86,7 +87,9 @@ def layer_of(file: Path) -> str:
 
 
 def imports(source: str, module: str) -> Iterator[Import]:
-    """Imports of a file, those inside functions too; `module` is its package, to resolve relative ones."""
+    """Imports of a file, those inside functions too; `module` is its package, to resolve relative
+    ones.
+    """
     tree = ast.parse(source)
     deferred = [
         node

@@ -9,6 +9,7 @@ from anndata import AnnData
 from tqdm.auto import tqdm
 
 from scgenot._outcome import Outcome
+from scgenot._warn import warn_user
 from scgenot.cells.strata import stratum_text
 from scgenot.model.growth import growth_ratios
 from scgenot.ot.diagnostics import describe
@@ -34,8 +35,8 @@ def links_of(task, adata: AnnData) -> list[Link]:
     if not links or not all(isinstance(link, Link) for link in links):
         found = sorted({type(link).__name__ for link in links}) or "none"
         raise TypeError(
-            f"`links` of the task {name_of(task)!r} must return a list of `sg.Link`; found {found}. "
-            "{PAGE}"
+            f"`links` of the task {name_of(task)!r} must return a list of `sg.Link`; "
+            f"found {found}. {PAGE}"
         )
     return [with_rows(link, task) for link in links]
 
@@ -47,8 +48,8 @@ def with_rows(link: Link, task) -> Link:
         if rows is None or len(rows) != n:
             found = "None" if rows is None else f"{len(rows)} rows"
             raise ValueError(
-                f"`{side}_rows` of the link {link.pair.name!r} of the task {name_of(task)!r} must be "
-                f"the positions of its {n} cells in AnnData; found {found}."
+                f"`{side}_rows` of the link {link.pair.name!r} of the task {name_of(task)!r} must "
+                f"be the positions of its {n} cells in AnnData; found {found}."
             )
     return replace(
         link, source_rows=np.asarray(link.source_rows), target_rows=np.asarray(link.target_rows)
@@ -114,6 +115,22 @@ def link_table(links: Sequence[Link], task) -> pd.DataFrame:
     return table.set_axis(table.index.astype(str))
 
 
+def warn_if_ambiguous(links: Sequence[Link]) -> None:
+    """Warn when near-equal answers of a quadratic coupling disagree."""
+    confidences = [getattr(link.plan, "confidence", None) for link in links]
+    for found in confidences:
+        if found is not None and found.ambiguous:
+            warn_user(
+                "The match between the two modalities is ambiguous: the objective of the next "
+                f"distinct answer is only {found.gap:.1%} higher, {found.n_best} of "
+                f"{found.n_starts} starts reach the best one, and two subsets of the cells agree "
+                f"with correlation {found.agreement:.2f}. The translation may be wrong as a whole. "
+                "Try features that both share (`shared_rep`), another representation (`use_rep`, "
+                "for example proteins scaled to one variance), another intra-cost, or more starts "
+                "(`solver=sg.ot.GromovWasserstein(n_starts=200, search_cells=2000)`)."
+            )
+
+
 def outcomes_of(links: Sequence[Link], learned: Sequence[Outcome]) -> tuple[Outcome, ...]:
     """Return each way in which a coupling or the training ended, once."""
     found = []
@@ -123,7 +140,7 @@ def outcomes_of(links: Sequence[Link], learned: Sequence[Outcome]) -> tuple[Outc
 
 
 def growth_of(n: int, links: Sequence[Link], task) -> np.ndarray | None:
-    """Return the mass that each cell sends, of 1 in the mean cell; NaN where it is no source."""
+    """Return the mass that each source cell sends, of 1 in the mean cell; NaN for others."""
     if not getattr(task, "weights_are_growth", False):
         return None
     growth, known = np.full(n, np.nan), False

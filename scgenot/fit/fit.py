@@ -24,6 +24,7 @@ from scgenot.fit.coupled import (
     links_of,
     name_of,
     outcomes_of,
+    warn_if_ambiguous,
 )
 from scgenot.fit.defaults import learn, solver_of
 from scgenot.fit.reference import Reference
@@ -92,6 +93,7 @@ class Fit:
         links = links_of(task, adata)
         solver = solver_of(task, links, solver, device=device, seed=seed)
         links = couple(links, solver, progress=progress)
+        warn_if_ambiguous(links)
         learned = learn(learner, links, task, seed=seed, device=device, progress=progress)
         confidences = [getattr(link.plan, "confidence", None) for link in links]
         fit = cls(
@@ -169,7 +171,7 @@ class Fit:
             )
 
     def rows(self, links: Sequence[int], side: str) -> np.ndarray:
-        """Positions of the source or target cells of some links in the fitted AnnData, each once."""
+        """Positions of the source or target cells of some links in AnnData, each once."""
         names = pd.unique(np.concatenate([self.links[k].names(side) for k in links]))
         found = self.adata.obs_names.get_indexer(names)
         if (found < 0).any():

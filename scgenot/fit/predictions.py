@@ -64,7 +64,7 @@ def asked_of(task, answer: dict) -> dict:
     return {what: answer[column] for what, column in columns.items() if column in answer}
 
 
-def predict_at_once(fit, adata: AnnData, predict: bool | None, *, progress: bool) -> dict | None:
+def predict_at_once(fit, adata: AnnData, *, predict: bool | None, progress: bool) -> dict | None:
     """Predict the source cells of a new fit, unless that was not asked for or they are many."""
     if predict is False:
         return None

@@ -1,4 +1,4 @@
-"""Some of the fitted cells: they tell whether cells belong to the fit, and whether they are like."""
+"""Some of the fitted cells, which tell whether cells belong to the fit and resemble it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from scgenot._random import numpy_rng
 from scgenot._warn import warn_user
 from scgenot.cells.embedding import embedding_of
+from scgenot.fit.stored_link import texts
 from scgenot.pair import Link
 
 MAX_SOURCES, MAX_TARGETS = 1000, 200
@@ -70,8 +71,8 @@ class Reference:
         if moved:
             where = "X" if rep == "X" else f"obsm[{rep!r}]"
             raise ValueError(
-                f"{where} of `adata` is not what it was at the fit: {n_found - n_same} of {n_found} "
-                "fitted cells that were compared are elsewhere. Fit again with the new "
+                f"{where} of `adata` is not what it was at the fit: {n_found - n_same} of "
+                f"{n_found} fitted cells that were compared are elsewhere. Fit again with the new "
                 "representation, or bring the old one back."
             )
 
@@ -80,10 +81,10 @@ class Reference:
         n = int(unlike(cells, np.unique(self.source_cells, axis=0)).sum())
         if n > max(FEW, TOLERATED * len(cells)):
             warn_user(
-                f"{n} of {len(cells)} source cells ({n / len(cells):.0%}) stand out from the source "
-                f"cells that the model was fitted with, where {1 - LEVEL:.0%} would be expected: "
-                "their predictions are extrapolated. See whether they come from another kind of "
-                "cell or batch, and compare with measured cells before relying on them."
+                f"{n} of {len(cells)} source cells ({n / len(cells):.0%}) stand out from the "
+                f"source cells that the model was fitted with, where {1 - LEVEL:.0%} would be "
+                "expected: their predictions are extrapolated. See whether they come from another "
+                "kind of cell or batch, and compare with measured cells before relying on them."
             )
 
     def to_dict(self) -> dict:
@@ -93,8 +94,12 @@ class Reference:
     @classmethod
     def from_dict(cls, stored: Mapping) -> "Reference":
         """Make what :meth:`to_dict` took apart, after a file too."""
-        names = ("source_names", "source_cells", "target_names", "target_cells")
-        return cls(*(np.asarray(stored[name]) for name in names), str(stored["digest"]))
+        sides = [
+            part
+            for side in ("source", "target")
+            for part in (texts(stored[f"{side}_names"]), np.asarray(stored[f"{side}_cells"]))
+        ]
+        return cls(*sides, str(stored["digest"]))
 
 
 def unlike(cells: np.ndarray, seen: np.ndarray) -> np.ndarray:

@@ -12,6 +12,11 @@ from scgenot.ot.store import plan_from_arrays, plan_to_arrays
 from scgenot.pair import Link
 
 
+def texts(values) -> np.ndarray:
+    """Return names as NumPy's own text, whatever kind of text the file had."""
+    return np.array(list(map(str, values)), dtype=str)
+
+
 @dataclass(frozen=True)
 class StoredLink:
     """The cells of a link by name, and its plan as arrays."""
@@ -92,8 +97,8 @@ class StoredLink:
         """Make what :meth:`to_dict` took apart, after a file too."""
         keys, values = (map(str, stored[f"stratum_{what}"]) for what in ("keys", "values"))
         return cls(
-            np.asarray(stored["source_names"], dtype=str),
-            np.asarray(stored["target_names"], dtype=str),
+            texts(stored["source_names"]),
+            texts(stored["target_names"]),
             np.asarray(stored["source_weights"], dtype=float),
             stored["plan"],
             labels,

@@ -1,12 +1,11 @@
 """What is reported of a plan: measured on the plan that is handed out, in its own precision."""
 
-import sys
-import warnings
 from dataclasses import asdict, dataclass, fields, replace
 
 import torch
 
 from scgenot._outcome import Outcome
+from scgenot._warn import warn_user
 from scgenot.ot.iterate import divergence_from, row_blocks
 
 # the median cell of a blurred coupling has more effective targets than this share of all ...
@@ -21,7 +20,12 @@ COLLAPSED_SHARE = 0.9
 
 
 class NotSolved(FloatingPointError):
-    """A solver found no plan: its numbers overflowed, usually because epsilon is too small."""
+    """A solver found no plan: its numbers overflowed, usually because epsilon is too small.
+
+    See Also
+    --------
+    scgenot.ot.Sinkhorn : a solver.
+    """
 
 
 @dataclass(frozen=True)
@@ -224,11 +228,3 @@ def warn_of_problems(coupling) -> None:
             f", {found.effective_targets:.3g} effective targets). "
             + " ".join(end.sentence for end in problems)
         )
-
-
-def warn_user(message: str) -> None:
-    """Give a UserWarning that points at the first line outside the package."""
-    level, frame = 1, sys._getframe()
-    while frame and frame.f_globals.get("__name__", "").partition(".")[0] == "scgenot":
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, UserWarning, stacklevel=level)

@@ -96,7 +96,7 @@ def fit(
         device=device,
         progress=progress,
     )
-    predicted = predict_at_once(made, adata, predict, progress=progress)
+    predicted = predict_at_once(made, adata, predict=predict, progress=progress)
     out = copy_of(adata) if copy else adata
     made.write(out)
     if predicted is not None:

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scgenot.fit.questions import ask
 from scipy import sparse
 
 import scgenot as sg
-from scgenot.fit.questions import ask
 from scgenot.model import fit_growth
 from scgenot.model import learner as _learner
 from scgenot.ot.store import plan_from_arrays

@@ -184,8 +184,8 @@ class Screen:
         if not is_control.any():
             zero = f", nor has any cell dose 0 in obs[{self.dose_key!r}]"
             raise ValueError(
-                f"`control={self.control!r}` is not in {where}{zero if self.dose_key else ''}; found "
-                f"{sorted(set(names))[:20]}."
+                f"`control={self.control!r}` is not in {where}{zero if self.dose_key else ''}; "
+                f"found {sorted(set(names))[:20]}."
             )
         if is_control.all():
             raise ValueError(
