@@ -49,18 +49,6 @@ def cells():
     return sg.datasets.twins(80)
 
 
-@pytest.mark.slow
-def test_the_guide_to_extending_runs(short, cells):
-    rna, atac = cells
-    names = {"rna": rna, "atac": atac}
-    blocks = code_of("docs/extending.md")
-    assert len(blocks) == 3
-    for block in blocks:
-        exec(block, names)
-    assert names["cells"].shape == (80, 8, 12)
-    assert {"manhattan", "singlets"} <= set(rna.uns)
-
-
 @pytest.fixture
 def run(short, tmp_path, monkeypatch):
     """Run the code of a page in an empty folder; gives the names it ends with."""

@@ -2,36 +2,21 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from anndata import AnnData
 
 from scgenot._warn import warn_user
 from scgenot.cells.labels import factorize, text_of
-from scgenot.pair import Pair
 
 logger = logging.getLogger("scgenot")
 
 # fewest cells of a stratum, on either side, that are coupled by themselves
 MIN_CELLS = 10
-# before the name of a covariate, in the table of pairs
-COLUMN = "stratum_"
 
 Stratum = dict[str, object]
 Part = tuple[Stratum, np.ndarray, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Linked:
-    """A pair within one AnnData, and which cells it is made of."""
-
-    pair: Pair
-    source: np.ndarray
-    target: np.ndarray
-    labels: dict[str, float | str] = field(default_factory=dict)
-    stratum: Stratum = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -213,23 +198,6 @@ def _joined(parts: Sequence[Part], side: int) -> np.ndarray:
     return np.concatenate([np.empty(0, dtype=np.intp), *(part[side] for part in parts)])
 
 
-def split(
-    adata: AnnData,
-    covariates: Sequence[str],
-    source: np.ndarray,
-    target: np.ndarray,
-    *,
-    name: str,
-    argument: str = "covariates",
-    min_cells: int = MIN_CELLS,
-) -> list[Part]:
-    """Split the cells of one pair by stratum, and report; for many pairs use :class:`Strata`."""
-    strata = Strata.read(adata, covariates, argument=argument)
-    parts = strata.split(source, target, min_cells=min_cells)
-    strata.report({name: (source, target, parts)}, min_cells=min_cells)
-    return parts
-
-
 def read_strata(
     adata: AnnData, covariates: Sequence[str], *, argument: str = "covariates"
 ) -> np.ndarray:
@@ -285,21 +253,3 @@ def match_stratum(stratum: Stratum, others: Sequence[Stratum]) -> np.ndarray:
             return np.array(inside)
     all_pooled = [k for k, other in enumerate(fitted) if not other]
     return np.array(all_pooled or range(len(fitted)), dtype=int)
-
-
-def strata_columns(
-    strata: Sequence[Stratum], covariates: Sequence[str]
-) -> dict[str, pd.Categorical]:
-    """Return strata as columns of the table of pairs; missing where a stratum is pooled."""
-    return {
-        f"{COLUMN}{key}": pd.Categorical([stratum.get(key) for stratum in strata])
-        for key in covariates
-    }
-
-
-def read_strata_columns(table: pd.DataFrame) -> list[Stratum]:
-    """Return the strata that :func:`strata_columns` has put into a table."""
-    table = table[[name for name in table if name.startswith(COLUMN)]]
-    keys = [name.removeprefix(COLUMN) for name in table]
-    rows = table.astype(object).to_numpy()
-    return [{k: v for k, v in zip(keys, row, strict=True) if not pd.isna(v)} for row in rows]

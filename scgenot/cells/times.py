@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -119,7 +120,12 @@ class TimeScale:
             return like_column([time], pd.Series(self.labels))[0]
         return f"{self.prefix}{text_of(float(time))}{self.suffix}"
 
-    @property
+    def labels_of(self, times: np.ndarray) -> np.ndarray:
+        """Return what the column calls each of some times, shape `(n,)`."""
+        found, codes = np.unique(times, return_inverse=True)
+        return np.array([self.label(time) for time in found], dtype=object)[codes]
+
+    @cached_property
     def texts(self) -> list[str]:
         """The labels as text, in order of time."""
         return texts_of(self.labels)

@@ -89,8 +89,8 @@ def predicted_slots(adata: AnnData, key: str) -> list[tuple[str, str]]:
     keys, entry = Keys(key), adata.uns.get(key)
     is_fit = isinstance(entry, Mapping) and PARAMS in entry
     is_left = {keys.uncertainty, keys.origin} & set(adata.obs) or keys.predicted in adata.uns
-    if not is_fit and not is_left:  # entries of these names are of something else
-        return []
+    if not is_fit and not is_left:  # but for growth, entries of these names are of something else
+        return [("obs", keys.growth)] if keys.growth in adata.obs else []
     found = [
         (slot, name)
         for slot in ("obs", "obsm", "obsp", "uns")
@@ -107,7 +107,7 @@ def write_prediction(
     adata: AnnData, key: str, rows: np.ndarray, values: Mapping[str, np.ndarray], asked: Mapping
 ) -> None:
     """Write predicted cells to `obsm`, numbers to `obs`, what was asked to `uns`; NaN elsewhere."""
-    keys = Keys(key)
+    keys, asked = Keys(key), plain(asked)
     for name, found in values.items():
         if name != keys.cosine_variance:  # a cell that does not move has no direction
             check_finite(f"{name!r}", found)
@@ -116,7 +116,7 @@ def write_prediction(
         adata,
         obsm={name: found for name, found in out.items() if found.ndim == 2},
         obs={name: found for name, found in out.items() if found.ndim == 1},
-        uns={keys.predicted: plain(asked)} if asked else None,
+        uns={keys.predicted: asked} if asked else None,
         remove=[("uns", keys.predicted)],
     )
 

@@ -9,7 +9,6 @@ from anndata import AnnData
 from tqdm.auto import tqdm
 
 from scgenot._outcome import Outcome
-from scgenot._warn import warn_user
 from scgenot.cells.strata import stratum_text
 from scgenot.model.growth import growth_ratios
 from scgenot.ot.diagnostics import describe
@@ -112,23 +111,9 @@ def link_table(links: Sequence[Link], task) -> pd.DataFrame:
         for link in links
     ]
     table = pd.DataFrame(rows)
+    if table["converged"].isna().any():  # plans that say nothing of it
+        table["converged"] = table["converged"].astype("boolean")
     return table.set_axis(table.index.astype(str))
-
-
-def warn_if_ambiguous(links: Sequence[Link]) -> None:
-    """Warn when near-equal answers of a quadratic coupling disagree."""
-    confidences = [getattr(link.plan, "confidence", None) for link in links]
-    for found in confidences:
-        if found is not None and found.ambiguous:
-            warn_user(
-                "The match between the two modalities is ambiguous: the objective of the next "
-                f"distinct answer is only {found.gap:.1%} higher, {found.n_best} of "
-                f"{found.n_starts} starts reach the best one, and two subsets of the cells agree "
-                f"with correlation {found.agreement:.2f}. The translation may be wrong as a whole. "
-                "Try features that both share (`shared_rep`), another representation (`use_rep`, "
-                "for example proteins scaled to one variance), another intra-cost, or more starts "
-                "(`solver=sg.ot.GromovWasserstein(n_starts=200, search_cells=2000)`)."
-            )
 
 
 def outcomes_of(links: Sequence[Link], learned: Sequence[Outcome]) -> tuple[Outcome, ...]:

@@ -1,7 +1,6 @@
 """What a task is coupled and learned with when the user names no solver and no learner."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import pandas as pd
 
@@ -38,18 +37,19 @@ def learn(
             f"`learner={learner!r}` must turn links into a model, such as "
             "`sg.model.FlowMatching(steps=1000)`."
         )
-    slots, defaults = getattr(task, "slots", None), dict(getattr(task, "learning", {}))
+    slots, encoder = getattr(task, "slots", None), None
     if slots is not None:
-        # a further column says whether the condition is hidden
-        dropout = getattr(learner, "condition_dropout", None)
-        dropout = defaults.get("condition_dropout", 0) if dropout is None else dropout
-        slots = (*slots[:2], slots[2] + (dropout > 0))
+
+        def encoder(condition_dim: int) -> SetEncoder:
+            n_slots, token_dim = slots
+            return SetEncoder(n_slots, token_dim, condition_dim - n_slots * (1 + token_dim))
+
     run = Run(
         seed=seed,
         device=device,
         progress=progress,
-        encoder=None if slots is None else partial(SetEncoder, *slots),
-        defaults=defaults,
+        encoder=encoder,
+        defaults=dict(getattr(task, "learning", {})),
         weights_are_growth=getattr(task, "weights_are_growth", False),
     )
     learned = learner(links, run)

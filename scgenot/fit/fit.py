@@ -24,7 +24,6 @@ from scgenot.fit.coupled import (
     links_of,
     name_of,
     outcomes_of,
-    warn_if_ambiguous,
 )
 from scgenot.fit.defaults import learn, solver_of
 from scgenot.fit.reference import Reference
@@ -93,7 +92,6 @@ class Fit:
         links = links_of(task, adata)
         solver = solver_of(task, links, solver, device=device, seed=seed)
         links = couple(links, solver, progress=progress)
-        warn_if_ambiguous(links)
         learned = learn(learner, links, task, seed=seed, device=device, progress=progress)
         confidences = [getattr(link.plan, "confidence", None) for link in links]
         fit = cls(

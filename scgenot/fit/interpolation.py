@@ -73,11 +73,11 @@ def coupled_pairs(transport: Transport, step: tuple[float, float], n: int) -> Pa
 def _draw_part(part: LinkHere, transport: Transport, n: int, k: int) -> tuple[np.ndarray, ...]:
     """Draw pairs of one coupling: positions of source cells, target cells, and growth of both."""
     plan = part.plan
-    sample_pairs = require(plan, "sample_pairs", "`sg.tl.interpolate`")
+    sample_pairs = require(plan, "sample_pairs", "sg.tl.interpolate")
     generator = torch_rng(numpy_rng([transport.seed, k]), device=getattr(plan, "device", "cpu"))
     i, j = (np.asarray(side.cpu()) for side in sample_pairs(n, generator=generator))
     # growth against cells as they were sampled: a prior of growth is in the mass sent
-    masses = require(plan, "marginals", "`sg.tl.interpolate`")()
+    masses = require(plan, "marginals", "sg.tl.interpolate")()
     eta, xi = (growth_of_mass(np.asarray(mass.double().cpu())) for mass in masses)
     there = part.target[j] >= 0  # targets that are gone from AnnData are known to the plan alone
     cells = np.asarray(plan.y.cpu()) if hasattr(plan, "y") else None

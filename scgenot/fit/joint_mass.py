@@ -62,4 +62,4 @@ def within(fit, adata: AnnData, cells: np.ndarray, top_k: int, device: str | Non
 
 def to_sparse(plan, top_k: int) -> sparse.csr_matrix:
     """Keep the largest entries of each row of a plan."""
-    return require(plan, "to_sparse", "`sg.tl.coupling`")(top_k)
+    return require(plan, "to_sparse", "sg.tl.coupling")(top_k)

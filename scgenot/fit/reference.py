@@ -10,7 +10,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from scgenot._random import numpy_rng
 from scgenot._warn import warn_user
 from scgenot.cells.embedding import embedding_of
-from scgenot.fit.stored_link import texts
+from scgenot.fit.stored_link import names_of
 from scgenot.pair import Link
 
 MAX_SOURCES, MAX_TARGETS = 1000, 200
@@ -97,7 +97,7 @@ class Reference:
         sides = [
             part
             for side in ("source", "target")
-            for part in (texts(stored[f"{side}_names"]), np.asarray(stored[f"{side}_cells"]))
+            for part in (names_of(stored[f"{side}_names"]), np.asarray(stored[f"{side}_cells"]))
         ]
         return cls(*sides, str(stored["digest"]))
 

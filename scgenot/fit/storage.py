@@ -62,8 +62,10 @@ def write(fit, adata: AnnData) -> None:
     config, weights = model.to_arrays()
     if not isinstance(model, Genot):
         remember(type(model))
-    elif model.custom_field:
-        remember(type(model.field))
+    else:
+        for part in (model.field, getattr(model.field, "encoder", None)):
+            if part is not None and not type(part).__module__.startswith("scgenot."):
+                remember(type(part))
     if type(fit.task) not in TASKS.values():
         OWN[name_of(fit.task)] = type(fit.task)
     links = {str(k): link.to_dict() for k, link in enumerate(fit.links)}
@@ -201,6 +203,8 @@ def read_model(stored: Mapping, make=None, field=None, encoder=None):
         return make.from_arrays(config, stored["weights"])
     if config.get("field") and field is None:
         field = OWN.get(str(config["field"]))
+    if isinstance(config.get("encoder"), str) and encoder is None:
+        encoder = OWN.get(config["encoder"])
     return Genot.from_arrays(config, stored["weights"], field=field, encoder=encoder)
 
 

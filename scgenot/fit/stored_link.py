@@ -12,11 +12,6 @@ from scgenot.ot.store import plan_from_arrays, plan_to_arrays
 from scgenot.pair import Link
 
 
-def texts(values) -> np.ndarray:
-    """Return names as NumPy's own text, whatever kind of text the file had."""
-    return np.array(list(map(str, values)), dtype=str)
-
-
 @dataclass(frozen=True)
 class StoredLink:
     """The cells of a link by name, and its plan as arrays."""
@@ -97,8 +92,8 @@ class StoredLink:
         """Make what :meth:`to_dict` took apart, after a file too."""
         keys, values = (map(str, stored[f"stratum_{what}"]) for what in ("keys", "values"))
         return cls(
-            texts(stored["source_names"]),
-            texts(stored["target_names"]),
+            names_of(stored["source_names"]),
+            names_of(stored["target_names"]),
             np.asarray(stored["source_weights"], dtype=float),
             stored["plan"],
             labels,
@@ -123,6 +118,11 @@ class LinkHere:
     def n_gone(self) -> int:
         """Cells of the fit that are not there."""
         return self.n_source - len(self.source) + int((self.target < 0).sum())
+
+
+def names_of(stored) -> np.ndarray:
+    """Return names as NumPy text; zarr reads them as a dtype that is not cast to it directly."""
+    return np.asarray(stored, dtype=object).astype(str)
 
 
 def mass_of(plan, arrays: Mapping) -> float:

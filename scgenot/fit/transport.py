@@ -186,6 +186,6 @@ def open_transport(
 def _expected_descendants(part: LinkHere) -> Iterator[Block]:
     """Yield blocks of `K = n P / mass`."""
     kept = np.flatnonzero(part.target >= 0)
-    for rows, mass in require(part.plan, "mass_blocks", "`method='coupling'`")():
+    for rows, mass in require(part.plan, "mass_blocks", "method='coupling'")():
         block = part.scale * mass.cpu().double().numpy()[:, kept]
         yield part.source[rows], part.target[kept], block

@@ -40,7 +40,7 @@ class Run:
     progress
         Whether to show progress bars.
     encoder
-        Function without arguments that makes the encoder of conditions; None when the conditions
+        Function `(condition_dim) -> nn.Module` that makes the encoder of conditions; None when these
         are used as they are.
     defaults
         The task's values for options of the learner that were left at None.
@@ -55,7 +55,7 @@ class Run:
     seed: int = 0
     device: str = "cpu"
     progress: bool = True
-    encoder: Callable[[], nn.Module] | None = None
+    encoder: Callable[[int], nn.Module] | None = None
     defaults: Mapping[str, object] = field(default_factory=dict)
     weights_are_growth: bool = False
 
@@ -108,7 +108,10 @@ class FlowMatching:
         Fraction of training cells whose condition is hidden, so that samples can be guided.
     field
         Class or function `(source_dim, target_dim, condition_dim) -> nn.Module` that makes another
-        velocity field; then `width` and `depth` are not used.
+        velocity field; then `width`, `depth` and `encoder` are not used.
+    encoder
+        Class or function `(condition_dim) -> nn.Module` with an attribute `out_dim` that encodes
+        conditions in another way; None for the task's.
     batch_size
         Pairs of cells per step.
     learning_rate
@@ -156,6 +159,7 @@ class FlowMatching:
     source_noise: float | None = None
     condition_dropout: float | None = None
     field: FieldFactory | None = None
+    encoder: Callable[[int], nn.Module] | None = None
     batch_size: int = 256
     learning_rate: float = 2e-3
     warmup: int = 100
@@ -188,8 +192,10 @@ class FlowMatching:
                 check_number(name, getattr(self, name), expected, allowed)
         if not isinstance(given.get("displacement", False), bool):
             raise TypeError(f"`displacement={self.displacement!r}` must be True, False or None.")
-        if self.field is not None and not callable(self.field):
-            raise TypeError(f"`field={self.field!r}` must be a class or function, or None.")
+        for name in ("field", "encoder"):
+            value = getattr(self, name)
+            if value is not None and not callable(value):
+                raise TypeError(f"`{name}={value!r}` must be a class or function, or None.")
         if not isinstance(self.validation_split, str):
             raise TypeError(f"`validation_split={self.validation_split!r}` must be text.")
         for name, choices in CHOICES.items():
@@ -237,6 +243,9 @@ class FlowMatching:
             for plan, pair in zip(plans, pairs, strict=True)
         ]
         first, device = pairs[0], torch.device(run.device)
+        condition_dim = 0 if first.condition is None else len(first.condition)
+        # a further column says whether the condition is hidden
+        seen_dim = condition_dim + (condition_dim > 0 and learner.condition_dropout > 0)
         # the initial weights come from the global generator, which is left as the user had it;
         # generators of other GPUs are not touched
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -247,12 +256,12 @@ class FlowMatching:
             model = Genot(
                 first.source.shape[1],
                 first.target.shape[1],
-                0 if first.condition is None else len(first.condition),
+                condition_dim,
                 width=learner.width,
                 depth=learner.depth,
                 field=learner.field,
                 displacement=learner.displacement,
-                encoder=None if run.encoder is None else run.encoder(),
+                encoder=self._encoder(run, seen_dim),
                 condition_dropout=learner.condition_dropout,
             ).to(device)
             state = train(
@@ -269,6 +278,12 @@ class FlowMatching:
                 fit_growth(model, pairs, *zip(*known, strict=True), rng=run.seed)
         history = pd.DataFrame(state.history, dtype=float).reindex(columns=HISTORY)
         return Learned(model, history.astype({"step": int}), outcomes(state, learner))
+
+    def _encoder(self, run: Run, condition_dim: int) -> nn.Module | None:
+        """Make the encoder of conditions: the user's, or else the task's."""
+        if self.encoder is not None and condition_dim:
+            return self.encoder(condition_dim)
+        return None if run.encoder is None else run.encoder(condition_dim)
 
 
 def outcomes(state: TrainState, learner: FlowMatching) -> tuple[Outcome, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from scgenot.flow.condition import SetEncoder
 
@@ -41,7 +41,7 @@ def take_apart(model) -> tuple[dict, dict[str, np.ndarray]]:
     """Turn a :class:`~scgenot.Genot` into configuration and weights."""
     encoder = getattr(model.field, "encoder", None)
     usual = isinstance(encoder, SetEncoder)
-    custom = None if encoder is None else "custom"
+    custom = None if encoder is None else type(encoder).__name__
     config = {
         "format": FORMAT,
         **{name: getattr(model, name) for name in SIZES},
@@ -64,9 +64,10 @@ def put_together(make, config: Mapping, arrays: Mapping, *, field, encoder, devi
             else f"This model was made with a custom field of class {config['field']!r}: pass the "
             f"same class or function as `field`, such as `field={config['field']}`."
         )
-    if config["encoder"] == "custom" and encoder is None:
+    if isinstance(config["encoder"], str) and encoder is None:
         raise ValueError(
-            "This model was made with a custom encoder: pass one of the same sizes as `encoder`."
+            f"This model was made with a custom encoder of class {config['encoder']!r}: pass the "
+            f"same class or function as `encoder`, such as `encoder={config['encoder']}`."
         )
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
     _check_sizes(sizes, config, arrays)
@@ -75,6 +76,8 @@ def put_together(make, config: Mapping, arrays: Mapping, *, field, encoder, devi
         made = encoder
         if made is None and config["encoder"]:
             made = SetEncoder(**config["encoder"])
+        elif made is not None and not isinstance(made, nn.Module):
+            made = made(sizes["condition_dim"] + (config["condition_dropout"] > 0))
         model = make(
             **sizes,
             field=field,
@@ -117,7 +120,7 @@ def _check_config(config: Mapping) -> dict[str, int]:
         "names": set(config) == names,
         **{name: _is_size(value) for name, value in sizes.items()},
         "field": config.get("field") is None or isinstance(config["field"], str),
-        "encoder": encoder in (None, "custom") or encoder is encoder_sizes,
+        "encoder": encoder is None or isinstance(encoder, str) or encoder is encoder_sizes,
         **{f"encoder {name}": _is_size(value) for name, value in encoder_sizes.items()},
         "encoder names": set(encoder_sizes) == set(ENCODER_SIZES),
         "displacement": isinstance(config.get("displacement"), bool),

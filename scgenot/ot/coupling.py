@@ -11,7 +11,7 @@ from torch import Tensor
 from scgenot.ot.confidence import Confidence
 from scgenot.ot.cost import Cost
 from scgenot.ot.diagnostics import Diagnostics
-from scgenot.ot.iterate import row_blocks
+from scgenot.ot.iterate import exp_, laws, log_sums, row_blocks
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Coupling:
 
     def _log_sums(self, cells: Tensor | None) -> Tensor:
         """Return `log sum_j b_j exp((g_j - c_ij) / eps)`."""
-        return torch.cat([log_p.logsumexp(1) for _, log_p in self._log_rows(self._cells(cells))])
+        return torch.cat([log_sums(log_p) for _, log_p in self._log_rows(self._cells(cells))])
 
     def _cells(self, cells: Tensor | None) -> Tensor:
         """Return all source cells, those with the given indices, or new ones."""
@@ -98,7 +98,7 @@ class Coupling:
         x = self._cells(cells)
         out = torch.empty(len(x), len(self.y), dtype=x.dtype, device=x.device)
         for rows, log_p in self._log_rows(x):
-            out[rows] = log_p.softmax(1)
+            out[rows] = laws(log_p)
         return out
 
     def potential(self, cells: Tensor | None = None) -> Tensor:
@@ -143,10 +143,10 @@ class Coupling:
         """Yield slices of source cells and the mass in their rows, shape `(k, m)`."""
         for rows, log_p in self._log_rows(self.x):
             # f is the update that g gives; a row less its own sum is exact however large f is
-            log_sum = log_p.logsumexp(1, keepdim=True)
-            log_p -= log_sum
-            log_p += (1 - self.tau[0]) * log_sum + self.a[rows, None].log()
-            yield rows, log_p.exp_()
+            log_sum = log_sums(log_p.clone())
+            log_p -= log_sum[:, None]
+            log_p += ((1 - self.tau[0]) * log_sum + self.a[rows].log())[:, None]
+            yield rows, exp_(log_p)
 
     def barycenter(self, cells: Tensor | None = None, values: Tensor | None = None) -> Tensor:
         """Mean of the conditional law: a mean of cells, with less variance than cells have.
@@ -166,7 +166,7 @@ class Coupling:
         values = (
             self.y if values is None else torch.as_tensor(values, dtype=x.dtype, device=x.device)
         )
-        return torch.cat([log_p.softmax(1) @ values for _, log_p in self._log_rows(x)])
+        return torch.cat([laws(log_p) @ values for _, log_p in self._log_rows(x)])
 
     def sample(
         self, cells: Tensor | None = None, *, n_samples: int = 1, generator: torch.Generator
@@ -192,13 +192,7 @@ class Coupling:
         )
         draws = torch.empty(len(x), n_samples, dtype=torch.long, device=x.device)
         for rows, log_p in self._log_rows(x):
-            cumulative = log_p.softmax(1).cumsum(1)
-            # scaled by the last entry: rounding must neither lose the top of the range nor point
-            # past the end
-            level = (uniform[rows] * cumulative[:, -1:]).to(cumulative.dtype)
-            draws[rows] = torch.searchsorted(cumulative, level, right=True).clamp_(
-                max=len(self.y) - 1
-            )
+            draws[rows] = invert(laws(log_p).cumsum(1), uniform[rows])
         return draws
 
     def sample_pairs(self, n_pairs: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -228,16 +222,14 @@ class Coupling:
         first = torch.searchsorted(source, torch.arange(len(mass) + 1).to(source))
         for rows, log_p in self._log_rows(self.x):
             pairs = slice(int(first[rows.start]), int(first[rows.stop]))
-            target[pairs] = invert_rows(
-                log_p.softmax(1), source[pairs] - rows.start, uniform[pairs]
-            )
+            target[pairs] = invert_rows(laws(log_p), source[pairs] - rows.start, uniform[pairs])
         order = torch.randperm(n_pairs, generator=generator, device=mass.device)
         return source[order], target[order]
 
     def effective_targets(self, cells: Tensor | None = None) -> Tensor:
         """Effective number of targets of each source cell, `1 / sum_j p_j^2`, shape `(k,)`."""
         x = self._cells(cells)
-        return torch.cat([1 / log_p.softmax(1).square().sum(1) for _, log_p in self._log_rows(x)])
+        return torch.cat([1 / laws(log_p).square().sum(1) for _, log_p in self._log_rows(x)])
 
     def to_sparse(self, top_k: int = 50) -> sp.csr_matrix:
         """Keep the largest entries of each row.
@@ -267,10 +259,27 @@ class Coupling:
         return coupling_to_arrays(self)
 
 
+def invert(cumulative: Tensor, uniform: Tensor) -> Tensor:
+    """Columns at the quantiles `uniform`, shape `(k, d)`, of cumulative rows, shape `(k, m)`."""
+    top = cumulative[:, -1:]
+    # rounding must neither lose the top of the range nor point past the last cell with mass
+    level = torch.minimum(
+        (uniform * top).to(top.dtype), torch.nextafter(top, torch.zeros_like(top))
+    )
+    return torch.searchsorted(cumulative, level, right=True)
+
+
 def invert_rows(p: Tensor, rows: Tensor, uniform: Tensor) -> Tensor:
-    """Columns at the quantiles `uniform` of the given rows of `p`."""
+    """Columns at the quantiles `uniform` of the given rows of `p`; rows are sorted."""
+    count = torch.bincount(rows, minlength=len(p))
+    width, m = int(count.max()), p.shape[1]
+    slot = torch.arange(len(rows), device=p.device) - (count.cumsum(0) - count)[rows]
+    if width * len(p) <= 2 * len(rows) + len(p):
+        levels = uniform.new_zeros(len(p), width)
+        levels[rows, slot] = uniform
+        return invert(p.cumsum(1), levels)[rows, slot]
+    # one cell has most of the pairs: all rows as one, which takes double precision
     cumulative = p.cumsum(1, dtype=torch.float64)
     number = torch.arange(len(p), device=p.device, dtype=torch.float64)[:, None]
     cumulative = (cumulative / cumulative[:, -1:]).add_(number).view(-1)
-    m = p.shape[1]
     return (torch.searchsorted(cumulative, rows + uniform, right=True) - rows * m).clamp_(max=m - 1)

@@ -6,7 +6,7 @@ import torch
 
 from scgenot._outcome import Outcome
 from scgenot._warn import warn_user
-from scgenot.ot.iterate import divergence_from, row_blocks
+from scgenot.ot.iterate import divergence_from, exp_, log_sums, row_blocks
 
 # the median cell of a blurred coupling has more effective targets than this share of all ...
 BLURRED_SHARE = 1 / 20
@@ -24,7 +24,7 @@ class NotSolved(FloatingPointError):
 
     See Also
     --------
-    scgenot.ot.Sinkhorn : a solver.
+    :class:`~scgenot.ot.Sinkhorn` : raises it.
     """
 
 
@@ -131,9 +131,9 @@ def measure(coupling) -> Sums:
     for rows in row_blocks(*coupling.shape):
         own_cost = coupling.cost(coupling.x[rows], coupling.y)
         log_p = (own_cost / -eps).add_(shift)
-        log_sum = log_p.logsumexp(1)
+        log_sum = log_sums(log_p.clone())
         log_p -= log_sum[:, None]
-        p, log_growth = log_p.exp(), (1 - tau_a) * log_sum.double()
+        p, log_growth = exp_(log_p.clone()), (1 - tau_a) * log_sum.double()
         sent.append(a[rows] * log_growth.exp())
         effective.append(1 / p.square().sum(1))
         target += sent[-1].to(p) @ p

@@ -1,15 +1,12 @@
 """Sinkhorn divergence: entropic transport cost between two populations, less that within them."""
 
-import logging
-
 import torch
 from torch import Tensor
 
 from scgenot.ot.cost import bulk_center, is_typical, squared_euclidean
+from scgenot.ot.diagnostics import warn_user
 from scgenot.ot.dual import Problem, solve_dual
 from scgenot.ot.iterate import SMALLEST
-
-logger = logging.getLogger("scgenot")
 
 # cells of one population: the kernel within it is held whole, .8 GB in double precision
 MAX_CELLS = 10_000
@@ -48,7 +45,7 @@ def sinkhorn_divergence(
     x_weights, y_weights
         Non-negative weights, shapes `(n,)` and `(m,)`, scaled to sum 1; None for uniform.
     max_iterations
-        Most iterations; not to converge within them is logged.
+        Most iterations; not to converge within them is warned about.
     tolerance
         Marginal error, as L1 distance, at which to stop; None for 1e-4 in single and 1e-6 in double
         precision.
@@ -115,10 +112,9 @@ def _between(
     limits = {"max_iterations": max_iterations, "tolerance": tolerance}
     solution = solve_dual(squared_euclidean, problem, epsilon=epsilon, g=g, **limits)
     if not solution.converged:
-        logger.warning(
-            "The Sinkhorn divergence did not converge: marginal error %.2g after %d iterations. "
-            "Raise `epsilon`, `max_iterations` or `tolerance`.",
-            *(solution.error, solution.iterations),
+        warn_user(
+            f"The Sinkhorn divergence did not converge: marginal error {solution.error:.2g} after "
+            f"{solution.iterations} iterations. Raise `epsilon`, `max_iterations` or `tolerance`."
         )
     f, g = solution.plan.potentials()
     return problem.a.double() @ f.double() + problem.b.double() @ g.double()

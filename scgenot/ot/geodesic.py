@@ -24,7 +24,7 @@ class Geodesic:
     a distance.
 
     Parts of the graph that do not touch are joined by their shortest edges, one for each part in
-    turn, and a warning is logged: costs between them are finite, but the way across is a guess.
+    turn, with a warning: costs between them are finite, but the way across is a guess.
 
     Parameters
     ----------
@@ -56,8 +56,9 @@ class Geodesic:
 
     Examples
     --------
-    >>> solver = sg.ot.Sinkhorn(cost=sg.ot.Geodesic()) >>> solver =
-    sg.ot.GromovWasserstein(intra_cost=sg.ot.Geodesic(kind="shortest_path"), geometry="centred")
+    >>> solver = sg.ot.Sinkhorn(cost=sg.ot.Geodesic())
+    >>> paths = sg.ot.Geodesic(kind="shortest_path")
+    >>> solver = sg.ot.GromovWasserstein(intra_cost=paths, geometry="centred")
     """
 
     n_neighbors: int = 15
@@ -125,11 +126,11 @@ class Geodesic:
             raise ValueError("All cells of `x` and `y` are the same: there is no graph to build.")
         if len(cells) > self.max_cells:
             raise ValueError(
-                f"`x` and `y` have {len(cells)} different cells, over `max_cells` "
-                f"({self.max_cells}): all costs between them would be held. Subsample; or "
-                "raise the limit (memory grows with its square, time with its cube); or fit on "
-                "some cells, `cost=Geodesic().fit(some_x, some_y)`: others are then "
-                "attached to those."
+                f"`x` and `y` have {len(cells)} different cells, over "
+                f"`max_cells`={self.max_cells}: all costs between them would be held. Subsample; "
+                "or raise the limit (memory grows with its square, time with its cube); or fit on "
+                "some cells, "
+                "`cost=Geodesic().fit(some_x, some_y)`: others are then attached to those."
             )
         return cells
 

@@ -1,7 +1,5 @@
 """Graphs of neighbouring cells: edges, affinities, path lengths."""
 
-import logging
-
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -9,9 +7,8 @@ from scipy.sparse.csgraph import connected_components, shortest_path
 from torch import Tensor
 
 from scgenot.ot.cost import spaced
+from scgenot.ot.diagnostics import warn_user
 from scgenot.ot.iterate import row_blocks
-
-logger = logging.getLogger("scgenot")
 
 # affinity of an edge that is long beside its cells' other edges: heat has to pass, or costs would
 # be infinite
@@ -45,10 +42,9 @@ def neighbour_graph(cells: Tensor, k: int) -> sp.csr_matrix:
     )
     n_parts, part = connected_components(graph, directed=False)
     if n_parts > 1:
-        logger.warning(
-            "The graph of %d cells has %d parts: they are joined by their shortest edges.",
-            n,
-            n_parts,
+        warn_user(
+            f"The graph of {n} cells has {n_parts} parts: they are joined by their shortest edges. "
+            "Costs between them are a guess: raise `n_neighbors`, or couple the parts one by one."
         )
     while n_parts > 1:
         graph = graph.maximum(_bridges(cells, torch.as_tensor(part)))

@@ -7,6 +7,7 @@ With tau = lambda / (lambda + eps) in (0, 1], one for each side, an iteration is
     f_i = -tau_a eps log sum_j b_j exp((g_j - c_ij) / eps),   g_j likewise over i with tau_b.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from scgenot.ot.cost import Cost
 
 # elements of one block of rows: small enough for the cache and for any memory limit, large enough
 # for the BLAS
-BLOCK_ELEMENTS = 2**22
+BLOCK_ELEMENTS = 2**20
 # scalings outside exp(+-ABSORB) are absorbed into the potentials; float32 overflows at exp(88)
 ABSORB = 30.0
 # kernel entries below this are zero: times the smallest scaling they would be denormal
@@ -29,6 +30,24 @@ def row_blocks(n: int, m: int) -> Iterator[slice]:
     size = max(1, BLOCK_ELEMENTS // max(m, 1))
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
+
+
+def exp_(log: Tensor, smallest: float = 2e-35) -> Tensor:
+    """Exponential in place, zero under `smallest`: processors take long over denormal numbers."""
+    log.clamp_(min=math.log(smallest))
+    return torch.nn.functional.threshold_(log.exp_(), 1.001 * smallest, 0.0)
+
+
+def log_sums(log: Tensor, dim: int = 1) -> Tensor:
+    """Logarithm of the sums of exponentials; overwrites `log`."""
+    top = log.amax(dim, keepdim=True)
+    return exp_(log.sub_(top)).sum(dim).log_().add_(top.squeeze(dim))
+
+
+def laws(log: Tensor) -> Tensor:
+    """Softmax of the rows, in place."""
+    exp_(log.sub_(log.amax(1, keepdim=True)))
+    return log.div_(log.sum(1, keepdim=True))
 
 
 class StreamedPlan:
@@ -52,14 +71,14 @@ class StreamedPlan:
         """Set f from g, which makes the rows of a balanced plan exact."""
         shift = self.g / self.epsilon + self.b.log()
         for rows, log_k in self._log_blocks():
-            self.f[rows] = -self.tau[0] * self.epsilon * log_k.add_(shift).logsumexp(1)
+            self.f[rows] = -self.tau[0] * self.epsilon * log_sums(log_k.add_(shift))
 
     def step(self, relaxation: float = 1.0) -> float:
         """Update g, then f, beyond balance when `relaxation` > 1; return the error before."""
         columns = torch.full_like(self.g, -torch.inf)
         for rows, log_k in self._log_blocks():
             log_k.add_((self.f[rows] / self.epsilon + self.a[rows].log())[:, None])
-            columns = torch.logaddexp(columns, log_k.logsumexp(0))
+            columns = torch.logaddexp(columns, log_sums(log_k, 0))
         self.g = self.g + relaxation * (-self.tau[1] * self.epsilon * columns - self.g)
         before = self.f.clone()
         self.refresh_rows()
@@ -79,12 +98,9 @@ class StreamedPlan:
         """Yield slices of source cells and the plan's mass in their rows."""
         shift = self.g / self.epsilon + self.b.log()
         for rows, log_k in self._log_blocks():
-            yield (
-                rows,
-                log_k.add_(shift)
-                .add_((self.f[rows] / self.epsilon + self.a[rows].log())[:, None])
-                .exp_(),
-            )
+            log_k += shift
+            log_k += (self.f[rows] / self.epsilon + self.a[rows].log())[:, None]
+            yield rows, exp_(log_k)
 
     def potentials(self) -> tuple[Tensor, Tensor]:
         """Return f and g."""
@@ -110,15 +126,14 @@ class ScaledPlan:
     def rebuild(self, g: Tensor) -> None:
         """Fill the kernel from g, with one exact row update, so that rows start balanced."""
         self.g, self.u, self.v = g, torch.ones_like(self.a), torch.ones_like(self.b)
-        log_b = self.b.log()
         for rows in row_blocks(len(self.x), len(self.y)):
             log_k = torch.sub(g, self.cost(self.x[rows], self.y)).div_(self.epsilon)
-            log_sum = (log_k + log_b).logsumexp(1)
+            top = log_k.amax(1)
+            kernel = exp_(log_k.sub_(top[:, None]), SMALLEST[log_k.dtype])
+            log_sum = top + kernel.mv(self.b).log()
             self.f[rows] = -self.tau[0] * self.epsilon * log_sum
-            torch.exp(log_k.sub_(self.tau[0] * log_sum[:, None]), out=self.kernel[rows])
-            # processors are up to 30 times slower on denormal numbers, which a small epsilon makes
-            # plenty of
-            torch.nn.functional.threshold_(self.kernel[rows], SMALLEST[self.kernel.dtype], 0.0)
+            scale = torch.exp(top - self.tau[0] * log_sum)
+            torch.mul(kernel, scale[:, None], out=self.kernel[rows])
 
     def step(self, relaxation: float = 1.0) -> float:
         """Update v, then u, beyond their balance when `relaxation` is over 1."""

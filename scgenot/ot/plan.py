@@ -36,7 +36,14 @@ class Plan(Protocol):
 
 
 class UnsupportedPlan(ValueError, AttributeError):
-    """A plan does not offer what a verb needs; `getattr` with a default takes it for absent."""
+    """A plan does not offer what a verb needs.
+
+    It is an AttributeError too, so that `getattr` with a default takes the attribute for absent.
+
+    See Also
+    --------
+    :class:`~scgenot.ot.Plan` : what a plan must do, and what it may.
+    """
 
 
 def require(plan: Plan, name: str, purpose: str) -> Any:

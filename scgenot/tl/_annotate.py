@@ -9,6 +9,7 @@ from anndata import AnnData
 from scgenot._random import Rng
 from scgenot.cells.groups import read_groups
 from scgenot.cells.keys import Keys
+from scgenot.cells.labels import like_column
 from scgenot.cells.read import check_writable, copy_of
 from scgenot.cells.write import write_slots
 from scgenot.course.chain import carry, ratio
@@ -89,7 +90,10 @@ def annotate(
         raise ValueError(f"`column={column!r}` has no value at `{argument}={time:g}`.")
     found = carry(transport.step, path, values, backward=backward)
     name, out = key_added or Keys(key).annotated(column), copy_of(adata) if copy else adata
-    write_slots(out, obs=_numbers(found, name) if labels is None else _labels(found, labels, name))
+    obs = (
+        _numbers(found, name) if labels is None else _labels(found, labels, name, adata.obs[column])
+    )
+    write_slots(out, obs=obs, key=key)
     return out if copy else None
 
 
@@ -109,13 +113,13 @@ def _numbers(found: np.ndarray, name: str) -> dict[str, np.ndarray]:
     return {name: ratio(*found.T)}
 
 
-def _labels(
-    found: np.ndarray, labels: pd.Index, name: str
-) -> dict[str, pd.Categorical | np.ndarray]:
-    """Return the most probable labels, and their probability."""
+def _labels(found: np.ndarray, labels: pd.Index, name: str, column: pd.Series) -> dict[str, object]:
+    """Return the most probable labels as the column holds them, and their probability."""
     total = found.sum(axis=1)
     codes = np.where(total > 0, found.argmax(axis=1), -1)
+    carried = like_column(np.append(labels.to_numpy(dtype=object), None)[codes], column)
     return {
-        name: pd.Categorical.from_codes(codes, categories=labels),
+        # text becomes a category, as in a file
+        name: pd.Categorical(carried) if carried.dtype.kind == "O" else carried,
         f"{name}_probability": ratio(found.max(axis=1), total),
     }

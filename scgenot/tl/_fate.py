@@ -107,7 +107,8 @@ def fate(
     columns = [name.replace("/", "|") for name in names]
     table = pd.DataFrame(shares, index=adata.obs_names, columns=columns)
     out, keys = copy_of(adata) if copy else adata, Keys(key)
-    write_slots(out, obs={keys.fate_entropy: relative_entropy(shares)}, obsm={keys.fate: table})
+    entropy = {keys.fate_entropy: relative_entropy(shares)}
+    write_slots(out, obs=entropy, obsm={keys.fate: table}, key=key)
     return out if copy else None
 
 

@@ -80,5 +80,5 @@ def velocity(
         for (name, places), end in zip(spaces.items(), ends, strict=True):
             found[name][source] = (end - places[source]) / (later - earlier)
     out = copy_of(adata) if copy else adata
-    write_slots(out, obsm=found)
+    write_slots(out, obsm=found, key=key)
     return out if copy else None

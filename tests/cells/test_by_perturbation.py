@@ -6,8 +6,10 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
+from scgenot.cells.strata import stratum_text
+from scgenot.cells.tasks import Screen
 from scgenot.cells.tasks.conditions import Conditions
-from scgenot.cells.tasks.screen import by_perturbation
+from scgenot.pair import Link
 
 
 def screen(drugs, **columns) -> AnnData:
@@ -21,8 +23,13 @@ def screen(drugs, **columns) -> AnnData:
     return adata
 
 
+def by_perturbation(adata, perturbation_key, control, **options) -> tuple[list[Link], Conditions]:
+    task = Screen(perturbation_key, control, **options)
+    return task.links(adata), task.conditions
+
+
 def found(linked) -> list[tuple]:
-    return [tuple(item.labels.values()) for item in linked]
+    return [(*item.labels.values(), stratum_text(item.stratum)) for item in linked]
 
 
 DRUGS = ["B", "ctrl", "A", "ctrl", "A", "B", "B", "ctrl"]
@@ -34,8 +41,8 @@ def test_control_is_paired_with_each_perturbation():
     assert found(linked) == [("A", ""), ("B", "")]
     assert [item.pair.name for item in linked] == ["A", "B"]
     for item, target in zip(linked, ([2, 4], [0, 5, 6]), strict=True):
-        assert item.source.tolist() == [1, 3, 7]
-        assert item.target.tolist() == target
+        assert item.source_rows.tolist() == [1, 3, 7]
+        assert item.target_rows.tolist() == target
         np.testing.assert_array_equal(item.pair.source, adata.obsm["X_pca"][[1, 3, 7]])
         np.testing.assert_array_equal(item.pair.target, adata.obsm["X_pca"][target])
     np.testing.assert_array_equal([item.pair.condition for item in linked], [[1, 1, 0], [1, 0, 1]])
@@ -59,8 +66,8 @@ def test_doses_are_conditions_and_the_control_is_one_at_dose_0():
     adata = screen([*drugs, "B"], dose=[*doses, 1])
     linked, conditions = by_perturbation(adata, "drug", "ctrl", dose_key="dose")
     assert found(linked) == [("A", 1, ""), ("B", 1, ""), ("B", 10, ""), ("ctrl", 0, "")]
-    assert [item.target.tolist() for item in linked] == [[2, 4], [5, 8], [0, 6], [1, 3, 7]]
-    assert all(item.source.tolist() == [1, 3, 7] for item in linked)
+    assert [item.target_rows.tolist() for item in linked] == [[2, 4], [5, 8], [0, 6], [1, 3, 7]]
+    assert all(item.source_rows.tolist() == [1, 3, 7] for item in linked)
     assert conditions.doses == (1, 10)
     low = np.log1p(1 / 0.1) / np.log1p(10 / 0.1)  # the unit of dose is a tenth of the smallest
     expected = [[low, 1, 0], [low, 0, 1], [1, 0, 1], [0, 0, 0]]
@@ -72,16 +79,16 @@ def test_dose_0_alone_may_be_control():
     linked, conditions = by_perturbation(adata, "drug", None, dose_key="dose")
     assert found(linked) == [("A", 1, ""), ("B", 3, ""), ("control", 0, "")]
     assert conditions.control is None
-    assert [item.source.tolist() for item in linked] == [[0, 1]] * 3
+    assert [item.source_rows.tolist() for item in linked] == [[0, 1]] * 3
     np.testing.assert_array_equal(linked[-1].pair.condition, [0, 0, 0])
 
 
 def test_a_combination_is_one_condition_however_it_is_written():
     names = ["ctrl", "B+A", "A+B", "ctrl+A", "A", "A + ctrl", "ctrl", "ctrl+ctrl", "B", "B"]
     linked, conditions = by_perturbation(screen(names), "drug", "ctrl")
-    assert [item.target.tolist() for item in linked] == [[3, 4, 5], [1, 2], [8, 9]]
+    assert [item.target_rows.tolist() for item in linked] == [[3, 4, 5], [1, 2], [8, 9]]
     assert [item.pair.name for item in linked] == ["A", "A+B", "B"]
-    assert all(item.source.tolist() == [0, 6, 7] for item in linked)
+    assert all(item.source_rows.tolist() == [0, 6, 7] for item in linked)
     assert (conditions.known, conditions.n_slots) == (["A", "B"], 2)
     np.testing.assert_array_equal(linked[1].pair.condition, [1, 1, 0, 1, 0, 1])
     whole, conditions = by_perturbation(
@@ -146,13 +153,13 @@ def test_pairs_are_within_strata_and_the_network_is_told_of_some():
     assert conditions.numbers == {"hours": (hours.mean(), hours.std(ddof=0))}
     assert conditions.categories == {"sex": ["f", "m"]}
     for item in linked:
-        cells = adata.obs.iloc[np.r_[item.source, item.target]]
+        cells = adata.obs.iloc[np.r_[item.source_rows, item.target_rows]]
         ((sex, time),) = {(row.sex, row.hours) for row in cells.itertuples()}
-        assert item.labels["stratum"] == f"{sex} | {time}"
+        assert item.stratum == {"sex": sex, "hours": time}
         expected = [(time - hours.mean()) / hours.std(ddof=0), sex == "f", sex == "m"]
         np.testing.assert_allclose(item.pair.condition[-3:], expected)
     for target in (0, 4):  # every control cell once a perturbation
-        rows = np.concatenate([item.source for item in linked[target : target + 4]])
+        rows = np.concatenate([item.source_rows for item in linked[target : target + 4]])
         assert sorted(rows) == np.flatnonzero(adata.obs["drug"] == "ctrl").tolist()
 
 
@@ -166,7 +173,9 @@ def test_control_of_a_donor_that_was_not_treated_is_in_no_pair():
     adata = groups_of(ctrl_d1=20, ctrl_d2=20, ctrl_d3=5, A_d1=20, A_d3=20, B_d2=20)
     with pytest.warns(UserWarning, match="left out") as record:
         linked, _ = by_perturbation(adata, "drug", "ctrl", covariates=["donor"])
-    assert [(*item.labels.values(), len(item.source)) for item in linked] == [
+    assert [
+        (*item.labels.values(), item.stratum["donor"], len(item.source_rows)) for item in linked
+    ] == [
         ("A", "d1", 20),
         ("B", "d2", 20),
     ]
@@ -178,7 +187,7 @@ def test_treated_cells_of_a_donor_without_control_are_paired_with_all_control_ce
     adata = groups_of(ctrl_d1=20, ctrl_d2=20, A_d3=20)
     with pytest.warns(UserWarning, match="pooled, 100% of the cells: A of d1, d2, d3"):
         ((item,), _) = by_perturbation(adata, "drug", "ctrl", covariates=["donor"])
-    assert (item.labels["stratum"], len(item.source), len(item.target)) == ("pooled", 40, 20)
+    assert (item.stratum, len(item.source_rows), len(item.target_rows)) == ({}, 40, 20)
 
 
 def test_of_a_pooled_stratum_no_donor_is_told():
@@ -190,10 +199,10 @@ def test_of_a_pooled_stratum_no_donor_is_told():
         linked, conditions = by_perturbation(
             adata, "drug", "ctrl", network_covariates=["donor", "age"]
         )
-    pooled = [item for item in linked if item.labels["stratum"] == "pooled"]
+    pooled = [item for item in linked if not item.stratum]
     assert [item.labels["perturbation"] for item in pooled] == ["A"]
     assert conditions.categories == {"donor": ["d1", "d2", "d3"]}
-    cells = adata.obs.iloc[np.r_[pooled[0].source, pooled[0].target]]
+    cells = adata.obs.iloc[np.r_[pooled[0].source_rows, pooled[0].target_rows]]
     assert set(cells["donor"]) == {"d2", "d3"}
     mean, std = conditions.numbers["age"]
     expected = [(cells["age"].mean() - mean) / std, 0, 0, 0]

@@ -6,7 +6,8 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from scgenot.cells.tasks.time_course import by_time
+from scgenot.cells.tasks import TimeCourse
+from scgenot.pair import Link
 
 DAYS = np.array([4, 0, 2, 0, 4, 2, 0, 7, 7, 2])  # unsorted, and steps unlike in length
 
@@ -22,6 +23,10 @@ def course(times=DAYS, **columns) -> AnnData:
     return adata
 
 
+def by_time(adata: AnnData, time_key: str, **options) -> list[Link]:
+    return TimeCourse(time_key, **options).links(adata)
+
+
 def steps(linked) -> list[tuple[float, float]]:
     return [(item.labels["source_time"], item.labels["target_time"]) for item in linked]
 
@@ -34,7 +39,7 @@ def test_consecutive_times_are_paired_whole_and_in_order():
     for item in linked:
         for side in ("source", "target"):
             rows = np.flatnonzero(item.labels[f"{side}_time"] == DAYS)
-            np.testing.assert_array_equal(getattr(item, side), rows)
+            np.testing.assert_array_equal(getattr(item, f"{side}_rows"), rows)
             np.testing.assert_array_equal(getattr(item.pair, side), adata.obsm["X_pca"][rows])
             np.testing.assert_array_equal(getattr(item.pair, f"{side}_weights"), 1 / len(rows))
     # source time and step over the length of the course, 7 days
@@ -67,7 +72,7 @@ def test_pairs_that_are_asked_for(pairs, expected):
     linked = by_time(adata, "day", pairs=pairs)
     assert steps(linked) == expected
     for item, (earlier, later) in zip(linked, expected, strict=True):
-        np.testing.assert_array_equal(item.target, np.flatnonzero(later == DAYS))
+        np.testing.assert_array_equal(item.target_rows, np.flatnonzero(later == DAYS))
         # over the length of the course that was sampled, not of the pairs
         np.testing.assert_allclose(item.pair.condition, [earlier / 7, (later - earlier) / 7])
 
@@ -91,7 +96,7 @@ def test_unfit_pairs(pairs, message):
 
 def test_one_time_is_no_course():
     with pytest.raises(
-        ValueError, match=r"`time_key='day'` has the times \[3.0\] only: a course needs two"
+        ValueError, match=r"`time_key='day'` has the times \[3\] only: a course needs two"
     ):
         by_time(course([3, 3, 3]), "day")
     with pytest.raises(ValueError, match=r"`time_key='day'` has the times \[\] only"):
@@ -105,7 +110,7 @@ def test_a_time_with_one_cell_can_be_passed_over():
     ):
         by_time(adata, "day")
     (item,) = by_time(adata, "day", pairs=[(0, 2)])
-    assert (item.source.tolist(), item.target.tolist()) == ([0, 1], [3, 4])
+    assert (item.source_rows.tolist(), item.target_rows.tolist()) == ([0, 1], [3, 4])
 
 
 def test_weights_are_the_descendants_that_the_rates_promise():
@@ -113,13 +118,13 @@ def test_weights_are_the_descendants_that_the_rates_promise():
     adata = course(rate=rates)
     for item, step in zip(by_time(adata, "day", growth_key="rate"), (2, 2, 3), strict=True):
         # by hand: 0 is one descendant, a negative rate fewer; log 2 over three days is eight
-        descendants = np.exp(rates[item.source] * step)
+        descendants = np.exp(rates[item.source_rows] * step)
         np.testing.assert_allclose(
             item.pair.source_weights, descendants / descendants.sum(), rtol=1e-12
         )
-        np.testing.assert_array_equal(item.pair.target_weights, 1 / len(item.target))
+        np.testing.assert_array_equal(item.pair.target_weights, 1 / len(item.target_rows))
     last = by_time(adata, "day", growth_key="rate")[-1]
-    assert last.source.tolist() == [0, 4]
+    assert last.source_rows.tolist() == [0, 4]
     np.testing.assert_allclose(
         last.pair.source_weights, np.array([np.exp(1.5), 8]) / (np.exp(1.5) + 8), rtol=1e-12
     )
@@ -128,7 +133,7 @@ def test_weights_are_the_descendants_that_the_rates_promise():
 def test_weights_of_any_rate_are_finite():
     rates = np.where(np.arange(10) % 2, 2000.0, -2000.0)  # exp of them is neither
     for item in by_time(course(rate=rates), "day", growth_key="rate"):
-        grows = rates[item.source] > 0
+        grows = rates[item.source_rows] > 0
         expected = np.where(grows, 1, 0) if grows.any() else np.ones(len(grows))
         np.testing.assert_allclose(item.pair.source_weights, expected / expected.sum())
 
@@ -181,13 +186,17 @@ def test_pairs_are_within_strata_and_rates_relative_to_them():
     adata = course(days, donor=donors, rate=rng.normal(size=n))
     with pytest.warns(UserWarning, match="left out: 0 to 1 of c .*; 1 to 2 of c"):
         linked = by_time(adata, "day", covariates=["donor"], growth_key="rate")
-    assert [(item.labels["source_time"], item.labels["stratum"]) for item in linked] == [
+    assert [(item.labels["source_time"], item.stratum["donor"]) for item in linked] == [
         (day, donor) for day in (0, 1) for donor in ("a", "b")
     ]
     assert [item.pair.name for item in linked][:2] == ["0 to 1, a", "0 to 1, b"]
     for item in linked:
-        assert set(donors[item.source]) == set(donors[item.target]) == {item.labels["stratum"]}
-        descendants = np.exp(adata.obs["rate"].to_numpy()[item.source])
+        assert (
+            set(donors[item.source_rows])
+            == set(donors[item.target_rows])
+            == {item.stratum["donor"]}
+        )
+        descendants = np.exp(adata.obs["rate"].to_numpy()[item.source_rows])
         np.testing.assert_allclose(
             item.pair.source_weights, descendants / descendants.sum(), rtol=1e-12
         )
@@ -213,7 +222,7 @@ def test_a_view_is_read_as_its_copy():
     view = course()[[0, 1, 3, 4, 6]]
     for one, other in zip(by_time(view, "day"), by_time(view.copy(), "day"), strict=True):
         np.testing.assert_array_equal(one.pair.source, other.pair.source)
-        np.testing.assert_array_equal(one.target, other.target)
+        np.testing.assert_array_equal(one.target_rows, other.target_rows)
     assert view.is_view
 
 

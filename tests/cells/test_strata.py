@@ -5,18 +5,23 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import AnnData, read_h5ad
+from anndata import AnnData
 
 from scgenot.cells.strata import (
     MIN_CELLS,
     Strata,
     match_stratum,
     read_strata,
-    read_strata_columns,
-    split,
-    strata_columns,
     stratum_text,
 )
+
+
+def split(adata, covariates, source, target, *, name, **options):
+    """Split one pair and report."""
+    strata = Strata.read(adata, covariates)
+    parts = strata.split(source, target, **options)
+    strata.report({name: (source, target, parts)}, **options)
+    return parts
 
 
 def cells(**columns) -> AnnData:
@@ -180,20 +185,6 @@ def test_labels_of_the_user_collide_with_nothing():
     assert fitted[-1] == {}
     own = [match_stratum({"donor": label}, fitted).tolist() for label in labels]
     assert own == [[fitted.index({"donor": label})] for label in labels[:4]] + [[4], [4]]
-    table = pd.DataFrame(strata_columns(fitted, ["donor"]))
-    assert read_strata_columns(table) == fitted
-
-
-@pytest.mark.parametrize("donors", [[1, 2], [True, False], [0.5, 2.0], ["a", "b"]])
-def test_strata_survive_a_file(donors, tmp_path):
-    fitted = [{"type": "T", "donor": donor} for donor in donors] + [{"type": "T"}, {}]
-    adata = cells(x=[1, 2])
-    adata.uns["pairs"] = pd.DataFrame(strata_columns(fitted, ["type", "donor"]))
-    adata.uns["pooled"] = pd.DataFrame(strata_columns([{}, {}], ["donor"]))
-    adata.write_h5ad(tmp_path / "cells.h5ad")
-    again = read_h5ad(tmp_path / "cells.h5ad").uns
-    assert read_strata_columns(again["pairs"]) == fitted
-    assert read_strata_columns(again["pooled"]) == [{}, {}]
 
 
 def test_a_cell_takes_the_nearest_stratum_that_holds_it():

@@ -1,4 +1,7 @@
-"""Couplings against closed forms (docs/math.md) on quadrature grids: errors are the solver's, not those of sampling."""
+"""Couplings against closed forms (docs/math.md) on quadrature grids.
+
+Errors are the solver's, not those of sampling.
+"""
 
 import numpy as np
 import pytest
@@ -28,15 +31,18 @@ def solve(x, y, a, b, *, epsilon, **options):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_balanced_gaussians(seed):
-    """Conditional means and covariances, cross-covariance and value of a random problem in two dimensions."""
+    """Conditional means and covariances.
+
+    Cross-covariance and value of a random problem in two dimensions.
+    """
     truth = random_problem(2, np.random.default_rng(seed), relative_epsilon=0.5)
     n, width = 33, 6.0
     x, a = tensor_grid(truth.a, matrix_power(truth.A, 0.5), n, width)
     y, b = tensor_grid(truth.b, matrix_power(truth.B, 0.5), n, width)
     coupling = solve(x, y, a, b, epsilon=truth.epsilon)
 
-    # the narrowest direction of the conditional law, in units of the grid, bounds the quadrature; the rest is the
-    # tail beyond six standard deviations, times squared distances up to (12 sd)^2
+    # the narrowest direction of the conditional law, in units of the grid, bounds the quadrature;
+    # the rest is the tail beyond six standard deviations, times squared distances up to (12 sd)^2
     narrowest = np.linalg.eigvalsh(np.linalg.solve(truth.B, truth.S)).min()
     bound = 144 * (quadrature_error(narrowest, n, width) + TOLERANCE)
     assert bound < 1e-4
@@ -60,7 +66,8 @@ def test_balanced_gaussians_in_one_dimension_to_many_digits():
     x, a = normal_grid(truth.a[0], truth.A[0, 0], 400, 7.5)
     y, b = normal_grid(truth.b[0], truth.B[0, 0], 401, 7.5)
     coupling = solve(x, y, a, b, epsilon=truth.epsilon)
-    bound = 1e-9  # tails beyond 7.5 sd hold 6e-14 of the mass at squared distances below 1e3, and TOLERANCE
+    # tails beyond 7.5 sd hold 6e-14 of the mass at squared distances below 1e3, and TOLERANCE
+    bound = 1e-9
     assert abs(coupling.diagnostics.objective - truth.value) < bound
     # any cell, not only those of the grid
     new = truth.a + np.sqrt(truth.A[0]) * np.linspace(-3, 3, 7)[:, None]
@@ -113,7 +120,10 @@ def test_growth_is_one_when_balanced():
 
 @pytest.mark.parametrize("epsilon", [1.0, 3.6])
 def test_inner_product_gromov(epsilon):
-    """Both axes are matched at epsilon 1; at 3.6 the second lies under the threshold and is independent."""
+    """Both axes are matched at epsilon 1.
+
+    At 3.6 the second lies under the threshold and is independent.
+    """
     truth = InnerGromov(np.array([2.0, 1.0]), np.array([1.5, 0.8]), epsilon)
     (x, a), (y, b) = (
         tensor_grid(np.zeros(2), np.diag(np.sqrt(v)), 23, 5.0) for v in (truth.source, truth.target)

@@ -1,4 +1,7 @@
-"""What a coupling answers: rows, potentials, samples, sparse matrices; for cells of the fit and for new ones."""
+"""What a coupling answers: rows, potentials, samples, sparse matrices.
+
+For cells of the fit and for new ones.
+"""
 
 from dataclasses import replace
 
@@ -34,7 +37,10 @@ def generator(seed=0):
 
 
 def test_new_cells_agree_with_cells_of_the_fit(coupling):
-    """A new cell that stands where a cell of the fit does has its row, potential and growth: through the dual alone."""
+    """A new cell that stands where a cell of the fit does has its row, potential and growth.
+
+    Through the dual alone.
+    """
     some = torch.tensor([3, 0, 17])
     # matrix products of other shapes round otherwise, by 1e-16 of costs of about 100 epsilon
     near = {"rtol": 1e-10, "atol": 0}
@@ -78,7 +84,10 @@ def test_sampled_targets_have_the_frequencies_of_the_row(coupling):
 
 
 def test_rows_are_drawn_independently(coupling):
-    """Two copies of a cell agree as often as chance says, sum_j p_j^2, within five standard errors."""
+    """Two copies of a cell agree as often as chance says.
+
+    Sum_j p_j^2, within five standard errors.
+    """
     draws = coupling.sample(torch.tensor([2, 2]), n_samples=20_000, generator=generator())
     chance = float(coupling.rows(torch.tensor([2])).square().sum())
     agree = float((draws[0] == draws[1]).double().mean())
@@ -127,12 +136,16 @@ def test_pairs_of_a_sharp_coupling_in_single_precision():
     assert float((coupling.f / coupling.epsilon).abs().max()) > 89
     source, target = coupling.sample_pairs(30_000, generator=generator())
     assert torch.equal(torch.bincount(source, minlength=300), torch.full((300,), 100))
-    # columns are the weights to within the solver's tolerance, 1e-4, far below the counts' own noise
+    # columns are the weights to within the solver's tolerance, 1e-4, far below the counts' own
+    # noise
     check_frequencies(torch.bincount(target, minlength=300).numpy(), coupling.b.numpy())
 
 
 def test_pairs_of_a_cell_with_most_of_the_mass():
-    """Memory follows the number of pairs, not the number of cells times the draws of the luckiest one."""
+    """Memory follows the number of pairs.
+
+    Not the number of cells times the draws of the luckiest one.
+    """
     pair = random_pair(n=5000, m=50)
     weights = np.ones(5000)
     weights[7] = 5000

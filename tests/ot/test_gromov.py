@@ -33,8 +33,8 @@ EXACT = GromovWasserstein(
     epsilon=0.05, n_starts=1, max_outer=200, tolerance=1e-10, dtype=torch.float64
 )
 FUSED = FusedGromovWasserstein(epsilon=0.05, max_outer=200, tolerance=1e-10, dtype=torch.float64)
-# steps end when the cost moves by less than .01 epsilon, which rows change by, and contract from there: two descents to
-# the same optimum agree to about that
+# steps end when the cost moves by less than .01 epsilon, which rows change by, and contract from
+# there: two descents to the same optimum agree to about that
 SAME = 1e-2
 
 
@@ -65,7 +65,8 @@ def test_objective_is_the_sum_over_quadruples(tiny, cost, geometry):
     a, b, plan = tiny.source_weights, tiny.target_weights, dense(coupling)
     sides = (intra(x, w, cost, geometry) for x, w in ((tiny.source, a), (tiny.target, b)))
     expected = distortion(plan, *sides) + 0.05 * divergence(plan, a, b)
-    # `euclidean` takes the root of differences of squares: distances near 0 are off by the root of the rounding
+    # `euclidean` takes the root of differences of squares: distances near 0 are off by the root of
+    # the rounding
     assert coupling.diagnostics.objective == pytest.approx(
         expected, abs=1e-6 if cost == "euclidean" else 1e-9
     )
@@ -112,7 +113,7 @@ class AnyPlan:
 
 @pytest.mark.parametrize("cost", ["sqeuclidean", "inner", euclidean])
 def test_linearised_cost_is_the_gradient_of_the_distortion(tiny, cost):
-    """By automatic differentiation of the sum over quadruples, at a plan with arbitrary marginals."""
+    """By automatic differentiation of the sum over quadruples, at a plan of any marginals."""
     plan = torch.rand(
         14, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True
     )
@@ -181,7 +182,10 @@ def test_absolute_units_are_relative_ones_rescaled():
 
 
 def test_descent_never_raises_the_objective():
-    """Balanced, squared Euclidean distances: the distortion is concave on couplings, so that each step descends."""
+    """Balanced, squared Euclidean distances.
+
+    The distortion is concave on couplings, so that each step descends.
+    """
     pair = random_pair()
     x, y, a, b = (
         torch.tensor(v)
@@ -219,7 +223,7 @@ def test_fused_ends_are_the_two_parts():
 
 
 def test_shared_features_give_the_orientation():
-    """A mirror-symmetric source cannot be told from its mirror image but for one noisy shared feature."""
+    """One noisy shared feature tells a mirror-symmetric source from its mirror image."""
     rng = np.random.default_rng(0)
     x = np.concatenate([half + rng.normal(size=(40, 2)) * 0.3 for half in ([-2, 0], [2, 0])])
     y = x @ rotation(2, rng)
@@ -258,7 +262,10 @@ def test_single_precision_is_close():
 
 
 def test_far_from_the_origin_in_single_precision():
-    """Cells at 1e4 have resolution 1e-3 in float32, of a spread of 1; rows move by a few times that over epsilon."""
+    """Cells at 1e4 have resolution 1e-3 in float32, of a spread of 1.
+
+    Rows move by a few times that over epsilon.
+    """
     rng = np.random.default_rng(0)
     pair = Pair(lopsided(80, rng), lopsided(70, rng))  # one clear optimum
     far = replace(pair, source=pair.source + 1e4, target=pair.target - 1e4)

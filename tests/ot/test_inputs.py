@@ -82,7 +82,7 @@ def test_constant_cells_in_a_linear_coupling():
 
 @pytest.mark.parametrize("solver", [Sinkhorn(), GromovWasserstein(n_starts=1)])
 def test_any_array_of_numbers(solver):
-    """Reversed, in Fortran order, of the other byte order, read-only, of integers or half precision: the same cells."""
+    """Whatever the memory layout, byte order and type: the same cells."""
     pair = random_pair(weights=False)
     x, y = np.round(pair.source * 4), np.round(pair.target * 4)
     locked = x.astype(np.float32)

@@ -1,4 +1,7 @@
-"""Couplings of minibatches: marginals, seeds, and how far they are from the plan of the populations."""
+"""Couplings of minibatches.
+
+Marginals, seeds, and how far they are from the plan of the populations.
+"""
 
 from functools import cache
 
@@ -96,7 +99,10 @@ class TestDraws:
 
 @cache
 def gaussian_ratios(batch_size):
-    """Of drawn pairs over the plan of the populations, which is known: trace of Cov(x, y), variance of y given x."""
+    """Of drawn pairs over the plan of the populations, which is known.
+
+    Trace of Cov(x, y), variance of y given x.
+    """
     rng = np.random.default_rng(0)
     a, b = random_covariance(10, rng), random_covariance(10, rng)
     problem = GaussianProblem(np.zeros(10), a, np.zeros(10), b, 0.05 * (np.trace(a) + np.trace(b)))
@@ -110,7 +116,10 @@ def gaussian_ratios(batch_size):
 
 @pytest.mark.slow
 def test_batches_blur_the_plan():
-    """Their mixture lies between the plan of the populations and no coupling at all; larger batches come closer."""
+    """Their mixture lies between the plan of the populations and no coupling at all.
+
+    Larger batches come closer.
+    """
     small, large = gaussian_ratios(128), gaussian_ratios(1024)
     assert 0.75 < small[0] < 0.9 < large[0] < 1
     assert small[1] > 1.3 > 1.2 > large[1] > 1

@@ -60,8 +60,9 @@ class TestRequire:
     def test_says_what_is_missing(self):
         with pytest.raises(
             UnsupportedPlan,
-            match=r"`sg\.tl\.coupling` needs a plan with `mass_blocks`; a plan of type Exact offers "
-            r"`sample_pairs` only: use a solver that returns a coupling, such as `sg\.ot\.Sinkhorn`",
+            match=r"`sg\.tl\.coupling` needs a plan with `mass_blocks`; a plan of type Exact "
+            r"offers `sample_pairs` only: use a solver that returns a coupling, such as "
+            r"`sg\.ot\.Sinkhorn`",
         ):
             require(Exact(), "mass_blocks", "sg.tl.coupling")
 

@@ -17,7 +17,10 @@ SOLVER = GromovWasserstein(epsilon=0.01, geometry="centred", n_starts=12, search
 
 
 def embedded(x: np.ndarray, dim: int, rng: np.random.Generator) -> np.ndarray:
-    """The same cells turned, mirrored and shifted in a space of another dimension: distances are kept."""
+    """The same cells turned, mirrored and shifted in a space of another dimension.
+
+    Distances are kept.
+    """
     return x @ rotation(dim, rng)[: x.shape[1]] + rng.normal(size=dim)
 
 
@@ -40,7 +43,10 @@ def test_finds_a_rotated_and_mirrored_copy(seed):
 
 @pytest.mark.slow
 def test_one_start_may_miss_what_the_search_finds():
-    """The first start turns all axes to their longer tails: one outlier far out on the other side misleads it."""
+    """The first start turns all axes to their longer tails.
+
+    One outlier far out on the other side misleads it.
+    """
     rng = np.random.default_rng(0)
     x = lopsided(120, rng)
     side = np.sign(((x - x.mean(0)) ** 3).mean(0)[0])
@@ -59,7 +65,10 @@ def test_one_start_may_miss_what_the_search_finds():
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("n", [80, pytest.param(400, marks=pytest.mark.slow)])
 def test_mirror_symmetric_clusters_are_ambiguous(n, seed):
-    """Two equal clusters: which is which cannot be told, and both answers have the same objective."""
+    """Two equal clusters.
+
+    Which is which cannot be told, and both answers have the same objective.
+    """
     rng = np.random.default_rng(seed)
     half = np.array([3.0, 0.0]) + rng.normal(size=(n, 2)) * 0.3
     x = np.concatenate([half, half * [-1, 1]])

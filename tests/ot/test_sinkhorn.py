@@ -102,7 +102,9 @@ def test_small_epsilon_gives_the_exact_plan():
 
 
 def test_small_epsilon_sorts_in_one_dimension():
-    """Exchanging neighbours one and two units apart costs 4: at epsilon .4 the two entries that do it have the product
+    """Exchanging neighbours one and two units apart costs 4.
+
+    At epsilon .4 the two entries that do it have the product
 
     e^-10 of the two that do not, so that each cell leaves e^-5 to each of its two neighbours.
     """
@@ -148,29 +150,35 @@ def test_streamed_equals_stored(tau):
 
 
 def test_single_precision_is_close():
-    """Costs of about 10 eps have rounding 1e-6 eps in float32; the tolerance 1e-4 is what remains."""
+    """Costs of about 10 eps have rounding 1e-6 eps in float32.
+
+    The tolerance 1e-4 is what remains.
+    """
     one, other = EXACT(random_pair()), Sinkhorn(dtype=torch.float32)(random_pair())
     assert other.f.dtype == torch.float32
     check_same_plan(one, other, 1e-3)
 
 
 def test_far_from_the_origin_in_single_precision():
-    """Cells at 1e4 have resolution 1e-3 in float32, which moves costs of about 10 by 1e-2 and rows by 1e-2 / eps."""
+    """Float32 resolves 1e-3 at 1e4, which moves costs by 1e-2 and rows by 1e-2 / eps."""
     pair = random_pair()
     far = replace(pair, source=pair.source + 1e4, target=pair.target + 1e4)
     check_same_plan(Sinkhorn()(pair), Sinkhorn()(far), 2e-2)
 
 
 def test_subset_and_extend():
-    """Solved on half of the cells: rows are laws over all targets, and close to those of the full solve."""
+    """Solved on half of the cells.
+
+    Rows are laws over all targets, and close to those of the full solve.
+    """
     pair = random_pair(n=1200, m=1000, weights=False)
     full, part = EXACT(pair), replace(EXACT, max_cells=600)(pair)
     assert "solved on 600 x 600" in part.diagnostics.method
     assert part.shape == full.shape
     check = part.marginals()
     assert torch.allclose(check[0], part.a)  # f is made from g over all targets: rows are exact
-    # columns are those of the subset's sampling error: g rests on 600 sources, each target on the effective number
-    # of sources among them
+    # columns are those of the subset's sampling error: g rests on 600 sources, each target on the
+    # effective number of sources among them
     effective = 600 * part.diagnostics.effective_targets / 1000
     assert part.diagnostics.marginal_error < 2 / np.sqrt(effective)
     assert part.diagnostics.marginal_error == pytest.approx(

@@ -6,7 +6,7 @@ from scgenot.pair import Pair
 
 
 def random_pair(seed=0, *, n=60, m=45, p=3, q=3, shared=0, weights=True) -> Pair:
-    """Two populations of different sizes, with uneven weights and, where wanted, shared features."""
+    """Two populations of different sizes, with uneven weights and, if wanted, shared features."""
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(n, p)), 1.3 * rng.normal(size=(m, q)) + 0.4
     s, t = (rng.normal(size=(k, shared)) for k in (n, m)) if shared else (None, None)
@@ -15,7 +15,10 @@ def random_pair(seed=0, *, n=60, m=45, p=3, q=3, shared=0, weights=True) -> Pair
 
 
 def lopsided(n: int, rng: np.random.Generator, dim: int = 3) -> np.ndarray:
-    """Cells without a symmetry: clusters of different sizes at unequal distances along each axis."""
+    """Cells without a symmetry.
+
+    Clusters of different sizes at unequal distances along each axis.
+    """
     centres = np.array([[0, 0, 0], [4, 0, 0], [0, 7, 0], [2, 2, 11], [9, 1, 3]], dtype=float)[
         :, :dim
     ]

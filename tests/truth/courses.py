@@ -12,7 +12,10 @@ SIZES = {"day 2": 30, "day 4": 41, "day 6": 36}
 
 
 def small_course(seed: int = 0) -> ad.AnnData:
-    """Cells of three times in mixed order, with groups, a rate of growth and a stratum; no structure to be found."""
+    """Cells of three times in mixed order, with groups, a rate of growth and a stratum.
+
+    No structure to be found.
+    """
     rng = np.random.default_rng(seed)
     day = rng.permutation(np.repeat(list(SIZES), list(SIZES.values())))
     cells = (
@@ -45,7 +48,8 @@ def fit_quickly(adata: ad.AnnData, **options) -> ad.AnnData:
 def dense_step(adata: ad.AnnData, row: int) -> np.ndarray:
     """Expected descendants `K_ij` of a balanced pair, cells x cells, 0 where there is no pair.
 
-    `K_ij = n a_i softmax_j(log b_j + (g_j - |x_i - y_j|^2) / eps)`, from what the fit stored and nothing else.
+    `K_ij = n a_i softmax_j(log b_j + (g_j - |x_i - y_j|^2) / eps)`, from what the fit stored and
+    nothing else.
     """
     stored = adata.uns["genot"]["couplings"][str(row)]
     source, target = (

@@ -1,4 +1,7 @@
-"""Balanced entropic optimal transport between Gaussians, with its exact answer (Janati et al. 2020)."""
+"""Balanced entropic optimal transport between Gaussians, with its exact answer (Janati et al.
+
+2020).
+"""
 
 from dataclasses import dataclass
 
@@ -15,10 +18,10 @@ def matrix_power(matrix: np.ndarray, power: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class GaussianProblem:
-    """N(a, A) to N(b, B), cost |x - y|^2, entropy `epsilon` KL(P | a b); everything about its plan in closed form.
+    """N(a, A) to N(b, B), cost |x - y|^2, entropy `epsilon` KL(P | a b), in closed form.
 
-    With s = epsilon / 2 and D = (4 A^.5 B A^.5 + s^2 I)^.5 the plan is Gaussian with cross-covariance
-    C = (A^.5 D A^-.5 - s I) / 2, so y | x ~ N(b + C' A^-1 (x - a), B - C' A^-1 C).
+    With s = epsilon / 2 and D = (4 A^.5 B A^.5 + s^2 I)^.5 the plan is Gaussian with
+    cross-covariance C = (A^.5 D A^-.5 - s I) / 2, so y | x ~ N(b + C' A^-1 (x - a), B - C' A^-1 C).
     """
 
     a: np.ndarray
@@ -100,7 +103,10 @@ def random_covariance(dim: int, rng: np.random.Generator) -> np.ndarray:
 def random_problem(
     dim: int, rng: np.random.Generator, *, relative_epsilon: float = 0.05
 ) -> GaussianProblem:
-    """Problem with generic covariances and means; epsilon is relative to the mean cost of the product plan."""
+    """Problem with generic covariances and means.
+
+    Epsilon is relative to the mean cost of the product plan.
+    """
     a, b = 0.5 * rng.standard_normal((2, dim))
     A, B = random_covariance(dim, rng), random_covariance(dim, rng)
     mean_cost = (a - b) @ (a - b) + np.trace(A) + np.trace(B)
@@ -110,9 +116,9 @@ def random_problem(
 class OptimalField(nn.Module):
     """The best velocity field there is for y | x ~ N(intercept + slope x, S), noise N(0, I).
 
-    With m = E[y | x] and V_t = (1 - t)^2 I + t^2 S, the covariance of z_t given x, regression of y - z on z_t gives
-    v = m + (t S - (1 - t) I) V_t^-1 (z_t - t m). S commutes with V_t, so the flow has the solution
-    z_t = t m + V_t^.5 z_0, and z_1 = m + S^.5 z_0.
+    With m = E[y | x] and V_t = (1 - t)^2 I + t^2 S, the covariance of z_t given x, regression of y
+    - z on z_t gives v = m + (t S - (1 - t) I) V_t^-1 (z_t - t m). S commutes with V_t, so the flow
+    has the solution z_t = t m + V_t^.5 z_0, and z_1 = m + S^.5 z_0.
     """
 
     def __init__(self, slope: np.ndarray, intercept: np.ndarray, S: np.ndarray):
@@ -143,7 +149,10 @@ def optimal_field(
 
 
 class ExactCoupling:
-    """The true plan as a coupling: `n_draws` exact targets for each source cell, `targets`, row by row."""
+    """The true plan as a coupling.
+
+    `n_draws` exact targets for each source cell, `targets`, row by row.
+    """
 
     def __init__(
         self, problem: GaussianProblem, source: np.ndarray, n_draws: int, rng: np.random.Generator

@@ -6,7 +6,10 @@ from truth.gaussians import GaussianProblem, matrix_power
 
 
 def bures_wasserstein(mean_a, cov_a, mean_b, cov_b) -> np.ndarray:
-    """Squared Bures-Wasserstein distances of stacks of Gaussians: means `(n, d)`, covariances `(n, d, d)`."""
+    """Squared Bures-Wasserstein distances of stacks of Gaussians.
+
+    Means `(n, d)`, covariances `(n, d, d)`.
+    """
     root = matrix_power(cov_b, 0.5)
     cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_a @ root), 0)).sum(-1)
     traces = np.trace(cov_a, axis1=-2, axis2=-1) + np.trace(cov_b, axis1=-2, axis2=-1)
@@ -14,7 +17,10 @@ def bures_wasserstein(mean_a, cov_a, mean_b, cov_b) -> np.ndarray:
 
 
 def cbw_uvp(problem: GaussianProblem, x: np.ndarray, samples: np.ndarray) -> float:
-    """Conditional Bures-Wasserstein unexplained variance, 100 * 2 E_x BW^2 / Tr B, of samples `(n, n_samples, d)`."""
+    """Conditional Bures-Wasserstein unexplained variance of samples `(n, n_samples, d)`.
+
+    It is `100 * 2 E_x BW^2 / Tr B`.
+    """
     means = samples.mean(1)
     centred = samples - means[:, None]
     covariances = np.swapaxes(centred, 1, 2) @ centred / (samples.shape[1] - 1)

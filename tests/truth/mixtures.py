@@ -1,4 +1,7 @@
-"""Entropic plans whose conditional laws are Gaussian mixtures (Korotin et al. 2024, LightSB, arXiv 2310.01174)."""
+"""Entropic plans whose conditional laws are Gaussian mixtures (Korotin et al.
+
+2024, LightSB, arXiv 2310.01174).
+"""
 
 from dataclasses import dataclass
 
@@ -7,7 +10,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class MixturePlan:
-    """Cost |x - y|^2 / 2 in one dimension: pi(y | x) = sum_k w_k(x) N(y; r_k + S_k x, epsilon S_k) for any source,
+    """Cost |x - y|^2 / 2 in one dimension.
+
+    `pi(y | x) = sum_k w_k(x) N(y; r_k + S_k x, epsilon S_k)` for any source,
 
     with w_k proportional to alpha_k exp((S_k x^2 + 2 r_k x) / (2 epsilon)).
     """

@@ -7,7 +7,7 @@ from scgenot.ot import Coupling
 
 
 def dense(coupling: Coupling) -> np.ndarray:
-    """The plan as an array, shape `(n, m)`, from `P_ij = a_i b_j exp((f_i + g_j - c_ij) / eps)` and nothing else."""
+    """The plan as an array `(n, m)`, by `P_ij = a_i b_j exp((f_i + g_j - c_ij) / eps)`."""
     cost = coupling.cost(coupling.x, coupling.y)
     exponent = (coupling.f[:, None] + coupling.g - cost) / coupling.epsilon
     return (coupling.a[:, None] * coupling.b * exponent.exp()).numpy()

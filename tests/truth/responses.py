@@ -1,4 +1,4 @@
-"""A fitted screen whose model has a known law, so that what is made of its draws has an exact answer."""
+"""A fitted screen whose model has a known law, so that answers are exact."""
 
 import json
 
@@ -16,7 +16,7 @@ MEAN = np.array([10.0, 8.0, 6.0])  # of control cells
 
 
 def known_cells(n: int = 200, *, rng: int = 0) -> AnnData:
-    """Draw control cells `x ~ N(MEAN, I)` in X, and cells under A and B by :func:`known_response`; groups g and h."""
+    """Draw control cells `x ~ N(MEAN, I)`, and cells under A and B by :func:`known_response`."""
     rng = np.random.default_rng(rng)
     drug = np.repeat(["control", *CHANGE], n)
     x = rng.normal(size=(len(drug), 3)) + MEAN

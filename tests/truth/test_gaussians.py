@@ -18,7 +18,10 @@ def test_two_forms_of_the_conditional_covariance(problem):
 
 
 def test_the_density_has_the_form_of_a_coupling(problem):
-    """P = exp(u(x) + v(y) + 2 x.y / epsilon): the cross block of the joint precision is -2 / epsilon times identity."""
+    """P = exp(u(x) + v(y) + 2 x.y / epsilon).
+
+    The cross block of the joint precision is -2 / epsilon times identity.
+    """
     joint = np.block([[problem.A, problem.C], [problem.C.T, problem.B]])
     cross = np.linalg.inv(joint)[: problem.dim, problem.dim :]
     np.testing.assert_allclose(cross, -2 / problem.epsilon * np.eye(problem.dim), atol=1e-8)

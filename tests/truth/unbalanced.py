@@ -1,4 +1,7 @@
-"""Unbalanced entropic transport between one-dimensional Gaussians (Janati et al. 2020, arXiv 2006.02572, Thm 3)."""
+"""Unbalanced entropic transport between one-dimensional Gaussians (Janati et al.
+
+2020, arXiv 2006.02572, Thm 3).
+"""
 
 from dataclasses import dataclass
 
@@ -7,10 +10,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class UnbalancedGaussians:
-    """N(a, A) to N(b, B), cost |x - y|^2 + 2s KL(P | ab) + g KL(P1 | a) + g KL(P'1 | b): the plan is a scaled Gaussian.
+    """N(a, A) to N(b, B): the plan is a scaled Gaussian.
 
-    With lam = s + g / 2, X = A + B + lam, the relaxed variances A~ = g / 2 (1 - lam / (A + lam)) and likewise B~, and
-    C = (A~ B~ / tau + s^2 / 4)^.5 - s / 2, tau = g / (g + 2 s).
+    The cost is `|x - y|^2 + 2s KL(P | ab) + g KL(P1 | a) + g KL(P'1 | b)`.
+
+    With lam = s + g / 2, X = A + B + lam, the relaxed variances A~ = g / 2 (1 - lam / (A + lam))
+    and likewise B~, and C = (A~ B~ / tau + s^2 / 4)^.5 - s / 2, tau = g / (g + 2 s).
     """
 
     s: float
@@ -62,7 +67,10 @@ class UnbalancedGaussians:
         )
 
     def objective(self, mass: float) -> float:
-        """Value at the optimum: scaling the plan by t has derivative 0 at t = 1, so all terms but the masses cancel."""
+        """Value at the optimum.
+
+        Scaling the plan by t has derivative 0 at t = 1, so all terms but the masses cancel.
+        """
         return (2 * self.s + 2 * self.g) * (1 - mass)
 
 

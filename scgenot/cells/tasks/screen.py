@@ -75,10 +75,9 @@ class Screen:
         }
 
     @property
-    def slots(self) -> tuple[int, int, int]:
-        """Sizes of the network's set encoder: slots, columns of a token, further columns."""
-        found = self.conditions
-        return found.n_slots, found.tokens.shape[1], found.n_further
+    def slots(self) -> tuple[int, int]:
+        """Sizes of the network's set encoder: slots, and columns of a token."""
+        return self.conditions.n_slots, self.conditions.tokens.shape[1]
 
     def links(self, adata: AnnData) -> list[Link]:
         """Pair the control cells with those of each perturbation and dose."""

@@ -108,7 +108,7 @@ class TimeCourse:
                 f"steps {[tuple(step) for step in self.steps]}, the cells are at "
                 f"{adata.obs[self.time_key].unique().tolist()}."
             )
-        answer = {self.time_key: [self.scale.label(time) for time in reached[rows]]}
+        answer = {self.time_key: self.scale.labels_of(reached[rows])}
         return Question(rows, condition[rows], answer, "later" if target is None else str(target))
 
     def to_dict(self) -> dict:
