@@ -100,7 +100,7 @@ def couplings(adata: AnnData, key: str = "genot") -> dict[tuple, AnnData]:
     KeyError
         When there is no such fit, or its coupling was not written.
     ValueError
-        When the fit is of no time course.
+        When the fit is not from :func:`scgenot.tl.fit_trajectory`.
 
     Examples
     --------

@@ -111,7 +111,7 @@ class Fit:
         return fit
 
     def write(self, adata: AnnData) -> None:
-        """Write the fit to `uns[key]`, in the place of any older one of that name."""
+        """Write the fit to `uns[key]`, in place of an older one."""
         storage.write(self, adata)
 
     @classmethod

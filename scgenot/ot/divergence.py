@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from scgenot._warn import warn_user
 from scgenot.ot.cost import bulk_center, is_typical, squared_euclidean
-from scgenot.ot.diagnostics import warn_user
 from scgenot.ot.dual import Problem, solve_dual
 from scgenot.ot.iterate import SMALLEST
 

@@ -31,7 +31,7 @@ def calibrate(
     rng: Rng = 0,
     device: str | None = None,
 ) -> None:
-    """Calibrate what is predicted of a screen on treated cells that were not fitted.
+    """Calibrate predicted responses on treated cells that were not fitted.
 
     Nobody knows which control cell a treated cell was, so that a region cannot be one of a control
     cell. It is one of a *stratum*: for each condition and each value of `groupby`, cells are
@@ -69,7 +69,7 @@ def calibrate(
     levels
         Probabilities.
     guidance, key, model, use_rep
-        As of :func:`predict`; the model comes with its fit.
+        As in :func:`predict`; the model comes with its fit.
     rng
         Seed of draws and halves.
     device
@@ -101,9 +101,9 @@ def calibrate(
         When there is no such fit, a column or the representation is not there, or the perturbation
         was not seen.
     ValueError
-        When the fit is of no screen, `target` is the control, there are no control or treated cells
-        among those held out, a level is not between 0 and 1, or there are fewer than `level / (1 -
-        level)` treated cells for one.
+        When the fit is not from :func:`fit_perturbation`, `target` is the control, there are no
+        control or treated cells among those held out, a level is not between 0 and 1, or there are
+        fewer than `level / (1 - level)` treated cells for one.
 
     Warns
     -----

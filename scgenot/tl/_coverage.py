@@ -31,12 +31,12 @@ def coverage(
     Parameters
     ----------
     adata
-        Cells, control and treated, as of :func:`calibrate`; for an honest answer neither fitted nor
+        Cells, control and treated, as in :func:`calibrate`; for an honest answer neither fitted nor
         calibrated with.
     target, dose, held_out
-        As of :func:`calibrate`.
+        As in :func:`calibrate`.
     guidance, key, model, use_rep, rng, device
-        As of :func:`calibrate`, whose result is with the fit.
+        As in :func:`calibrate`, whose result is with the fit.
 
     Returns
     -------

@@ -49,11 +49,12 @@ def evaluate(
         Cells with a fit of `sg.tl.fit_*`, all that it was made of.
     held_out
         Cells that were held out, with the same representation, or the same features where
-        :func:`embed` made it. Of a screen: control and treated cells of, for instance, a donor, a
-        cell type, a dose or a perturbation; each perturbation and dose is predicted from the
-        control cells, which may be of the fit. Of a time course: cells of a left-out time; or cells
-        at both times of a step, such as those of a donor. Of a translation: source and target cells
-        as a pair `(source, target)`, row `i` of both the same cell.
+        :func:`embed` made it. After :func:`fit_perturbation`: control and treated cells of, for
+        instance, a donor, a cell type, a dose or a perturbation; each perturbation and dose is
+        predicted from the control cells, which may be of the fit. After :func:`fit_trajectory`:
+        cells of a left-out time; or cells at both times of a step, such as those of a donor. After
+        :func:`fit_translation`: source and target cells as a pair `(source, target)`, row `i` of
+        both the same cell.
     key
         The `key_added` of the fit.
     model
@@ -73,7 +74,7 @@ def evaluate(
     features
         Features whose means are compared; None for all that states decode to.
     decoder
-        From states to features, as of :func:`simulate`. None inverts the embedding; where nothing
+        From states to features, as in :func:`simulate`. None inverts the embedding; where nothing
         does, and for a translation without `decoder`, means are those of the representation.
     n_cells
         Most source and most true cells to compare in a group, the same random ones for every
@@ -130,8 +131,8 @@ def evaluate(
         Exact 2-Wasserstein distance between as many cells a side as the ceiling has, at most 500.
         pertpy's is an entropic transport cost, squared.
     `foscttm`, `label_transfer`
-        Of a translation, see :mod:`scgenot.metrics`; the verdict is on the mean of draws, which is
-        what matches cells.
+        After :func:`fit_translation`, see :mod:`scgenot.metrics`; the verdict is on the mean of
+        draws, which is what matches cells.
 
     In features, decoded on both sides:
 
@@ -140,14 +141,14 @@ def evaluate(
     `r2_variances`
         Coefficient of determination of variances.
     `pearson_delta`
-        Of a screen: correlation of mean changes from control, over the 50 features that change
-        most. It flatters what predicts the average of all perturbations.
+        After :func:`fit_perturbation`: correlation of mean changes from control, over the 50
+        features that change most. It flatters what predicts the average of all perturbations.
     `wmse`, `weighted_r2_delta`
-        Of a screen: squared error of means, and coefficient of determination of changes from the
-        mean of all perturbations :math:`\delta = \mu - \bar\mu`, weighted by :math:`w_k \propto
-        ((|t_k| - \min |t|) / (\max |t| - \min |t|))^2`, Welch's `t` of the true cells against those
-        of other perturbations in the fit. What predicts the mean of all has a delta of 0, so at
-        most 0. With a single perturbation, control stands in for the others.
+        After :func:`fit_perturbation`: squared error of means, and coefficient of determination of
+        changes from the mean of all perturbations :math:`\delta = \mu - \bar\mu`, weighted by
+        :math:`w_k \propto ((|t_k| - \min |t|) / (\max |t| - \min |t|))^2`, Welch's `t` of the true
+        cells against those of other perturbations in the fit. What predicts the mean of all has a
+        delta of 0, so at most 0. With a single perturbation, control stands in for the others.
 
     Raises
     ------

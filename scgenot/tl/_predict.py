@@ -34,14 +34,14 @@ def predict(
     adata
         Source cells; those of the fit, or others with the same representation, or with the same
         features when `model` is an AnnData whose representation :func:`embed` made: they are then
-        placed in it. Of a time course the cells before the last time, of a screen the control cells
-        (all cells where `obs` does not tell); other cells get NaN.
+        placed in it. In a time course the cells before the last time, among perturbed cells the
+        control cells (all cells where `obs` does not tell); other cells get NaN.
     target
-        Of a screen: the perturbation or combination, None where there is one. Of a time course: a
-        time that the source cells have a fitted step to, None for the next. Of a translation
-        nothing.
+        After :func:`fit_perturbation`: the perturbation or combination, None where there is one.
+        After :func:`fit_trajectory`: a time that the source cells have a fitted step to, None for
+        the next. After :func:`fit_translation` nothing.
     dose
-        Of a screen with doses; None for the largest of that perturbation.
+        After a fit with doses; None for the largest of that perturbation.
     key
         The `key_added` of the fit: where the model is looked for, and the prefix of what is
         written.
@@ -88,7 +88,8 @@ def predict(
     `obs["genot_growth"]`
         Mass sent over mass had, for an unbalanced fit.
     `uns["genot_predicted"]`
-        Of a screen: the perturbation, `"target"`, and with doses the `"dose"`, that were predicted.
+        After :func:`fit_perturbation`: the perturbation, `"target"`, and with doses the `"dose"`,
+        that were predicted.
 
     Raises
     ------
@@ -112,7 +113,7 @@ def predict(
     Examples
     --------
     >>> sg.tl.predict(adata)
-    >>> sg.tl.predict(adata, target="A", dose=1.0)  # of a screen
+    >>> sg.tl.predict(adata, target="A", dose=1.0)  # after fit_perturbation
     >>> sg.tl.predict(new_cells, model=adata)
     """
     check_count("n_samples", n_samples, 2, "for a spread")

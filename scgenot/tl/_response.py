@@ -39,9 +39,9 @@ def response(
     Parameters
     ----------
     adata
-        Control cells, and treated ones where there are; as of :func:`predict`.
+        Control cells, and treated ones where there are; as in :func:`predict`.
     target, dose
-        Perturbation, and its dose, as of :func:`predict`.
+        Perturbation, and its dose, as in :func:`predict`.
     groupby
         Column of `obs`, or several, whose values make the groups; None for one group of all cells.
     features
@@ -51,9 +51,9 @@ def response(
     n_samples
         Draws per cell.
     guidance, key, model, use_rep
-        As of :func:`predict`.
+        As in :func:`predict`.
     decoder
-        As of :func:`simulate`.
+        As in :func:`simulate`.
     rng
         Seed. A group has the same numbers whatever the other groups.
     device
@@ -99,8 +99,8 @@ def response(
         When there is no such fit, a column, feature or the representation is not there, or the
         perturbation was not seen.
     ValueError
-        When the fit is of no screen, nothing turns states into features (pass `decoder`), or as for
-        :func:`predict`.
+        When the fit is not from :func:`fit_perturbation`, nothing turns states into features (pass
+        `decoder`), or as for :func:`predict`.
 
     Warns
     -----

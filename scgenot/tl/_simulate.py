@@ -32,17 +32,17 @@ def simulate(
     Parameters
     ----------
     adata
-        Source cells; as of :func:`predict`. Only these become cells, control cells of a screen.
+        Source cells; as in :func:`predict`. After :func:`fit_perturbation` only control cells are.
     target
-        As of :func:`predict`, or several: each gets its own cells, from the same noise, so that
+        As in :func:`predict`, or several: each gets its own cells, from the same noise, so that
         differences are due to the target.
     dose
-        Of a screen with doses; None for the largest of that perturbation. Several: each target at
+        After a fit with doses; None for the largest of that perturbation. Several: each target at
         each dose.
     n_samples
         Cells per source cell and target.
     key, model, guidance
-        As of :func:`predict`.
+        As in :func:`predict`.
     use_rep
         Representation of `adata`. None takes that of the fit.
     decoder

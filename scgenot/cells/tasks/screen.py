@@ -1,8 +1,7 @@
 """A perturbation screen: control cells to the treated cells of one condition and stratum."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from itertools import chain
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -12,13 +11,12 @@ from scgenot._warn import warn_user
 from scgenot.cells.labels import factorize, text_of
 from scgenot.cells.read import check_column, check_unique, named_rep, representation
 from scgenot.cells.strata import Strata, check_list, stratum_text
-from scgenot.cells.tasks.conditions import Conditions, make_tokens, same_dose
+from scgenot.cells.tasks.conditions import Conditions, same_dose, vocabulary
 from scgenot.cells.tasks.names import Names
 from scgenot.cells.tasks.treatments import (
     Treatments,
     condition_name,
     dose_values,
-    read_doses,
     shared_values,
 )
 from scgenot.pair import Link, Pair, Question
@@ -30,9 +28,9 @@ class Screen:
 
     Parameters
     ----------
-    perturbation_key, control, use_rep, layer, dose_key, embedding, separator, covariates
+    perturbation_key, control, use_rep, layer, dose_key, embedding, separator
         As in :func:`scgenot.tl.fit_perturbation`.
-    network_covariates
+    covariates, network_covariates
         As in :func:`scgenot.tl.fit_perturbation`.
     conditions
         The vocabulary of the fit, set by `links`.
@@ -66,12 +64,11 @@ class Screen:
         # longer only fits the noise of couplings; source noise is for cells unlike those fitted:
         # new types, new donors; conditions are hidden where there are several to guide between
         several = len(self.conditions.known) > 1 or self.dose_key or self.network_covariates
-        dropout = 0.1 if several else 0.0
         return {
             "steps": 1500,
             "source_noise": 0.3,
             "displacement": True,
-            "condition_dropout": dropout,
+            "condition_dropout": 0.1 if several else 0.0,
         }
 
     @property
@@ -83,12 +80,6 @@ class Screen:
         """Pair the control cells with those of each perturbation and dose."""
         check_list(self.covariates, "covariates")
         check_list(self.network_covariates, "network_covariates")
-        separator = self.separator
-        if separator is not None and (not isinstance(separator, str) or not separator):
-            raise TypeError(
-                f"`separator={separator!r}` must be text, or None when names are never "
-                "combinations."
-            )
         self.conditions = None
         read = self.read(adata)
         check_unique(adata, "obs")
@@ -105,7 +96,14 @@ class Screen:
             {condition_name(*one): part for one, part in parts.items()}, left_out=left_out
         )
         kept = [groups[one] for one, part in parts.items() if part[2]]
-        self.conditions = self._vocabulary(adata, read, np.concatenate(kept))
+        rows = np.concatenate(kept)
+        self.conditions = vocabulary(
+            self.names(adata.obs[self.perturbation_key]),
+            read.names[rows],
+            None if read.doses is None else read.doses[rows],
+            adata.obs[list(self.network_covariates)],
+            self.embedding,
+        )
         if read.doses is not None:
             # the control paired with itself is what tells a network where doses begin
             rows = read.control_rows
@@ -142,24 +140,10 @@ class Screen:
         check_column(adata, self.perturbation_key, "perturbation_key")
         if self.dose_key is not None:
             check_column(adata, self.dose_key, "dose_key")
-        column = adata.obs[self.perturbation_key]
-        if column.isna().any():
-            raise ValueError(
-                f"`perturbation_key={self.perturbation_key!r}` is missing in "
-                f"{column.isna().sum()} cells: drop them."
-            )
-        names = self.names(column)
-        codes, found = factorize(column)
-        texts = sorted(map(text_of, found))
-        first = {frozenset(names.parts(text)): text for text in reversed(texts)}
-        own = [first[frozenset(names.parts(label))] for label in found]
-        own, is_control = np.array(own, dtype=object)[codes], names.are_control(column)
-        doses = None
-        if self.dose_key is not None:
-            doses = read_doses(adata, self.dose_key, is_control)
-            is_control = is_control | (doses == 0)
-        self._check_control(own, is_control, held_out=held_out)
-        return Treatments(own, doses, is_control)
+        names = self.names(adata.obs[self.perturbation_key])
+        read = Treatments.read(adata, self.perturbation_key, self.dose_key, names)
+        read.check_control(self, held_out=held_out)
+        return read
 
     def names(self, column: pd.Series | None = None) -> Names:
         """How names are read: as in the fit, or as the column says before it."""
@@ -171,58 +155,6 @@ class Screen:
     def parts(self, name: str) -> list[str]:
         """Return the perturbations in a name, none for the control."""
         return self.conditions.parts(name)
-
-    def _check_control(self, names: np.ndarray, is_control: np.ndarray, *, held_out: bool) -> None:
-        """Raise a ValueError unless there are control and treated cells."""
-        where = f"obs[{self.perturbation_key!r}]"
-        if not is_control.any() and held_out:
-            raise ValueError(
-                f"`held_out` has no control cells ({self.control!r} in {where}), from which "
-                "predictions start: add some; they may be of the fit."
-            )
-        if not is_control.any():
-            zero = f", nor has any cell dose 0 in obs[{self.dose_key!r}]"
-            raise ValueError(
-                f"`control={self.control!r}` is not in {where}{zero if self.dose_key else ''}; "
-                f"found {sorted(set(names))[:20]}."
-            )
-        if is_control.all():
-            raise ValueError(
-                f"`perturbation_key={self.perturbation_key!r}` has control cells only: there is no "
-                "response to learn."
-            )
-
-    def _vocabulary(self, adata: AnnData, read: Treatments, treated: np.ndarray) -> Conditions:
-        """Return the vocabulary of the treated cells."""
-        names = self.names(adata.obs[self.perturbation_key])
-        combinations = {name: names.parts(name) for name in sorted(set(read.names[treated]))}
-        known = sorted(set(chain.from_iterable(combinations.values())))
-        if min(map(len, combinations.values())) == 0:
-            raise ValueError(
-                "A treated cell has a perturbation without a name: give it one, or a dose of 0."
-            )
-        categories, numbers = {}, {}
-        for key in self.network_covariates:
-            column = adata.obs[key]
-            if column.dtype.kind in "iuf":
-                numbers[key] = float(column.mean()), float(column.std(ddof=0)) or 1.0
-            else:
-                categories[key] = list(map(text_of, factorize(column)[1]))
-        doses = None if read.doses is None else read.doses[treated]
-        conditions = Conditions(
-            control=names.control,
-            tokens=make_tokens(known, self.embedding),
-            known=known,
-            n_slots=max(map(len, combinations.values())),
-            separator=self.separator,
-            doses=None if doses is None else (float(doses.min()), float(doses.max())),
-            categories=categories,
-            numbers=numbers,
-        )
-        if doses is None:
-            return conditions
-        labels = [conditions.label(name) for name in read.names[treated]]
-        return replace(conditions, largest=pd.Series(doses).groupby(labels).max().to_dict())
 
     def control_rows(self, adata: AnnData) -> np.ndarray:
         """Positions of control cells; all cells where neither perturbation nor dose is there."""

@@ -1,4 +1,4 @@
-"""What was done to each cell of a screen: perturbation, dose, control."""
+"""What was done to each cell: perturbation, dose, control."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scgenot.cells.labels import factorize, text_of
 from scgenot.cells.tasks.conditions import tidy_doses
+from scgenot.cells.tasks.names import Names
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,47 @@ class Treatments:
     names: np.ndarray
     doses: np.ndarray | None
     is_control: np.ndarray
+
+    @classmethod
+    def read(
+        cls, adata: AnnData, perturbation_key: str, dose_key: str | None, names: Names
+    ) -> "Treatments":
+        """Read the columns; combinations that differ in order only get one name."""
+        column, doses = adata.obs[perturbation_key], None
+        if column.isna().any():
+            raise ValueError(
+                f"`perturbation_key={perturbation_key!r}` is missing in {column.isna().sum()} "
+                "cells: drop them."
+            )
+        codes, found = factorize(column)
+        texts = sorted(map(text_of, found))
+        first = {frozenset(names.parts(text)): text for text in reversed(texts)}
+        own = [first[frozenset(names.parts(label))] for label in found]
+        is_control = names.are_control(column)
+        if dose_key is not None:
+            doses = read_doses(adata, dose_key, is_control)
+            is_control = is_control | (doses == 0)
+        return cls(np.array(own, dtype=object)[codes], doses, is_control)
+
+    def check_control(self, screen, *, held_out: bool) -> None:
+        """Raise a ValueError unless there are control and treated cells."""
+        where = f"obs[{screen.perturbation_key!r}]"
+        if not self.is_control.any() and held_out:
+            raise ValueError(
+                f"`held_out` has no control cells ({screen.control!r} in {where}), from which "
+                "predictions start: add some; they may be of the fit."
+            )
+        if not self.is_control.any():
+            zero = f", nor has any cell dose 0 in obs[{screen.dose_key!r}]"
+            raise ValueError(
+                f"`control={screen.control!r}` is not in {where}{zero if screen.dose_key else ''}; "
+                f"found {sorted(set(self.names))[:20]}."
+            )
+        if self.is_control.all():
+            raise ValueError(
+                f"`perturbation_key={screen.perturbation_key!r}` has control cells only: there is "
+                "no response to learn."
+            )
 
     @property
     def control_rows(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What is compared when perturbations, donors, cell types or doses of a screen were held out."""
+"""What is compared when perturbations, donors, cell types or doses were held out."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
