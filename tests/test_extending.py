@@ -70,7 +70,9 @@ def test_an_object_of_ones_own_goes_all_the_way(names, held_out, key, tmp_path, 
     sg.tl.predict(again, key=key, model=fit)
     np.testing.assert_array_equal(again.obsm[f"X_{key}"], expected)
     evaluated = sg.tl.evaluate(again, held_out, key=key, model=fit, n_resamples=2)
-    assert evaluated["edistance"].tolist() == pytest.approx(table["edistance"].tolist(), nan_ok=True)
+    assert evaluated["edistance"].tolist() == pytest.approx(
+        table["edistance"].tolist(), nan_ok=True
+    )
 
 
 class NoAsk:
@@ -118,7 +120,11 @@ FEW = sg.model.FlowMatching(steps=2, validation_fraction=0.0)
     ("task", "options", "message"),
     [
         (NoAsk(), {}, "methods `links.*`ask.*found NoAsk"),
-        (NoLinks(), {}, "`links` of the task 'NoLinks' must return a list of `sg.Link`; found none"),
+        (
+            NoLinks(),
+            {},
+            "`links` of the task 'NoLinks' must return a list of `sg.Link`; found none",
+        ),
         (Short(), {}, "`source_rows` of the link.*'Short'.*60 cells.*found 3 rows"),
         (Answers(), {"learner": FEW}, "`ask` of the task 'Answers' must return a `sg.Question`"),
         (Answers(), {"solver": no_plan}, "`solver=no_plan` must return a plan.*found str"),

@@ -133,7 +133,7 @@ def check_writable(adata: AnnData, copy: bool = False, name: str = "adata") -> N
     if adata.is_view:
         raise ValueError(
             f"`{name}` is a view of a backed file and cannot be written to: "
-            f"pass `{name}.to_memory()`, or `copy=True`."
+            f"pass `{name}.to_memory()`."
         )
     warn_user(
         f"`{name}` is backed by {adata.filename.name!r}: results are kept in memory and are not "
@@ -163,9 +163,7 @@ def usual_rep(adata: AnnData, name: str, argument: str) -> str:
     return found[0]
 
 
-def named_rep(
-    adata: AnnData, use_rep: str | None, layer: str | None, name: str = "adata"
-) -> str:
+def named_rep(adata: AnnData, use_rep: str | None, layer: str | None, name: str = "adata") -> str:
     """Return the representation that :func:`representation` reads, by name; "X" for a layer."""
     return "X" if layer is not None else use_rep or usual_rep(adata, name, "use_rep")
 

@@ -1,5 +1,6 @@
 """From a task to coupled links; what a task or a solver of the user's returns is checked here."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -15,6 +16,8 @@ from scgenot.ot.diagnostics import describe
 from scgenot.pair import Link, Question
 
 Solver = Callable[[object], object]
+# how the warning of a coupling begins
+PROBLEM = "Coupling of "
 PAGE = "See the page 'Extending scgenot'."
 
 
@@ -59,8 +62,14 @@ def couple(links: Sequence[Link], solver: Solver, *, progress: bool) -> list[Lin
     """Solve each link; many of them with a progress bar."""
     if hasattr(solver, "progress"):
         solver = replace(solver, progress=progress)
-    bar = tqdm(links, desc="coupling", unit="pair", disable=not progress or len(links) < 2)
-    return [replace(link, plan=checked_plan(solver(link.pair), solver)) for link in bar]
+    found = []
+    with warnings.catch_warnings():
+        # problems of many couplings are told in one warning, once the fit is written
+        warnings.filterwarnings("ignore", PROBLEM, UserWarning)
+        hidden = not progress or len(links) < 2
+        for link in tqdm(links, desc="coupling", unit="pair", disable=hidden):
+            found.append(replace(link, plan=checked_plan(solver(link.pair), solver)))
+    return found
 
 
 def checked_plan(plan, solver):
@@ -134,3 +143,31 @@ def growth_of(n: int, links: Sequence[Link], task) -> np.ndarray | None:
         known |= ratios is not None
         growth[link.source_rows] = 1 if ratios is None else ratios[0].numpy()
     return growth if known else None
+
+
+def problems_of(table: pd.DataFrame, confidence: dict | None) -> list[str]:
+    """Return what is wrong with the couplings of a fit, a sentence for each kind of problem."""
+    found, ends = [], table["outcome"].str.split(", ")
+    for outcome in Outcome:
+        names = table["name"][[outcome.label in each for each in ends]]
+        if not outcome.is_problem or not len(names):
+            continue
+        if outcome is Outcome.AMBIGUOUS:
+            found.append(ambiguous_text(confidence))
+            continue
+        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        found.append(f"{len(names)} of {len(table)} couplings ({shown}): {outcome.sentence}")
+    return found
+
+
+def ambiguous_text(confidence: dict) -> str:
+    """Say how near-equal optima of a search disagree, and what to try."""
+    return (
+        "The match between the two modalities is ambiguous: the next distinct answer's objective "
+        f"is only {100 * confidence['gap']:.1f} % higher, {confidence['n_best']} of "
+        f"{confidence['n_starts']} starts reach the best one, and two subsets of the cells agree "
+        f"with correlation {confidence['agreement']:.2f}. The translation may be wrong as a whole. "
+        "Try features shared by both (`shared_rep`), another representation (`use_rep`, for "
+        "example proteins scaled to one variance), another intra-cost, or more starts "
+        "(`solver=sg.ot.GromovWasserstein(n_starts=200, search_cells=2000)`)."
+    )

@@ -12,6 +12,7 @@ from anndata import AnnData
 from scgenot._check import usable_device
 from scgenot._outcome import Outcome
 from scgenot._random import seed_of
+from scgenot._warn import warn_user
 from scgenot.cells.keys import Keys
 from scgenot.cells.read import check_anndata
 from scgenot.fit import storage
@@ -24,6 +25,7 @@ from scgenot.fit.coupled import (
     links_of,
     name_of,
     outcomes_of,
+    problems_of,
 )
 from scgenot.fit.defaults import learn, solver_of
 from scgenot.fit.reference import Reference
@@ -113,6 +115,11 @@ class Fit:
     def write(self, adata: AnnData) -> None:
         """Write the fit to `uns[key]`, in place of an older one."""
         storage.write(self, adata)
+
+    def warn(self) -> None:
+        """Warn of problems of the couplings, in one warning for all of them."""
+        if problems := problems_of(self.table, self.confidence):
+            warn_user(" ".join(problems))
 
     @classmethod
     def read(cls, adata: AnnData, key: str = "genot", **own) -> "Fit":

@@ -85,7 +85,8 @@ def fit(
     >>> sg.tl.fit(adata, task, solver=sg.ot.Sinkhorn(epsilon=0.05))
     """
     Keys(key_added)  # refuses a bad name before the work, not after
-    check_writable(adata, copy=copy)
+    # a fit reads its cells again and again: a view of a file is refused with `copy=True` too
+    check_writable(adata, copy=copy and not (adata.isbacked and adata.is_view))
     made = Fit.make(
         adata,
         task,
@@ -101,4 +102,5 @@ def fit(
     made.write(out)
     if predicted is not None:
         write_prediction(out, key_added, **predicted)
+    made.warn()
     return out if copy else None
