@@ -1,11 +1,11 @@
 """Generative entropic neural optimal transport for single-cell data.
 
-Every task is a list of pairs: a source population, a target population and the condition that links them.
-A solver (:mod:`scgenot.ot`) turns a pair into a coupling: a cost and two potentials. A velocity field
-(:mod:`scgenot.flow`) learns to carry noise, for each source cell, to the targets that the coupling gives it;
-solver and field together are :class:`~scgenot.model.Genot`. These three know arrays and nothing of AnnData;
-:mod:`scgenot.tl` makes pairs of annotated cells, fits, and writes back what :mod:`scgenot.get` reads and
-:mod:`scgenot.pl` draws.
+Every task is a list of pairs: a source population, a target population and the condition that links
+them. A solver (:mod:`scgenot.ot`) turns a pair into a coupling: a cost and two potentials. A
+velocity field (:mod:`scgenot.flow`) learns to carry noise, for each source cell, to the targets
+that the coupling gives it; solver and field together are :class:`~scgenot.model.Genot`. These three
+know arrays and nothing of AnnData; :mod:`scgenot.tl` makes pairs of annotated cells, fits, and
+writes back what :mod:`scgenot.get` reads and :mod:`scgenot.pl` draws.
 """
 
 from importlib import import_module
@@ -45,7 +45,8 @@ __all__ = [
 ]
 
 
-# torch, anndata and matplotlib take seconds to import: each is loaded when a name that needs it is first used
+# torch, anndata and matplotlib take seconds to import: each is loaded when a name that needs it is
+# first used
 def __getattr__(name: str):
     if name == "__version__":
         from importlib.metadata import version

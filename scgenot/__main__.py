@@ -1,7 +1,8 @@
 """The demonstration, offline: `python -m scgenot`.
 
-700 blood cells that scanpy carries; two disjoint halves of their genes stand for two modalities. One half is
-translated into the other with the pairing hidden, and the pairing is used afterwards to say how good that is.
+700 blood cells that scanpy carries; two disjoint halves of their genes stand for two modalities.
+One half is translated into the other with the pairing hidden, and the pairing is used afterwards to
+say how good that is.
 """
 
 import argparse
@@ -31,7 +32,8 @@ def main() -> None:
     started = time.perf_counter()
     source, target, partner = two_modalities(args.seed)
     print(
-        f"Translating {source.n_vars} genes of {source.n_obs} blood cells into {target.n_vars} others, unpaired."
+        f"Translating {source.n_vars} genes of {source.n_obs} blood cells into {target.n_vars} "
+        "others, unpaired."
     )
     sg.tl.fit_translation(source, target, rng=args.seed)
     sg.tl.predict(source)
@@ -59,8 +61,9 @@ def certainty(confidence: dict) -> str:
     )
     verdict = "AMBIGUOUS" if confidence["ambiguous"] else "clear"
     return (
-        f"The match is {verdict}: {confidence['n_best']} of {confidence['n_starts']} starts reach it, {gap}, "
-        f"and two subsets of the cells agree with correlation {confidence['agreement']:.2f}."
+        f"The match is {verdict}: {confidence['n_best']} of {confidence['n_starts']} "
+        f"starts reach it, {gap}, and two subsets of the cells agree with "
+        f"correlation {confidence['agreement']:.2f}."
     )
 
 

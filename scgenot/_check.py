@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def check_count(name: str, value, least: int, why: str = "") -> None:
-    """Refuse what is no whole number of at least some size."""
-    expected = f"a whole number, at least {least}{why and ' '}{why}"
+    """Raise unless a value is an integer of at least some size."""
+    expected = f"an integer >= {least}{why and ' '}{why}"
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"`{name}={value!r}` must be {expected}.")
     if value < least:
@@ -21,7 +21,7 @@ def check_count(name: str, value, least: int, why: str = "") -> None:
 
 
 def check_number(name: str, value, expected: str, allowed: Callable[[float], bool]) -> None:
-    """Refuse what is no number, or not an allowed one."""
+    """Raise unless a value is a number, and an allowed one."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"`{name}={value!r}` must be a number, {expected}.")
     if not allowed(value):
@@ -29,12 +29,12 @@ def check_number(name: str, value, expected: str, allowed: Callable[[float], boo
 
 
 def check_share(name: str, value) -> None:
-    """Refuse what is no number between 0 and 1, the ends left out; as :func:`check_number`."""
+    """Raise unless a value is a number between 0 and 1, the ends excluded."""
     check_number(name, value, "between 0 and 1", lambda share: 0 < share < 1)
 
 
 def check_unit(name: str, value) -> None:
-    """Refuse what is not a number from 0 to 1, the ends included; as :func:`check_number`."""
+    """Raise unless a value is a number between 0 and 1, the ends included."""
     check_number(name, value, "between 0 and 1", lambda share: 0 <= share <= 1)
 
 
@@ -46,7 +46,7 @@ def check_hidden_share(value) -> None:
 
 
 def check_guidance(guidance) -> None:
-    """Refuse a strength of guidance that is no finite number; as :func:`check_number`."""
+    """Raise unless the strength of guidance is a finite number."""
     check_number("guidance", guidance, "finite; 1 is the fit's own law", math.isfinite)
 
 

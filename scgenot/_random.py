@@ -4,7 +4,7 @@ import numpy as np
 
 Rng = int | np.random.Generator | None
 
-EXPECTED = "must be a seed, a whole number of 0 or more, a generator or None"
+EXPECTED = "must be a seed (an integer >= 0), a generator or None"
 
 
 def numpy_rng(rng: Rng) -> np.random.Generator:

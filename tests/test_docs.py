@@ -79,7 +79,9 @@ def test_the_guide_to_trajectories_runs(run):
 
 @pytest.fixture
 def own_files(tmp_path, monkeypatch):
-    """An empty folder with files as a newcomer has them: genes, peaks, `obs`, and no representation."""
+    """An empty folder with files as a newcomer has them: genes, peaks, `obs`, and no
+    representation.
+    """
     rng = np.random.default_rng(0)
     obs = pd.DataFrame(
         {"cell_type": pd.Categorical(["B", "T"] * 40)}, index=[f"cell-{i}" for i in range(80)]

@@ -21,7 +21,9 @@ ERRORS = {"KeyError", "TypeError", "ValueError"}
 
 
 def public(module) -> Iterator[tuple[str, object]]:
-    """Functions and classes of scgenot that a module offers: its `__all__`, or else its names without underscore."""
+    """Functions and classes of scgenot that a module offers: its `__all__`, or else its names
+    without underscore.
+    """
     for name in getattr(module, "__all__", None) or [
         name for name in vars(module) if not name.startswith("_")
     ]:

@@ -1,4 +1,6 @@
-"""What the documentation points to is there: pages, anchors, pictures and names; every page can be reached."""
+"""What the documentation points to is there: pages, anchors, pictures and names; every page can be
+reached.
+"""
 
 import importlib
 import inspect
@@ -34,7 +36,9 @@ def text_of(page: Path) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """Targets of a page: `(name)=`, labels of formulas, and headings of three levels as GitHub and MyST name them."""
+    """Targets of a page: `(name)=`, labels of formulas, and headings of three levels as GitHub and
+    MyST name them.
+    """
     text = text_of(page) if page.suffix == ".ipynb" else page.read_text()
     text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     named = re.findall(r"^\((\S+)\)=$", text, flags=re.MULTILINE)
@@ -92,7 +96,9 @@ def exists(name: str, near: list) -> bool:
 
 
 def find(name: str, thing=None):
-    """The thing of this name, from a module or class, or from the outermost module on; None where there is none."""
+    """The thing of this name, from a module or class, or from the outermost module on; None where
+    there is none.
+    """
     parts = name.split(".")
     if thing is None:
         for n in range(len(parts), 0, -1):

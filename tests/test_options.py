@@ -12,10 +12,10 @@ def test_counts():
     check_count("n", 2, 2)
     check_count("n", np.int64(3), 2)
     for value in ("x", 2.0, None, [2], np.nan, True):
-        with pytest.raises(TypeError, match=r"`n=.*` must be a whole number, at least 1\."):
+        with pytest.raises(TypeError, match=r"`n=.*` must be an integer >= 1\."):
             check_count("n", value, 1)
     with pytest.raises(
-        ValueError, match=r"`n=1` must be a whole number, at least 2 for a spread\."
+        ValueError, match=r"`n=1` must be an integer >= 2 for a spread\."
     ):
         check_count("n", 1, 2, "for a spread")
 
@@ -39,14 +39,14 @@ def test_numbers():
 def test_no_seed(function, value):
     with pytest.raises(
         TypeError,
-        match=r"`rng=.*` must be a seed, a whole number of 0 or more, a generator or None\.",
+        match=r"`rng=.*` must be a seed \(an integer >= 0\), a generator or None\.",
     ):
         function(value)
 
 
 @pytest.mark.parametrize("function", [numpy_rng, seed_of, torch_rng])
 def test_a_negative_seed(function):
-    with pytest.raises(ValueError, match=r"`rng=-1` must be a seed, a whole number of 0 or more"):
+    with pytest.raises(ValueError, match=r"`rng=-1` must be a seed \(an integer >= 0\)"):
         function(-1)
 
 

@@ -27,7 +27,7 @@ def factorize(column: pd.Series | Sequence) -> tuple[np.ndarray, pd.Index]:
 
 
 def text_of(label) -> str:
-    """Return a label as text; a whole number reads the same whatever type holds it."""
+    """Return a label as text; 3 and 3.0 read the same."""
     if isinstance(label, (float, np.floating)) and float(label).is_integer() and abs(label) < 1e15:
         return str(int(label))
     return str(label)

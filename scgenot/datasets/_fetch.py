@@ -27,7 +27,7 @@ def prepared(*names: str) -> list[AnnData] | None:
 
 
 def fetch(originals: Originals, *names: str, progress: bool) -> list[Path]:
-    """Find the published files in the cache or download them; `names` as of :func:`prepared`."""
+    """Find the published files in the cache or download them; `names` as in :func:`prepared`."""
     import pooch
 
     cache, files = pooch.os_cache("scgenot"), []

@@ -16,7 +16,9 @@ def conformal_threshold(scores: np.ndarray, level: float) -> np.ndarray:
 
 
 def check_levels(levels: Sequence[float]) -> None:
-    """Raise unless levels are a list of probabilities between 0 and 1: a TypeError for its type, else a ValueError."""
+    """Raise unless levels are a list of probabilities between 0 and 1: a TypeError for its type,
+    else a ValueError.
+    """
     if not isinstance(levels, (Sequence, np.ndarray)) or isinstance(levels, str):
         raise TypeError(f"`levels={levels!r}` must be a list of probabilities, such as (0.8, 0.9).")
     if len(levels) == 0:
@@ -26,13 +28,15 @@ def check_levels(levels: Sequence[float]) -> None:
 
 
 def check_enough(n: int, levels: Sequence[float]) -> None:
-    """Raise a ValueError when `n` scores are too few for the threshold of a level, which would be infinite."""
+    """Raise a ValueError when `n` scores are too few for the threshold of a level, which would be
+    infinite.
+    """
     level = max(levels)
     needed = int(np.ceil(level / (1 - level) - 1e-9))
     if n < needed:
         raise ValueError(
-            f"`levels` has {level:g}, which takes {needed} held-out treated cells; found {n}: hold out more cells, or "
-            f"give levels up to {np.floor(1000 * n / (n + 1)) / 1000:g}."
+            f"`levels` has {level:g}, which takes {needed} held-out treated cells; found {n}: "
+            f"hold out more cells, or give levels up to {np.floor(1000 * n / (n + 1)) / 1000:g}."
         )
 
 
@@ -56,7 +60,9 @@ def swapped_coverage(scores: np.ndarray, halves: Sequence[np.ndarray], level: fl
 
 
 def random_halves(strata: np.ndarray, rng: np.random.Generator, n: int = 10) -> list[np.ndarray]:
-    """Return masks of half of the cells of each stratum, several; the odd ones go either way in turn."""
+    """Return masks of half of the cells of each stratum, several; the odd ones go either way in
+    turn.
+    """
     halves = []
     for _ in range(n):
         order = rng.permutation(len(strata))

@@ -67,8 +67,9 @@ def _as_frame(values: np.ndarray | pd.DataFrame, n: int, names: pd.Index | None)
             names = [f"feature {i + 1}" for i in range(values.shape[1])]
         if values.ndim != 2 or values.shape[1] != len(names):
             raise ValueError(
-                f"`decoder` gives an array of shape {values.shape}, expected (n, {len(names or [])}), "
-                "the features of `adata`: return a DataFrame with the features as columns."
+                f"`decoder` gives an array of shape {values.shape}, expected "
+                f"(n, {len(names or [])}), the features of `adata`: return a "
+                "DataFrame with the features as columns."
             )
         values = pd.DataFrame(values, columns=names)
     if len(values) != n:

@@ -114,7 +114,7 @@ class Fit:
         return fit
 
     def write(self, adata: AnnData) -> None:
-        """Write the fit to `uns[key]`, in the place of any older one of that name."""
+        """Write the fit to `uns[key]`, in place of an older one."""
         storage.write(self, adata)
 
     def warn(self) -> None:
@@ -176,7 +176,7 @@ class Fit:
         check_kind(self.task, kind, verb, self.key)
 
     def rows(self, links: Sequence[int], side: str) -> np.ndarray:
-        """Positions of the source or target cells of some links in the fitted AnnData, each once."""
+        """Positions of the source or target cells of some links in AnnData, each once."""
         names = pd.unique(np.concatenate([self.links[k].names(side) for k in links]))
         found = self.adata.obs_names.get_indexer(names)
         if (found < 0).any():

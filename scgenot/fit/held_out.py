@@ -1,4 +1,4 @@
-"""Held-out cells of a screen: which they are, and how they score."""
+"""Held-out cells of perturbations: which they are, and how they score."""
 
 from collections.abc import Collection, Sequence
 from itertools import product

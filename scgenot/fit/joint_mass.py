@@ -25,6 +25,12 @@ def across(fit, adata: AnnData, cells: np.ndarray, top_k: int, device: str | Non
         found = {name: row for row, name in enumerate(link.source_names)}
         known = [found.get(name, -1) for name in adata.obs_names]
         rows = np.array(known) if min(known) >= 0 else None
+    if rows is None and not link.knows_new_cells:
+        raise ValueError(
+            "`adata` has cells that were not fitted, and the plan of this fit is known for its "
+            "fitted cells only, as its cost is a function or its solver gave no potentials: pass "
+            "the fitted cells."
+        )
     plan = link.plan(
         cells, rows, None if weights is None else weights / weights.sum(), device=device
     )

@@ -1,4 +1,4 @@
-"""Cells that were made up, simulated or interpolated, as an AnnData that goes with the fitted one."""
+"""Simulated and interpolated cells, as an AnnData that goes with the fitted one."""
 
 import logging
 from collections.abc import Callable

@@ -76,8 +76,8 @@ class Reference:
         if moved:
             where = "X" if rep == "X" else f"obsm[{rep!r}]"
             raise ValueError(
-                f"{where} of `{name}` is not what it was at the fit: {n_found - n_same} of {n_found} "
-                "fitted cells that were compared are elsewhere. Fit again with the new "
+                f"{where} of `{name}` is not what it was at the fit: {n_found - n_same} of "
+                f"{n_found} fitted cells that were compared are elsewhere. Fit again with the new "
                 "representation, or bring the old one back."
             )
 

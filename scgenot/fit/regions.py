@@ -1,4 +1,6 @@
-"""How treated cells score against the population that is predicted for them, though nobody knows their source cells."""
+"""How treated cells score against the population that is predicted for them, though nobody knows
+their source cells.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -15,14 +17,17 @@ from scgenot.pair import Question
 
 # a score is the distance to this neighbour
 NEIGHBOR = 10
-# cells generated for each half of a stratum's control cells, or one for each, of at most so many control cells
+# cells generated for each half of a stratum's control cells, or one for each, of at most so many
+# control cells
 N_GENERATED = 1000
 MAX_CONTROLS = 2000
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Held-out treated cells, and how they lie in what is predicted for their condition and stratum."""
+    """Held-out treated cells, and how they lie in what is predicted for their condition and
+    stratum.
+    """
 
     scores: np.ndarray
     own: np.ndarray
@@ -31,7 +36,9 @@ class Scores:
     strata: np.ndarray
 
     def raw_threshold(self, level: float) -> float:
-        """Return what the score of a cell does not exceed with probability `level` if the model is right."""
+        """Return what the score of a cell does not exceed with probability `level` if the model is
+        right.
+        """
         return weighted_quantile(self.own, self.weights, level)
 
 
@@ -70,8 +77,8 @@ def score_conditions(
         for _, controls, rows in parts:
             if len(controls) < 2:
                 raise ValueError(
-                    f"`held_out` has {len(controls)} control cell(s) for {question.name!r}: regions "
-                    "need 2 or more, half of which predict for the other half."
+                    f"`held_out` has {len(controls)} control cell(s) for {question.name!r}: "
+                    "regions need 2 or more, half of which predict for the other half."
                 )
             halves = [
                 generate(fit, cells, question, half, guidance=guidance, seed=seed + number)
@@ -81,7 +88,9 @@ def score_conditions(
 
 
 def halve(rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut control cells in two at random: what is generated from one half is as new to the other as treated cells."""
+    """Cut control cells in two at random: what is generated from one half is as new to the other as
+    treated cells.
+    """
     rows = numpy_rng(seed).permutation(rows)[: 2 * MAX_CONTROLS]
     return rows[::2], rows[1::2]
 
@@ -99,7 +108,9 @@ def generate(
 def score(
     treated: np.ndarray, reference: np.ndarray, fresh: np.ndarray, levels: Sequence[float]
 ) -> Scores:
-    """Score the treated cells of one stratum against generated ones, and generated ones against others."""
+    """Score the treated cells of one stratum against generated ones, and generated ones against
+    others.
+    """
     tree = NearestNeighbors(n_neighbors=min(NEIGHBOR, len(reference))).fit(reference)
     scores, own = (tree.kneighbors(side)[0][:, -1] for side in (treated, fresh))
     scale = np.median(own) or 1.0

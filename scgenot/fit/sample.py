@@ -7,6 +7,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from scgenot._random import Rng, numpy_rng
+from scgenot.fit.coupled import PAGE
 
 # source cells in a block; part of what a seed means, for each block has its own random numbers
 BLOCK = 1024
@@ -51,7 +52,7 @@ def checked(drawn, rows: slice, n_samples: int, model) -> np.ndarray:
     if draws.ndim != 3 or draws.shape[:2] != expected:
         raise ValueError(
             f"`sample` of the model {type(model).__name__} must return draws of shape "
-            f"({expected[0]}, {n_samples}, q); found {draws.shape}. See the page 'Extending scgenot'."
+            f"({expected[0]}, {n_samples}, q); found {draws.shape}. {PAGE}"
         )
     if not np.isfinite(draws).all():
         raise FloatingPointError(

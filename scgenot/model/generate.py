@@ -26,7 +26,7 @@ def draw(
     n_steps: int,
     batch_size: int,
 ) -> Tensor:
-    """Draw target cells; arguments and result as of :meth:`scgenot.Genot.sample`."""
+    """Draw target cells; arguments and result as in :meth:`scgenot.Genot.sample`."""
     cells = to_tensor(source, model.units.source.mean)
     x, c = model.units.source(cells), shown(model, conditions(model, condition, len(cells)))
     # all noise at once, on the CPU: draws then depend neither on the batch size nor on the device
@@ -66,7 +66,7 @@ def density(
     *,
     exact: bool,
 ) -> Tensor:
-    """Log-densities of target cells; arguments and result as of :meth:`scgenot.Genot.log_prob`."""
+    """Log-densities of target cells; arguments and result as in :meth:`scgenot.Genot.log_prob`."""
     cells = to_tensor(source, model.units.source.mean)
     x, c = model.units.source(cells), shown(model, conditions(model, condition, len(cells)))
     y = model.units.enter(cells, target)

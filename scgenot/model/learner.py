@@ -40,8 +40,8 @@ class Run:
     progress
         Whether to show progress bars.
     encoder
-        Function `(condition_dim) -> nn.Module` that makes the encoder of conditions; None when these
-        are used as they are.
+        Function `(condition_dim) -> nn.Module` that makes the encoder of conditions; None when
+        these are used as they are.
     defaults
         The task's values for options of the learner that were left at None.
     weights_are_growth

@@ -28,9 +28,9 @@ def sinkhorn_divergence(
 ) -> Tensor:
     """Debiased entropic transport cost `W(x, y) - (W(x, x) + W(y, y)) / 2`.
 
-    The cost is the squared Euclidean one. `W` includes the penalty `eps KL(P | a b^T)` (Feydy et al.
-    2019, arXiv 1810.08278, eq. 3). The divergence of equal populations is 0, and of a population
-    and its shift by `s` it is `|s|^2`.
+    The cost is the squared Euclidean one. `W` includes the penalty `eps KL(P | a b^T)` (Feydy et
+    al. 2019, arXiv 1810.08278, eq. 3). The divergence of equal populations is 0, and of a
+    population and its shift by `s` it is `|s|^2`.
 
     Parameters
     ----------

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from scgenot._check import check_count
 from scgenot._random import torch_rng
-from scgenot.ot.diagnostics import Diagnostics, describe, warn_user
+from scgenot._warn import warn_user
+from scgenot.ot.diagnostics import Diagnostics, describe
 from scgenot.ot.plan import OPTIONAL, Plan, UnsupportedPlan
 from scgenot.pair import Pair
 

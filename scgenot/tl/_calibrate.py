@@ -31,23 +31,27 @@ def calibrate(
     rng: Rng = 0,
     device: str | None = None,
 ) -> None:
-    """Calibrate what is predicted of a screen on treated cells that were not fitted.
+    """Calibrate predicted responses on treated cells that were not fitted.
 
-    Nobody knows which control cell a treated cell was, so that a region cannot be one of a control cell. It is one of a
-    *stratum*: for each condition and each value of `groupby`, cells are generated from the held-out control cells, and
+    Nobody knows which control cell a treated cell was, so that a region cannot be one of a control
+    cell. It is one of a *stratum*: for each condition and each value of `groupby`, cells are
+    generated from the held-out control cells, and
 
-    **Region of all features.** The score of a cell is its distance to the 10th nearest generated cell, over the median
-    of that distance among generated cells. The region of level 90 % holds the cells whose score is under a threshold.
-    *Raw* is the 90 % quantile of the scores of generated cells, which are those of treated cells if the model is right;
-    they come from other control cells than those they are compared with. *Corrected* is the split-conformal
-    threshold: the `ceil((n + 1) 0.9)`-th smallest score of `n` held-out treated cells.
+    **Region of all features.** The score of a cell is its distance to the 10th nearest generated
+    cell, over the median of that distance among generated cells. The region of level 90 % holds the
+    cells whose score is under a threshold. *Raw* is the 90 % quantile of the scores of generated
+    cells, which are those of treated cells if the model is right; they come from other control
+    cells than those they are compared with. *Corrected* is the split-conformal threshold: the
+    `ceil((n + 1) 0.9)`-th smallest score of `n` held-out treated cells.
 
-    **Interval of one feature.** Raw: between the 5 % and 95 % quantiles of the generated cells of the stratum.
-    Corrected: stretched at both ends by a share of its length (conformalised quantile regression, Romano, Patterson,
-    Candès 2019, one-sided scores divided by the length); negative where it was too long.
+    **Interval of one feature.** Raw: between the 5 % and 95 % quantiles of the generated cells of
+    the stratum. Corrected: stretched at both ends by a share of its length (conformalised quantile
+    regression, Romano, Patterson, Candès 2019, one-sided scores divided by the length); negative
+    where it was too long.
 
-    The corrected regions hold new treated cells with the stated probability if these are drawn as those held out were:
-    on average over conditions and strata, not in each, and not for a donor or perturbation of which none were held out.
+    The corrected regions hold new treated cells with the stated probability if these are drawn as
+    those held out were: on average over conditions and strata, not in each, and not for a donor or
+    perturbation of which none were held out.
 
     Parameters
     ----------
@@ -56,15 +60,16 @@ def calibrate(
     target, dose
         Perturbations and doses, several or one; None for all that were held out.
     held_out
-        Mask of the cells that the model was not fitted with, control and treated, or a boolean column of `obs`; None
-        for all.
+        Mask of the cells that the model was not fitted with, control and treated, or a boolean
+        column of `obs`; None for all.
     groupby
-        Columns of `obs` that make the strata, such as cell type; None for the `covariates` of the fit that are there.
-        Strata of under 10 cells on a side are pooled, first with those that differ in the last column alone.
+        Columns of `obs` that make the strata, such as cell type; None for the `covariates` of the
+        fit that are there. Strata of under 10 cells on a side are pooled, first with those that
+        differ in the last column alone.
     levels
         Probabilities.
     guidance, key, model, use_rep
-        As of :func:`predict`; the model comes with its fit.
+        As in :func:`predict`; the model comes with its fit.
     rng
         Seed of draws and halves.
     device
@@ -72,16 +77,17 @@ def calibrate(
 
     Returns
     -------
-    None. Sets the following fields of the AnnData with the fit, `model` where that is one, else `adata`:
+    None. Sets the following fields of the AnnData with the fit, `model` where that is one, else
+    `adata`:
 
     `uns[key]["calibration"]`
-        One row a level: `level`; `raw_threshold` and `threshold`, the latter from all held-out cells; `raw_coverage`,
-        share of held-out treated cells in the raw region; `coverage`, in a region corrected on the half of them that
-        the cell is not in, mean of ten random halvings; `n`, treated cells; `error`, binomial standard error of a share
-        of `n` cells at the level.
+        One row a level: `level`; `raw_threshold` and `threshold`, the latter from all held-out
+        cells; `raw_coverage`, share of held-out treated cells in the raw region; `coverage`, in a
+        region corrected on the half of them that the cell is not in, mean of ten random halvings;
+        `n`, treated cells; `error`, binomial standard error of a share of `n` cells at the level.
     `uns[key]["calibration_features"]`
-        One row for each feature of the representation and level: `feature`, `level`, `correction` (stretch at either
-        end over length), `raw_coverage`, `coverage`, `n`, `error`.
+        One row for each feature of the representation and level: `feature`, `level`, `correction`
+        (stretch at either end over length), `raw_coverage`, `coverage`, `n`, `error`.
     `uns[key]["calibration_strata"]`
         The columns of `groupby`.
     `uns[key]["calibration_names"]`
@@ -92,10 +98,12 @@ def calibrate(
     TypeError
         When `adata` is not an AnnData, or an option has a wrong type.
     KeyError
-        When there is no such fit, a column or the representation is not there, or the perturbation was not seen.
+        When there is no such fit, a column or the representation is not there, or the perturbation
+        was not seen.
     ValueError
-        When the fit is of no screen, `target` is the control, there are no control or treated cells among those held
-        out, a level is not between 0 and 1, or there are fewer than `level / (1 - level)` treated cells for one.
+        When the fit is not from :func:`fit_perturbation`, `target` is the control, there are no
+        control or treated cells among those held out, a level is not between 0 and 1, or there are
+        fewer than `level / (1 - level)` treated cells for one.
 
     Warns
     -----
@@ -104,7 +112,8 @@ def calibrate(
 
     Examples
     --------
-    >>> sg.tl.fit_perturbation(fitted := adata[~adata.obs["test"]].copy(), "drug", "control")  # doctest: +SKIP
+    >>> fitted = adata[~adata.obs["test"]].copy()  # doctest: +SKIP
+    >>> sg.tl.fit_perturbation(fitted, "drug", "control")  # doctest: +SKIP
     >>> sg.tl.calibrate(adata, held_out="test", model=fitted)  # doctest: +SKIP
     >>> fitted.uns["genot"]["calibration"]  # doctest: +SKIP
     """

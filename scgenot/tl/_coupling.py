@@ -20,9 +20,9 @@ def coupling(
 ) -> AnnData | None:
     """Write the coupling of source cells to the target cells of a fit, sparse.
 
-    Each row follows from the cell and the target side of the coupling; nothing is solved again. Of a translation, cells
-    that were not in the fit are coupled too. Of a time course or a screen the cells of the fit are, found by name;
-    with strata, each has the share of its source cells.
+    Each row follows from the cell and the target side of the coupling; nothing is solved again. Of
+    a translation, cells that were not in the fit are coupled too. Of a time course or a screen the
+    cells of the fit are, found by name; with strata, each has the share of its source cells.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ def coupling(
     None, or the copy. Sets the following fields, for `key="genot"`:
 
     `obsm["genot_coupling"]`, or `obsp["genot_coupling"]` of a fit within one AnnData
-        Joint mass, sparse, rows source, columns target. In `obsp` that of all pairs stands side by side: each pair has
-        rows and columns of its own.
+        Joint mass, sparse, rows source, columns target. In `obsp` that of all pairs stands side by
+        side: each pair has rows and columns of its own.
     `uns["genot"]["coupling_names"]`
         Obs names of the target cells, the columns; only across two AnnData.
     `uns["genot"]["coupling_key"]`

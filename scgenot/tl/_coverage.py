@@ -31,17 +31,19 @@ def coverage(
     Parameters
     ----------
     adata
-        Cells, control and treated, as of :func:`calibrate`; for an honest answer neither fitted nor calibrated with.
+        Cells, control and treated, as in :func:`calibrate`; for an honest answer neither fitted nor
+        calibrated with.
     target, dose, held_out
-        As of :func:`calibrate`.
+        As in :func:`calibrate`.
     guidance, key, model, use_rep, rng, device
-        As of :func:`calibrate`, whose result is with the fit.
+        As in :func:`calibrate`, whose result is with the fit.
 
     Returns
     -------
-    One row for the region of all features (`feature` is "region") and each feature, and level: `feature`, `level`,
-    `raw_coverage`, share of treated cells in what the model says; `coverage`, in what the calibration made of it; `n`,
-    treated cells; `error`, binomial standard error of a share of `n` cells at the level.
+    One row for the region of all features (`feature` is "region") and each feature, and level:
+    `feature`, `level`, `raw_coverage`, share of treated cells in what the model says; `coverage`,
+    in what the calibration made of it; `n`, treated cells; `error`, binomial standard error of a
+    share of `n` cells at the level.
 
     Raises
     ------

@@ -35,9 +35,9 @@ def fit_perturbation(
 ) -> AnnData | None:
     """Fit one model of how control cells respond to every perturbation, dose and combination.
 
-    Control and treated cells are coupled once for each condition, as whole populations and within the strata of
-    `covariates`. One GENOT model (arXiv 2310.09254) then learns the conditional laws of all couplings, given the
-    control cell and the condition: what *this* cell would become.
+    Control and treated cells are coupled once for each condition, as whole populations and within
+    the strata of `covariates`. One GENOT model (arXiv 2310.09254) then learns the conditional laws
+    of all couplings, given the control cell and the condition: what *this* cell would become.
 
     Parameters
     ----------
@@ -48,31 +48,33 @@ def fit_perturbation(
     control
         Its label of control cells; None when dose 0 alone marks them.
     use_rep
-        Representation to compare and generate cells in, a key of `obsm` or "X". None takes the first of `X_pca`,
-        `X_lsi`, `X_clr` that is there.
+        Representation to compare and generate cells in, a key of `obsm` or "X". None takes the
+        first of `X_pca`, `X_lsi`, `X_clr` that is there.
     layer
         A key of `layers` to use in place of a representation.
     dose_key
-        Column of `obs` with the dose, on any linear scale; the network sees its logarithm. Dose 0 is control, whatever
-        the perturbation is called; control cells may have none.
+        Column of `obs` with the dose, on any linear scale; the network sees its logarithm. Dose 0
+        is control, whatever the perturbation is called; control cells may have none.
     embedding
-        A row of numbers for each perturbation, measured or not: fingerprints, gene embeddings, mechanisms. With it,
-        perturbations that were not measured can be predicted. None: each perturbation has a learned vector.
+        A row of numbers for each perturbation, measured or not: fingerprints, gene embeddings,
+        mechanisms. With it, perturbations that were not measured can be predicted. None: each
+        perturbation has a learned vector.
     separator
-        What separates the parts in the name of a combination, such as "A+B", whose order does not matter; None when
-        names are never combinations.
+        What separates the parts in the name of a combination, such as "A+B", whose order does not
+        matter; None when names are never combinations.
     covariates
-        Columns of `obs`, such as cell type and donor: cells are coupled within these. Strata of under 10 cells on a
-        side are pooled, first with those that differ in the last column alone: name the one that matters most first.
-        The network is not told, so that cells of a new donor can be predicted.
+        Columns of `obs`, such as cell type and donor: cells are coupled within these. Strata of
+        under 10 cells on a side are pooled, first with those that differ in the last column alone:
+        name the one that matters most first. The network is not told, so that cells of a new donor
+        can be predicted.
     network_covariates
-        Columns of `obs` that the network is told as well; numbers as they are, categories one by one. Cells are coupled
-        within these too, so numbers should have few values; of a pooled stratum it is told the mean of a number, and no
-        category.
+        Columns of `obs` that the network is told as well; numbers as they are, categories one by
+        one. Cells are coupled within these too, so numbers should have few values; of a pooled
+        stratum it is told the mean of a number, and no category.
     solver
         Turns a :class:`~scgenot.pair.Pair` into a :class:`~scgenot.ot.Coupling`; None for
-        `sg.ot.Sinkhorn(epsilon=0.02)`. With `tau=(0.9, 1)` control cells may have no descendants, as under a drug that
-        kills.
+        `sg.ot.Sinkhorn(epsilon=0.02)`. With `tau=(0.9, 1)` control cells may have no descendants,
+        as under a drug that kills.
     learner
         Turns links into a model; None for `sg.model.FlowMatching()`, whose fields left at None take
         the defaults of the task: 1500 steps, source noise .3, displacements, condition dropout .1
@@ -104,22 +106,22 @@ def fit_perturbation(
     `obsm["X_<key_added>"]` and others
         What :func:`predict` writes, unless `predict=False`.
     `uns[key_added]["pairs"]`
-        One row a pair: perturbation, dose, stratum, cells, epsilon, marginal error, convergence, effective targets and
-        mass.
+        One row a pair: perturbation, dose, stratum, cells, epsilon, marginal error, convergence,
+        effective targets and mass.
     `uns[key_added]["links"]`
         The fitted cells by name and their couplings, which other functions read.
 
     Raises
     ------
     TypeError
-        When `adata` is not an AnnData, `embedding` not a DataFrame, `covariates` text, or an option has
-        a wrong type.
+        When `adata` is not an AnnData, `embedding` not a DataFrame, `covariates` text, or an option
+        has a wrong type.
     KeyError
         When a column or representation is not there.
     ValueError
-        When there are no control cells or only those, a perturbation or dose is missing, a control cell has a dose,
-        `embedding` lacks a perturbation, a perturbation has no stratum with enough cells, values are not finite, obs
-        names are not unique, or `key_added` has a slash.
+        When there are no control cells or only those, a perturbation or dose is missing, a control
+        cell has a dose, `embedding` lacks a perturbation, a perturbation has no stratum with enough
+        cells, values are not finite, obs names are not unique, or `key_added` has a slash.
 
     Examples
     --------

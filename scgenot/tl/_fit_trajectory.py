@@ -31,33 +31,35 @@ def fit_trajectory(
 ) -> AnnData | None:
     """Fit a model of what cells become, from snapshots of a population at several times.
 
-    Consecutive time points are coupled, each pair as a whole. One GENOT model (arXiv 2310.09254) then learns the
-    conditional laws of all couplings, given the source cell, its time and the step, so that cells that were in no
-    coupling have descendants too.
+    Consecutive time points are coupled, each pair as a whole. One GENOT model (arXiv 2310.09254)
+    then learns the conditional laws of all couplings, given the source cell, its time and the step,
+    so that cells that were in no coupling have descendants too.
 
     Parameters
     ----------
     adata
         Cells of all time points.
     time_key
-        Column of `obs` with the time: numbers; text with a number in it, such as "day 2"; or ordered categories, which
-        are then 0, 1, 2, ... .
+        Column of `obs` with the time: numbers; text with a number in it, such as "day 2"; or
+        ordered categories, which are then 0, 1, 2, ... .
     use_rep
-        Representation to compare and generate cells in, a key of `obsm` or "X". None takes the first of `X_pca`,
-        `X_lsi`, `X_clr` that is there.
+        Representation to compare and generate cells in, a key of `obsm` or "X". None takes the
+        first of `X_pca`, `X_lsi`, `X_clr` that is there.
     layer
         A key of `layers` to use in place of a representation.
     pairs
         Earlier and later time of each pair; None for consecutive time points.
     growth_key
-        Column of `obs` with the rate of growth, births minus deaths per unit of time; :func:`score_growth` makes one.
-        0 is neither, a negative rate dies: a cell at rate `r` has `exp(r step)` descendants.
+        Column of `obs` with the rate of growth, births minus deaths per unit of time;
+        :func:`score_growth` makes one. 0 is neither, a negative rate dies: a cell at rate `r` has
+        `exp(r step)` descendants.
     covariates
-        Columns of `obs`, such as donor or batch: cells are coupled within these. Strata of under 10 cells on a side are
-        pooled, first with those that differ in the last column alone.
+        Columns of `obs`, such as donor or batch: cells are coupled within these. Strata of under 10
+        cells on a side are pooled, first with those that differ in the last column alone.
     solver
         Turns a :class:`~scgenot.pair.Pair` into a :class:`~scgenot.ot.Coupling`; None for
-        `sg.ot.Sinkhorn(epsilon=0.01)`. With `tau=(0.8, 1)` growth is learned from the data, or corrected.
+        `sg.ot.Sinkhorn(epsilon=0.01)`. With `tau=(0.8, 1)` growth is learned from the data, or
+        corrected.
     learner
         Turns links into a model; None for `sg.model.FlowMatching()`, whose fields left at None take
         the defaults of the task: 3000 steps, displacements.
@@ -88,10 +90,12 @@ def fit_trajectory(
     `obsm["X_<key_added>"]` and others
         What :func:`predict` writes, unless `predict=False`.
     `uns[key_added]["pairs"]`
-        One row a pair: times, stratum, cells, epsilon, marginal error, convergence, effective targets and mass.
+        One row a pair: times, stratum, cells, epsilon, marginal error, convergence, effective
+        targets and mass.
     `obs["<key_added>_growth"]`
-        Descendants of each source cell, after prior and tau: the mass it sends, of 1 for the mean cell where none is
-        lost. NaN for cells that are no source. Only with rates that differ between cells, or an unbalanced solver.
+        Descendants of each source cell, after prior and tau: the mass it sends, of 1 for the mean
+        cell where none is lost. NaN for cells that are no source. Only with rates that differ
+        between cells, or an unbalanced solver.
     `uns[key_added]["links"]`
         The fitted cells by name and their couplings, which other functions read.
 
@@ -102,8 +106,9 @@ def fit_trajectory(
     KeyError
         When a column or representation is not there.
     ValueError
-        When there is one time point only or a time has one cell, a time or rate is missing, values are not finite, a
-        pair is not of two sampled times in order, obs names are not unique, or `key_added` has a slash.
+        When there is one time point only or a time has one cell, a time or rate is missing, values
+        are not finite, a pair is not of two sampled times in order, obs names are not unique, or
+        `key_added` has a slash.
 
     Examples
     --------

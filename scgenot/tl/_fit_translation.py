@@ -29,23 +29,27 @@ def fit_translation(
 ) -> AnnData | None:
     """Fit a model that translates cells of one modality into another; the cells need not be paired.
 
-    The two populations are coupled as a whole, by a quadratic (Gromov-Wasserstein) coupling of distances within each
-    modality, or by a fused one when features of both in one common space are given. A GENOT model
-    (arXiv 2310.09254) then learns the conditional law of the coupling, so that new cells can be translated too.
+    The two populations are coupled as a whole, by a quadratic (Gromov-Wasserstein) coupling of
+    distances within each modality, or by a fused one when features of both in one common space are
+    given. A GENOT model (arXiv 2310.09254) then learns the conditional law of the coupling, so that
+    new cells can be translated too.
 
     Parameters
     ----------
     adata_source, adata_target
-        The modality to translate from, `n` cells, and to, `m` cells. Cells, their number and the number of features
-        may differ. Only `adata_source` is written to.
+        The modality to translate from, `n` cells, and to, `m` cells. Cells, their number and the
+        number of features may differ. Only `adata_source` is written to.
     use_rep
-        Representation of each side, a key of `obsm` or "X"; one name for both or `(source, target)`. None takes the
-        first of `X_pca`, `X_lsi`, `X_clr` that is there; :func:`embed` makes them.
+        Representation of each side, a key of `obsm` or "X"; one name for both or `(source,
+        target)`. None takes the first of `X_pca`, `X_lsi`, `X_clr` that is there; :func:`embed`
+        makes them.
     shared_rep
-        Representation of both in one common space, such as gene activities and genes: a key for both or a pair.
+        Representation of both in one common space, such as gene activities and genes: a key for
+        both or a pair.
     solver
         Turns a :class:`~scgenot.pair.Pair` into a :class:`~scgenot.ot.Coupling`. None for
-        :class:`~scgenot.ot.GromovWasserstein`, or :class:`~scgenot.ot.FusedGromovWasserstein` with `shared_rep`.
+        :class:`~scgenot.ot.GromovWasserstein`, or :class:`~scgenot.ot.FusedGromovWasserstein` with
+        `shared_rep`.
     source_weights, target_weights
         Columns of `obs` with non-negative weights of the cells; None for equal weights.
     learner
@@ -80,8 +84,8 @@ def fit_translation(
     `uns[key_added]["pairs"]`
         Sizes, epsilon, marginal error, convergence, effective targets and mass of the coupling.
     `uns[key_added]["confidence"]`
-        For a search over starts: how many starts reach the best answer, the gap to the next distinct one, and whether
-        two subsets of the cells agree.
+        For a search over starts: how many starts reach the best answer, the gap to the next
+        distinct one, and whether two subsets of the cells agree.
     `uns[key_added]["links"]`
         The fitted cells by name and their couplings, which other functions read.
 
@@ -92,8 +96,8 @@ def fit_translation(
     KeyError
         When a representation or a column is not there.
     ValueError
-        When values are not finite, cells too few or all the same, shared features differ in length, weights are
-        negative, or `key_added` has a slash.
+        When values are not finite, cells too few or all the same, shared features differ in length,
+        weights are negative, or `key_added` has a slash.
 
     Warns
     -----

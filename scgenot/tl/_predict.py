@@ -26,31 +26,37 @@ def predict(
     progress: bool = True,
     copy: bool = False,
 ) -> AnnData | None:
-    """Predict target states of source cells: one possible cell, the mean of many, and how far they spread.
+    """Predict target states of source cells: one possible cell, the mean of many, and how far they
+    spread.
 
     Parameters
     ----------
     adata
-        Source cells; those of the fit, or others with the same representation, or with the same features when `model`
-        is an AnnData whose representation :func:`embed` made: they are then placed in it. Of a time course the cells
-        before the last time, of a screen the control cells (all cells where `obs` does not tell); other cells get NaN.
+        Source cells; those of the fit, or others with the same representation, or with the same
+        features when `model` is an AnnData whose representation :func:`embed` made: they are then
+        placed in it. In a time course the cells before the last time, among perturbed cells the
+        control cells (all cells where `obs` does not tell); other cells get NaN.
     target
-        Of a screen: the perturbation or combination, None where there is one. Of a time course: a time that the source
-        cells have a fitted step to, None for the next. Of a translation nothing.
+        After :func:`fit_perturbation`: the perturbation or combination, None where there is one.
+        After :func:`fit_trajectory`: a time that the source cells have a fitted step to, None for
+        the next. After :func:`fit_translation` nothing.
     dose
-        Of a screen with doses; None for the largest of that perturbation.
+        After a fit with doses; None for the largest of that perturbation.
     key
-        The `key_added` of the fit: where the model is looked for, and the prefix of what is written.
+        The `key_added` of the fit: where the model is looked for, and the prefix of what is
+        written.
     model
-        Where the model comes from: None for `uns[key]` of `adata`, another AnnData with the fit in its `uns[key]`, a fit of
-        :func:`scgenot.get.fit`, a :class:`~scgenot.Genot`, or a file that :meth:`~scgenot.Genot.save` wrote.
+        Where the model comes from: None for `uns[key]` of `adata`, another AnnData with the fit in
+        its `uns[key]`, a fit of :func:`scgenot.get.fit`, a :class:`~scgenot.Genot`, or a file that
+        :meth:`~scgenot.Genot.save` wrote.
     use_rep, shared_rep
-        Representations of `adata`. None takes those of the fit; name them with a model that comes without a fit.
+        Representations of `adata`. None takes those of the fit; name them with a model that comes
+        without a fit.
     n_samples
         Draws per cell for mean and spread.
     guidance
-        Strength of the condition: 1 for the law that was learned, more to exaggerate a perturbation; needs a fit with
-        condition dropout.
+        Strength of the condition: 1 for the law that was learned, more to exaggerate a
+        perturbation; needs a fit with condition dropout.
     rng
         Seed. The same seed gives the same draws.
     device
@@ -67,42 +73,47 @@ def predict(
     `obsm["X_genot"]`
         One sampled target state per cell, shape `(n, q)`: a possible cell.
     `obsm["X_genot_mean"]`
-        Mean of the draws, shape `(n, q)`: for alignment and label transfer. It varies less than cells do.
+        Mean of the draws, shape `(n, q)`: for alignment and label transfer. It varies less than
+        cells do.
     `obs["genot_uncertainty"]`
-        Variance of the draws over the variance of all target cells: 0 is certain, 1 knows nothing of the cell.
+        Variance of the draws over the variance of all target cells: 0 is certain, 1 knows nothing
+        of the cell.
     `obs["genot_cosine_variance"]`
-        Where source and target cells are in one space: one less the mean cosine between the cell's displacements, draws
-        less the cell, and their mean. 0: all go one way; about 1: anywhere.
+        Where source and target cells are in one space: one less the mean cosine between the cell's
+        displacements, draws less the cell, and their mean. 0: all go one way; about 1: anywhere.
     `obs["genot_response"]`
-        Likewise: length of the cell's mean displacement; 1 is the root mean square distance of all target cells from
-        their mean. What the finite number of draws adds to it is taken off. It tells cells that respond from others.
+        Likewise: length of the cell's mean displacement; 1 is the root mean square distance of all
+        target cells from their mean. What the finite number of draws adds to it is taken off. It
+        tells cells that respond from others.
     `obs["genot_growth"]`
         Mass sent over mass had, for an unbalanced fit.
     `uns["genot_predicted"]`
-        Of a screen: the perturbation, `"target"`, and with doses the `"dose"`, that were predicted.
+        After :func:`fit_perturbation`: the perturbation, `"target"`, and with doses the `"dose"`,
+        that were predicted.
 
     Raises
     ------
     TypeError
         When `adata` is not an AnnData, or an option has a wrong type.
     KeyError
-        When there is no such fit, the representation is not there, or the perturbation was not seen.
+        When there is no such fit, the representation is not there, or the perturbation was not
+        seen.
     ValueError
-        When the representation does not have the dimension that the model was fitted with or is another embedding,
-        features are missing, counts are given where the fit had none, `n_samples` is under 2, `target` or `dose` does
-        not fit the task, or no cell is a source.
+        When the representation does not have the dimension that the model was fitted with or is
+        another embedding, features are missing, counts are given where the fit had none,
+        `n_samples` is under 2, `target` or `dose` does not fit the task, or no cell is a source.
 
     Warns
     -----
     UserWarning
-        When source cells stand out from those that a screen was fitted with, by their local outlier factor: over 5 %
-        of them do so more than 99 % of the fitted cells. Cells of a kind that the embedding was not made with may be
-        projected among others and go unnoticed.
+        When source cells stand out from those that a screen was fitted with, by their local outlier
+        factor: over 5 % of them do so more than 99 % of the fitted cells. Cells of a kind that the
+        embedding was not made with may be projected among others and go unnoticed.
 
     Examples
     --------
     >>> sg.tl.predict(adata)
-    >>> sg.tl.predict(adata, target="A", dose=1.0)  # of a screen
+    >>> sg.tl.predict(adata, target="A", dose=1.0)  # after fit_perturbation
     >>> sg.tl.predict(new_cells, model=adata)
     """
     check_count("n_samples", n_samples, 2, "for a spread")

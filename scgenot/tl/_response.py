@@ -30,16 +30,18 @@ def response(
     rng: Rng = 0,
     device: str | None = None,
 ) -> pd.DataFrame:
-    """Tell what a perturbation moves: the predicted change of every feature in every group of cells.
+    """Tell what a perturbation moves: the predicted change of every feature in every group of
+    cells.
 
-    A change is that of one control cell, its drawn state less its own, both decoded; nothing is clipped.
+    A change is that of one control cell, its drawn state less its own, both decoded; nothing is
+    clipped.
 
     Parameters
     ----------
     adata
-        Control cells, and treated ones where there are; as of :func:`predict`.
+        Control cells, and treated ones where there are; as in :func:`predict`.
     target, dose
-        Perturbation, and its dose, as of :func:`predict`.
+        Perturbation, and its dose, as in :func:`predict`.
     groupby
         Column of `obs`, or several, whose values make the groups; None for one group of all cells.
     features
@@ -49,9 +51,9 @@ def response(
     n_samples
         Draws per cell.
     guidance, key, model, use_rep
-        As of :func:`predict`.
+        As in :func:`predict`.
     decoder
-        As of :func:`simulate`.
+        As in :func:`simulate`.
     rng
         Seed. A group has the same numbers whatever the other groups.
     device
@@ -62,38 +64,43 @@ def response(
     One row for each group of control cells and feature, with the columns
 
     `group`, `feature`, `n_cells`
-        Groups are in the order of the categories of `groupby`, text and numbers sorted; of several columns by the
-        first, then the next, and the values are joined by " | ". `n_cells` counts control cells.
+        Groups are in the order of the categories of `groupby`, text and numbers sorted; of several
+        columns by the first, then the next, and the values are joined by " | ". `n_cells` counts
+        control cells.
     `control_mean`
         Measured mean of the control cells.
     `change`
         Predicted mean change.
     `lower`, `upper`
-        Interval of the mean change by a Bayesian bootstrap over the control cells. It covers that there are so many
-        cells and draws; it covers neither errors of the model nor differences between donors.
+        Interval of the mean change by a Bayesian bootstrap over the control cells. It covers that
+        there are so many cells and draws; it covers neither errors of the model nor differences
+        between donors.
     `sd_between`
-        Standard deviation between cells of the mean change of a cell, free of what few draws add: how unlike the cells
-        respond. 0 where the response is the same for all.
+        Standard deviation between cells of the mean change of a cell, free of what few draws add:
+        how unlike the cells respond. 0 where the response is the same for all.
     `sd_within`
-        Standard deviation of the draws of one cell: what the cell's state does not tell of its response.
+        Standard deviation of the draws of one cell: what the cell's state does not tell of its
+        response.
     `probability_up`
-        Probability that the feature goes up in a cell of the group: share of cells and draws. No change counts half.
+        Probability that the feature goes up in a cell of the group: share of cells and draws. No
+        change counts half.
     `n_observed`, `observed_mean`, `observed_change`
-        Treated cells of `adata` in the group, at this perturbation and dose, their measured mean, and that less
-        `control_mean`; NaN where there are none.
+        Treated cells of `adata` in the group, at this perturbation and dose, their measured mean,
+        and that less `control_mean`; NaN where there are none.
 
-    Measured means are of the values that were fitted or embedded by PCA, where `adata` has these features; else of the
-    decoded representation.
+    Measured means are of the values that were fitted or embedded by PCA, where `adata` has these
+    features; else of the decoded representation.
 
     Raises
     ------
     TypeError
         When `adata` is not an AnnData, or an option has a wrong type.
     KeyError
-        When there is no such fit, a column, feature or the representation is not there, or the perturbation was not
-        seen.
+        When there is no such fit, a column, feature or the representation is not there, or the
+        perturbation was not seen.
     ValueError
-        When the fit is of no screen, nothing turns states into features (pass `decoder`), or as for :func:`predict`.
+        When the fit is not from :func:`fit_perturbation`, nothing turns states into features (pass
+        `decoder`), or as for :func:`predict`.
 
     Warns
     -----

@@ -32,24 +32,27 @@ def simulate(
     Parameters
     ----------
     adata
-        Source cells; as of :func:`predict`. Only these become cells, control cells of a screen.
+        Source cells; as in :func:`predict`. After :func:`fit_perturbation` only control cells are.
     target
-        As of :func:`predict`, or several: each gets its own cells, from the same noise, so that differences are due to
-        the target.
+        As in :func:`predict`, or several: each gets its own cells, from the same noise, so that
+        differences are due to the target.
     dose
-        Of a screen with doses; None for the largest of that perturbation. Several: each target at each dose.
+        After a fit with doses; None for the largest of that perturbation. Several: each target at
+        each dose.
     n_samples
         Cells per source cell and target.
     key, model, guidance
-        As of :func:`predict`.
+        As in :func:`predict`.
     use_rep
         Representation of `adata`. None takes that of the fit.
     decoder
-        Function of generated states, an array `(n, q)`, to features: a DataFrame, or an array with one column for each
-        of `var_names`. None inverts the embedding that made the representation, see :func:`decode`, or Scanpy's PCA.
+        Function of generated states, an array `(n, q)`, to features: a DataFrame, or an array with
+        one column for each of `var_names`. None inverts the embedding that made the representation,
+        see :func:`decode`, or Scanpy's PCA.
     clip
-        Whether to set negative values to 0 where the features that were fitted had none: the inverse of an embedding
-        does not know that expression is not negative. The share of values is logged.
+        Whether to set negative values to 0 where the features that were fitted had none: the
+        inverse of an embedding does not know that expression is not negative. The share of values
+        is logged.
     rng
         Seed. The same seed gives the same cells, each target those that it gets alone.
     device
@@ -59,31 +62,35 @@ def simulate(
 
     Returns
     -------
-    New cells, ordered by target, dose, sample and source cell, ready for :func:`anndata.concat` with `adata`:
+    New cells, ordered by target, dose, sample and source cell, ready for :func:`anndata.concat`
+    with `adata`:
 
     `X`
         Features, in the units of those that were fitted.
     `obs`
-        That of the source cell, without what :func:`predict` wrote, with the perturbation and dose, or time, of the
-        target.
+        That of the source cell, without what :func:`predict` wrote, with the perturbation and dose,
+        or time, of the target.
     `obs["source_cell"]`
         Name of the source cell.
     `obs["<key>_growth"]`
-        Mass sent over mass had, for an unbalanced fit: draw the cells in these proportions for a population.
+        Mass sent over mass had, for an unbalanced fit: draw the cells in these proportions for a
+        population.
     `obsm`
         The generated states, under the name of the representation of targets.
     `uns`
-        The embedding, so that :func:`decode` and :func:`project` work, and the parameters of the fit.
+        The embedding, so that :func:`decode` and :func:`project` work, and the parameters of the
+        fit.
 
     Raises
     ------
     TypeError
         When `adata` is not an AnnData, or an option has a wrong type.
     KeyError
-        When there is no such fit, the representation is not there, or a perturbation was not seen; the known ones are
-        listed.
+        When there is no such fit, the representation is not there, or a perturbation was not seen;
+        the known ones are listed.
     ValueError
-        When nothing turns states into features (pass `decoder`), `n_samples` is under 1, or as for :func:`predict`.
+        When nothing turns states into features (pass `decoder`), `n_samples` is under 1, or as for
+        :func:`predict`.
 
     Warns
     -----

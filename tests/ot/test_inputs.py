@@ -64,7 +64,7 @@ def test_bad_options_of_quadratic_couplings(options, match):
 
 
 def test_no_starts():
-    with pytest.raises(ValueError, match=r"`n_starts=.*` must be a whole number, at least 1"):
+    with pytest.raises(ValueError, match=r"`n_starts=.*` must be an integer >= 1"):
         GromovWasserstein(n_starts=0)
 
 

@@ -187,5 +187,5 @@ class TestCoupling:
         assert len(coupling.sample_pairs(70, generator=seeded())[0]) == 70
 
     def test_batch_size(self):
-        with pytest.raises(ValueError, match="`batch_size=1` must be a whole number, at least 2"):
+        with pytest.raises(ValueError, match="`batch_size=1` must be an integer >= 2"):
             Minibatch(sinkhorn(), 1)

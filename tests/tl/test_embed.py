@@ -11,7 +11,7 @@ from scipy import sparse
 
 from realdata import load
 from scgenot.cells.embedding import Embedding
-from scgenot.model import TrainSettings
+from scgenot.model import FlowMatching
 from scgenot.ot import GromovWasserstein
 from scgenot.tl import coupling, decode, embed, fit_translation, project
 
@@ -453,8 +453,8 @@ def test_sparse_counts_to_a_coupling(pca):
     pca(rna)  # of more genes than cells: Scanpy hands out columns of negative stride
     embed(protein, method="clr")
     solver = GromovWasserstein(epsilon=1.0, n_starts=1)
-    settings = TrainSettings(steps=2, validation_fraction=0)
-    fit_translation(rna, protein, solver=solver, settings=settings, progress=False, device="cpu")
+    learner = FlowMatching(steps=2, validation_fraction=0)
+    fit_translation(rna, protein, solver=solver, learner=learner, progress=False, device="cpu")
     coupling(rna)
     assert rna.obsm["genot_coupling"].shape == (60, 60)
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from anndata import AnnData, read_h5ad
+from scgenot.fit.evaluation.maps import choose_pairs
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm, ttest_ind
 from sklearn.metrics import r2_score
@@ -29,7 +30,6 @@ from scgenot.fit.evaluation.comparison import (
     split_all,
 )
 from scgenot.fit.evaluation.generic import generic_comparisons
-from scgenot.fit.evaluation.maps import choose_pairs
 from scgenot.fit.evaluation.metrics import Counts, Populations
 from scgenot.fit.evaluation.scores import make_table, resample, score_all
 from scgenot.fit.evaluation.screen import Moments, other_cells

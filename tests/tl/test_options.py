@@ -1,4 +1,6 @@
-"""Options of a wrong type or out of range: an error that names the option, before anything is written."""
+"""Options of a wrong type or out of range: an error that names the option, before anything is
+written.
+"""
 
 import numpy as np
 import pytest

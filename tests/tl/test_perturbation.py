@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scgenot.fit.questions import ask
 from scipy import sparse
 
 import scgenot as sg
-from scgenot.fit.questions import ask
 from scgenot.ot.store import plan_from_arrays
 
 QUICK = sg.model.FlowMatching(steps=10, batch_size=64, validation_every=5)

@@ -5,9 +5,9 @@ import warnings
 import anndata as ad
 import numpy as np
 import pytest
+from scgenot.fit.seen import unlike
 
 import scgenot as sg
-from scgenot.fit.seen import unlike
 from scgenot.fit.spread import cosine_variance, response_size
 from truth.responses import SPREAD, known_cells, known_fit, known_mean
 

@@ -6,9 +6,9 @@ import pytest
 import scanpy as sc
 
 import scgenot as sg
-from scgenot.fit.source import source_cells
+from scgenot.cells.tasks import TimeCourse
+from scgenot.fit.fit import Fit
 
-PARAMS = {"use_rep": "X_pca"}
 REMOVE = r"Remove `obsm\['X_pca'\]` of the new cells.*`sg.tl.project\(adata, fitted, key='pca'\)`"
 
 
@@ -29,8 +29,10 @@ def halves(cells):
     return fitted, new
 
 
-def read(new, fitted, **params):
-    return source_cells(new, PARAMS | params, fitted=fitted)
+def read(new, fitted, use_rep="X_pca", **options):
+    """Source cells of a fit of these cells, whose model takes any number of columns."""
+    fit = Fit(TimeCourse("day", use_rep=use_rep), adata=fitted, make_model=object)
+    return fit.cells(new, **options)
 
 
 def test_scanpys_components_of_other_cells_are_refused(halves):

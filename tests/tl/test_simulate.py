@@ -265,7 +265,7 @@ class TestElsewhere:
             KeyError, match=r"names 'Z', which the fit has not seen; known are \['A', 'B'\]"
         ):
             sg.tl.simulate(embedded, ["A", "Z"])
-        with pytest.raises(ValueError, match="`n_samples=0` must be a whole number, at least 1"):
+        with pytest.raises(ValueError, match="`n_samples=0` must be an integer >= 1"):
             sg.tl.simulate(embedded, "A", n_samples=0)
         with pytest.raises(ValueError, match="give one or more, each once"):
             sg.tl.simulate(embedded, ["A", "A"])

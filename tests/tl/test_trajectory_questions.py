@@ -529,7 +529,7 @@ BAD = [
         sg.tl.push,
         {"cells": "a", "groupby": "state", "n_samples": 0},
         ValueError,
-        "`n_samples=0` must be a whole number",
+        "`n_samples=0` must be an integer",
     ),
     (
         sg.tl.push,
@@ -548,7 +548,7 @@ BAD = [
     (sg.tl.annotate, {"column": "type"}, KeyError, "`column='type'`"),
     (sg.tl.annotate, {"column": "state", "direction": "up"}, ValueError, "`direction='up'`"),
     (sg.tl.velocity, {"basis": "tsne"}, KeyError, "X_tsne"),
-    (sg.tl.coupling, {"top_k": 0}, ValueError, "`top_k=0` must be a whole number"),
+    (sg.tl.coupling, {"top_k": 0}, ValueError, "`top_k=0` must be an integer"),
 ]
 
 

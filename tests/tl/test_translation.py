@@ -52,7 +52,9 @@ def test_results_land_where_the_schema_says(fitted):
         "model",
         "history",
         "pairs",
-        "dual",
+        "links",
+        "outcomes",
+        "reference",
         "confidence",
         "coupling_names",
         "coupling_key",
@@ -101,7 +103,9 @@ def test_a_fit_survives_the_disk(fitted, tmp_path, form):
 
 def test_models_go_elsewhere(fitted, tmp_path):
     source, _ = fitted
-    new = twins(50)[0]
+    rng = np.random.default_rng(1)
+    near = source.obsm["X_pca"][:50] + 0.01 * rng.normal(size=(50, 8))
+    new = ad.AnnData(obsm={"X_pca": near.astype(np.float32)})
     sg.tl.predict(new, model=source)
     draws = new.obsm["X_genot"].copy()
     sg.get.model(source).save(tmp_path / "model.safetensors")
@@ -128,8 +132,9 @@ def test_same_seed_same_bits():
 
 def test_copy_leaves_the_original_alone():
     source, target = twins(120)
-    out = fit(source, target, copy=True, learner=sg.model.FlowMatching(steps=20))
+    out = fit(source, target, copy=True, predict=False, learner=sg.model.FlowMatching(steps=20))
     assert set(source.uns) == set()
+    assert "X_genot" not in source.obsm
     assert "X_genot" in sg.tl.predict(out, copy=True).obsm
     assert "X_genot" not in out.obsm
 
@@ -245,11 +250,23 @@ def test_predict_and_coupling_say_what_is_missing(fitted):
     assert "X_genot" not in wrong.obsm
 
 
-def test_a_cost_of_ones_own_fits_but_is_not_stored():
+def test_a_cost_of_ones_own_is_kept_as_the_mass_of_the_fitted_cells():
     source, target = twins(60)
     solver = sg.ot.GromovWasserstein(
         intra_cost=lambda x, y: sg.ot.squared_euclidean(x, y), n_starts=1
     )
     fit(source, target, solver=solver, learner=sg.model.FlowMatching(steps=10))
-    with pytest.raises(KeyError, match="cannot be stored"):
-        sg.tl.coupling(source)
+    sg.tl.coupling(source, top_k=60)
+    assert source.obsm["genot_coupling"].sum() == pytest.approx(1, abs=1e-4)
+    new = source[:10].copy()
+    new.obs_names = [f"new-{i}" for i in range(10)]
+    with pytest.raises(ValueError, match="fitted cells only"):
+        sg.tl.coupling(new, model=source)
+
+
+def test_a_fit_answers_at_once(fitted):
+    source, target = twins()
+    fit(source, target, solver=SOLVER)
+    for slot in ("X_genot", "X_genot_mean"):
+        assert np.array_equal(source.obsm[slot], fitted[0].obsm[slot])
+    assert "genot_uncertainty" in source.obs

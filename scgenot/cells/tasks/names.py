@@ -42,6 +42,11 @@ class Names:
     @classmethod
     def read(cls, column, control, separator: str | None, rows: Iterable = ()) -> "Names":
         """Decide which names of a column are combinations; `rows` are those of an embedding."""
+        if separator is not None and (not isinstance(separator, str) or not separator):
+            raise TypeError(
+                f"`separator={separator!r}` must be text, or None when names are never "
+                "combinations."
+            )
         control = None if control is None else text_of(control)
         known = frozenset(map(text_of, rows))
         found = texts_of(factorize(column)[1])

@@ -41,7 +41,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Others:
-    """Moments of the features of a screen's other perturbations, and the mean over all."""
+    """Moments of the features of the other perturbations, and the mean over all."""
 
     mean: np.ndarray
     variance: np.ndarray

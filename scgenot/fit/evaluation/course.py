@@ -67,8 +67,8 @@ def _(task: TimeCourse, asked: Evaluation) -> Iterator[Grouped]:
     refuse_seen(held_out.obs_names[np.isin(times, between)], names, in_sample=False)
     if between and asked.groupby is not None:
         raise ValueError(
-            f"`groupby={asked.groupby!r}` needs source cells; at the left-out times {between} there "
-            "are none."
+            f"`groupby={asked.groupby!r}` needs source cells; at the left-out times {between} "
+            "there are none."
         )
     for step in steps:
         yield step_comparison(asked, step, found)

@@ -87,7 +87,7 @@ class Evaluation:
 
 
 def choose_links(links: Sequence, strata: Sequence[dict], rng: np.random.Generator) -> np.ndarray:
-    """Choose the link whose coupling each cell takes: of its stratum, or the nearest that holds it."""
+    """Choose the link whose coupling each cell takes: of its stratum, or the nearest."""
     shares = np.array([len(link.source_names) for link in links], dtype=float)
     codes, kinds = pd.factorize(pd.Series([tuple(stratum.items()) for stratum in strata]))
     out = np.empty(len(strata), dtype=int)

@@ -1,4 +1,4 @@
-"""What is compared when perturbations, donors, cell types or doses of a screen were held out."""
+"""What is compared when perturbations, donors, cell types or doses were held out."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -179,7 +179,9 @@ def other_cells(moments: dict[Key, Moments], key: Key) -> Others | None:
 def between_doses(
     measured: Measured, key: Key, query: np.ndarray, seed: int
 ) -> dict[str, Prediction]:
-    """Predict a dose that was not fitted from the nearest ones that were, untreated cells being dose 0."""
+    """Predict a dose that was not fitted from the nearest ones that were, untreated cells being
+    dose 0.
+    """
     parts, dose = key
     levels = sorted(level for name, level in measured.links if name == parts and level is not None)
     if dose is None or not levels:
@@ -209,7 +211,9 @@ def between_doses(
 
 
 def from_parts(measured: Measured, key: Key, query: np.ndarray) -> dict[str, Prediction]:
-    """Predict a combination by the sum of its parts, and what was never seen by the embedding of its parts."""
+    """Predict a combination by the sum of its parts, and what was never seen by the embedding of
+    its parts.
+    """
     parts, dose = key
     singles = {
         name: self_key

@@ -1,4 +1,4 @@
-"""What is compared when paired cells of two modalities were held out from an unpaired translation."""
+"""What is compared when paired cells of two modalities were held out from a translation."""
 
 from collections.abc import Iterator
 
@@ -79,15 +79,15 @@ def check_pair(held_out: object) -> tuple[AnnData, AnnData]:
     """Return source and target cells, or raise when these are not two AnnData of as many cells."""
     if not isinstance(held_out, (tuple, list)) or len(held_out) != 2:
         raise TypeError(
-            f"`held_out` must be (source, target), two AnnData with the same cells in the same order, for a "
-            f"translation; found {type(held_out).__name__}."
+            "`held_out` must be (source, target), two AnnData with the same cells in the same "
+            f"order, for a translation; found {type(held_out).__name__}."
         )
     for adata in held_out:
         check_anndata(adata, "held_out")
     if held_out[0].n_obs != held_out[1].n_obs:
         raise ValueError(
-            f"`held_out` has {held_out[0].n_obs} source and {held_out[1].n_obs} target cells: row i of both must be "
-            "the same cell."
+            f"`held_out` has {held_out[0].n_obs} source and {held_out[1].n_obs} target "
+            "cells: row i of both must be the same cell."
         )
     return held_out[0], held_out[1]
 
