@@ -1,5 +1,6 @@
 """From a task to coupled links; what a task or a solver of the user's returns is checked here."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -60,7 +61,29 @@ def couple(links: Sequence[Link], solver: Solver, *, progress: bool) -> list[Lin
     if hasattr(solver, "progress"):
         solver = replace(solver, progress=progress)
     bar = tqdm(links, desc="coupling", unit="pair", disable=not progress or len(links) < 2)
-    return [replace(link, plan=checked_plan(solver(link.pair), solver)) for link in bar]
+    coupled, said = [], {}
+    for link in bar:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            plan = solver(link.pair)
+        for one in caught:
+            text = str(one.message)
+            kind = "Coupling of" if text.startswith("Coupling of") else text
+            said.setdefault((one.category, kind), []).append((link.pair.name, one))
+        coupled.append(replace(link, plan=checked_plan(plan, solver)))
+    for found in said.values():
+        warn_once(found)
+    return coupled
+
+
+def warn_once(found: Sequence[tuple[str, warnings.WarningMessage]]) -> None:
+    """Give the first of several warnings of one kind, and name the pairs of the others."""
+    names, first = list(dict.fromkeys(name for name, _ in found)), found[0][1]
+    text, others = str(first.message), [*names[1:6], *(["..."] if len(names) > 6 else [])]
+    if others:
+        text += f" This is of the pair {names[0]}; warned of too: {'; '.join(others)}."
+    # where the solver was called from the user's code is known to the warning
+    warnings.warn_explicit(text, first.category, first.filename, first.lineno)
 
 
 def checked_plan(plan, solver):

@@ -89,7 +89,8 @@ def annotate(
         raise ValueError(f"`column={column!r}` has no value at `{argument}={time:g}`.")
     found = carry(transport.step, path, values, backward=backward)
     name, out = key_added or Keys(key).annotated(column), copy_of(adata) if copy else adata
-    write_slots(out, obs=_numbers(found, name) if labels is None else _labels(found, labels, name))
+    carried = _numbers(found, name) if labels is None else _labels(found, labels, name)
+    write_slots(out, obs=carried, key=key)
     return out if copy else None
 
 

@@ -84,5 +84,5 @@ def pull(
     sets = read_mask(adata, cells, groupby)[:, None]
     mass = follow(transport.step, transport.path(start, end), sets, backward=True)[:, 0]
     out = copy_of(adata) if copy else adata
-    write_slots(out, obs={key_added or Keys(key).pull: mass})
+    write_slots(out, obs={key_added or Keys(key).pull: mass}, key=key)
     return out if copy else None

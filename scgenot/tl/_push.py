@@ -95,5 +95,5 @@ def push(
     sets = read_mask(adata, cells, groupby)[:, None]
     mass = follow(transport.step, transport.path(start, end), sets, backward=False)[:, 0]
     out = copy_of(adata) if copy else adata
-    write_slots(out, obs={key_added or Keys(key).push: mass})
+    write_slots(out, obs={key_added or Keys(key).push: mass}, key=key)
     return out if copy else None
