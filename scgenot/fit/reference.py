@@ -19,6 +19,8 @@ LEVEL = 0.99
 # of the cells, standing out; for cells like those fitted it is 1 - LEVEL
 TOLERATED = 0.05
 FEW = 5
+# a fitted cell is where it was up to this share of the spread of the fitted cells
+SAME = 1e-3
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,13 @@ class Reference:
             there = np.asarray(rows) >= 0
             if there.any() and cells.shape[1] == kept.shape[1]:
                 now = cells[np.asarray(rows)[there]].astype(np.float32)
+                near = SAME * (kept.std() + 1e-6)
                 n_found += int(there.sum())
-                n_same += int(np.isclose(now, kept[there], rtol=1e-4, atol=1e-6).all(1).sum())
+                n_same += int(np.isclose(now, kept[there], rtol=1e-4, atol=near).all(1).sum())
             elif there.any():
                 n_found += int(there.sum())
         if n_found:
-            moved = 2 * n_same < n_found
+            moved = n_same < n_found
         else:  # renamed cells: the embedding tells, which is known of the source
             embedding = embedding_of(adata, rep) if self.digest and "source" in sides else None
             moved = embedding is not None and embedding.digest() != self.digest
