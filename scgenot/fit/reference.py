@@ -10,6 +10,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from scgenot._random import numpy_rng
 from scgenot._warn import warn_user
 from scgenot.cells.embedding import embedding_of
+from scgenot.cells.read import dense
 from scgenot.pair import Link
 
 MAX_SOURCES, MAX_TARGETS = 1000, 200
@@ -47,7 +48,17 @@ class Reference:
         embedding = embedding_of(adata, getattr(task, "use_rep", None))
         return cls(*sides, "" if embedding is None else embedding.digest())
 
-    def check(self, adata: AnnData, cells: np.ndarray, rep: str, *, within: bool) -> None:
+    def check_fitted(self, fitted: AnnData, rep: str, *, within: bool) -> None:
+        """Raise when the fitted cells were embedded anew, in whose space others are placed."""
+        if rep in fitted.obsm:  # X is no coordinates of its own: its features have names
+            names = np.union1d(self.source_names, self.target_names)
+            known = fitted[fitted.obs_names.isin(names)]
+            cells = dense(known.obsm[rep], rep)
+            self.check(known, cells, rep, within=within, name="the fitted AnnData")
+
+    def check(
+        self, adata: AnnData, cells: np.ndarray, rep: str, *, within: bool, name: str = "`adata`"
+    ) -> None:
         """Raise when fitted cells are elsewhere than they were: embedded anew, or integrated."""
         sides = [(self.source_names, self.source_cells)]
         if within:
@@ -70,7 +81,7 @@ class Reference:
         if moved:
             where = "X" if rep == "X" else f"obsm[{rep!r}]"
             raise ValueError(
-                f"{where} of `adata` is not what it was at the fit: {n_found - n_same} of {n_found} "
+                f"{where} of {name} is not what it was at the fit: {n_found - n_same} of {n_found} "
                 "fitted cells that were compared are elsewhere. Fit again with the new "
                 "representation, or bring the old one back."
             )

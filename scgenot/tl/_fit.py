@@ -91,6 +91,7 @@ def fit(
         task,
         solver=solver,
         learner=learner,
+        predict=predict,
         key=key_added,
         rng=rng,
         device=device,
