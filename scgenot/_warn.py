@@ -27,6 +27,6 @@ def warn_user(message: str) -> None:
             return
         said.add(message)
     level, frame = 1, sys._getframe(0)
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("scgenot"):
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "scgenot":
         level, frame = level + 1, frame.f_back
     warnings.warn(message, UserWarning, stacklevel=level)
