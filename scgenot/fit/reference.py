@@ -10,6 +10,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from scgenot._random import numpy_rng
 from scgenot._warn import warn_user
 from scgenot.cells.embedding import embedding_of
+from scgenot.cells.read import dense
 from scgenot.pair import Link
 
 MAX_SOURCES, MAX_TARGETS = 1000, 200
@@ -48,6 +49,13 @@ class Reference:
             sides += [other.obs_names[kept].to_numpy(dtype=str), cells]
         embedding = embedding_of(adata, getattr(task, "use_rep", None))
         return cls(*sides, "" if embedding is None else embedding.digest())
+
+    def check_fitted(self, fitted: AnnData, rep: str, sides: Sequence[str]) -> None:
+        """Raise when the fitted cells were embedded anew, in whose space others are placed."""
+        if rep in fitted.obsm:  # X is no coordinates of its own: its features have names
+            names = np.union1d(self.source_names, self.target_names)
+            known = fitted[fitted.obs_names.isin(names)]
+            self.check(known, dense(known.obsm[rep], rep), rep, sides, name="fitted")
 
     def check(
         self,

@@ -182,13 +182,17 @@ def test_too_few_cells_change_nothing(right):
     few = new[
         (new.obs["drug"] == "control") | (np.arange(new.n_obs) % 3 == 0)
     ].copy()  # 10 cells of A
-    with pytest.raises(
-        ValueError, match=r"has 0.95, which takes 19 .* found 10: .* levels up to 0.909"
+    with (
+        pytest.raises(
+            ValueError, match=r"has 0.95, which takes 19 .* found 10: .* levels up to 0.909"
+        ),
+        pytest.warns(UserWarning, match="pooled, 100% of the cells: A of g, h"),
     ):
         sg.tl.calibrate(few, "A", model=right)
     pd.testing.assert_frame_equal(right.uns["genot"]["calibration"], before)
     again = right.copy()
-    sg.tl.calibrate(few, "A", model=again, levels=[0.909])
+    with pytest.warns(UserWarning, match="pooled"):
+        sg.tl.calibrate(few, "A", model=again, levels=[0.909])
     assert np.isfinite(again.uns["genot"]["calibration"]["threshold"]).all()
 
 

@@ -5,9 +5,9 @@ import warnings
 import anndata as ad
 import numpy as np
 import pytest
-from scgenot.fit.seen import unlike
 
 import scgenot as sg
+from scgenot.fit.reference import unlike
 from scgenot.fit.spread import cosine_variance, response_size
 from truth.responses import SPREAD, known_cells, known_fit, known_mean
 
@@ -158,6 +158,7 @@ def test_a_new_fit_removes_what_the_older_one_predicted(predicted):
         "control": "control",
         "learner": learner,
         "progress": False,
+        "predict": False,
     }
     sg.tl.fit_perturbation(adata, **options)
     adata.obsm["X_genot"] = np.zeros(

@@ -93,11 +93,11 @@ def test_streaming_changes_nothing(known, monkeypatch):
 
 
 def blocks_of(adata, target):
-    genot, params = sg.get.model(adata), sg.get.params(adata)
-    question = sg.fit.questions.ask(adata, params, target, None)
-    cells = adata.X[question.rows]
+    fit = sg.get.fit(adata)
+    question = fit.ask(adata, target)
+    options = {"n_samples": 32, "guidance": 1.0, "seed": 0}
     return sg.fit.sample.draw_blocks(
-        genot, cells, question.condition, n_samples=32, guidance=1.0, seed=0
+        fit.model, adata.X[question.rows], question.condition, **options
     )
 
 
