@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from scgenot.fit.fit import Fit
     from scgenot.model import Genot
 
-__all__ = ["couplings", "fit", "model", "params"]
+__all__ = ["couplings", "fit", "model", "params", "task"]
 
 
 def fit(
@@ -151,4 +151,44 @@ def params(adata: AnnData, key: str = "genot") -> dict:
     --------
     >>> sg.get.params(adata)["use_rep"]
     """
-    return dict(fit(adata, key).params)
+    return {name: value for name, value in fit(adata, key).params.items() if value is not None}
+
+
+def task(adata: AnnData, key: str = "genot"):
+    """Return the task of a fit: what was fitted to what, and which cells are which.
+
+    Parameters
+    ----------
+    adata
+        Cells with the fit, or cells that :func:`scgenot.tl.simulate` or
+        :func:`scgenot.tl.interpolate` made with it.
+    key
+        The `key_added` of the fit.
+
+    Returns
+    -------
+    A `Screen`, a `TimeCourse`, a `Translation`, or a task of your own.
+
+    Raises
+    ------
+    KeyError
+        When there is no such fit.
+    ValueError
+        When the fit has a task of your own that was not fitted in this session: pass its class to
+        :func:`fit`.
+
+    Examples
+    --------
+    >>> task = sg.get.task(adata)
+    >>> adata[task.treated_rows(adata, "IFN")]
+    """
+    from scgenot.fit.storage import task_of
+
+    return task_of(adata, key)
+
+
+def coupling_names(adata: AnnData, key: str = "genot"):
+    """Return the names of the target cells that the columns of a coupling in `obsm` are."""
+    from scgenot.fit.storage import coupling_names
+
+    return coupling_names(adata, key)

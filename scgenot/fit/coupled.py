@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from scgenot._outcome import Outcome
 from scgenot.cells.strata import stratum_text
+from scgenot.cells.tasks.task import name_of
 from scgenot.model.growth import growth_ratios
 from scgenot.ot.diagnostics import describe
 from scgenot.pair import Link, Question
@@ -19,11 +20,6 @@ Solver = Callable[[object], object]
 # how the warning of a coupling begins
 PROBLEM = "Coupling of "
 PAGE = "See the page 'Extending scgenot'."
-
-
-def name_of(task) -> str:
-    """Return what a task is called."""
-    return getattr(task, "name", type(task).__name__)
 
 
 def links_of(task, adata: AnnData) -> list[Link]:

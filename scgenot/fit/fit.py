@@ -15,6 +15,7 @@ from scgenot._random import seed_of
 from scgenot._warn import warn_user
 from scgenot.cells.keys import Keys
 from scgenot.cells.read import check_anndata
+from scgenot.cells.tasks.task import check_kind
 from scgenot.fit import storage
 from scgenot.fit.coupled import (
     Solver,
@@ -29,7 +30,7 @@ from scgenot.fit.coupled import (
 )
 from scgenot.fit.defaults import learn, solver_of
 from scgenot.fit.reference import Reference
-from scgenot.fit.source import read_source
+from scgenot.fit.source import read_source, read_targets
 from scgenot.fit.stored_link import StoredLink
 from scgenot.pair import Question
 
@@ -166,14 +167,13 @@ class Fit:
         """Read source cells in the space of the fit; refuse what does not belong to it."""
         return read_source(self, adata, use_rep=use_rep, shared_rep=shared_rep)
 
+    def target_cells(self, adata: AnnData) -> np.ndarray:
+        """Read measured target cells in the space of the targets; refuse those embedded anew."""
+        return read_targets(self, adata)
+
     def needs(self, kind: type, verb: str) -> None:
         """Raise a ValueError unless the task is of the kind that a verb is for."""
-        if not isinstance(self.task, kind):
-            found = getattr(self.task, "made_by", None)
-            made = f"is from `{found}`" if found else f"has the task {name_of(self.task)!r}"
-            raise ValueError(
-                f"`{verb}` needs a fit from `{kind.made_by}`; `key={self.key!r}` {made}."
-            )
+        check_kind(self.task, kind, verb, self.key)
 
     def rows(self, links: Sequence[int], side: str) -> np.ndarray:
         """Positions of the source or target cells of some links in AnnData, each once."""

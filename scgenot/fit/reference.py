@@ -1,4 +1,4 @@
-"""Some of the fitted cells, which tell whether cells belong to the fit and resemble it."""
+"""Some of the fitted cells: they tell whether cells belong to the fit, and whether they are like."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from sklearn.neighbors import LocalOutlierFactor
 from scgenot._random import numpy_rng
 from scgenot._warn import warn_user
 from scgenot.cells.embedding import embedding_of
-from scgenot.fit.stored_link import names_of
 from scgenot.pair import Link
 
 MAX_SOURCES, MAX_TARGETS = 1000, 200
@@ -48,13 +47,19 @@ class Reference:
         embedding = embedding_of(adata, getattr(task, "use_rep", None))
         return cls(*sides, "" if embedding is None else embedding.digest())
 
-    def check(self, adata: AnnData, cells: np.ndarray, rep: str, *, within: bool) -> None:
+    def check(
+        self,
+        adata: AnnData,
+        cells: np.ndarray,
+        rep: str,
+        sides: Sequence[str] = ("source", "target"),
+        *,
+        name: str = "adata",
+    ) -> None:
         """Raise when fitted cells are elsewhere than they were: embedded anew, or integrated."""
-        sides = [(self.source_names, self.source_cells)]
-        if within:
-            sides.append((self.target_names, self.target_cells))
         n_found = n_same = 0
-        for names, kept in sides:
+        for side in sides:
+            names, kept = getattr(self, f"{side}_names"), getattr(self, f"{side}_cells")
             rows = adata.obs_names.get_indexer(names) if adata.obs_names.is_unique else [-1]
             there = np.asarray(rows) >= 0
             if there.any() and cells.shape[1] == kept.shape[1]:
@@ -65,13 +70,13 @@ class Reference:
                 n_found += int(there.sum())
         if n_found:
             moved = 2 * n_same < n_found
-        else:  # renamed cells: the embedding tells
-            embedding = embedding_of(adata, rep) if self.digest else None
+        else:  # renamed cells: the embedding tells, which is known of the source
+            embedding = embedding_of(adata, rep) if self.digest and "source" in sides else None
             moved = embedding is not None and embedding.digest() != self.digest
         if moved:
             where = "X" if rep == "X" else f"obsm[{rep!r}]"
             raise ValueError(
-                f"{where} of `adata` is not what it was at the fit: {n_found - n_same} of "
+                f"{where} of `{name}` is not what it was at the fit: {n_found - n_same} of "
                 f"{n_found} fitted cells that were compared are elsewhere. Fit again with the new "
                 "representation, or bring the old one back."
             )
@@ -81,10 +86,10 @@ class Reference:
         n = int(unlike(cells, np.unique(self.source_cells, axis=0)).sum())
         if n > max(FEW, TOLERATED * len(cells)):
             warn_user(
-                f"{n} of {len(cells)} source cells ({n / len(cells):.0%}) stand out from the "
-                f"source cells that the model was fitted with, where {1 - LEVEL:.0%} would be "
-                "expected: their predictions are extrapolated. See whether they come from another "
-                "kind of cell or batch, and compare with measured cells before relying on them."
+                f"{n} of {len(cells)} source cells ({n / len(cells):.0%}) stand out from the source "
+                f"cells that the model was fitted with, where {1 - LEVEL:.0%} would be expected: "
+                "their predictions are extrapolated. See whether they come from another kind of "
+                "cell or batch, and compare with measured cells before relying on them."
             )
 
     def to_dict(self) -> dict:
@@ -94,12 +99,8 @@ class Reference:
     @classmethod
     def from_dict(cls, stored: Mapping) -> "Reference":
         """Make what :meth:`to_dict` took apart, after a file too."""
-        sides = [
-            part
-            for side in ("source", "target")
-            for part in (names_of(stored[f"{side}_names"]), np.asarray(stored[f"{side}_cells"]))
-        ]
-        return cls(*sides, str(stored["digest"]))
+        names = ("source_names", "source_cells", "target_names", "target_cells")
+        return cls(*(np.asarray(stored[name]) for name in names), str(stored["digest"]))
 
 
 def unlike(cells: np.ndarray, seen: np.ndarray) -> np.ndarray:

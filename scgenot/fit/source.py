@@ -1,9 +1,10 @@
-"""Source cells as a model takes them in; the only reader of the representation of a fit."""
+"""Cells as a model takes them in and gives them out; the only reader of a fit's representation."""
 
 import numpy as np
 from anndata import AnnData
 
 from scgenot.cells.embedding import place
+from scgenot.cells.read import representation
 
 
 def read_source(fit, adata: AnnData, *, use_rep=None, shared_rep=None) -> np.ndarray:
@@ -16,7 +17,8 @@ def read_source(fit, adata: AnnData, *, use_rep=None, shared_rep=None) -> np.nda
     own = use_rep is None or use_rep == getattr(task, "use_rep", None)
     if own and adata is fit.adata and fit.reference is not None:
         within = all(link.within for link in fit.links)
-        fit.reference.check(adata, cells, rep, within=within)
+        sides = ("source", "target") if within else ("source",)
+        fit.reference.check(adata, cells, rep, sides)
     shared_rep = shared_rep or getattr(task, "shared_rep", None)
     if shared_rep is not None:
         cells = np.hstack([cells, place(adata, fitted, shared_rep, argument="shared_rep")])
@@ -27,4 +29,13 @@ def read_source(fit, adata: AnnData, *, use_rep=None, shared_rep=None) -> np.nda
             f"with {width}: project the cells with `sg.tl.project` onto the embedding of the "
             "fitted cells."
         )
+    return cells
+
+
+def read_targets(fit, adata: AnnData) -> np.ndarray:
+    """Read measured target cells of another AnnData in the space of the targets; checked."""
+    rep = fit.task.target_rep
+    cells = representation(adata, rep, name="adata_target", argument="target_rep")
+    if fit.reference is not None:
+        fit.reference.check(adata, cells, rep, ("target",), name="adata_target")
     return cells

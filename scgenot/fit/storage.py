@@ -90,7 +90,7 @@ def write(fit, adata: AnnData) -> None:
         adata,
         uns={fit.key: entry},
         obs={} if fit.growth is None else {Keys(fit.key).growth: fit.growth},
-        remove=predicted_slots(adata, fit.key),
+        remove=[*predicted_slots(adata, fit.key), ("obs", Keys(fit.key).growth)],
     )
 
 
@@ -123,9 +123,25 @@ def entry_of(adata: AnnData, key: str) -> Mapping:
         return adata.uns[key]
     fits = [name for name in adata.uns if has_fit(adata, name)]
     raise KeyError(
-        f"`key={key!r}` names no fit in uns; found {fits}. Run one of `sg.tl.fit_*` first, or pass "
-        "`model`."
+        f"`key={key!r}` names no fit in uns; found {fits}. Run one of `sg.tl.fit_*` first; "
+        "functions of `sg.tl` also take other cells with the fit as `model`."
     )
+
+
+def task_of(adata: AnnData, key: str):
+    """Return the task of a fit, also of made-up cells, which carry its parameters only."""
+    entry = adata.uns.get(key)
+    if not isinstance(entry, Mapping) or PARAMS not in entry:
+        entry = entry_of(adata, key)
+    return read_task(entry[PARAMS], None, key)
+
+
+def coupling_names(adata: AnnData, key: str) -> np.ndarray:
+    """Return the target cells of a coupling, also of cells that were coupled by another's fit."""
+    entry = adata.uns.get(key)
+    if not isinstance(entry, Mapping) or COUPLING_NAMES not in entry:
+        entry = entry_of(adata, key)
+    return entry[COUPLING_NAMES]
 
 
 def read(cls, adata: AnnData, key: str, *, task=None, model=None, field=None, encoder=None):

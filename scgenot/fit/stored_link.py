@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scgenot.cells.labels import text_of
 from scgenot.ot.plan import Plan
 from scgenot.ot.store import plan_from_arrays, plan_to_arrays
 from scgenot.pair import Link
@@ -38,7 +39,7 @@ class StoredLink:
             link.pair.source_weights,
             arrays,
             dict(link.labels),
-            {key: str(value) for key, value in link.stratum.items()},
+            {key: text_of(value) for key, value in link.stratum.items()},
             link.within,
             mass_of(link.plan, arrays),
             int(np.shape(getattr(link.plan, "x", link.pair.source))[1]),

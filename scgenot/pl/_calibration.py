@@ -5,10 +5,10 @@ import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
 
-from scgenot.cells.keys import CALIBRATION, CALIBRATION_FEATURES
+from scgenot import get
 from scgenot.pl._axes import finish, legend_beside, new_axes
 from scgenot.pl._colors import PREDICTED_COLOR, TREATED_COLOR
-from scgenot.pl._slots import check_table, fit_slot
+from scgenot.pl._slots import check_table
 
 REGION = "region"  # in the column of features: the region of all of them together
 NEEDED = ("level", "raw_coverage", "coverage", "n")
@@ -85,12 +85,12 @@ def calibration(
 def _read(table: AnnData | pd.DataFrame, key: str, feature: str | None) -> pd.DataFrame:
     """Return the rows of the region or of a feature."""
     if isinstance(table, AnnData):
-        fit_slot(table, key, "params")
-        if CALIBRATION not in table.uns[key]:
+        found = get.fit(table, key).calibration
+        if found is None:
             raise KeyError(
                 f"`key={key!r}` is not calibrated: run `sg.tl.calibrate` on held-out cells first."
             )
-        table = table.uns[key][CALIBRATION if feature is None else CALIBRATION_FEATURES]
+        table = found.calibration if feature is None else found.calibration_features
     check_table(table, NEEDED, "sg.tl.coverage", "an AnnData or a DataFrame")
     if "feature" not in table:
         return table

@@ -10,6 +10,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_hex, to_rgba, to_rgba_array
 from scanpy.pl import palettes
 
+from scgenot.cells.labels import as_text, factorize, text_of
+
 NO_LABEL = "lightgray"
 # for the color-blind too
 CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR = "#999999", "#D55E00", "#0072B2"
@@ -22,9 +24,9 @@ def is_numeric(column: pd.Series) -> bool:
 
 def labels_of(column: pd.Series) -> list[str]:
     """Return labels as text, in the order of the categories or sorted."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return [str(label) for label in column.cat.categories]
-    return [str(label) for label in sorted(column.dropna().unique())]
+    # categories without cells too: stored colors are one for each
+    is_category = isinstance(column.dtype, pd.CategoricalDtype)
+    return list(map(text_of, column.cat.categories if is_category else factorize(column)[1]))
 
 
 def label_colors(*columns: tuple[AnnData, str]) -> dict[str, str]:
@@ -48,7 +50,7 @@ def label_colors(*columns: tuple[AnnData, str]) -> dict[str, str]:
 
 def label_rgba(column: pd.Series, colors: dict[str, str]) -> np.ndarray:
     """Return the color of each cell, shape `(n, 4)`."""
-    return to_rgba_array([colors.get(str(label), NO_LABEL) for label in column.astype(object)])
+    return to_rgba_array([colors.get(label, NO_LABEL) for label in as_text(column)])
 
 
 def number_scale(*columns: pd.Series) -> ScalarMappable:

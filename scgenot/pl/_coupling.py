@@ -8,6 +8,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from scipy import sparse
 
+from scgenot.cells.labels import as_text
 from scgenot.pl._axes import finish
 from scgenot.pl._colors import labels_of
 from scgenot.pl._heatmap import draw_percent, heat_axes
@@ -98,7 +99,7 @@ def _group_mass(joint: sparse.csr_matrix, source: pd.Series, target: pd.Series) 
     sides = []
     for column in (source, target):
         labels = labels_of(column)
-        codes = pd.Index(labels).get_indexer(column.astype(str).where(column.notna()))
+        codes = pd.Index(labels).get_indexer(as_text(column))
         cells = np.flatnonzero(codes >= 0)
         member = sparse.csr_matrix(
             (np.ones(len(cells)), (codes[cells], cells)), shape=(len(labels), len(codes))

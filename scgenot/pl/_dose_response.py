@@ -8,17 +8,16 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from scgenot.cells.tasks import Screen
+from scgenot.cells.tasks.conditions import tidy_doses
 from scgenot.pl._axes import finish, legend_beside, panels, squares
 from scgenot.pl._colors import CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR, colors_for
 from scgenot.pl._screen import (
     doses,
     feature_names,
     feature_table,
-    is_control,
-    is_named,
-    is_treated,
     measured_table,
-    screen_params,
+    simulated_screen,
     simulated_targets,
 )
 
@@ -86,27 +85,24 @@ def dose_response(
     >>> simulated = sg.tl.simulate(adata, target="A", dose=[0.0, 0.1, 1.0, 10.0])
     >>> sg.pl.dose_response(adata, simulated, ["CD69", "CD44"])
     """
-    params, features = screen_params(adata, key, simulated), feature_names(features)
-    if "dose_key" not in params:
+    screen = simulated_screen(adata, simulated, key, "dose_response")
+    features = feature_names(features)
+    if screen.dose_key is None:
         raise ValueError(f"`key={key!r}` was fitted without doses: use `sg.pl.response` instead.")
-    there = simulated_targets(simulated, params)
-    targets = there if target is None else feature_names(target)
-    if not targets or not set(targets) <= set(there):
-        raise ValueError(
-            f"`target={target!r}` is not in `simulated`; found {there}: "
-            "run `sg.tl.simulate` for it."
-        )
-    measured = measured_table(adata, simulated, features, layer, params)
+    targets = simulated_targets(simulated, screen, target)
+    measured = measured_table(adata, simulated, features, layer, screen)
     predicted = feature_table(simulated, features, None, "simulated")
     lines, dots = {}, {}
     for name in targets:
-        lines[name] = _by_dose(simulated, params, predicted, is_named(simulated, params, name))
-        dots[name] = _by_dose(adata, params, measured, is_treated(adata, params, name))
-    control = _quartiles(measured[is_control(adata, params)])
-    colors = colors_for(targets, adata, params["perturbation_key"])
+        named = np.flatnonzero(screen.are_named(simulated, name))
+        lines[name] = _by_dose(simulated, screen, predicted, named)
+        dots[name] = _by_dose(adata, screen, measured, screen.treated_rows(adata, name))
+    control = _quartiles(measured[screen.are_control(adata)])
+    colors = colors_for(targets, adata, screen.perturbation_key)
     one = len(targets) == 1
     drawn = {dose for found in dots.values() for dose in found}
     positive = sorted(dose for dose in drawn.union(*lines.values()) if dose > 0)
+    marked = np.unique(tidy_doses(np.array(sorted(drawn) or positive)))
     zero = np.log10(min(positive, default=1.0)) - 0.6
     ax, inside = panels(
         ax, len(features), columns=2 if len(features) == 4 else 3, width=3.3, height=2.8,
@@ -121,18 +117,18 @@ def dose_response(
             for dose, table in dots[name].items():
                 measured_color = TREATED_COLOR if one else colors[name]
                 _dot(panel, np.log10(dose) + shift, table[feature], measured_color)
-        _scale(panel, zero, sorted(drawn) or positive)
-        panel.set(title=feature, xlabel=params["dose_key"], ylabel="value")
+        _scale(panel, zero, marked)
+        panel.set(title=feature, xlabel=screen.dose_key, ylabel="value")
     legend_beside(ax, _handles(targets, colors, measured=any(dots.values())))
     return finish(ax, show=show)
 
 
 def _by_dose(
-    adata: AnnData, params: dict, values: pd.DataFrame, rows: np.ndarray
+    adata: AnnData, screen: Screen, values: pd.DataFrame, rows: np.ndarray
 ) -> dict[float, pd.DataFrame]:
     """Return the mean and quartiles of each feature at each dose of some cells."""
-    at = doses(adata, params)
-    return {dose: _quartiles(values[rows & (at == dose)]) for dose in sorted(set(at[rows]))}
+    at = doses(adata, screen, rows)
+    return {dose: _quartiles(values.iloc[rows[at == dose]]) for dose in np.unique(at)}
 
 
 def _quartiles(values: pd.DataFrame) -> pd.DataFrame:
@@ -170,7 +166,7 @@ def _line(
         panel.plot(x, table["mean"].to_numpy(), color=color, **style)
 
 
-def _scale(panel: Axes, zero: float, marked: list[float]) -> None:
+def _scale(panel: Axes, zero: float, marked: np.ndarray) -> None:
     """Mark the doses on the axis, 0 among them."""
     panel.set_xticks([zero, *np.log10(marked)], ["0", *(f"{dose:g}" for dose in marked)])
     panel.axvline(zero + BROKEN, color="0.8", lw=0.8, ls=":")  # where the scale is broken

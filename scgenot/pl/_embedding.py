@@ -7,9 +7,9 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import Normalize
 from scipy.spatial import cKDTree
 
-from scgenot.cells.keys import PARAMS
+from scgenot.cells.read import dense
 from scgenot.pl._colors import NO_LABEL
-from scgenot.pl._slots import dense, fit_slot, fitted_states, predicted_states
+from scgenot.pl._slots import predicted_states
 
 # measured cells whose coordinates place a generated one in a basis that it cannot be projected to
 N_NEIGHBORS = 5
@@ -23,7 +23,7 @@ def coordinates(
     found = basis if basis in adata.obsm else f"X_{basis}"
     if found not in adata.obsm:
         raise KeyError(f"`basis={found!r}` is not in obsm of `{name}`; found {list(adata.obsm)}.")
-    xy = dense(adata.obsm[found])[:, :2]
+    xy = dense(adata.obsm[found], f"obsm[{found!r}] of `{name}`")[:, :2]
     if xy.shape[1] < 2:
         raise ValueError(f"obsm[{found!r}] of `{name}` has one column: a picture needs two.")
     return xy, tuple(f"{found.removeprefix('X_').upper()} {i}" for i in (1, 2))
@@ -37,16 +37,14 @@ def beside(generated: np.ndarray, measured: np.ndarray, xy: np.ndarray) -> np.nd
 
 
 def predicted_cells(
-    adata: AnnData, key: str, basis: str, rng: np.random.Generator
+    adata: AnnData, fit, basis: str, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Return some cells with a prediction in random order, where it is, and how many have one."""
-    states, rows = predicted_states(adata, key)
+    states, rows = predicted_states(adata, fit.key)
     drawn = rng.permutation(rows)[:MOST_CROSSES]
-    params = fit_slot(adata, key, PARAMS)
-    rep = params.get("use_rep")
-    if rep in (basis, f"X_{basis}"):
+    measured = fit.cells(adata)  # refused when they are elsewhere than at the fit
+    if fit.task.use_rep in (basis, f"X_{basis}"):
         return drawn, states[drawn, :2], len(rows)
-    measured = fitted_states(adata, rep, params.get("layer"), key, "adata")
     return drawn, beside(states[drawn], measured, coordinates(adata, basis)[0]), len(rows)
 
 

@@ -9,11 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
-from scgenot.cells.keys import PARAMS, Keys
+from scgenot.cells.keys import Keys
+from scgenot.cells.labels import as_text
+from scgenot.cells.tasks import TimeCourse
 from scgenot.pl._axes import bar_beside, bar_under, finish, legend_beside, panels
 from scgenot.pl._colors import NO_LABEL, colors_for, labels_of
 from scgenot.pl._embedding import bare, coordinates, lower_left, scatter_numbers
-from scgenot.pl._slots import fit_slot, obs_column, obsm_slot
+from scgenot.pl._slots import obs_column, obsm_slot, task_of
 
 OTHER = "other"  # the column of `sg.tl.fate` for descendants in no terminal group
 
@@ -60,20 +62,20 @@ def fate(
     KeyError
         When there is no such fit, fate, basis or column.
     ValueError
-        When a group is not terminal, `groups` is empty, there is nothing to draw, or no cell before
-        the last time has a fate.
+        When the fit is not one of `sg.tl.fit_trajectory`, a group is not terminal, `groups` is
+        empty, there is nothing to draw, or no cell before the last time has a fate.
 
     Examples
     --------
     >>> sg.tl.fate(adata, "cell_type")
     >>> sg.pl.fate(adata, groupby="cell_type")
     """
-    table = _read(adata, key, groups)
+    task, table = task_of(adata, key, TimeCourse, "fate"), _read(adata, key, groups)
     if basis is None and groupby is None:
         raise ValueError(
             "`basis` and `groupby` are both None: name a basis, a column of obs, or both."
         )
-    bars = None if groupby is None else _mean_fates(adata, key, table, groupby)
+    bars = None if groupby is None else _mean_fates(adata, task, table, groupby)
     xy, axis_names = (None, None) if basis is None else coordinates(adata, basis)
     colors = colors_for(list(table.columns), adata, groupby)
     if OTHER in table:
@@ -103,7 +105,6 @@ def fate(
 
 def _read(adata: AnnData, key: str, groups: Sequence[str] | None) -> pd.DataFrame:
     """Return the shares of the terminal groups that were asked for."""
-    fit_slot(adata, key, PARAMS)
     table = pd.DataFrame(obsm_slot(adata, Keys(key).fate, "sg.tl.fate"))
     if groups is None:
         return table
@@ -113,18 +114,17 @@ def _read(adata: AnnData, key: str, groups: Sequence[str] | None) -> pd.DataFram
     return table[list(groups)]
 
 
-def _mean_fates(adata: AnnData, key: str, table: pd.DataFrame, groupby: str) -> pd.DataFrame:
+def _mean_fates(
+    adata: AnnData, task: TimeCourse, table: pd.DataFrame, groupby: str
+) -> pd.DataFrame:
     """Return the mean fate of the cells of each group, without the last time, whose is certain."""
     labels = obs_column(adata, groupby, "groupby", "adata")
-    params = fit_slot(adata, key, PARAMS)
-    times = obs_column(adata, params["time_key"], "time_key", "adata").astype(str)
-    order = {label: place for place, label in enumerate(params["time_labels"])}
-    place = times.map(order).to_numpy(dtype=float)
-    known = table.notna().all(axis=1).to_numpy()
-    before = known & (place < np.max(place[known], initial=-np.inf))
+    times = task.times(adata)
+    known = table.notna().all(axis=1).to_numpy() & np.isfinite(times)
+    before = known & (times < np.max(times[known], initial=-np.inf))
     if not before.any():
         raise ValueError("no cell before the last time has a fate: there are no bars to draw.")
-    means = table[before].groupby(labels[before].astype(str).to_numpy()).mean()
+    means = table[before].groupby(as_text(labels)[before]).mean()
     return means.loc[[label for label in labels_of(labels) if label in means.index]]
 
 

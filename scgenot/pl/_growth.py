@@ -7,11 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from scgenot.cells.keys import PARAMS, Keys
+from scgenot import get
+from scgenot.cells.keys import Keys
+from scgenot.cells.labels import as_text
 from scgenot.pl._axes import bar_beside, finish, new_axes, panels, slanted
 from scgenot.pl._colors import label_colors, labels_of, ordered_colors
 from scgenot.pl._embedding import bare, coordinates, scatter_numbers
-from scgenot.pl._slots import fit_slot, obs_column
+from scgenot.pl._slots import obs_column, time_labels
 from scgenot.pl._violins import violin
 
 LEAST = 2.0**-6  # growth below is drawn here: 0 has no logarithm
@@ -66,15 +68,15 @@ def growth(
     >>> sg.tl.fit_trajectory(adata, "day", solver=sg.ot.Sinkhorn(tau=(0.8, 1)))
     >>> sg.pl.growth(adata, basis="umap", groupby="cell_type")
     """
-    params = fit_slot(adata, key, PARAMS)
-    values = _read(adata, key)
+    task, values = get.task(adata, key), _read(adata, key)
+    time_key = getattr(task, "time_key", None)
     if basis is None and groupby is None:
-        groupby = params.get("time_key")
+        groupby = time_key
     labels = None if groupby is None else obs_column(adata, groupby, "groupby", "adata")
     xy, names = (None, None) if basis is None else coordinates(adata, basis)
-    timed = labels is not None and groupby == params.get("time_key")
-    order = list(params["time_labels"]) if timed else [] if labels is None else labels_of(labels)
-    groups = _by_group(values, labels, order)
+    timed = labels is not None and groupby == time_key
+    labels = time_labels(adata, task) if timed else labels
+    groups = _by_group(values, labels)
     wide = max(3.2, 1 + 0.45 * len(groups))
     if basis is not None and groupby is not None:
         ax, inside = panels(
@@ -86,8 +88,8 @@ def growth(
     if basis is not None:
         _on_embedding(inside[0], xy, values, names)
     if basis is None or groupby is not None:
-        colors = {} if labels is None else label_colors((adata, groupby))
-        colors = ordered_colors(order) if timed else colors
+        colors = {} if labels is None or timed else label_colors((adata, groupby))
+        colors = ordered_colors(labels_of(labels)) if timed else colors
         _violins(inside[-1], groups, groupby, colors)
     return finish(ax, show=show)
 
@@ -106,15 +108,13 @@ def _read(adata: AnnData, key: str) -> np.ndarray:
     return np.where(np.isfinite(values), np.maximum(values, LEAST), np.nan)
 
 
-def _by_group(
-    values: np.ndarray, labels: pd.Series | None, order: list[str]
-) -> dict[str, np.ndarray]:
+def _by_group(values: np.ndarray, labels: pd.Series | None) -> dict[str, np.ndarray]:
     """Return the growth of each group that has any."""
     known = np.isfinite(values)
     if labels is None:
         return {"source cells": values[known]}
-    text = labels.astype(str).to_numpy()
-    found = {label: values[known & (text == label)] for label in order}
+    text = as_text(labels)
+    found = {label: values[known & (text == label)] for label in labels_of(labels)}
     found = {label: group for label, group in found.items() if len(group)}
     if not found:
         raise ValueError(f"no cell with growth has a label in {labels.name!r}.")

@@ -7,10 +7,10 @@ import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
 
+from scgenot.cells.read import dense, representation
 from scgenot.pl._axes import disc, finish, legend_beside, panels
 from scgenot.pl._colors import PREDICTED_COLOR
 from scgenot.pl._embedding import MOST_CROSSES, bare, disc_size, lower_left
-from scgenot.pl._slots import dense
 
 TRUE_COLOR = "0.45"
 Population = AnnData | np.ndarray
@@ -123,18 +123,13 @@ def _states(population: Population, basis: str, name: str) -> np.ndarray:
     """Return a population as an array."""
     if isinstance(population, AnnData):
         found = basis if basis.startswith("X") or basis in population.obsm else f"X_{basis}"
-        if found != "X" and found not in population.obsm:
-            raise KeyError(
-                f"`basis={found!r}` is not in obsm of `{name}`; found {list(population.obsm)}. "
-                "Pass `basis='X'` for features."
-            )
-        population = population.X if found == "X" else population.obsm[found]
-    states = dense(population)
-    if states.dtype.kind not in "iuf":
+        population = representation(population, found, name=name, argument="basis")
+    if not hasattr(population, "shape"):
         raise TypeError(
             f"`{name}` must be an AnnData or an array of numbers; "
             f"found {type(population).__name__}."
         )
+    states = dense(population, f"`{name}`")
     if states.ndim != 2 or states.shape[1] < 2 or not len(states) or not np.isfinite(states).all():
         raise ValueError(
             f"`{name}` must be finite, cells x 2 or more features; found shape {states.shape}."

@@ -4,10 +4,12 @@ import numpy as np
 from anndata import AnnData
 from matplotlib.axes import Axes
 
+from scgenot import get
+from scgenot.cells.tasks import Screen
 from scgenot.pl._axes import bar_beside, cross, disc, finish, legend_beside, new_axes, squares
 from scgenot.pl._colors import PREDICTED_COLOR, TREATED_COLOR, paint
 from scgenot.pl._embedding import bare, coordinates, disc_size, predicted_cells
-from scgenot.pl._screen import is_control, is_treated, predicted_condition, screen_params
+from scgenot.pl._screen import predicted_condition
 from scgenot.pl._slots import obs_column
 
 # of control cells: where they are dense, they must not look like treated ones
@@ -67,19 +69,20 @@ def perturbation(
     KeyError
         When there is no such fit, prediction, basis or column.
     ValueError
-        When the fit is not one of `sg.tl.fit_perturbation`, no cell has a prediction, or another
-        `target` or `dose` was predicted.
+        When the fit is not one of `sg.tl.fit_perturbation`, no cell has a prediction, another
+        `target` or `dose` was predicted, or cells were embedded anew after the fit.
 
     Examples
     --------
     >>> sg.tl.predict(adata, target="A")
     >>> sg.pl.perturbation(adata, basis="pca", color="cell_type")
     """
-    generator, params = np.random.default_rng(rng), screen_params(adata, key)
-    drawn, ends, n = predicted_cells(adata, key, basis, generator)
-    target, dose, answer = predicted_condition(adata, key, params, target, dose)
-    control = np.flatnonzero(is_control(adata, params))
-    treated = generator.permutation(np.flatnonzero(is_treated(adata, params, target, dose)))
+    generator, fit = np.random.default_rng(rng), get.fit(adata, key)
+    fit.needs(Screen, "sg.pl.perturbation")
+    drawn, ends, n = predicted_cells(adata, fit, basis, generator)
+    target, dose, answer = predicted_condition(adata, fit, target, dose)
+    control = np.flatnonzero(fit.task.are_control(adata))
+    treated = generator.permutation(fit.task.treated_rows(adata, target, dose))
     if answer is None and target is not None and not len(treated):
         raise ValueError(
             f"`target={target!r}`, `dose={dose}`: no measured cell; omit `target` to draw all."

@@ -3,23 +3,22 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from scgenot.cells.labels import as_text
 from scgenot.pl._axes import finish, legend_beside, new_axes, panels, slanted, squares
 from scgenot.pl._colors import CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR, labels_of
 from scgenot.pl._screen import (
-    condition_name,
     feature_names,
     feature_table,
-    is_control,
-    is_named,
-    is_treated,
     measured_table,
     one_condition,
-    screen_params,
+    simulated_screen,
+    title_of,
 )
 from scgenot.pl._slots import obs_column
 from scgenot.pl._violins import dot, violin
@@ -92,19 +91,20 @@ def response(
     """
     if kind not in ("violin", "dots"):
         raise ValueError(f"`kind={kind!r}` must be 'violin' or 'dots'.")
-    params, features = screen_params(adata, key, simulated), feature_names(features)
-    target, dose = one_condition(simulated, params, target, dose)
-    measured = measured_table(adata, simulated, features, layer, params)
+    screen, features = simulated_screen(adata, simulated, key, "response"), feature_names(features)
+    target, dose = one_condition(simulated, screen, target, dose)
+    measured = measured_table(adata, simulated, features, layer, screen)
     predicted = feature_table(simulated, features, None, "simulated")
-    answer = condition_name(target, dose)
-    named = is_named(simulated, params, target, dose)
-    treated = is_treated(adata, params, target, dose)
+    answer = title_of(target, dose)
+    control = np.flatnonzero(screen.are_control(adata))
+    named = np.flatnonzero(screen.are_named(simulated, target, dose))
+    treated = screen.treated_rows(adata, target, dose)
     sides = [
-        ("control, measured", CONTROL_COLOR, measured, adata, is_control(adata, params)),
+        ("control, measured", CONTROL_COLOR, measured, adata, control),
         (f"{answer}, predicted", PREDICTED_COLOR, predicted, simulated, named),
         (f"{answer}, measured", TREATED_COLOR, measured, adata, treated),
     ]
-    sides = [side for side in sides if side[-1].any()]
+    sides = [side for side in sides if len(side[-1])]
     groups = [None] if groupby is None else _groups(adata, simulated, groupby)
     width = 1.4 + 0.75 * len(features)
     if groupby is None:
@@ -127,7 +127,7 @@ def response(
 
 def _groups(adata: AnnData, simulated: AnnData, groupby: str) -> list[str]:
     """Return the groups with cells on both sides."""
-    there = set(obs_column(simulated, groupby, "groupby", "simulated").dropna().astype(str))
+    there = set(as_text(obs_column(simulated, groupby, "groupby", "simulated")))
     known = labels_of(obs_column(adata, groupby, "groupby", "adata"))
     groups = [label for label in known if label in there]
     if not groups:
@@ -140,10 +140,10 @@ def _draw(
 ) -> None:
     """Draw all features of one group."""
     for place, (_, color, values, cells, rows) in enumerate(sides):
-        kept = (
-            rows if group is None else rows & (cells.obs[groupby].astype(str) == group).to_numpy()
+        kept = rows if group is None else rows[as_text(cells.obs[groupby])[rows] == group]
+        _side(
+            panel, values.iloc[kept], (place - (len(sides) - 1) / 2) * WIDE, color, violins=violins
         )
-        _side(panel, values[kept], (place - (len(sides) - 1) / 2) * WIDE, color, violins=violins)
     n = len(sides[0][2].columns)
     panel.set_xticks(range(n))
     panel.set_xlim(-0.6, n - 0.4)

@@ -5,38 +5,32 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scgenot.cells.keys import COUPLING_NAMES, PARAMS, Keys
+from scgenot import get
+from scgenot.cells.keys import Keys
+from scgenot.cells.read import check_column, check_unique, dense
+from scgenot.cells.tasks import TimeCourse
+from scgenot.cells.tasks.task import check_kind
 
 
-def fit_slot(adata: AnnData, key: str, entry: str, name: str = "adata"):
-    """Return one entry of `uns[key]`, or raise a KeyError that says what to run."""
-    if key not in adata.uns:
-        fits = [
-            found
-            for found, value in adata.uns.items()
-            if isinstance(value, dict) and PARAMS in value
-        ]
-        raise KeyError(
-            f"`key={key!r}` names no fit in uns of `{name}`; found {fits}: "
-            "run one of `sg.tl.fit_*` first."
-        )
-    if entry not in adata.uns[key]:
-        raise KeyError(f"uns[{key!r}] of `{name}` has no {entry!r}; found {list(adata.uns[key])}.")
-    return adata.uns[key][entry]
+def task_of(adata: AnnData, key: str, kind: type, plot: str):
+    """Return the task of a fit, also of made-up cells; refuse a task that a plot is not for."""
+    task = get.task(adata, key)
+    check_kind(task, kind, f"sg.pl.{plot}", key)
+    return task
 
 
 def obs_column(adata: AnnData, column: str, argument: str, name: str) -> pd.Series:
     """Return one column of obs, or raise a KeyError that lists them."""
-    if column not in adata.obs:
-        raise KeyError(
-            f"`{argument}={column!r}` is not in obs of `{name}`; found {list(adata.obs)}."
-        )
+    check_column(adata, column, argument, name)
     return adata.obs[column]
 
 
-def has_coupling(adata: AnnData, key: str) -> bool:
-    """Return whether the coupling to the cells of another AnnData was written."""
-    return Keys(key).coupling in adata.obsm and COUPLING_NAMES in adata.uns.get(key, {})
+def time_labels(adata: AnnData, task: TimeCourse) -> pd.Series:
+    """Return the label of each cell's time, in order of time; missing where the fit has none."""
+    times = task.times(adata)
+    codes = np.where(np.isfinite(times), np.searchsorted(task.scale.times, times), -1)
+    labels = pd.Categorical.from_codes(codes, task.scale.texts, ordered=True)
+    return pd.Series(labels, adata.obs_names, name=task.time_key)
 
 
 def joint_mass(
@@ -52,12 +46,8 @@ def joint_mass(
                 f"`adata_target` is missing: the columns of obsm[{slot!r}] are its cells."
             )
     elif slot in adata.obsm:
-        names = fit_slot(adata, key, COUPLING_NAMES)
-        if not adata_target.obs_names.is_unique:
-            raise ValueError(
-                "obs names of `adata_target` are not unique: call "
-                "`adata_target.obs_names_make_unique()` before the fit."
-            )
+        names = get.coupling_names(adata, key)
+        check_unique(adata_target, "obs", "adata_target")
         positions = adata_target.obs_names.get_indexer(names)
         if (positions < 0).any():
             raise ValueError(
@@ -86,23 +76,12 @@ def predicted_states(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the predicted states, and the positions of the cells that have one."""
     slot = Keys(key).sample
-    states = dense(obsm_slot(adata, slot, f"sg.tl.predict(adata, key={key!r})", name))
+    states = obsm_slot(adata, slot, f"sg.tl.predict(adata, key={key!r})", name)
+    states = dense(states, f"obsm[{slot!r}] of `{name}`")
     rows = np.flatnonzero(np.isfinite(states).all(axis=1))
     if not len(rows):
         raise ValueError(f"obsm[{slot!r}] of `{name}` is NaN for every cell: nothing to draw.")
     return states, rows
-
-
-def fitted_states(adata: AnnData, rep: str, layer: str | None, key: str, name: str) -> np.ndarray:
-    """Return the cells in the representation of a fit."""
-    if rep != "X" and rep not in adata.obsm:
-        raise KeyError(
-            f"{rep!r}, which `key={key!r}` was fitted to, is not in obsm of `{name}`; "
-            f"found {list(adata.obsm)}."
-        )
-    if rep != "X":
-        return dense(adata.obsm[rep])
-    return dense(adata.X[:] if layer is None else adata.layers[layer])
 
 
 def check_table(table, columns: tuple[str, ...], run: str, expected: str = "a DataFrame") -> None:
@@ -116,8 +95,3 @@ def check_table(table, columns: tuple[str, ...], run: str, expected: str = "a Da
         raise KeyError(
             f"`table` lacks the columns {missing}; found {list(table)}: run `{run}` first."
         )
-
-
-def dense(values) -> np.ndarray:
-    """Return an array, of whatever obsm or X holds."""
-    return values.toarray() if sparse.issparse(values) else np.asarray(values)

@@ -7,9 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from scgenot.cells.keys import HISTORY
+from scgenot import get
 from scgenot.pl._axes import finish, new_axes
-from scgenot.pl._slots import fit_slot
 
 LOSS_COLOR, VALIDATION_COLOR = "tab:blue", "tab:orange"
 
@@ -47,7 +46,7 @@ def training(
     >>> sg.tl.fit_trajectory(adata, "day")
     >>> sg.pl.training(adata)
     """
-    history = fit_slot(adata, key, HISTORY)
+    history = get.fit(adata, key).history
     ax = new_axes(ax, 6.5, 4)
     window = len(history) // 20
     pale, step = 0.3 if window > 1 else 1, history["step"]

@@ -5,11 +5,12 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from scgenot.cells.keys import PARAMS
+from scgenot import get
+from scgenot.cells.tasks import TimeCourse
 from scgenot.pl._axes import bar_under, cross, disc, finish, legend_beside, new_axes, squares
 from scgenot.pl._colors import label_rgba, ordered_colors, paint
 from scgenot.pl._embedding import bare, coordinates, disc_size, predicted_cells
-from scgenot.pl._slots import fit_slot, obs_column
+from scgenot.pl._slots import obs_column, time_labels
 
 
 def trajectory(
@@ -63,17 +64,19 @@ def trajectory(
     KeyError
         When there is no such fit, prediction, basis or column.
     ValueError
-        When no cell has a prediction.
+        When the fit is not one of `sg.tl.fit_trajectory`, no cell has a prediction, or cells were
+        embedded anew after the fit.
 
     Examples
     --------
     >>> sg.tl.predict(adata)
     >>> sg.pl.trajectory(adata, basis="pca", color="cell_type")
     """
-    generator = np.random.default_rng(rng)
-    rgba, colors, scale, named = _paint(adata, key, color)
+    generator, fit = np.random.default_rng(rng), get.fit(adata, key)
+    fit.needs(TimeCourse, "sg.pl.trajectory")
+    rgba, colors, scale, named = _paint(adata, fit.task, color)
     xy, axis_names = coordinates(adata, basis)
-    drawn, ends, n = predicted_cells(adata, key, basis, generator)
+    drawn, ends, n = predicted_cells(adata, fit, basis, generator)
 
     ax = new_axes(ax, 7.5, 5.2)
     size = disc_size(adata.n_obs)
@@ -95,21 +98,15 @@ def trajectory(
     return finish(ax, show=show)
 
 
-def _paint(adata: AnnData, key: str, color: str | None):
+def _paint(adata: AnnData, task: TimeCourse, color: str | None):
     """Return the color of each cell and of each label, the scale of numbers, and their name."""
-    params = fit_slot(adata, key, PARAMS)
     if color is not None:
         obs_column(adata, color, "color", "adata")
         return *paint(adata, color), color
-    if "time_key" not in params:
-        raise ValueError(
-            f"`key={key!r}` is not a fit of a time course: "
-            "pass `color`, or use `sg.pl.perturbation`."
-        )
-    times = obs_column(adata, params["time_key"], "time_key", "adata")
-    found, colors = set(times.astype(str)), ordered_colors(params["time_labels"])
+    times = time_labels(adata, task)
+    found, colors = set(times), ordered_colors(times.cat.categories)
     colors = {label: color for label, color in colors.items() if label in found}
-    return label_rgba(times.astype(str), colors), colors, None, params["time_key"]
+    return label_rgba(times, colors), colors, None, task.time_key
 
 
 def apart(xy: np.ndarray, n: int) -> np.ndarray:

@@ -6,18 +6,13 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
-from scgenot.cells.keys import PARAMS, Keys
+from scgenot import get
+from scgenot.cells.keys import Keys
+from scgenot.cells.tasks import Translation
 from scgenot.pl._axes import bar_under, cross, disc, finish, legend_beside, new_axes, squares
 from scgenot.pl._colors import is_numeric, label_colors, label_rgba, number_scale
 from scgenot.pl._embedding import MOST_CROSSES, bare, beside, coordinates, disc_size
-from scgenot.pl._slots import (
-    fit_slot,
-    fitted_states,
-    has_coupling,
-    joint_mass,
-    obs_column,
-    predicted_states,
-)
+from scgenot.pl._slots import joint_mass, obs_column, predicted_states
 
 TARGET_COLOR, SOURCE_COLOR = "gray", "crimson"  # without labels
 
@@ -78,7 +73,8 @@ def translation(
     KeyError
         When there is no such fit, prediction, representation, basis or column.
     ValueError
-        When prediction and target representation differ in width, or no cell was translated.
+        When the fit is not one of `sg.tl.fit_translation`, prediction and target representation
+        differ in width, no cell was translated, or target cells were embedded anew after the fit.
 
     Examples
     --------
@@ -107,7 +103,7 @@ def translation(
         disc("measured target cell", shades[0], 0.4),
         cross("translated source cell", shades[1], len(drawn), len(translated)),
     ]
-    if n_lines and has_coupling(adata_source, key):
+    if n_lines and Keys(key).coupling in adata_source.obsm:
         best = _best_match(adata_source, adata_target, key)[drawn[:n_lines]]
         ends = np.stack([xy[:n_lines], target_xy[best]], axis=1)[best >= 0]
         ax.add_collection(LineCollection(ends, colors="0.25", linewidths=0.6, alpha=0.6, zorder=2))
@@ -125,8 +121,9 @@ def _states(
     adata_source: AnnData, adata_target: AnnData, key: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
     """Return translated states, the cells that have one, measured states, and their space."""
-    rep = fit_slot(adata_source, key, PARAMS, "adata_source").get("target_rep")
-    target = fitted_states(adata_target, rep, None, key, "adata_target")
+    fit = get.fit(adata_source, key)
+    fit.needs(Translation, "sg.pl.translation")
+    rep, target = fit.task.target_rep, fit.target_cells(adata_target)
     predicted, rows = predicted_states(adata_source, key, "adata_source")
     if predicted.shape[1] != target.shape[1]:
         raise ValueError(

@@ -104,9 +104,8 @@ def test_small_epsilon_gives_the_exact_plan():
 def test_small_epsilon_sorts_in_one_dimension():
     """Exchanging neighbours one and two units apart costs 4.
 
-    At epsilon .4 the two entries that do it have the product
-
-    e^-10 of the two that do not, so that each cell leaves e^-5 to each of its two neighbours.
+    At epsilon .4 the two entries that do it have the product e^-10 of the two that do not, so that
+    each cell leaves e^-5 to each of its two neighbours.
     """
     rng = np.random.default_rng(0)
     ranks = rng.permutation(30), rng.permutation(30)

@@ -8,12 +8,17 @@ import pytest
 from anndata import AnnData
 from matplotlib.colors import to_rgba
 
-from scgenot import pl
+from scgenot import pl, tl
 from scgenot.pl._transition import spread
 
 
 @pytest.fixture
-def course():
+def course(fitted):
+    return fitted.copy()
+
+
+@pytest.fixture(scope="module")
+def fitted(short):
     """Eight cells at each of three days, whose text does not sort; each goes to the one 8 on."""
     rng = np.random.default_rng(0)
     states = rng.normal(size=(24, 4))
@@ -30,6 +35,7 @@ def course():
         obsm={"X_pca": states, "X_umap": rng.normal(size=(24, 2))},
         uns={"type_colors": np.array(["#ff0000", "#0000ff"])},
     )
+    tl.fit_trajectory(adata, "day", use_rep="X_pca", **short)
     adata.obsm["X_genot"] = np.vstack([states[8:], np.full((8, 4), np.nan)])
     adata.obs["genot_growth"] = np.r_[np.tile([2.0, 0.5], 8), np.full(8, np.nan)]
     fate = np.zeros((24, 3))
@@ -39,16 +45,6 @@ def course():
     adata.obsm["genot_fate"] = pd.DataFrame(
         fate, index=adata.obs_names, columns=["a", "b", "other"]
     )
-    labels = ["d2", "d10", "d11"]
-    adata.uns["genot"] = {
-        "params": {
-            "task": "trajectory",
-            "time_key": "day",
-            "times": [2.0, 10.0, 11.0],
-            "time_labels": labels,
-            "use_rep": "X_pca",
-        }
-    }
     return adata
 
 

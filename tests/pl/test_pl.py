@@ -11,11 +11,11 @@ from anndata import AnnData
 from matplotlib.colors import to_rgba
 from scipy import sparse
 
-from scgenot import pl
+from scgenot import pl, tl
 
 
-@pytest.fixture
-def target():
+@pytest.fixture(scope="module")
+def fitted_target():
     """Thirty cells of three types at the corners of a triangle in a plane of four dimensions."""
     rng = np.random.default_rng(0)
     labels = np.repeat(["B", "T", "mono"], 10)
@@ -30,9 +30,19 @@ def target():
 
 
 @pytest.fixture
-def source(target):
+def target(fitted_target):
+    return fitted_target.copy()
+
+
+@pytest.fixture
+def source(fitted_source):
+    return fitted_source.copy()
+
+
+@pytest.fixture(scope="module")
+def fitted_source(fitted_target, short):
     """Twelve source cells; one has no prediction. Cell i goes to targets 2i and, less, 2i + 1."""
-    labels = ["B"] * 5 + ["T"] * 5 + ["mono"] * 2
+    target, labels = fitted_target, ["B"] * 5 + ["T"] * 5 + ["mono"] * 2
     adata = AnnData(
         obs=pd.DataFrame(
             {"type": labels, "score": np.arange(12.0)}, index=[f"s{i}" for i in range(12)]
@@ -40,6 +50,10 @@ def source(target):
         obsm={"X_genot": target.obsm["X_pca"][: 2 * 12 : 2].copy()},
     )
     adata.obsm["X_genot"][11] = np.nan
+    adata.obsm["X_lsi"] = np.random.default_rng(1).normal(size=(12, 3))
+    predicted = adata.obsm.pop("X_genot")
+    tl.fit_translation(adata, target, use_rep=("X_lsi", "X_pca"), **short)
+    adata.obsm["X_genot"] = predicted
     rows = np.repeat(np.arange(12), 2)
     mass = np.tile([0.75, 0.25], 12) / 12
     adata.obsm["genot_coupling"] = sparse.csr_matrix((mass, (rows, np.arange(24))), shape=(12, 30))
@@ -49,11 +63,7 @@ def source(target):
         "validation": np.full(100, np.nan),
     }
     history["validation"][24::25] = 0.5, 0.2, 0.3, 0.4
-    adata.uns["genot"] = {
-        "params": {"target_rep": "X_pca"},
-        "coupling_names": target.obs_names.to_numpy(),
-        "history": pd.DataFrame(history),
-    }
+    adata.uns["genot"]["history"] = pd.DataFrame(history)
     return adata
 
 
@@ -157,7 +167,7 @@ class TestTranslation:
     def test_errors(self, source, target):
         with pytest.raises(
             KeyError,
-            match=r"`key='other'` names no fit in uns of `adata_source`; found \['genot'\]",
+            match=r"`key='other'` names no fit in uns; found \['genot'\]",
         ):
             pl.translation(source, target, key="other")
         with pytest.raises(
@@ -178,7 +188,7 @@ class TestTranslation:
         with pytest.raises(ValueError, match="NaN for every cell"):
             pl.translation(source, target)
         del target.obsm["X_pca"]
-        with pytest.raises(KeyError, match="'X_pca', which `key='genot'` was fitted to"):
+        with pytest.raises(KeyError, match="`target_rep='X_pca'` is not in obsm of `adata_target`"):
             pl.translation(source, target)
 
 
@@ -280,7 +290,7 @@ class TestTraining:
         with pytest.raises(KeyError, match="names no fit"):
             pl.training(source, key="other")
         del source.uns["genot"]["history"]
-        with pytest.raises(KeyError, match="has no 'history'"):
+        with pytest.raises(ValueError, match=r"damaged.*history"):
             pl.training(source)
 
 

@@ -9,7 +9,7 @@ import pytest
 from anndata import AnnData
 from matplotlib.colors import to_rgba
 
-from scgenot import pl
+from scgenot import pl, tl
 from scgenot.pl._colors import CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR
 
 CONTROL, PREDICTED, TREATED = (
@@ -18,7 +18,12 @@ CONTROL, PREDICTED, TREATED = (
 
 
 @pytest.fixture
-def screen():
+def screen(fitted):
+    return fitted.copy()
+
+
+@pytest.fixture(scope="module")
+def fitted(short):
     """Ten control cells and ten of each of two drugs at doses 1 and 10; g0 is the dose, g1 is 5."""
     drug = np.array(["DMSO"] * 10 + ["A+B"] * 20 + ["C"] * 20)
     dose = np.r_[np.zeros(10), np.tile(np.repeat([1.0, 10], 10), 2)]
@@ -38,15 +43,8 @@ def screen():
         uns={"drug_colors": np.array(["#ff0000", "#0000ff", "#888888"])},  # A+B, C, DMSO
     )
     adata.obsm["X_pca"] = adata.X.copy()
+    tl.fit_perturbation(adata, "drug", "DMSO", dose_key="dose", use_rep="X_pca", **short)
     adata.obsm["X_genot"] = np.vstack([adata.X[:10] + np.array([10, 0]), np.full((40, 2), np.nan)])
-    params = {
-        "task": "perturbation",
-        "perturbation_key": "drug",
-        "control": "DMSO",
-        "dose_key": "dose",
-        "conditions": {"separator": "+"},
-        "use_rep": "X_pca",
-    }
     calibration = pd.DataFrame(
         {
             "level": [0.5, 0.9],
@@ -57,10 +55,11 @@ def screen():
         index=["0", "1"],
     )
     features = calibration.assign(feature=["g0", "g0"], coverage=[0.1, 0.2])
-    adata.uns["genot"] = {
-        "params": params,
+    adata.uns["genot"] |= {
         "calibration": calibration,
         "calibration_features": features,
+        "calibration_strata": [],
+        "calibration_names": adata.obs_names.to_numpy(),
     }
     return adata
 
@@ -93,13 +92,15 @@ def scatters(ax):
 
 
 @pytest.fixture(params=["fitted", "embedded", "simulated from others"])
-def of_layer(request, screen, simulated):
+def of_layer(request, screen, simulated, short):
     """The same, of a fit on `layers["double"]`, twice X, or on an embedding of it."""
     screen.layers["double"] = 2 * screen.X
+    options = {"dose_key": "dose", **short}
     if request.param == "fitted":
-        screen.uns["genot"]["params"] |= {"use_rep": "X", "layer": "double"}
+        tl.fit_perturbation(screen, "drug", "DMSO", layer="double", **options)
     else:
-        screen.uns["pca"] = {"params": {"method": "pca", "layer": "double"}}
+        tl.embed(screen, layer="double", n_components=2)
+        tl.fit_perturbation(screen, "drug", "DMSO", use_rep="X_pca", **options)
     if request.param == "simulated from others":
         simulated.uns = {
             "genot": {"params": screen.uns.pop("genot")["params"]},
@@ -180,7 +181,7 @@ class TestResponse:
         }
         assert found[TREATED] == pytest.approx(10)
 
-    def test_errors(self, screen, simulated):
+    def test_errors(self, screen, simulated, short):
         with pytest.raises(
             ValueError, match=r"`target` is needed: `simulated` has cells of \['A\+B', 'C'\]"
         ):
@@ -197,16 +198,14 @@ class TestResponse:
             pl.response(screen, "C", "g0")
         with pytest.raises(ValueError, match="`kind='box'`"):
             pl.response(screen, simulated, "g0", kind="box")
-        screen.uns["genot"]["params"] |= {"use_rep": "X", "layer": "gone"}
+        screen.layers["gone"] = 2 * screen.X
+        options = {"dose_key": "dose", **short}
+        tl.fit_perturbation(screen, "drug", "DMSO", layer="gone", **options)
+        del screen.layers["gone"]
         with pytest.raises(
             KeyError, match=r"`layer='gone'`, of the fit, is not in layers of `adata`; .* 'X'"
         ):
             pl.response(screen, simulated, "g0", target="C", dose=1)
-        screen.uns["genot"]["params"]["task"] = "trajectory"
-        with pytest.raises(
-            ValueError, match=r"is a fit of a trajectory, not one of `sg\.tl\.fit_perturbation`"
-        ):
-            pl.response(screen, simulated, "g0")
 
 
 class TestResponseHeatmap:
@@ -324,12 +323,12 @@ class TestDoseResponse:
         assert lines == [(1, 0, 0), (0, 0, 1)]
         assert legend_texts(ax) == ["control, measured", "A+B", "C", "predicted", "measured"]
 
-    def test_errors(self, screen, simulated):
+    def test_errors(self, screen, simulated, short):
         with pytest.raises(ValueError, match="`target='D'` is not in `simulated`"):
             pl.dose_response(screen, simulated, "g0", target="D")
         with pytest.raises(KeyError, match="`features` is empty"):
             pl.dose_response(screen, simulated, [])
-        del screen.uns["genot"]["params"]["dose_key"]
+        tl.fit_perturbation(screen, "drug", "DMSO", use_rep="X_pca", **short)
         with pytest.raises(ValueError, match="without doses"):
             pl.dose_response(screen, simulated, "g0")
 

@@ -39,7 +39,7 @@ def test_at_a_sampled_time_it_is_the_sampled_population(fitted, method):
     np.testing.assert_allclose(found.X, expected, atol=1e-5)
     day1 = fitted.X[fitted.obs["day"] == 1]
     if method == "coupling":
-        # every predicted cell is a sampled one, each in its share give or take the draw of the pairs
+        # every predicted cell is a sampled one, each in its share but for the draw of the pairs
         distance = np.abs(found.X[:, None] - day1[None]).sum(2)
         assert distance.min(1).max() < 1e-5
         shares = np.bincount(distance.argmin(1), minlength=60) / 400
@@ -47,10 +47,11 @@ def test_at_a_sampled_time_it_is_the_sampled_population(fitted, method):
 
 
 def test_the_course_bends(fitted):
-    """A parabola through three times is met between the last two, where a straight line is off by 1."""
+    """A parabola through three times is met between the last two; a straight line is off by 1."""
     bent = sg.tl.interpolate(fitted, 0.5, n_cells=300)
     line = sg.tl.interpolate(fitted, 0.5, n_cells=300, straight=True)
-    # the line is at (.5, .5), the course at (.5, .25); at its first time the spline's tangent is the line's
+    # the line is at (.5, .5), the course at (.5, .25); at its first time the spline's tangent is
+    # the line's
     assert abs(line.X[:, 1].mean() - 0.5) < 0.05
     assert 0.25 < bent.X[:, 1].mean() < 0.45
     assert bent.obs["day"].eq(0.5).all()
@@ -96,11 +97,13 @@ def test_a_cost_that_cannot_be_stored_interpolates_too():
         sg.tl.interpolate(adata, 2, bridge_noise=True)
 
 
-def test_a_number_like_text_is_the_label_of_predicted_cells():
+def test_a_new_time_is_labelled_as_the_others():
     adata = course()
     adata.obs["day"] = pd.Categorical("day " + adata.obs["day"].astype(str))
     sg.tl.fit_trajectory(adata, "day", use_rep="X", learner=FEW, progress=False)
-    assert (sg.tl.interpolate(adata, 2).obs["day"] == "2").all()
+    found = sg.tl.interpolate(adata, 2)
+    assert (found.obs["day"] == "day 2").all()
+    assert found.obs["day"].dtype.name == "category"
 
 
 @pytest.mark.parametrize(

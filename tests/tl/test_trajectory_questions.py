@@ -111,7 +111,10 @@ def test_transitions_are_pushed_and_pulled_groups(fitted, method):
 
 
 def test_backward_is_forward_by_bayes(fitted):
-    """Over one balanced step to equal weights: P(g | h) P(h) = P(h | g) P(g), with P(g) the descendants of g."""
+    """Over one balanced step to equal weights: P(g | h) P(h) = P(h | g) P(g).
+
+    P(g) are the descendants of g.
+    """
     adata, steps, days = fitted
     forward, backward = (
         sg.tl.cell_transition(adata, "state", "state", end=4, direction=direction)
@@ -326,7 +329,10 @@ def test_a_cost_of_ones_own_leaves_a_sparse_plan():
 
 
 def branches(n: int = 150, seed: int = 0) -> ad.AnnData:
-    """Two branches far apart at three times, 30 and 70 %, each of which moves on by one along the second axis."""
+    """Two branches far apart at three times, 30 and 70 %.
+
+    Each moves on by one along the second axis.
+    """
     rng = np.random.default_rng(seed)
     time = np.repeat([0.0, 1.0, 2.0], n)
     up = np.tile(np.arange(n) < 0.3 * n, 3)
@@ -356,7 +362,8 @@ def test_branches_are_followed(branched, method):
     sg.tl.annotate(adata, "branch", method=method)
     assert (adata.obs["genot_annotated_branch"].astype(str) == adata.obs["branch"]).mean() > 0.99
     sg.tl.velocity(adata, method=method)
-    # one along the second axis, and half way back to the mean of the branch's cloud: the way that the mean goes is one
+    # one along the second axis, and half way back to the mean of the branch's cloud: the way that
+    # the mean goes is one
     mean = np.nanmean(adata.obsm["genot_velocity"], axis=0)
     np.testing.assert_allclose(mean, [0, 1], atol=0.1)
 
@@ -562,7 +569,7 @@ def test_other_bad_questions(fitted):
         sg.tl.cell_transition(adata, "state", {"day": ["day 2"]})
     with pytest.raises(KeyError, match=r"sg\.tl\.coupling"):
         sg.get.couplings(adata)
-    with pytest.raises(KeyError, match="the time of the fit"):
+    with pytest.raises(KeyError, match="time_key of the fit='day'"):
         sg.tl.fate(ad.AnnData(obs=adata.obs.drop(columns="day"), uns=adata.uns), "state")
     twice = adata.copy()
     twice.obs["state"] = None

@@ -14,7 +14,7 @@ SIZES = {"day 2": 30, "day 4": 41, "day 6": 36}
 def small_course(seed: int = 0) -> ad.AnnData:
     """Cells of three times in mixed order, with groups, a rate of growth and a stratum.
 
-    No structure to be found.
+    There is no structure to be found.
     """
     rng = np.random.default_rng(seed)
     day = rng.permutation(np.repeat(list(SIZES), list(SIZES.values())))
@@ -40,7 +40,7 @@ def fit_quickly(adata: ad.AnnData, **options) -> ad.AnnData:
     """Fit for the coupling's sake; the model has seen next to nothing."""
     learner = sg.model.FlowMatching(steps=2, validation_fraction=0)
     solver = sg.ot.Sinkhorn(epsilon=0.1, tolerance=1e-6, dtype=torch.float64)
-    options = {"solver": solver, "learner": learner, "progress": False} | options
+    options = {"solver": solver, "learner": learner, "progress": False, "predict": False} | options
     sg.tl.fit_trajectory(adata, options.pop("time_key", "day"), **options)
     return adata
 
@@ -51,11 +51,11 @@ def dense_step(adata: ad.AnnData, row: int) -> np.ndarray:
     `K_ij = n a_i softmax_j(log b_j + (g_j - |x_i - y_j|^2) / eps)`, from what the fit stored and
     nothing else.
     """
-    stored = adata.uns["genot"]["couplings"][str(row)]
+    stored = adata.uns["genot"]["links"][str(row)]
     source, target = (
         adata.obs_names.get_indexer(stored[f"{side}_names"]) for side in ("source", "target")
     )
-    dual, x, y = stored["dual"], adata.obsm["X_pca"][source], adata.obsm["X_pca"][target]
+    dual, x, y = stored["plan"], adata.obsm["X_pca"][source], adata.obsm["X_pca"][target]
     cost = ((x[:, None] - y) ** 2).sum(-1)
     logits = np.log(dual["target_weights"]) + (dual["potential"] - cost) / dual["epsilon"]
     rows = np.exp(logits - logsumexp(logits, axis=1, keepdims=True))

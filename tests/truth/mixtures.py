@@ -13,7 +13,6 @@ class MixturePlan:
     """Cost |x - y|^2 / 2 in one dimension.
 
     `pi(y | x) = sum_k w_k(x) N(y; r_k + S_k x, epsilon S_k)` for any source,
-
     with w_k proportional to alpha_k exp((S_k x^2 + 2 r_k x) / (2 epsilon)).
     """
 

@@ -1,14 +1,14 @@
 """Perturbations, doses and covariates as the numbers that a network is told."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 
 import numpy as np
 import pandas as pd
 
-from scgenot.cells.labels import factorize, text_of
+from scgenot.cells.labels import text_of
 from scgenot.cells.tasks.names import Names
 
 # the scale of doses is logarithmic down to this part of the smallest, where no effect may not be
@@ -188,42 +188,6 @@ class Conditions:
             categories={str(key): [next(values) for _ in range(int(size))] for key, size in sizes},
             numbers={str(key): (float(mean), float(std)) for key, (mean, std) in units},
         )
-
-
-def vocabulary(
-    names: Names,
-    treated: np.ndarray,
-    doses: np.ndarray | None,
-    covariates: pd.DataFrame,
-    embedding: pd.DataFrame | None,
-) -> Conditions:
-    """Return the vocabulary of treated cells: their names, doses, and columns of all cells."""
-    combinations = {name: names.parts(name) for name in sorted(set(treated))}
-    known = sorted(set(chain.from_iterable(combinations.values())))
-    if min(map(len, combinations.values())) == 0:
-        raise ValueError(
-            "A treated cell has a perturbation without a name: give it one, or a dose of 0."
-        )
-    categories, numbers = {}, {}
-    for key, column in covariates.items():
-        if column.dtype.kind in "iuf":
-            numbers[key] = float(column.mean()), float(column.std(ddof=0)) or 1.0
-        else:
-            categories[key] = list(map(text_of, factorize(column)[1]))
-    found = Conditions(
-        control=names.control,
-        tokens=make_tokens(known, embedding),
-        known=known,
-        n_slots=max(map(len, combinations.values())),
-        separator=names.separator,
-        doses=None if doses is None else (float(doses.min()), float(doses.max())),
-        categories=categories,
-        numbers=numbers,
-    )
-    if doses is None:
-        return found
-    labels = [found.label(name) for name in treated]
-    return replace(found, largest=pd.Series(doses).groupby(labels).max().to_dict())
 
 
 def read_number(covariates: Mapping[str, object], key: str) -> float:

@@ -9,15 +9,17 @@ from anndata import AnnData
 
 from scgenot._warn import warn_user
 from scgenot.cells.labels import factorize, text_of
-from scgenot.cells.read import check_column, check_unique, named_rep, representation
+from scgenot.cells.read import check_unique, named_rep, representation
 from scgenot.cells.strata import Strata, check_list, stratum_text
-from scgenot.cells.tasks.conditions import Conditions, same_dose, vocabulary
+from scgenot.cells.tasks.conditions import Conditions, same_dose
 from scgenot.cells.tasks.names import Names
 from scgenot.cells.tasks.treatments import (
     Treatments,
     condition_name,
     dose_values,
+    read_treatments,
     shared_values,
+    vocabulary,
 )
 from scgenot.pair import Link, Pair, Question
 
@@ -28,9 +30,9 @@ class Screen:
 
     Parameters
     ----------
-    perturbation_key, control, use_rep, layer, dose_key, embedding, separator
+    perturbation_key, control, use_rep, layer, dose_key, embedding, separator, covariates
         As in :func:`scgenot.tl.fit_perturbation`.
-    covariates, network_covariates
+    network_covariates
         As in :func:`scgenot.tl.fit_perturbation`.
     conditions
         The vocabulary of the fit, set by `links`.
@@ -80,6 +82,12 @@ class Screen:
         """Pair the control cells with those of each perturbation and dose."""
         check_list(self.covariates, "covariates")
         check_list(self.network_covariates, "network_covariates")
+        separator = self.separator
+        if separator is not None and (not isinstance(separator, str) or not separator):
+            raise TypeError(
+                f"`separator={separator!r}` must be text, or None when names are never "
+                "combinations."
+            )
         self.conditions = None
         read = self.read(adata)
         check_unique(adata, "obs")
@@ -96,14 +104,7 @@ class Screen:
             {condition_name(*one): part for one, part in parts.items()}, left_out=left_out
         )
         kept = [groups[one] for one, part in parts.items() if part[2]]
-        rows = np.concatenate(kept)
-        self.conditions = vocabulary(
-            self.names(adata.obs[self.perturbation_key]),
-            read.names[rows],
-            None if read.doses is None else read.doses[rows],
-            adata.obs[list(self.network_covariates)],
-            self.embedding,
-        )
+        self.conditions = vocabulary(self, adata, read, np.concatenate(kept))
         if read.doses is not None:
             # the control paired with itself is what tells a network where doses begin
             rows = read.control_rows
@@ -137,13 +138,7 @@ class Screen:
 
     def read(self, adata: AnnData, *, held_out: bool = False) -> Treatments:
         """Read the perturbation and dose of each cell, and which are control; checked."""
-        check_column(adata, self.perturbation_key, "perturbation_key")
-        if self.dose_key is not None:
-            check_column(adata, self.dose_key, "dose_key")
-        names = self.names(adata.obs[self.perturbation_key])
-        read = Treatments.read(adata, self.perturbation_key, self.dose_key, names)
-        read.check_control(self, held_out=held_out)
-        return read
+        return read_treatments(self, adata, held_out=held_out)
 
     def names(self, column: pd.Series | None = None) -> Names:
         """How names are read: as in the fit, or as the column says before it."""
@@ -156,38 +151,47 @@ class Screen:
         """Return the perturbations in a name, none for the control."""
         return self.conditions.parts(name)
 
+    def are_control(self, adata: AnnData) -> np.ndarray:
+        """Whether each cell is control, by name or by dose 0; not where neither is in `obs`."""
+        found = np.zeros(adata.n_obs, dtype=bool)
+        if self.perturbation_key in adata.obs:
+            found |= self.names().are_control(adata.obs[self.perturbation_key])
+        if self.dose_key is not None and self.dose_key in adata.obs:
+            found |= dose_values(adata.obs[self.dose_key]) == 0
+        return found
+
+    def are_named(
+        self, adata: AnnData, target: str | None = None, dose: float | None = None
+    ) -> np.ndarray:
+        """Whether each cell is labeled with a perturbation, however it is written, and a dose."""
+        column = adata.obs[self.perturbation_key]
+        found = column.notna().to_numpy() if target is None else self.names().are(column, target)
+        if self.dose_key is not None:
+            doses = dose_values(adata.obs[self.dose_key])
+            return found & (doses >= 0 if dose is None else same_dose(doses, dose))
+        return found
+
     def control_rows(self, adata: AnnData) -> np.ndarray:
         """Positions of control cells; all cells where neither perturbation nor dose is there."""
-        is_control, known = np.zeros(adata.n_obs, dtype=bool), False
-        if self.perturbation_key in adata.obs:
-            column, known = adata.obs[self.perturbation_key], True
-            is_control = self.names().are_control(column)
-        if self.dose_key is not None and self.dose_key in adata.obs:
-            is_control = is_control | (dose_values(adata.obs[self.dose_key]) == 0)
-            known = True
-        if known and not is_control.any():
+        if not any(key in adata.obs for key in (self.perturbation_key, self.dose_key)):
+            return np.arange(adata.n_obs)
+        rows = np.flatnonzero(self.are_control(adata))
+        if not len(rows):
             raise ValueError(
                 f"No cell of `adata` is control ({self.control!r} in "
                 f"obs[{self.perturbation_key!r}]): predictions start from control cells. To start "
                 "from these, remove the column."
             )
-        return np.flatnonzero(is_control) if known else np.arange(adata.n_obs)
+        return rows
 
     def treated_rows(
         self, adata: AnnData, target: str | None = None, dose: float | None = None
     ) -> np.ndarray:
-        """Positions of cells of a perturbation and dose, None for any, however it is written."""
-        key, dose_key = self.perturbation_key, self.dose_key
-        if key not in adata.obs or (dose_key is not None and dose_key not in adata.obs):
+        """Positions of treated cells of a perturbation and dose, None for any."""
+        needed = {self.perturbation_key, self.dose_key} - {None}
+        if not needed <= set(adata.obs):
             return np.empty(0, dtype=int)
-        names, column = self.names(), adata.obs[key]
-        found = names.are(column, target) if target is not None else column.notna().to_numpy()
-        if target is None:
-            found &= ~names.are_control(column)
-        if dose_key is not None:
-            doses = dose_values(adata.obs[dose_key])
-            found &= doses > 0 if dose is None else same_dose(doses, dose)
-        return np.flatnonzero(found)
+        return np.flatnonzero(self.are_named(adata, target, dose) & ~self.are_control(adata))
 
     def ask(self, adata: AnnData, target=None, *, dose: float | None = None) -> Question:
         """Ask the control cells for their response to a perturbation."""
@@ -205,7 +209,11 @@ class Screen:
         answer, label = {self.perturbation_key: target}, str(target)
         if conditions.doses is not None:
             dose = conditions.largest_dose(target) if dose is None else float(dose)
-            self._warn_if_above(target, dose)
+            if conditions.is_above(target, dose):
+                warn_user(
+                    f"`dose={dose:g}` of {target!r} is above what was measured, up to "
+                    f"{conditions.largest_dose(target):g}: the response is extrapolated."
+                )
             answer[self.dose_key] = dose
             label += f"_{dose:g}"
         return Question(rows, self._encode(adata, rows, target, dose), answer, label)
@@ -254,15 +262,6 @@ class Screen:
         doses = np.full(len(read.names), None) if read.doses is None else read.doses
         treated = ~read.is_control
         return sorted(set(zip(read.names[treated], doses[treated], strict=True)))
-
-    def _warn_if_above(self, target: str, dose: float) -> None:
-        """Warn when a perturbation was measured, but not at as large a dose."""
-        if self.conditions.is_above(target, dose):
-            largest = self.conditions.largest_dose(target)
-            warn_user(
-                f"`dose={dose:g}` of {target!r} is above what was measured, up to {largest:g}: the "
-                "response is extrapolated."
-            )
 
     def _warn_if_untold(self, table: pd.DataFrame) -> None:
         """Warn of categories of the control cells that the network was never told of."""

@@ -29,6 +29,19 @@ class Task(Protocol):
         ...
 
 
+def name_of(task) -> str:
+    """Return what a task is called."""
+    return getattr(task, "name", type(task).__name__)
+
+
+def check_kind(task, kind: type, verb: str, key: str) -> None:
+    """Raise a ValueError unless the task of a fit is of the kind that a verb is for."""
+    if not isinstance(task, kind):
+        found = getattr(task, "made_by", None)
+        made = f"is from `{found}`" if found else f"has the task {name_of(task)!r}"
+        raise ValueError(f"`{verb}` needs a fit from `{kind.made_by}`; `key={key!r}` {made}.")
+
+
 def refuse_dose(dose: float | None, task) -> None:
     """Raise a ValueError when a task without doses is asked for one."""
     if dose is not None:

@@ -25,7 +25,7 @@ class TimeCourse:
     scale
         The times of the fitted course, set by `links`.
     steps
-        Earlier and later time of each fitted pair, set by `links`.
+        Earlier and later time of each fitted pair, sorted, set by `links`.
 
     See Also
     --------
@@ -54,12 +54,13 @@ class TimeCourse:
         """Pair the time points."""
         self.scale, times = TimeScale.read(adata, self.time_key)
         check_unique(adata, "obs")
-        self.steps = choose_steps(self.scale, times, self.time_key, self.pairs)
+        steps = choose_steps(self.scale, times, self.time_key, self.pairs)
+        self.steps = tuple(sorted(steps))
         self.use_rep = named_rep(adata, self.use_rep, self.layer)
         cells = representation(adata, self.use_rep, layer=self.layer)
         rates = read_rates(adata, self.growth_key)
         strata, parts = Strata.read(adata, self.covariates), {}
-        for step in self.steps:
+        for step in steps:
             sides = [np.flatnonzero(times == time) for time in step]
             parts[step] = *sides, strata.split(*sides)
         strata.report({f"{step[0]:g} to {step[1]:g}": part for step, part in parts.items()})
@@ -86,7 +87,7 @@ class TimeCourse:
 
     def times(self, adata: AnnData) -> np.ndarray:
         """Time of each cell on the scale of the fit, NaN where it is none of the fit's."""
-        check_column(adata, self.time_key, "time_key")
+        check_column(adata, self.time_key, "time_key of the fit")
         return self.scale.times_of(adata.obs[self.time_key])
 
     def ask(self, adata: AnnData, target=None, *, dose: float | None = None) -> Question:
@@ -97,7 +98,7 @@ class TimeCourse:
             wanted = self.scale.find(target, "target")
             steps = [step for step in steps if step[1] == wanted]
         condition, reached = np.full((adata.n_obs, 2), np.nan), np.full(adata.n_obs, np.nan)
-        for earlier, later in reversed(steps):
+        for earlier, later in reversed(steps):  # sorted: the shortest step of a time comes last
             condition[times == earlier] = self.condition(earlier, later)
             reached[times == earlier] = later
         rows = np.flatnonzero(np.isfinite(reached))

@@ -1,14 +1,15 @@
-"""What was done to each cell: perturbation, dose, control."""
+"""What was done to each cell of a screen: perturbation, dose, control."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from scgenot.cells.labels import factorize, text_of
-from scgenot.cells.tasks.conditions import tidy_doses
-from scgenot.cells.tasks.names import Names
+from scgenot.cells.read import check_column
+from scgenot.cells.tasks.conditions import Conditions, make_tokens, tidy_doses
 
 
 @dataclass(frozen=True)
@@ -18,47 +19,6 @@ class Treatments:
     names: np.ndarray
     doses: np.ndarray | None
     is_control: np.ndarray
-
-    @classmethod
-    def read(
-        cls, adata: AnnData, perturbation_key: str, dose_key: str | None, names: Names
-    ) -> "Treatments":
-        """Read the columns; combinations that differ in order only get one name."""
-        column, doses = adata.obs[perturbation_key], None
-        if column.isna().any():
-            raise ValueError(
-                f"`perturbation_key={perturbation_key!r}` is missing in {column.isna().sum()} "
-                "cells: drop them."
-            )
-        codes, found = factorize(column)
-        texts = sorted(map(text_of, found))
-        first = {frozenset(names.parts(text)): text for text in reversed(texts)}
-        own = [first[frozenset(names.parts(label))] for label in found]
-        is_control = names.are_control(column)
-        if dose_key is not None:
-            doses = read_doses(adata, dose_key, is_control)
-            is_control = is_control | (doses == 0)
-        return cls(np.array(own, dtype=object)[codes], doses, is_control)
-
-    def check_control(self, screen, *, held_out: bool) -> None:
-        """Raise a ValueError unless there are control and treated cells."""
-        where = f"obs[{screen.perturbation_key!r}]"
-        if not self.is_control.any() and held_out:
-            raise ValueError(
-                f"`held_out` has no control cells ({screen.control!r} in {where}), from which "
-                "predictions start: add some; they may be of the fit."
-            )
-        if not self.is_control.any():
-            zero = f", nor has any cell dose 0 in obs[{screen.dose_key!r}]"
-            raise ValueError(
-                f"`control={screen.control!r}` is not in {where}{zero if screen.dose_key else ''}; "
-                f"found {sorted(set(self.names))[:20]}."
-            )
-        if self.is_control.all():
-            raise ValueError(
-                f"`perturbation_key={screen.perturbation_key!r}` has control cells only: there is "
-                "no response to learn."
-            )
 
     @property
     def control_rows(self) -> np.ndarray:
@@ -79,6 +39,83 @@ class Treatments:
         if not groups:
             raise ValueError("No perturbation has 2 cells or more: there is no response to learn.")
         return groups, single
+
+
+def read_treatments(screen, adata: AnnData, *, held_out: bool) -> Treatments:
+    """Read the perturbation and dose of each cell, and which are control; checked."""
+    key, dose_key = screen.perturbation_key, screen.dose_key
+    check_column(adata, key, "perturbation_key")
+    if dose_key is not None:
+        check_column(adata, dose_key, "dose_key")
+    column = adata.obs[key]
+    if column.isna().any():
+        raise ValueError(
+            f"`perturbation_key={key!r}` is missing in {column.isna().sum()} cells: drop them."
+        )
+    names = screen.names(column)
+    codes, found = factorize(column)
+    texts = sorted(map(text_of, found))
+    first = {frozenset(names.parts(text)): text for text in reversed(texts)}
+    own = [first[frozenset(names.parts(label))] for label in found]
+    own, is_control = np.array(own, dtype=object)[codes], names.are_control(column)
+    doses = None
+    if dose_key is not None:
+        doses = read_doses(adata, dose_key, is_control)
+        is_control = is_control | (doses == 0)
+    check_control(screen, own, is_control, held_out=held_out)
+    return Treatments(own, doses, is_control)
+
+
+def check_control(screen, names: np.ndarray, is_control: np.ndarray, *, held_out: bool) -> None:
+    """Raise a ValueError unless there are control and treated cells."""
+    key, dose_key, control = screen.perturbation_key, screen.dose_key, screen.control
+    if not is_control.any() and held_out:
+        raise ValueError(
+            f"`held_out` has no control cells ({control!r} in obs[{key!r}]), from which "
+            "predictions start: add some; they may be of the fit."
+        )
+    if not is_control.any():
+        zero = f", nor has any cell dose 0 in obs[{dose_key!r}]" if dose_key else ""
+        raise ValueError(
+            f"`control={control!r}` is not in obs[{key!r}]{zero}; found {sorted(set(names))[:20]}."
+        )
+    if is_control.all():
+        raise ValueError(
+            f"`perturbation_key={key!r}` has control cells only: there is no response to learn."
+        )
+
+
+def vocabulary(screen, adata: AnnData, read: Treatments, treated: np.ndarray) -> Conditions:
+    """Return the vocabulary of the treated cells."""
+    names = screen.names(adata.obs[screen.perturbation_key])
+    combinations = {name: names.parts(name) for name in sorted(set(read.names[treated]))}
+    known = sorted(set(chain.from_iterable(combinations.values())))
+    if min(map(len, combinations.values())) == 0:
+        raise ValueError(
+            "A treated cell has a perturbation without a name: give it one, or a dose of 0."
+        )
+    categories, numbers = {}, {}
+    for key in screen.network_covariates:
+        column = adata.obs[key]
+        if column.dtype.kind in "iuf":
+            numbers[key] = float(column.mean()), float(column.std(ddof=0)) or 1.0
+        else:
+            categories[key] = list(map(text_of, factorize(column)[1]))
+    doses = None if read.doses is None else read.doses[treated]
+    conditions = Conditions(
+        control=names.control,
+        tokens=make_tokens(known, screen.embedding),
+        known=known,
+        n_slots=max(map(len, combinations.values())),
+        separator=screen.separator,
+        doses=None if doses is None else (float(doses.min()), float(doses.max())),
+        categories=categories,
+        numbers=numbers,
+    )
+    if doses is None:
+        return conditions
+    labels = [conditions.label(name) for name in read.names[treated]]
+    return replace(conditions, largest=pd.Series(doses).groupby(labels).max().to_dict())
 
 
 def condition_name(name: str, dose: float | None) -> str:
