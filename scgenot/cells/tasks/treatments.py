@@ -130,7 +130,8 @@ def dose_values(column: pd.Series) -> np.ndarray:
     values = column.to_numpy(dtype=float, na_value=np.nan)
     size = getattr(column.dtype, "itemsize", 8)
     if column.dtype.kind == "f" and size < 8:
-        # 0.1 in half precision is 0.09998: what was meant is the shortest number that reads the same
+        # 0.1 in half precision is 0.09998: what was meant is the shortest number that reads the
+        # same
         levels, codes = np.unique(values, return_inverse=True)
         values = np.array([float(str(level)) for level in levels.astype(f"f{size}")])[codes]
     return values
