@@ -35,8 +35,8 @@ def links_of(task, adata: AnnData) -> list[Link]:
     if not links or not all(isinstance(link, Link) for link in links):
         found = sorted({type(link).__name__ for link in links}) or "none"
         raise TypeError(
-            f"`links` of the task {name_of(task)!r} must return a list of `sg.Link`; found {found}. "
-            "{PAGE}"
+            f"`links` of the task {name_of(task)!r} must return a list of `sg.Link`; found "
+            f"{found}. {PAGE}"
         )
     return [with_rows(link, task) for link in links]
 
@@ -48,8 +48,8 @@ def with_rows(link: Link, task) -> Link:
         if rows is None or len(rows) != n:
             found = "None" if rows is None else f"{len(rows)} rows"
             raise ValueError(
-                f"`{side}_rows` of the link {link.pair.name!r} of the task {name_of(task)!r} must be "
-                f"the positions of its {n} cells in AnnData; found {found}."
+                f"`{side}_rows` of the link {link.pair.name!r} of the task {name_of(task)!r} must "
+                f"be the positions of its {n} cells in AnnData; found {found}."
             )
     return replace(
         link, source_rows=np.asarray(link.source_rows), target_rows=np.asarray(link.target_rows)
