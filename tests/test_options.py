@@ -14,9 +14,7 @@ def test_counts():
     for value in ("x", 2.0, None, [2], np.nan, True):
         with pytest.raises(TypeError, match=r"`n=.*` must be an integer >= 1\."):
             check_count("n", value, 1)
-    with pytest.raises(
-        ValueError, match=r"`n=1` must be an integer >= 2 for a spread\."
-    ):
+    with pytest.raises(ValueError, match=r"`n=1` must be an integer >= 2 for a spread\."):
         check_count("n", 1, 2, "for a spread")
 
 

@@ -2,6 +2,8 @@
 written.
 """
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -104,31 +106,50 @@ MORE = {
 
 
 def cases(table):
+    """Each function or class, with an option and a value that it must refuse."""
     return [
-        pytest.param(function, name, value, id=f"{function.__name__}-{name}-{value}")
+        (function, name, value)
         for function, options in table.items()
         for name, values in options.items()
         for value in values
     ]
 
 
-def refused(function, adata, options, name, value):
-    before = adata.copy()
-    with pytest.raises((KeyError, TypeError, ValueError), match=rf"`{name}\b"):
-        function(adata, **options | {name: value})
-    assert list(adata.obs) == list(before.obs)
-    assert set(adata.obsm) == set(before.obsm)
-    assert set(adata.uns) == set(before.uns)
+def not_refused(table, call, adata=None) -> list[str]:
+    """Cases of a table without an error that names the option, or that left a trace in `adata`."""
+    found, before = [], None if adata is None else slots(adata)
+    for function, name, value in cases(table):
+        case = f"{function.__name__}({name}={value!r})"
+        try:
+            call(function, {name: value})
+        except (KeyError, TypeError, ValueError) as error:
+            if not re.search(rf"`{name}\b", str(error)):
+                found.append(f"{case}: {error}")
+        else:
+            found.append(f"{case}: no error")
+        if adata is not None and slots(adata) != before:
+            found.append(f"{case}: something was written")
+    return found
 
 
-@pytest.mark.parametrize(("function", "name", "value"), cases(OF_SCREENS))
-def test_screens(screen, function, name, value):
-    refused(function, screen, ASKED[function], name, value)
+def slots(adata) -> list[set[str]]:
+    return [set(getattr(adata, name)) for name in ("obs", "obsm", "obsp", "uns")]
 
 
-@pytest.mark.parametrize(("function", "name", "value"), cases(OF_COURSES))
-def test_courses(course, function, name, value):
-    refused(function, course, MORE[function], name, value)
+def test_functions_after_a_fit_of_perturbations_name_the_option(screen):
+    def call(function, option):
+        function(screen, **ASKED[function] | option)
+
+    found = not_refused(OF_SCREENS, call, screen)
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_functions_after_a_fit_of_times_name_the_option(course):
+    def call(function, option):
+        function(course, **MORE[function] | option)
+
+    found = not_refused(OF_COURSES, call, course)
+    assert not found, "\n" + "\n".join(found)
 
 
 SOLVERS = {
@@ -160,10 +181,61 @@ SOLVERS = {
 }
 
 
-@pytest.mark.parametrize(("maker", "name", "value"), cases(SOLVERS))
-def test_solvers_and_settings(maker, name, value):
-    with pytest.raises((TypeError, ValueError), match=rf"`{name}\b"):
-        maker(**{name: value})
+def test_solvers_and_learners_name_the_option():
+    found = not_refused(SOLVERS, lambda maker, option: maker(**option))
+    assert not found, "\n" + "\n".join(found)
+    assert len(not_refused(SOLVERS, lambda *_: None)) == len(cases(SOLVERS))
+
+
+# what users of neighboring packages pass to `fit_*`, and what they are told to pass
+MOVED = [
+    ("fit_trajectory", "epsilon", 0.05, "solver=sg.ot.Sinkhorn(epsilon=0.05)"),
+    ("fit_perturbation", "epsilon", 0.05, "solver=sg.ot.Sinkhorn(epsilon=0.05)"),
+    ("fit_translation", "epsilon", 0.05, "solver=sg.ot.GromovWasserstein(epsilon=0.05)"),
+    ("fit_translation", "alpha", 0.5, "solver=sg.ot.FusedGromovWasserstein(alpha=0.5)"),
+    ("fit_translation", "n_starts", 9, "solver=sg.ot.GromovWasserstein(n_starts=9)"),
+    ("fit_translation", "cost", "cosine", "solver=sg.ot.GromovWasserstein(intra_cost='cosine')"),
+    ("fit_trajectory", "cost", np.dot, "solver=sg.ot.Sinkhorn(cost=...)"),
+    ("fit_trajectory", "tau_a", 0.8, "solver=sg.ot.Sinkhorn(tau=(0.8, 1))"),
+    ("fit_translation", "tau_b", 0.9, "solver=sg.ot.GromovWasserstein(tau=(1, 0.9))"),
+    ("fit_trajectory", "n_iters", 10, "solver=sg.ot.Sinkhorn(max_iterations=10)"),
+    ("fit_trajectory", "threshold", 1e-3, "solver=sg.ot.Sinkhorn(tolerance=0.001)"),
+    ("fit_perturbation", "scale_cost", "mean", "solver=sg.ot.Sinkhorn(relative=True)"),
+    ("fit_trajectory", "settings", None, "learner=sg.model.FlowMatching(steps=...)"),
+    ("fit_trajectory", "steps", 100, "learner=sg.model.FlowMatching(steps=100)"),
+    ("fit_trajectory", "max_epochs", 10, "learner=sg.model.FlowMatching(steps=10)"),
+    (
+        "fit_perturbation",
+        "displacement",
+        False,
+        "sg.model.FlowMatching(displacement=False)",
+    ),
+    ("fit_perturbation", "condition_dropout", 0.2, "sg.model.FlowMatching(condition_dropout=0.2)"),
+    ("fit_translation", "batch_size", 64, "learner=sg.model.FlowMatching(batch_size=64)"),
+    ("fit_translation", "lr", 1e-3, "learner=sg.model.FlowMatching(learning_rate=0.001)"),
+    ("fit_trajectory", "seed", 1, "`rng=0`"),
+    ("fit_perturbation", "batch_key", "donor", "`covariates=[...]`"),
+    ("fit_translation", "key", "mine", "`key_added`"),
+    ("fit", "epsilon", 0.05, "solver=sg.ot.Sinkhorn(epsilon=0.05)"),
+    ("fit_trajectory", "colour", "red", "See `help(sg.tl.fit_trajectory)`"),
+]
+
+
+def test_options_of_neighbors_are_told_where_they_went():
+    found = []
+    for verb, name, value, instead in MOVED:
+        with pytest.raises(TypeError, match=f"`{verb}` takes no `{name}`") as error:
+            getattr(sg.tl, verb)(None, None, **{name: value})
+        if instead not in str(error.value):
+            found.append(f"{verb}({name}={value!r}): {error.value}")
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_what_is_suggested_can_be_passed():
+    for *_, instead in MOVED:
+        if "sg." in instead and "..." not in instead and "help" not in instead:
+            code = instead[instead.index("sg.") :]
+            eval(code.replace("'cosine'", "sg.ot.cosine"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
