@@ -1,8 +1,7 @@
 """Draw the pictures of the README and of these pages, from public data: `python docs/pictures.py [NAME ...]`.
 
-The data sets are those of `SCGENOT_DATA` (see :mod:`scgenot.datasets`), of which all but `kang_ifnb` can be downloaded.
-All pictures together take about ten minutes on one core.
-"""
+The data sets are those of `SCGENOT_DATA` (see :mod:`scgenot.datasets`), of which all but
+`kang_ifnb` can be downloaded. All pictures together take about ten minutes on one core."""
 
 import sys
 from collections.abc import Callable

@@ -32,6 +32,11 @@ class Pair:
     ValueError
         When an array is empty, not finite or of the wrong shape, or a weight is negative; the
         message names it.
+
+    Examples
+    --------
+    >>> pair = sg.Pair(source, target)
+    >>> plan = sg.ot.Sinkhorn(epsilon=0.05)(pair)
     """
 
     source: np.ndarray

@@ -1,4 +1,4 @@
-"""The code of the README and of the guides runs as it stands there; the README says what is true."""
+"""The code of the README and of the guides runs as it stands; the README says what is true."""
 
 import re
 import tomllib
@@ -145,8 +145,9 @@ def test_badges_are_true():
         unquote(badge)
         for badge in re.findall(r"img\.shields\.io/badge/(\S+)\)", (ROOT / "README.md").read_text())
     ]
+    licence = (ROOT / "LICENSE").read_text().splitlines()[0].removesuffix(" License")
     assert badges == [
-        f"licence-{(ROOT / 'LICENSE').read_text().splitlines()[0].removesuffix(' License').replace('-', '--')}-blue",
+        f"licence-{licence.replace('-', '--')}-blue",
         f"python-{project['requires-python']}-blue",
         f"status-{project['classifiers'][0].split(' - ')[1].lower()}-orange",
     ]

@@ -84,7 +84,7 @@ def tree_of(function) -> ast.Module:
 
 
 def raised(function, seen: set) -> set[str]:
-    """Errors that a function raises, itself or in the functions of scgenot that it calls by name."""
+    """Errors that a function raises, itself or in functions of scgenot that it calls by name."""
     function = inspect.unwrap(function)
     if function in seen:
         return set()

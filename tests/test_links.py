@@ -30,7 +30,8 @@ def text_of(page: Path) -> str:
         )
     # directives stay; what runs, and what is quoted in a line, does not
     text = re.sub(r"^```(?!\{).*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    return re.sub(r"(?<!\})`[^`\n]+`", "", text)
+    role = r"(\{[\w:]+\}`[^`]+`)"
+    return re.sub(rf"{role}|`[^`\n]+`", lambda found: found[1] or "", text)
 
 
 def anchors(page: Path) -> set[str]:

@@ -23,8 +23,8 @@ class Plan(Protocol):
     """A plan: how much of each source cell goes to which target cell.
 
     All that a plan must do is draw pairs. Whatever else a verb needs, such as `rows`, `marginals`,
-    `barycenter`, `mass_blocks`, `growth`, `to_sparse` or `diagnostics`, it asks for with
-    :func:`require`; the methods of :class:`Coupling` show what they take and return.
+    `barycenter`, `mass_blocks`, `growth`, `to_sparse` or `diagnostics`, it asks for by
+    name; the methods of :class:`Coupling` show what they take and return.
 
     See Also
     --------

@@ -94,6 +94,7 @@ def fit(
         task,
         solver=solver,
         learner=learner,
+        predict=predict,
         key=key_added,
         rng=rng,
         device=device,
