@@ -18,7 +18,8 @@ extensions = [
 exclude_patterns = ["_build", "_templates"]
 templates_path = ["_templates"]
 
-# api.md names modules; every function and class in a module's __all__ then gets a row and a page of its own
+# api.md names modules; every function and class in a module's __all__ then gets a row and a page of
+# its own
 autosummary_generate = True
 autosummary_ignore_module_all = False
 autosummary_imported_members = False

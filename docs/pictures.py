@@ -1,7 +1,7 @@
-"""Draw the pictures of the README and of these pages, from public data: `python docs/pictures.py [NAME ...]`.
+"""Draw the pictures of the README and of these pages: `python docs/pictures.py [NAME ...]`.
 
-The data sets are those of `SCGENOT_DATA` (see :mod:`scgenot.datasets`), of which all but `kang_ifnb` can be downloaded.
-All pictures together take about ten minutes on one core.
+The public data sets are those of `SCGENOT_DATA` (see :mod:`scgenot.datasets`), of which all but
+`kang_ifnb` can be downloaded. All pictures together take about ten minutes on one core.
 """
 
 import sys
@@ -24,7 +24,7 @@ DONOR = "1244"
 
 
 def stimulated_blood() -> tuple[AnnData, AnnData]:
-    """Control and stimulated cells of all donors but one, with a representation, and those of that donor."""
+    """Cells of all donors but one, control and stimulated, embedded, and those of that donor."""
     adata = sg.datasets.kang_ifnb()
     adata = adata[~adata.obs["donor"].isin(["unmatched", "doublet/amb"])].copy()
     adata.obs["predicted_type"] = adata.obs["predicted_type"].cat.remove_unused_categories()

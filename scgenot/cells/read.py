@@ -128,6 +128,7 @@ def check_anndata(adata: AnnData, name: str = "adata") -> None:
 
 def check_writable(adata: AnnData, copy: bool = False, name: str = "adata") -> None:  # noqa: FBT001, FBT002
     """Refuse a view of a backed file, and warn that results of a backed file stay in memory."""
+    check_anndata(adata, name)
     if copy or not adata.isbacked:
         return
     if adata.is_view:

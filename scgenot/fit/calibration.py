@@ -63,13 +63,13 @@ def counted(fit, adata: AnnData, held_out, target, dose, **options) -> pd.DataFr
             f"`key={fit.key!r}` is not calibrated: run `sg.tl.calibrate` on held-out cells first."
         )
     mask = held_out_mask(adata, held_out)
+    groupby, levels = known.calibration_strata, known.levels
+    held, names = scored(fit, adata, mask, target, dose, groupby, levels, **options)
     warn_if_among(
         adata[mask],
         known.calibration_names,
         "that calibrated: regions were made to hold these. Count others.",
     )
-    groupby, levels = known.calibration_strata, known.levels
-    held, names = scored(fit, adata, mask, target, dose, groupby, levels, **options)
     scores, region = held.scores[:, None], known.calibration
     joint = pd.DataFrame(
         {

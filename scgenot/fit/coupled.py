@@ -58,14 +58,28 @@ def couple(links: Sequence[Link], solver: Solver, *, progress: bool) -> list[Lin
     """Solve each link; many of them with a progress bar."""
     if hasattr(solver, "progress"):
         solver = replace(solver, progress=progress)
-    found = []
-    with warnings.catch_warnings():
-        # problems of many couplings are told in one warning, once the fit is written
-        warnings.filterwarnings("ignore", PROBLEM, UserWarning)
-        hidden = not progress or len(links) < 2
-        for link in tqdm(links, desc="coupling", unit="pair", disable=hidden):
-            found.append(replace(link, plan=checked_plan(solver(link.pair), solver)))
-    return found
+    coupled, said, hidden = [], {}, not progress or len(links) < 2
+    for link in tqdm(links, desc="coupling", unit="pair", disable=hidden):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            plan = solver(link.pair)
+        for one in caught:
+            if not str(one.message).startswith(PROBLEM):  # those are told once the fit is written
+                said.setdefault((one.category, str(one.message)), []).append((link.pair.name, one))
+        coupled.append(replace(link, plan=checked_plan(plan, solver)))
+    for found in said.values():
+        warn_once(found)
+    return coupled
+
+
+def warn_once(found: Sequence[tuple[str, warnings.WarningMessage]]) -> None:
+    """Give the first of several warnings of one kind, and name the pairs of the others."""
+    names, first = list(dict.fromkeys(name for name, _ in found)), found[0][1]
+    text, others = str(first.message), [*names[1:6], *(["..."] if len(names) > 6 else [])]
+    if others:
+        text += f" This is of the pair {names[0]}; warned of too: {'; '.join(others)}."
+    # where the solver was called from the user's code is known to the warning
+    warnings.warn_explicit(text, first.category, first.filename, first.lineno)
 
 
 def checked_plan(plan, solver):

@@ -66,10 +66,10 @@ def _as_frame(values: np.ndarray | pd.DataFrame, n: int, names: pd.Index | None)
         if names is None and values.ndim == 2:
             names = [f"feature {i + 1}" for i in range(values.shape[1])]
         if values.ndim != 2 or values.shape[1] != len(names):
+            n_features = 0 if names is None else len(names)
             raise ValueError(
-                f"`decoder` gives an array of shape {values.shape}, expected "
-                f"(n, {len(names or [])}), the features of `adata`: return a "
-                "DataFrame with the features as columns."
+                f"`decoder` gives an array of shape {values.shape}, expected (n, {n_features}), "
+                "the features of `adata`: return a DataFrame with the features as columns."
             )
         values = pd.DataFrame(values, columns=names)
     if len(values) != n:

@@ -84,6 +84,7 @@ class Fit:
         *,
         solver: Solver | None = None,
         learner=None,
+        predict: bool | None = None,
         key: str = "genot",
         rng=0,
         device: str | None = None,
@@ -93,6 +94,8 @@ class Fit:
         seed, device = seed_of(rng), usable_device(device)
         task = copy(task)
         links = links_of(task, adata)
+        if predict:  # what needs a target is refused before the work
+            task.ask(adata)
         solver = solver_of(task, links, solver, device=device, seed=seed)
         links = couple(links, solver, progress=progress)
         learned = learn(learner, links, task, seed=seed, device=device, progress=progress)
@@ -198,6 +201,7 @@ def open_fit(adata: AnnData, key: str, model=None, device: str | None = None) ->
     if isinstance(model, Fit):
         return model.on(device)
     model = storage.load_model(model)
-    if storage.has_fit(adata, key):
+    # which condition is which is told by its own fit alone
+    if storage.has_fit(adata, key) and not getattr(model, "condition_dim", 0):
         return Fit.read(adata, key).with_model(model).on(device)
     return storage.bare(Fit, model, key).on(device)

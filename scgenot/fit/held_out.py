@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 from anndata import AnnData
 
-from scgenot._warn import warn_user
+from scgenot._warn import each_once, warn_user
 from scgenot.cells.read import check_column
 from scgenot.fit.regions import Scores, pool, score_conditions
 
@@ -67,7 +67,8 @@ def score_held_out(
         "others. Hold cells out before the fit.",
     )
     options = {"guidance": guidance, "seed": seed}
-    return pool(score_conditions(fit, adata, cells, asked, groupby, levels, **options))
+    with each_once():
+        return pool(score_conditions(fit, adata, cells, asked, groupby, levels, **options))
 
 
 def warn_if_among(adata: AnnData, known: Collection[str], why: str) -> None:

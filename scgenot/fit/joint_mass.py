@@ -44,6 +44,9 @@ def within(fit, adata: AnnData, cells: np.ndarray, top_k: int, device: str | Non
     n_source: dict[tuple, int] = {}
     for pair, link in zip(pairs, fit.links, strict=True):
         n_source[pair] = n_source.get(pair, 0) + len(link.source_names)
+    if adata is not fit.adata and fit.reference is not None:
+        # cells are taken for those of the fit by their names
+        fit.reference.check(adata, cells, getattr(fit.task, "use_rep", "X"), within=True)
     rows, columns, values = [], [], []
     for pair, link in zip(pairs, fit.links, strict=True):
         here = link.here(adata.obs_names, cells, device)

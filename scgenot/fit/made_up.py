@@ -9,6 +9,7 @@ import pandas as pd
 from anndata import AnnData
 from tqdm.auto import tqdm
 
+from scgenot._warn import each_once
 from scgenot.cells.embedding import embedding_key, embedding_of
 from scgenot.cells.keys import Keys
 from scgenot.cells.labels import made_obs
@@ -38,7 +39,8 @@ def simulated(
     cells = fit.cells(adata, use_rep=use_rep)
     rep = getattr(fit.task, "target_rep", use_rep or getattr(fit.task, "use_rep", None))
     # all questions before the first answer: what cannot be answered is refused before the work
-    questions = [fit.ask(adata, *one) for one in each_of(target, dose)]
+    with each_once():
+        questions = [fit.ask(adata, *one) for one in each_of(target, dose)]
     to_features = feature_decoder(fit, rep, decoder)
     if adata is not fit.adata and fit.reference is not None:
         fit.reference.warn_if_unlike(cells[questions[0].rows])

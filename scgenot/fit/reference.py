@@ -10,6 +10,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from scgenot._random import numpy_rng
 from scgenot._warn import warn_user
 from scgenot.cells.embedding import embedding_of
+from scgenot.cells.read import dense
 from scgenot.pair import Link
 
 MAX_SOURCES, MAX_TARGETS = 1000, 200
@@ -19,6 +20,8 @@ LEVEL = 0.99
 # of the cells, standing out; for cells like those fitted it is 1 - LEVEL
 TOLERATED = 0.05
 FEW = 5
+# a fitted cell is where it was up to this share of the spread of the fitted cells
+SAME = 1e-3
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,13 @@ class Reference:
         embedding = embedding_of(adata, getattr(task, "use_rep", None))
         return cls(*sides, "" if embedding is None else embedding.digest())
 
+    def check_fitted(self, fitted: AnnData, rep: str, sides: Sequence[str]) -> None:
+        """Raise when the fitted cells were embedded anew, in whose space others are placed."""
+        if rep in fitted.obsm:  # X is no coordinates of its own: its features have names
+            names = np.union1d(self.source_names, self.target_names)
+            known = fitted[fitted.obs_names.isin(names)]
+            self.check(known, dense(known.obsm[rep], rep), rep, sides, name="fitted")
+
     def check(
         self,
         adata: AnnData,
@@ -64,12 +74,13 @@ class Reference:
             there = np.asarray(rows) >= 0
             if there.any() and cells.shape[1] == kept.shape[1]:
                 now = cells[np.asarray(rows)[there]].astype(np.float32)
+                near = SAME * (kept.std() + 1e-6)
                 n_found += int(there.sum())
-                n_same += int(np.isclose(now, kept[there], rtol=1e-4, atol=1e-6).all(1).sum())
+                n_same += int(np.isclose(now, kept[there], rtol=1e-4, atol=near).all(1).sum())
             elif there.any():
                 n_found += int(there.sum())
         if n_found:
-            moved = 2 * n_same < n_found
+            moved = n_same < n_found
         else:  # renamed cells: the embedding tells, which is known of the source
             embedding = embedding_of(adata, rep) if self.digest and "source" in sides else None
             moved = embedding is not None and embedding.digest() != self.digest

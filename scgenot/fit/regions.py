@@ -64,7 +64,7 @@ def score_conditions(
     seed: int,
 ) -> Iterator[Scores]:
     """Score the treated cells of each condition, stratum by stratum."""
-    strata = Strata.read(adata, groupby, argument="groupby")
+    strata, found = Strata.read(adata, groupby, argument="groupby"), []
     for target, dose in asked:
         question = fit.ask(adata, target, dose)
         treated = fit.task.treated_rows(adata, target, question.answer.get(fit.task.dose_key))
@@ -72,14 +72,15 @@ def score_conditions(
             raise ValueError(
                 f"`target={target!r}` at `dose={dose}` has no treated cell among those held out."
             )
-        parts = strata.split(question.rows, treated)
-        strata.report({question.name: (question.rows, treated, parts)})
+        if len(question.rows) < 2:
+            raise ValueError(
+                f"`held_out` has {len(question.rows)} control cell: regions need 2 or more, half "
+                "of which predict for the other half. Add some; they may be of the fit."
+            )
+        found.append((question, treated, strata.split(question.rows, treated)))
+    strata.report({question.name: (question.rows, *parts) for question, *parts in found})
+    for question, _, parts in found:
         for _, controls, rows in parts:
-            if len(controls) < 2:
-                raise ValueError(
-                    f"`held_out` has {len(controls)} control cell(s) for {question.name!r}: "
-                    "regions need 2 or more, half of which predict for the other half."
-                )
             halves = [
                 generate(fit, cells, question, half, guidance=guidance, seed=seed + number)
                 for number, half in enumerate(halve(controls, seed))

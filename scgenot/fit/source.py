@@ -15,10 +15,13 @@ def read_source(fit, adata: AnnData, *, use_rep=None, shared_rep=None) -> np.nda
     layer = getattr(task, "layer", None) if use_rep is None else None
     cells = place(adata, fitted, rep, layer=layer)
     own = use_rep is None or use_rep == getattr(task, "use_rep", None)
-    if own and adata is fit.adata and fit.reference is not None:
+    if own and fit.reference is not None:
         within = all(link.within for link in fit.links)
         sides = ("source", "target") if within else ("source",)
-        fit.reference.check(adata, cells, rep, sides)
+        if adata is fit.adata:
+            fit.reference.check(adata, cells, rep, sides)
+        else:
+            fit.reference.check_fitted(fitted, rep, sides)
     shared_rep = shared_rep or getattr(task, "shared_rep", None)
     if shared_rep is not None:
         cells = np.hstack([cells, place(adata, fitted, shared_rep, argument="shared_rep")])

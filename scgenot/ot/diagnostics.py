@@ -10,8 +10,8 @@ from scgenot.ot.iterate import divergence_from, exp_, log_sums, row_blocks
 
 # the median cell of a blurred coupling has more effective targets than this share of all ...
 BLURRED_SHARE = 1 / 20
-# ... and more than twice what epsilon="auto" asks for: one step of its grid may double the targets
-BLURRED_TARGETS = 8
+# ... and more than this, about what a graph of neighbors holds
+BLURRED_TARGETS = 20
 # with fewer target cells the rule says nothing
 BLURRED_CELLS = 80
 # a plan with less mass, or with more than this share of the targets of the product, has collapsed

@@ -11,7 +11,7 @@ from scipy import sparse
 from scgenot.cells.labels import as_text
 from scgenot.pl._axes import finish
 from scgenot.pl._colors import labels_of
-from scgenot.pl._heatmap import draw_percent, heat_axes
+from scgenot.pl._heatmap import draw_percent, heat_axes, with_counts
 from scgenot.pl._slots import joint_mass, obs_column
 
 UNITS = {
@@ -38,6 +38,8 @@ def coupling(
     show: bool | None = None,
 ) -> Axes:
     """Draw how much mass a coupling sends from each source group to each target group, in percent.
+
+    Behind the name of each group stands its number of cells that have mass in the coupling.
 
     Parameters
     ----------
@@ -84,10 +86,17 @@ def coupling(
     source_labels = obs_column(adata, groupby, "groupby", "adata")
     target_labels = obs_column(target, target_groupby, "target_groupby", name)
     joint, positions = joint_mass(adata, adata_target, key)
-    mass = _group_mass(joint, source_labels, target_labels.iloc[positions])
+    sides = source_labels, target_labels.iloc[positions]
+    mass = _group_mass(joint, *sides)
 
     totals = {"source": mass.sum(axis=1).to_numpy()[:, None], "target": mass.sum(axis=0).to_numpy()}
     percent = 100 * mass / totals.get(normalize, mass.to_numpy().sum())
+    # cells with mass: 100 % of a group of one cell says little
+    coupled = np.diff(joint.indptr) > 0, joint.getnnz(axis=0) > 0
+    percent.index, percent.columns = (
+        with_counts(names, pd.Series(as_text(side)[cells]).value_counts())
+        for names, side, cells in zip(percent.axes, sides, coupled, strict=True)
+    )
     ax = heat_axes(ax, percent)
     draw_percent(ax, percent, vmax=100 if normalize else None, label=UNITS[normalize])
     ax.set(xlabel=f"target: {target_groupby}", ylabel=f"source: {groupby}", title=TITLES[normalize])

@@ -20,6 +20,23 @@ COLORS = {
     "supervised": "#E69F00",
     "ceiling": TREATED_COLOR,
 }
+WORDS = {
+    "edistance": "energy distance",
+    "mmd": "maximum mean discrepancy",
+    "wasserstein": "Wasserstein distance",
+    "foscttm": "cells closer than the match",
+    "label_transfer": "accuracy of labels",
+    "r2_distance": "error of means (1 − R²)",
+    "r2_variances": "R² of variances",
+    "pearson_delta": "correlation of changes",
+    "wmse": "weighted error of means",
+    "weighted_r2_delta": "weighted R² of changes",
+}
+UNBIASED = ("edistance", "mmd")  # their estimates for equal populations scatter around 0
+CAPTION = (
+    "Energy distance and maximum mean discrepancy are estimated without bias: between populations "
+    "that are alike they scatter around 0,\nso that a negative value is as good as 0."
+)
 # methods farther from the ceiling than this many times the median method are arrows at the edge
 FARTHEST = 3
 
@@ -36,7 +53,9 @@ def evaluation(
     """Draw a fit beside baselines and the ceiling: a panel for each metric, points with intervals.
 
     The blue line and band are the ceiling and its interval, the dotted line is the best baseline.
-    Methods that are far from the others are arrows at the edge, with their value.
+    Methods that are far from the others are arrows at the edge, with their value. The title says
+    which cells were held out. Energy distances and mean discrepancies may be negative, since their
+    estimates are unbiased; a caption says so where one is.
 
     Parameters
     ----------
@@ -71,8 +90,6 @@ def evaluation(
     """
     rows = chosen_rows(table, condition, group)
     metrics = chosen_metrics(table, metric)
-    names = [str(rows[column].iloc[0]) for column in ("condition", "group")]
-    title = ", ".join(name for name in names if name != "all")
     n_columns = min(len(metrics), 3)
     ax, inside = panels(
         ax,
@@ -81,7 +98,7 @@ def evaluation(
         width=2.6,
         height=0.6 + 0.2 * len(rows),
         gap=(0.2, 0.45),
-        title={"mean, mean": "Mean over conditions and groups"}.get(title, title),
+        title=_title(rows),
         lines=2,
     )
     for position, (panel, name) in enumerate(zip(inside, metrics, strict=True)):
@@ -93,7 +110,20 @@ def evaluation(
     handles += [Patch(color=COLORS["ceiling"], alpha=0.25, label="ceiling")]
     handles += [Line2D([], [], ls=":", color="black", label="best baseline")]
     legend_beside(ax, handles)
+    if any((rows[name] < 0).any() for name in metrics if name in UNBIASED):
+        below = {"xytext": (0, -30), "textcoords": "offset points", "va": "top"}
+        ax.annotate(CAPTION, (0, 0), xycoords="axes fraction", fontsize="small", **below)
     return finish(ax, show=show)
+
+
+def _title(rows: pd.DataFrame) -> str:
+    """Return what was held out: the condition and group, and how many cells."""
+    names = [str(rows[column].iloc[0]) for column in ("condition", "group")]
+    named = ", ".join(name for name in names if name != "all")
+    if names == [MEAN, MEAN]:
+        return "Held-out cells: mean over conditions and groups"
+    n = f" ({rows['n_true'].iloc[0]:,.0f} cells)" if "n_true" in rows and MEAN not in names else ""
+    return f"Held-out cells: {named or 'all'}{n}"
 
 
 def chosen_rows(table: pd.DataFrame, condition: str | None, group: str | None) -> pd.DataFrame:
@@ -165,7 +195,7 @@ def one_metric(
     panel.tick_params(axis="x", labelsize="small")
     panel.locator_params(axis="x", nbins=4)
     direction = "" if higher is None else f"\n{'higher' if sign < 0 else 'lower'} is better"
-    panel.set_title(f"{metric}{direction}", fontsize="medium")
+    panel.set_title(f"{WORDS.get(metric, metric)}{direction}", fontsize="medium")
     panel.spines[["top", "right"]].set_visible(False)
 
 

@@ -36,6 +36,11 @@ def draw_percent(ax: Axes, percent: pd.DataFrame, *, vmax: float | None, label: 
         )
 
 
+def with_counts(names, counts) -> list[str]:
+    """Return names of groups with their numbers of cells, as far as these are known."""
+    return [f"{name} (n={counts[name]:,})" if name in counts else name for name in map(str, names)]
+
+
 def name_fields(ax: Axes, table: pd.DataFrame, *, rows: bool = True) -> None:
     """Write the names of columns, and of rows, beside the fields."""
     ax.grid(visible=False)  # `sc.set_figure_params` turns it on, and it would cross the numbers

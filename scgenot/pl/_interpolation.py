@@ -1,4 +1,4 @@
-"""A population that was left out, and predictions of it."""
+"""Populations at a time, measured and predicted, beside each other."""
 
 from collections.abc import Mapping
 
@@ -7,12 +7,19 @@ import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
 
+from scgenot.cells.keys import Keys
 from scgenot.cells.read import dense, representation
 from scgenot.pl._axes import disc, finish, legend_beside, panels
-from scgenot.pl._colors import PREDICTED_COLOR
+from scgenot.pl._colors import PREDICTED_COLOR, TREATED_COLOR
 from scgenot.pl._embedding import MOST_CROSSES, bare, disc_size, lower_left
 
 TRUE_COLOR = "0.45"
+# whether cells were made up is in obs; an array does not say what it is of
+COLORS = {
+    "predicted cell": PREDICTED_COLOR,
+    "measured cell": TREATED_COLOR,
+    "row of an array": "#009E73",
+}
 Population = AnnData | np.ndarray
 
 
@@ -21,13 +28,17 @@ def interpolation(
     true: Population | None = None,
     *,
     basis: str = "X_pca",
+    key: str = "genot",
     scores: Mapping[str, float] | pd.Series | pd.DataFrame | None = None,
     rng: int | np.random.Generator | None = 0,
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw predicted populations over the true one, a panel each, all on the same axes.
+    """Draw populations over the true one, a panel each, all on the same axes.
 
+    Cells that `sg.tl.interpolate` or `sg.tl.simulate` made have a color of their own, by
+    `obs["<key>_origin"]`; other cells of an AnnData are measured, such as those of a neighboring
+    time; an array, such as a baseline, does not say what it is of, and has a third color.
     The axes are the two directions in which the populations, taken together and with equal weights,
     vary most, so that a prediction that is off is drawn off.
 
@@ -38,6 +49,8 @@ def interpolation(
         `(n, p)`.
     true
         The cells that were sampled at that time; None where there are none.
+    key
+        The `key_added` of the fit that predicted.
     basis
         Representation of an AnnData, a key of obsm or "X".
     scores
@@ -69,7 +82,7 @@ def interpolation(
     --------
     >>> between = sg.tl.interpolate(adata, 3)
     >>> earlier, later = adata[adata.obs["day"] == 2], adata[adata.obs["day"] == 4]
-    >>> sg.pl.interpolation({"day 2": earlier, "predicted": between, "day 4": later})
+    >>> sg.pl.interpolation({"day 2": earlier, "day 3, predicted": between, "day 4": later})
     """
     if not isinstance(populations, Mapping):
         raise TypeError(
@@ -87,35 +100,42 @@ def interpolation(
         raise ValueError(
             f"populations have different widths: {[states.shape[1] for states in together]}."
         )
+    kinds = {str(name): _kinds(value, key) for name, value in populations.items()}
     generator = np.random.default_rng(rng)
     center, axes = _plane(together)
-    drawn = {name: (_some(states, generator) - center) @ axes for name, states in cells.items()}
-    under = None if reference is None else (_some(reference, generator) - center) @ axes
+    shown = {name: _some(states, generator) for name, states in cells.items()}
+    drawn = {name: (cells[name][rows] - center) @ axes for name, rows in shown.items()}
+    colors = {name: [COLORS[kind] for kind in kinds[name][rows]] for name, rows in shown.items()}
+    if reference is not None:
+        reference = (reference[_some(reference, generator)] - center) @ axes
     titles = {name: name + _score(scores, name) for name in cells}
     lines = 1 + max(title.count("\n") for title in titles.values())
     columns = 2 if len(cells) == 4 else 3
-    title = "Predicted populations" + (" over the true one" if true is not None else "")
+    title = "Populations" + (" over the true one" if true is not None else "")
     ax, inside = panels(
         ax, len(cells), columns=columns, width=2.7, height=2.5, gap=(0.08, 0.08 + 0.09 * lines),
         lines=lines, title=None if len(cells) == 1 else title,
     )  # fmt: skip
-    everything = np.concatenate([*drawn.values(), *([] if under is None else [under])])
+    everything = np.concatenate([*drawn.values(), *([] if reference is None else [reference])])
     low, high = everything.min(axis=0), everything.max(axis=0)
     named = inside[lower_left(len(cells), columns)]
     margin, flat = 0.04 * (high - low), {"linewidths": 0}
     for panel, (name, xy) in zip(inside, drawn.items(), strict=True):
-        if under is not None:
-            size = 2 * disc_size(len(under))
-            panel.scatter(*under.T, c=TRUE_COLOR, s=size, alpha=0.25, zorder=1, **flat)
+        if reference is not None:
+            size = 2 * disc_size(len(reference))
+            panel.scatter(*reference.T, c=TRUE_COLOR, s=size, alpha=0.25, zorder=1, **flat)
         size = 0.7 * disc_size(len(xy))
-        panel.scatter(*xy.T, c=PREDICTED_COLOR, s=size, alpha=0.6, zorder=2, **flat)
+        panel.scatter(*xy.T, c=colors[name], s=size, alpha=0.6, zorder=2, **flat)
         bare(panel, ("PC 1", "PC 2") if panel is named else ("", ""), titles[name])
         panel.set(
             xlim=(low[0] - margin[0], high[0] + margin[0]),
             ylim=(low[1] - margin[1], high[1] + margin[1]),
         )
     truth = [] if true is None else [disc("true cell", TRUE_COLOR, 0.5)]
-    legend_beside(ax, [*truth, disc("predicted cell", PREDICTED_COLOR)])
+    found = set(np.concatenate(list(kinds.values())))
+    legend_beside(
+        ax, [*truth, *(disc(kind, color) for kind, color in COLORS.items() if kind in found)]
+    )
     return finish(ax, show=show)
 
 
@@ -147,12 +167,18 @@ def _plane(populations: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _some(states: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Return at most as many cells as can be told apart."""
-    return (
-        states
-        if len(states) <= MOST_CROSSES
-        else states[generator.permutation(len(states))[:MOST_CROSSES]]
-    )
+    """Return the positions of at most as many cells as can be told apart."""
+    if len(states) <= MOST_CROSSES:
+        return np.arange(len(states))
+    return generator.permutation(len(states))[:MOST_CROSSES]
+
+
+def _kinds(population: Population, key: str) -> np.ndarray:
+    """Return whether each cell is predicted, measured, or of an array."""
+    if not isinstance(population, AnnData):
+        return np.full(len(population), "row of an array")
+    origin = population.obs.get(Keys(key).origin, pd.Series(None, population.obs_names))
+    return np.where(origin.notna(), "predicted cell", "measured cell")
 
 
 def _score(scores: Mapping[str, float] | pd.Series | pd.DataFrame | None, name: str) -> str:

@@ -19,7 +19,8 @@ def training(
     """Draw loss and validation over training steps, and the step with the best validation.
 
     The loss of single steps is pale, its running mean over a twentieth of them dark. Validation has
-    an axis of its own on the right, since it has other units.
+    an axis of its own on the right, since it has other units. A validation that rises at the end
+    is no harm: the fit keeps the weights of the best step.
 
     Parameters
     ----------
@@ -55,19 +56,28 @@ def training(
         smooth = history["loss"].rolling(window, center=True, min_periods=1).mean()
         label = f"loss, mean of {window} records"
         lines = ax.plot(step, smooth, color=LOSS_COLOR, label=label)
-    ax.set(xlabel="training step", title="Training")
+    ax.set_xlabel("training step")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylabel("training loss", color=LOSS_COLOR)
     ax.spines["top"].set_visible(False)
     # a fit without validation has no such column
     validation = pd.Series(history.get("validation", np.nan), history.index, dtype=float)
     checked = history.assign(validation=validation)[np.isfinite(validation)]
-    top = ax
+    top, title = ax, "Training"
     if len(checked):
+        best = checked["validation"].idxmin()
+        if best != checked.index[-1]:
+            title += (
+                f"\nvalidation rises after step {checked['step'][best]:.0f}: "
+                "the weights of the star are kept"
+            )
         top = ax.twinx()
         lines += _validation(top, checked)
-    # on the axes that are drawn last, so that nothing crosses it
-    top.legend(handles=lines, loc="upper right", framealpha=0.9)
+    # below the axes, where it covers no curve
+    top.legend(
+        handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False
+    )
+    ax.set_title(title)
     return finish(ax, show=show)
 
 

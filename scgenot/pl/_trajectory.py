@@ -19,7 +19,7 @@ def trajectory(
     key: str = "genot",
     basis: str = "umap",
     color: str | None = None,
-    n_arrows: int = 60,
+    n_arrows: int = 30,
     rng: int | np.random.Generator | None = 0,
     ax: Axes | None = None,
     show: bool | None = None,
@@ -123,5 +123,5 @@ def _arrows(ax: Axes, start: np.ndarray, end: np.ndarray) -> None:
     """Draw arrows between points."""
     ax.quiver(
         *start.T, *(end - start).T, angles="xy", scale_units="xy", scale=1, width=0.0022,
-        headwidth=5, headlength=6, headaxislength=5, color="0.1", alpha=0.75, zorder=3,
+        headwidth=5, headlength=6, headaxislength=5, color="0.25", alpha=0.6, zorder=3,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from matplotlib.path import Path
 
 from scgenot.pl._axes import finish, new_axes
 from scgenot.pl._colors import colors_for
-from scgenot.pl._heatmap import draw_percent, heat_axes
+from scgenot.pl._heatmap import draw_percent, heat_axes, with_counts
 from scgenot.pl._slots import check_table, obs_column
 
 BAR, GAP = 0.06, 0.02  # width of a bar over that of the picture; space between bars over all mass
@@ -38,7 +38,8 @@ def transition(
     ----------
     table
         What `sg.tl.cell_transition` returned: rows source groups, columns target groups. Groups
-        without mass are left out.
+        without mass are left out. Numbers of cells, where `table.attrs` has them, stand behind the
+        names of groups.
     kind
         "alluvial": ribbons as thick as the mass, in the color of their source group. "heatmap":
         percentages.
@@ -81,14 +82,17 @@ def transition(
     if groupby is not None:
         obs_column(adata, groupby, "groupby", "adata")
     colors = colors_for(names, adata, groupby)
+    counts = (table.attrs.get(f"n_{side}", {}) for side in ("source", "target"))
+    labels = [with_counts(*side) for side in zip(mass.axes, counts, strict=True)]
     if kind == "heatmap":
         ax = heat_axes(ax, mass)
         percent = 100 * mass / (1 if whole is not None else mass.to_numpy().sum())
+        percent.index, percent.columns = labels
         draw_percent(ax, percent, vmax=None if whole is None else 100, label=unit)
         ax.set(xlabel="target", ylabel="source")
     else:
         ax = new_axes(ax, 6, max(3.6, 1 + 1.4 * LINE * max(mass.shape)))
-        _alluvial(ax, mass, colors)
+        _alluvial(ax, mass, colors, labels)
     ax.set_title(title)
     return finish(ax, show=show)
 
@@ -104,7 +108,9 @@ def _checked(table: pd.DataFrame) -> pd.DataFrame:
     return table.loc[values.sum(axis=1) > 0, values.sum(axis=0) > 0].astype(float)
 
 
-def _alluvial(ax: Axes, mass: pd.DataFrame, colors: dict[str, str]) -> None:
+def _alluvial(
+    ax: Axes, mass: pd.DataFrame, colors: dict[str, str], labels: list[list[str]]
+) -> None:
     """Draw ribbons from the bars of source groups to those of target groups."""
     values = mass.to_numpy() / mass.to_numpy().sum()
     left, right = _bottoms(values.sum(axis=1)), _bottoms(values.sum(axis=0))
@@ -119,19 +125,20 @@ def _alluvial(ax: Axes, mass: pd.DataFrame, colors: dict[str, str]) -> None:
     low, high = min(left[-1], right[-1]), 0.0
     height = ax.get_window_extent().height / ax.figure.dpi
     apart = LINE * (high - low) / height
-    for x, bottoms, sums, names, side in (
-        (0, left, values.sum(axis=1), mass.index, "right"),
-        (1 - BAR, right, values.sum(axis=0), mass.columns, "left"),
+    for x, bottoms, sums, names, written, side in (
+        (0, left, values.sum(axis=1), mass.index, labels[0], "right"),
+        (1 - BAR, right, values.sum(axis=0), mass.columns, labels[1], "left"),
     ):
-        texts = spread(bottoms + sums / 2, apart)
-        for bottom, tall, name, y in zip(bottoms, sums, map(str, names), texts, strict=True):
+        places = spread(bottoms + sums / 2, apart)
+        groups = zip(bottoms, sums, map(str, names), written, places, strict=True)
+        for bottom, tall, name, text, y in groups:
             style = {"facecolor": colors[name], "edgecolor": "none", "zorder": 2}
             ax.add_patch(Rectangle((x, bottom), BAR, tall, **style))
             edge = x if side == "right" else x + BAR
             away = -0.03 if side == "right" else 0.03
             ends = [edge, edge + 0.8 * away], [bottom + tall / 2, y]
             ax.plot(*ends, color="0.6", lw=0.6, clip_on=False)
-            ax.text(edge + away, y, name, ha=side, va="center")
+            ax.text(edge + away, y, text, ha=side, va="center")
         what, middle = "source" if side == "right" else "target", x + BAR / 2
         ax.text(middle, low - 2 * GAP, what, ha="center", va="top", color="0.35")
     ax.set(xlim=(0, 1), ylim=(low - GAP, high + GAP))

@@ -77,7 +77,11 @@ def cell_transition(
     targets, of_target = _groups_at(adata, target_groups, at_end, "target_groups")
     backward = direction == "backward"
     table = transitions(transport.step, path, of_source, of_target, backward=backward)
-    return pd.DataFrame(table, index=sources, columns=targets)
+    out = pd.DataFrame(table, index=sources, columns=targets)
+    for side, names, cells in (("source", sources, of_source), ("target", targets, of_target)):
+        counts = (np.asarray(cells) > 0).sum(axis=0).tolist()
+        out.attrs[f"n_{side}"] = dict(zip(map(str, names), counts, strict=True))
+    return out
 
 
 def _groups_at(

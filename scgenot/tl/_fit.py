@@ -4,7 +4,7 @@ from anndata import AnnData
 
 from scgenot._random import Rng
 from scgenot.cells.keys import Keys
-from scgenot.cells.read import check_writable, copy_of
+from scgenot.cells.read import check_anndata, check_writable, copy_of
 from scgenot.cells.tasks import Task
 from scgenot.cells.write import write_prediction
 from scgenot.fit.fit import Fit
@@ -85,13 +85,16 @@ def fit(
     >>> sg.tl.fit(adata, task, solver=sg.ot.Sinkhorn(epsilon=0.05))
     """
     Keys(key_added)  # refuses a bad name before the work, not after
+    name = getattr(task, "argument", "adata")
+    check_anndata(adata, name)
     # a fit reads its cells again and again: a view of a file is refused with `copy=True` too
-    check_writable(adata, copy=copy and not (adata.isbacked and adata.is_view))
+    check_writable(adata, copy=copy and not (adata.isbacked and adata.is_view), name=name)
     made = Fit.make(
         adata,
         task,
         solver=solver,
         learner=learner,
+        predict=predict,
         key=key_added,
         rng=rng,
         device=device,

@@ -1,9 +1,9 @@
 """Do stated regions hold as many new cells as they say: `python tests/benchmarks/calibration.py`.
 
-`kang_ifnb` in five parts, control and treated cells alike. In turn one part is asked, the next one calibrates, and the
-model and the principal components are those of the other three; so every treated cell is asked once. The second table
-asks for each donor in turn, calibrated on a fifth of the cells of the others.
-"""
+`kang_ifnb` in five parts, control and treated cells alike. In turn one part is asked, the next one
+calibrates, and the model and the principal components are those of the other three; so every
+treated cell is asked once. The second table asks for each donor in turn, calibrated on a fifth of
+the cells of the others."""
 
 import argparse
 import sys

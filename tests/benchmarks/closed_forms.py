@@ -2,8 +2,8 @@
 
     python tests/benchmarks/closed_forms.py
 
-Bars: mass, means and covariance of the unbalanced plan within 1 %, Var(y|x) of the quadratic one within 5 %.
-"""
+Bars: mass, means and covariance of the unbalanced plan within 1 %, Var(y|x) of the quadratic one
+within 5 %."""
 
 import argparse
 import sys

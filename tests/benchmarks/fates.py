@@ -1,11 +1,12 @@
 """Fates against clones, days 4 to 6 of larry_clones, with baselines: `python tests/benchmarks/fates.py`.
 
-Clones are used for scoring alone. "in clone" is the coupling's mass between cells of one clone over that of independent
-cells with its marginals, 1 at random. "accuracy" and "r" compare a day-4 cell's fate, the states of its descendants, to
-the states of its clone on day 6: most probable against most frequent, and the correlation over all cells and states.
-"agreement" is the mean absolute difference, over cells that were not fitted and states, between fates that the model
-generates and the row that the coupling gives the cell; "TV" is the same as total variation, half the sum over states.
-"""
+Clones are used for scoring alone. "in clone" is the coupling's mass between cells of one clone over
+that of independent cells with its marginals, 1 at random. "accuracy" and "r" compare a day-4 cell's
+fate, the states of its descendants, to the states of its clone on day 6: most probable against most
+frequent, and the correlation over all cells and states. "agreement" is the mean absolute
+difference, over cells that were not fitted and states, between fates that the model generates and
+the row that the coupling gives the cell; "TV" is the same as total variation, half the sum over
+states."""
 
 import argparse
 import sys

@@ -2,11 +2,11 @@
 
     python tests/benchmarks/gaussian_law.py [--seeds 1] [--dims 10 30]
 
-Epsilon is 0.05 of the mean cost, 5,000 cells a side. Errors are cBW-UVP in points over the floor, the score of exact
-draws: of a network trained on exact draws (what the network adds), of the discrete plan (what the plan adds), and of a
-network trained on the plan. Seconds are of CPU, plan and training together. Bar: the last at most 0.5 points at d = 10
-and 1.0 at d = 30 within 120 CPU seconds.
-"""
+Epsilon is 0.05 of the mean cost, 5,000 cells a side. Errors are cBW-UVP in points over the floor,
+the score of exact draws: of a network trained on exact draws (what the network adds), of the
+discrete plan (what the plan adds), and of a network trained on the plan. Seconds are of CPU, plan
+and training together. Bar: the last at most 0.5 points at d = 10 and 1.0 at d = 30 within 120 CPU
+seconds."""
 
 import argparse
 import sys

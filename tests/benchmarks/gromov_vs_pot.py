@@ -1,10 +1,11 @@
 """Entropic Gromov-Wasserstein on SNARE-seq cell lines: ours against POT's projected gradient, in one run, one thread.
 
-Both minimise `sum (C_x - C_y)^2 P P + eps KL(P | a b)` with the same intra-costs (squared Euclidean distances between
-unit rows, scaled to mean 1) and the same epsilon. The distortion of both plans is computed by the same function.
-POT stops when its plan moves by less than `--pot-tolerance` in Frobenius norm; ours when the linearised cost moves by
-less than one per cent of epsilon, which moves rows by about as much: of plans with some five targets a cell and 1,000
-cells, whose norm is about .014, that is 1e-4.
+Both minimise `sum (C_x - C_y)^2 P P + eps KL(P | a b)` with the same intra-costs (squared Euclidean
+distances between unit rows, scaled to mean 1) and the same epsilon. The distortion of both plans is
+computed by the same function. POT stops when its plan moves by less than `--pot-tolerance` in
+Frobenius norm; ours when the linearised cost moves by less than one per cent of epsilon, which
+moves rows by about as much: of plans with some five targets a cell and 1,000 cells, whose norm is
+about .014, that is 1e-4.
 
     python tests/benchmarks/gromov_vs_pot.py
 """

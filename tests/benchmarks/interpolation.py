@@ -1,12 +1,12 @@
 """Populations at left-out times, on real cells, with baselines: `python tests/benchmarks/interpolation.py`.
 
-One time point is left out and predicted from the others. Cells are normalised to their median depth and logarithmised;
-the most variable genes and 30 principal components are those of the training times, the left-out cells are projected,
-and all is divided by one scalar so that the mean variance of a component over training cells is 1. Energy distance and
-MMD are unbiased; W2 is exact between as many cells as were left out (the ceiling has half of them, so its W2 is too
-high); R2 is that of the genes' variances, cells decoded by the components. `larry_clones` was not looked at when the
-method was chosen. The rows of GENOT are one fit each.
-"""
+One time point is left out and predicted from the others. Cells are normalised to their median depth
+and logarithmised; the most variable genes and 30 principal components are those of the training
+times, the left-out cells are projected, and all is divided by one scalar so that the mean variance
+of a component over training cells is 1. Energy distance and MMD are unbiased; W2 is exact between
+as many cells as were left out (the ceiling has half of them, so its W2 is too high); R2 is that of
+the genes' variances, cells decoded by the components. `larry_clones` was not looked at when the
+method was chosen. The rows of GENOT are one fit each."""
 
 import argparse
 import sys

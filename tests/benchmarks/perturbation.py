@@ -1,14 +1,14 @@
 """Predicted responses on real and simulated cells, with baselines: `python tests/benchmarks/perturbation.py`.
 
-Cells of real sets are log-normalised and compared in 30 principal components of 2,000 variable genes, divided by one
-number so that cells have a mean variance of 1 a component. In these units random treated cells have an energy distance
-of about 3 within the types of `kang_ifnb`.
+Cells of real sets are log-normalised and compared in 30 principal components of 2,000 variable
+genes, divided by one number so that cells have a mean variance of 1 a component. In these units
+random treated cells have an energy distance of about 3 within the types of `kang_ifnb`.
 
-energy, type energy: unbiased energy distance of the populations, and its mean over the types of the source cells; both
-can fall below 0. Moved: energy of the prediction moved to the mean of the true cells, so that what is wrong is all but
-the mean. MMD: unbiased. R2 means, R2 variances, top-50: of genes decoded from the components, the last one the
-correlation of the 50 largest changes. Ceiling: half of the true treated cells against the other half, 20 times.
-"""
+energy, type energy: unbiased energy distance of the populations, and its mean over the types of the
+source cells; both can fall below 0. Moved: energy of the prediction moved to the mean of the true
+cells, so that what is wrong is all but the mean. MMD: unbiased. R2 means, R2 variances, top-50: of
+genes decoded from the components, the last one the correlation of the 50 largest changes. Ceiling:
+half of the true treated cells against the other half, 20 times."""
 
 import argparse
 import resource
@@ -40,7 +40,8 @@ from scgenot.metrics import (
 
 Row = dict[str, float | str]
 energy = partial(energy_distance, unbiased=True)
-# follows the couplings more closely than the defaults; chosen on the eight donors of `kang_ifnb`, among some ten ways
+# follows the couplings more closely than the defaults; chosen on the eight donors of `kang_ifnb`,
+# among some ten ways
 CLOSER = {
     "solver": sg.ot.Sinkhorn(epsilon=0.005),
     "learner": sg.model.FlowMatching(validation_fraction=0.0),
@@ -139,7 +140,8 @@ def compared(
     """
     control = (cells.obs["drug"] == "control").to_numpy()
     query, truth = cells[asked & control], cells[asked & ~control]
-    # of a type without treated cells the baselines would know no partner: they see the types that have both
+    # of a type without treated cells the baselines would know no partner: they see the types that
+    # have both
     known = fitted & cells.obs["kind"].isin(cells.obs["kind"][fitted & ~control]).to_numpy()
     predicted = predictions(cells[known & control], cells[fitted & ~control], query, seed)
     rows = [

@@ -1,8 +1,7 @@
 """Time and memory of a fit on many cells: `python tests/benchmarks/size.py --cells 20000`.
 
-Two time points of cells in 30 dimensions, half of the cells each: clusters that move and spread. The peak memory is
-that of the whole process, libraries included.
-"""
+Two time points of cells in 30 dimensions, half of the cells each: clusters that move and spread.
+The peak memory is that of the whole process, libraries included."""
 
 import argparse
 import resource

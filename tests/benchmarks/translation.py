@@ -1,7 +1,7 @@
 """Unpaired and fused translation on real cells, with baselines: `python tests/benchmarks/translation.py`.
 
-FOSCTTM: fraction of samples closer than the true match, 0 best, .5 chance. Pairs are used for scoring alone.
-"""
+FOSCTTM: fraction of samples closer than the true match, 0 best, .5 chance. Pairs are used for
+scoring alone."""
 
 import argparse
 import sys

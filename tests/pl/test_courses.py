@@ -157,6 +157,16 @@ class TestTransition:
         assert [text.get_text() for text in ax.texts] == ["a", "b", "source", "a", "b", "target"]
         assert ax.get_title() == "Where each source group's descendants are"
 
+    @pytest.mark.parametrize("kind", ["alluvial", "heatmap"])
+    def test_groups_have_their_counts(self, kind):
+        table = self.table.copy()
+        table.attrs = {"n_source": {"a": 1, "b": 1410}, "n_target": {"a": 3, "b": 2}}
+        ax = pl.transition(table, kind=kind)
+        labels = [*ax.get_yticklabels(), *ax.get_xticklabels(), *ax.texts]
+        texts = [text.get_text() for text in labels]
+        expected = ["a (n=1)", "b (n=1,410)", "a (n=3)", "b (n=2)"]
+        assert [text for text in texts if "n=" in text] == expected
+
     def test_colors_of_the_source_group(self, course):
         ax = pl.transition(self.table, adata=course, groupby="type")
         ribbons = [patch for patch in ax.patches if isinstance(patch, mpl.patches.PathPatch)]
@@ -314,7 +324,26 @@ class TestInterpolation:
         # the way the populations differ is among the axes
         moved = shifted.get_offsets().mean(axis=0) - over.get_offsets().mean(axis=0)
         np.testing.assert_allclose(np.linalg.norm(moved), 20, rtol=1e-3)
-        assert legend_texts(ax) == ["true cell", "predicted cell"]
+        assert legend_texts(ax) == ["true cell", "row of an array"]
+
+    def test_measured_cells_are_not_called_predicted(self, course):
+        made = course[8:16].copy()
+        made.obs["genot_origin"] = pd.Categorical(["interpolated"] * 8)
+        some = course[:8].copy()
+        some.obs["genot_origin"] = [None] * 6 + ["simulated"] * 2
+        cells = {"before": course[:8], "made": made, "some": some, "baseline": self.near[:, :4]}
+        ax = pl.interpolation(cells)
+        assert legend_texts(ax) == ["predicted cell", "measured cell", "row of an array"]
+        colors = [
+            [tuple(rgba[:3]) for rgba in np.resize(scatters(panel)[0].get_facecolors(), (n, 4))]
+            for panel, n in zip(ax.child_axes, (8, 8, 8, 30), strict=True)
+        ]
+        measured, predicted, array = (to_rgba(c)[:3] for c in ("#0072B2", "#D55E00", "#009E73"))
+        assert set(colors[0]) == {measured}
+        assert set(colors[1]) == {predicted}
+        assert colors[2] == [measured] * 6 + [predicted] * 2
+        assert set(colors[3]) == {array}
+        assert legend_texts(pl.interpolation({"before": course[:8]})) == ["measured cell"]
 
     def test_scores_are_in_the_titles(self):
         cells = {"model": self.near, "mean": self.near + 1}

@@ -61,9 +61,13 @@ def test_points_intervals_and_names(table):
         if len(line.get_xdata()) == 2 and len(set(line.get_ydata())) == 1
     ]
     np.testing.assert_allclose(ends[0], [0.2, 0.5])
-    assert first.get_title() == "edistance\nlower is better"
-    assert second.get_title() == "r2_variances\nhigher is better"
-    assert ax.get_title() == "A"
+    assert first.get_title() == "energy distance\nlower is better"
+    assert second.get_title() == "R² of variances\nhigher is better"
+    assert ax.get_title() == "Held-out cells: A"
+    assert not ax.texts
+    ax = pl.evaluation(table.assign(edistance=table["edistance"] - 0.4, n_true=1200))
+    assert ax.get_title() == "Held-out cells: A (1,200 cells)"
+    assert "a negative value is as good as 0" in ax.texts[0].get_text()
 
 
 def test_what_is_far_off_is_an_arrow_with_its_value(table):

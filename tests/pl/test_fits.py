@@ -136,6 +136,14 @@ def test_the_model_is_not_made_where_it_is_not_asked(cells, monkeypatch):
     pl.growth(cells, key="course")
 
 
+def test_counts_of_groups_come_with_the_table(cells):
+    table = tl.cell_transition(cells, "guide", "guide", start=1, end=2, key="course")
+    assert table.attrs["n_source"] == {"A+ctrl": 8, "ctrl": 12}
+    assert table.attrs["n_target"] == {"A+B": 4, "A+ctrl": 4, "ctrl+B": 12}
+    texts = [text.get_text() for text in pl.transition(table).texts]
+    assert {"ctrl (n=12)", "ctrl+B (n=12)", "A+B (n=4)"} <= set(texts)
+
+
 class TestTask:
     def test_of_fits_and_of_made_up_cells_after_a_file(self, cells, tmp_path):
         simulated = tl.simulate(cells, ["A"], key="screen", progress=False)

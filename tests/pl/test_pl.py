@@ -219,8 +219,13 @@ class TestCoupling:
     def test_labels_and_order(self, source, target):
         target.obs["kind"] = target.obs["type"].cat.reorder_categories(["mono", "T", "B"])
         ax = pl.coupling(source, target, groupby="type", target_groupby="kind")
-        assert [text.get_text() for text in ax.get_xticklabels()] == ["mono", "T", "B"]
-        assert [text.get_text() for text in ax.get_yticklabels()] == ["B", "T", "mono"]
+        assert [text.get_text() for text in ax.get_xticklabels()] == [
+            "mono (n=4)",
+            "T (n=10)",
+            "B (n=10)",
+        ]
+        rows = [text.get_text() for text in ax.get_yticklabels()]
+        assert rows == ["B (n=5)", "T (n=5)", "mono (n=2)"]
         assert (ax.get_xlabel(), ax.get_ylabel()) == ("target: kind", "source: type")
         (bar,) = (other for other in ax.figure.axes if other is not ax)
         assert bar.get_ylabel() == "% of the source group's mass"
@@ -237,7 +242,7 @@ class TestCoupling:
         )
         ax = pl.coupling(adata, groupby="day")
         assert ax.images[0].get_array().tolist() == [[100]]  # groups without mass are left out
-        assert [text.get_text() for text in ax.get_xticklabels()] == ["b"]
+        assert [text.get_text() for text in ax.get_xticklabels()] == ["b (n=2)"]
 
     def test_cells_without_a_label_are_left_out(self, source, target):
         source.obs.loc["s0", "type"] = None
@@ -277,6 +282,17 @@ class TestTraining:
             "validation",
             "best: 0.2 at step 50",
         ]
+        assert "validation rises after step 50: the weights of the star" in ax.get_title()
+        source.uns["genot"]["history"].loc[99, "validation"] = 0.1
+        assert pl.training(source).get_title() == "Training"
+
+    def test_the_legend_covers_no_curve(self, source):
+        ax = pl.training(source)
+        ax.figure.canvas.draw()
+        twin = next(other for other in ax.figure.axes if other is not ax)
+        box = twin.get_legend().get_window_extent()
+        assert box.y1 < ax.get_window_extent().y0
+        assert box.y1 < ax.xaxis.label.get_window_extent().y0
 
     def test_without_validation(self, source):
         source.uns["genot"]["history"]["validation"] = np.nan

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ from scgenot.fit.evaluation.comparison import (
     choose,
     split_all,
 )
+from scgenot.fit.evaluation.fitted import choose_links
 from scgenot.fit.evaluation.generic import generic_comparisons
 from scgenot.fit.evaluation.metrics import Counts, Populations
 from scgenot.fit.evaluation.scores import make_table, resample, score_all
@@ -497,7 +499,8 @@ class TestScreen:
         for cells in (adata, new):
             cells.X[cells.obs["group"] == "h"] += 100
         adata.obs["donor"], new.obs["donor"] = np.resize(["d1", "d2"], adata.n_obs), "d9"
-        known_fit(adata, covariates=["group", "donor"])
+        with pytest.warns(UserWarning, match="pooled"):
+            known_fit(adata, covariates=["group", "donor"])
         first = {"low": lambda predicted, true: (predicted[:, 0] < 60).mean()}
         table = sg.tl.evaluate(
             adata, new, metrics=first, groupby="group", min_cells=10, n_resamples=2
@@ -509,17 +512,20 @@ class TestScreen:
         }
 
     def test_a_cell_takes_the_nearest_stratum_that_holds_it(self):
-        fitted = ["T | d1", "T | pooled", "TB | d1", "pooled"]
-        table = pd.DataFrame({"stratum": fitted, "n_source": [10, 30, 1000, 5]})
-        cells = pd.DataFrame({"type": ["T"] * 4001 + ["DC", "TB"], "donor": ["d1"] + ["d9"] * 4002})
-        finest = (cells["type"] + " | " + cells["donor"]).to_numpy(dtype=object)
-        nested = [
-            finest,
-            cells["type"].to_numpy(dtype=object),
-            np.full(len(cells), "", dtype=object),
+        sizes = [
+            ({"type": "T", "donor": "d1"}, 10),
+            ({"type": "T"}, 30),  # pooled over donors
+            ({"type": "TB", "donor": "d1"}, 1000),
+            ({}, 5),
         ]
-        found = choose_pairs(table, nested, np.random.default_rng(0))
-        assert [fitted[k] for k in found[[0, -2, -1]]] == ["T | d1", "pooled", "TB | d1"]
+        links = [
+            SimpleNamespace(stratum=stratum, source_names=np.arange(n)) for stratum, n in sizes
+        ]
+        kinds = ["T"] * 4001 + ["DC", "TB"]
+        donors = ["d1"] + ["d9"] * 4002
+        cells = [{"type": t, "donor": d} for t, d in zip(kinds, donors, strict=True)]
+        found = choose_links(links, cells, np.random.default_rng(0))
+        assert found[[0, -2, -1]].tolist() == [0, 3, 2]
         assert set(found[1:4001]) == {0, 1}
         assert np.mean(found[1:4001] == 0) == pytest.approx(
             0.25, abs=4 * np.sqrt(0.25 * 0.75 / 4000)
@@ -580,7 +586,7 @@ class TestScreen:
             (
                 {"metrics": ["energy"]},
                 ValueError,
-                r"`metrics` has \['energy'\]; of a perturbation there are",
+                r"`metrics` has \['energy'\]; for the task 'perturbation' there are",
             ),
             ({"metrics": "edistance"}, TypeError, "give a list"),
             ({"metrics": ["label_transfer"]}, ValueError, "label_transfer"),
@@ -795,7 +801,7 @@ class TestCourse:
         )
         sg.tl.fit_trajectory(adata, "day", use_rep="X", learner=FEW, progress=False)
         new.obs["day"] = "pupa"
-        with pytest.raises(ValueError, match="categories without numbers"):
+        with pytest.raises(ValueError, match="cannot be placed between its times"):
             sg.tl.evaluate(adata, new)
 
     def test_bad_times(self, fitted_course):
@@ -807,7 +813,7 @@ class TestCourse:
             sg.tl.evaluate(fitted_course, course((2,), name="new"), groupby="donor")
         new = course((2,), name="new")
         del new.obs["day"]
-        with pytest.raises(KeyError, match="'day', the time of the fit"):
+        with pytest.raises(KeyError, match="`time_key='day'` is not in obs of `held_out`"):
             sg.tl.evaluate(fitted_course, new)
 
 

@@ -88,7 +88,7 @@ class TestSeveral:
 
     def test_decoding_in_blocks_changes_nothing(self, embedded, monkeypatch):
         whole = sg.tl.simulate(embedded, "A", n_samples=2)
-        monkeypatch.setattr(sg.tl._simulate, "BLOCK", 7)
+        monkeypatch.setattr(sg.fit.made_up, "BLOCK", 7)
         np.testing.assert_allclose(sg.tl.simulate(embedded, "A", n_samples=2).X, whole.X, atol=1e-5)
 
     def test_a_cell_has_the_same_noise_for_all(self, known):
@@ -123,7 +123,7 @@ class TestCells:
             2.0,
         )  # of an older fit; of another key
         out = sg.tl.simulate(copy, "B")
-        assert list(out.obs) == ["drug", "group", "other_response", "source_cell"]
+        assert list(out.obs) == ["drug", "group", "other_response", "source_cell", "genot_origin"]
 
     def test_they_join_the_others(self, embedded, tmp_path):
         out = sg.tl.simulate(embedded, ["A", "B"], progress=False)

@@ -39,6 +39,7 @@ class Translation:
     target_weights: str | None = None
 
     name = "translation"
+    argument = "adata_source"
     made_by = "fit_translation"
     layer = None
     one_space = False

@@ -127,7 +127,14 @@ def dose_values(column: pd.Series) -> np.ndarray:
     """Return doses as numbers, NaN where there is none."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
-    return column.to_numpy(dtype=float, na_value=np.nan)
+    values = column.to_numpy(dtype=float, na_value=np.nan)
+    size = getattr(column.dtype, "itemsize", 8)
+    if column.dtype.kind == "f" and size < 8:
+        # 0.1 in half precision is 0.09998: what was meant is the shortest number that reads the
+        # same
+        levels, codes = np.unique(values, return_inverse=True)
+        values = np.array([float(str(level)) for level in levels.astype(f"f{size}")])[codes]
+    return values
 
 
 def read_doses(adata: AnnData, dose_key: str, is_control: np.ndarray) -> np.ndarray:
@@ -136,7 +143,10 @@ def read_doses(adata: AnnData, dose_key: str, is_control: np.ndarray) -> np.ndar
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
     if column.dtype.kind not in "biuf":
-        raise ValueError(f"`dose_key={dose_key!r}` must be numbers; found {column.dtype}.")
+        raise ValueError(
+            f"`dose_key={dose_key!r}` must be numbers; found {column.dtype}: convert the column, for "
+            "example with `pd.to_numeric`."
+        )
     doses = dose_values(column).copy()
     doses[is_control & np.isnan(doses)] = 0
     if not np.isfinite(doses).all() or (doses < 0).any():

@@ -79,7 +79,7 @@ def _(task: TimeCourse, asked: Evaluation) -> Iterator[Grouped]:
 def held_out_times(held_out: AnnData, task: TimeCourse) -> np.ndarray:
     """Read the times of held-out cells: those of the fit, and others on the same scale."""
     key = task.time_key
-    check_column(held_out, key, "time_key of the fit", "held_out")
+    check_column(held_out, key, "time_key", "held_out")
     times = task.scale.new_times_of(held_out.obs[key])
     if np.isnan(times).any():
         raise ValueError(

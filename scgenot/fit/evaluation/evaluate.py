@@ -8,6 +8,7 @@ import pandas as pd
 
 from scgenot._check import check_count, check_share
 from scgenot._random import numpy_rng
+from scgenot._warn import each_once
 from scgenot.fit.coupled import name_of
 from scgenot.fit.decoder import feature_decoder
 
@@ -56,7 +57,8 @@ def evaluation_table(
         in_sample,
         seed,
     )
-    split = split_all(comparisons(fit.task, asked), min_cells=min_cells)
+    with each_once():
+        split = split_all(comparisons(fit.task, asked), min_cells=min_cells)
     table = make_table(
         [shuffled(one, n_cells, numpy_rng([seed, k])) for k, one in enumerate(split)],
         chosen,
