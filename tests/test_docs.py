@@ -24,7 +24,7 @@ def code_of(page: str) -> list[str]:
 
 
 # so few starts on so few cells may well disagree
-pytestmark = pytest.mark.filterwarnings("ignore:The match between:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*The match between:UserWarning")
 
 
 @pytest.fixture
