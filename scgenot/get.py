@@ -151,4 +151,4 @@ def params(adata: AnnData, key: str = "genot") -> dict:
     --------
     >>> sg.get.params(adata)["use_rep"]
     """
-    return dict(fit(adata, key).params)
+    return {name: value for name, value in fit(adata, key).params.items() if value is not None}

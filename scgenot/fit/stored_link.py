@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scgenot.cells.labels import text_of
 from scgenot.ot.plan import Plan
 from scgenot.ot.store import plan_from_arrays, plan_to_arrays
 from scgenot.pair import Link
@@ -38,7 +39,7 @@ class StoredLink:
             link.pair.source_weights,
             arrays,
             dict(link.labels),
-            {key: str(value) for key, value in link.stratum.items()},
+            {key: text_of(value) for key, value in link.stratum.items()},
             link.within,
             mass_of(link.plan, arrays),
             int(np.shape(getattr(link.plan, "x", link.pair.source))[1]),
@@ -92,8 +93,8 @@ class StoredLink:
         """Make what :meth:`to_dict` took apart, after a file too."""
         keys, values = (map(str, stored[f"stratum_{what}"]) for what in ("keys", "values"))
         return cls(
-            np.asarray(stored["source_names"], dtype=str),
-            np.asarray(stored["target_names"], dtype=str),
+            names_of(stored["source_names"]),
+            names_of(stored["target_names"]),
             np.asarray(stored["source_weights"], dtype=float),
             stored["plan"],
             labels,
@@ -118,6 +119,11 @@ class LinkHere:
     def n_gone(self) -> int:
         """Cells of the fit that are not there."""
         return self.n_source - len(self.source) + int((self.target < 0).sum())
+
+
+def names_of(stored) -> np.ndarray:
+    """Return names as NumPy text; zarr reads them as a dtype that is not cast to it directly."""
+    return np.asarray(stored, dtype=object).astype(str)
 
 
 def mass_of(plan, arrays: Mapping) -> float:
