@@ -1,4 +1,4 @@
-"""Some of the fitted cells: they tell whether cells belong to the fit, and whether they are like."""
+"""Some of the fitted cells, which tell whether cells belong to the fit and resemble it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -97,10 +97,10 @@ class Reference:
         n = int(unlike(cells, np.unique(self.source_cells, axis=0)).sum())
         if n > max(FEW, TOLERATED * len(cells)):
             warn_user(
-                f"{n} of {len(cells)} source cells ({n / len(cells):.0%}) stand out from the source "
-                f"cells that the model was fitted with, where {1 - LEVEL:.0%} would be expected: "
-                "their predictions are extrapolated. See whether they come from another kind of "
-                "cell or batch, and compare with measured cells before relying on them."
+                f"{n} of {len(cells)} source cells ({n / len(cells):.0%}) stand out from the "
+                f"source cells that the model was fitted with, where {1 - LEVEL:.0%} would be "
+                "expected: their predictions are extrapolated. See whether they come from another "
+                "kind of cell or batch, and compare with measured cells before relying on them."
             )
 
     def to_dict(self) -> dict:

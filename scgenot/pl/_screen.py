@@ -1,4 +1,4 @@
-"""Measured, predicted and simulated cells of a screen."""
+"""Measured, predicted and simulated cells."""
 
 import numpy as np
 import pandas as pd

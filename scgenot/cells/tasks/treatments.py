@@ -1,4 +1,4 @@
-"""What was done to each cell of a screen: perturbation, dose, control."""
+"""What was done to each cell: perturbation, dose, control."""
 
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -144,8 +144,8 @@ def read_doses(adata: AnnData, dose_key: str, is_control: np.ndarray) -> np.ndar
         column = column.astype(column.cat.categories.dtype)
     if column.dtype.kind not in "biuf":
         raise ValueError(
-            f"`dose_key={dose_key!r}` must be numbers; found {column.dtype}: convert the column, for "
-            "example with `pd.to_numeric`."
+            f"`dose_key={dose_key!r}` must be numbers; found {column.dtype}: convert the column, "
+            "for example with `pd.to_numeric`."
         )
     doses = dose_values(column).copy()
     doses[is_control & np.isnan(doses)] = 0
