@@ -174,6 +174,10 @@ class Fit:
         """Read measured target cells in the space of the targets; refuse those embedded anew."""
         return read_targets(self, adata)
 
+    def predicted(self, adata: AnnData) -> dict | None:
+        """Return perturbation and dose that `predict` was asked for; None without a record."""
+        return adata.uns.get(self.keys.predicted)
+
     def needs(self, kind: type, verb: str) -> None:
         """Raise a ValueError unless the task is of the kind that a verb is for."""
         check_kind(self.task, kind, verb, self.key)

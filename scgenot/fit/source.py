@@ -22,17 +22,24 @@ def read_source(fit, adata: AnnData, *, use_rep=None, shared_rep=None) -> np.nda
             fit.reference.check(adata, cells, rep, sides)
         else:
             fit.reference.check_fitted(fitted, rep, sides)
+    if fit.reference is not None:  # knows the width without making the model
+        check_width(cells, fit.reference.source_cells.shape[1], rep)
     shared_rep = shared_rep or getattr(task, "shared_rep", None)
     if shared_rep is not None:
         cells = np.hstack([cells, place(adata, fitted, shared_rep, argument="shared_rep")])
-    width = getattr(fit.model, "source_dim", cells.shape[1])
+    if fit.reference is None:
+        check_width(cells, getattr(fit.model, "source_dim", cells.shape[1]), rep)
+    return cells
+
+
+def check_width(cells: np.ndarray, width: int, rep: str | None) -> None:
+    """Raise a ValueError when cells have other columns than the model was fitted with."""
     if cells.shape[1] != width:
         raise ValueError(
             f"`use_rep={rep!r}` gives {cells.shape[1]} columns in `adata`, the model was fitted "
             f"with {width}: project the cells with `sg.tl.project` onto the embedding of the "
             "fitted cells."
         )
-    return cells
 
 
 def read_targets(fit, adata: AnnData) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Measured, predicted and simulated cells."""
+"""Measured, predicted and simulated cells under perturbations."""
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ def predicted_condition(
     adata: AnnData, fit, target: str | None, dose: float | None
 ) -> tuple[str | None, float | None, str | None]:
     """Return the perturbation and dose that was predicted, and its name; None without a record."""
-    record, names = adata.uns.get(fit.keys.predicted), fit.task.names()
+    record, names = fit.predicted(adata), fit.task.names()
     if record is None:
         return target, dose, None
     found, at = str(record["target"]), record.get("dose")

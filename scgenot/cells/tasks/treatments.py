@@ -1,4 +1,4 @@
-"""What was done to each cell: perturbation, dose, control."""
+"""What was done to each cell: perturbation, dose, and which cells are control."""
 
 from dataclasses import dataclass, replace
 from itertools import chain
