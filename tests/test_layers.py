@@ -246,9 +246,14 @@ def lookups(tree: ast.AST) -> Iterator[tuple[int, str]]:
             owner, key = node.func.value, node.args[0]
         else:
             continue
-        name, text = getattr(owner, "attr", getattr(owner, "id", None)), ast.unparse(key)
+        name = getattr(owner, "attr", getattr(owner, "id", None))
         # Scanpy's colors and the slots that have a name of their own are not part of a fit
-        named = isinstance(key, ast.Constant) or "_colors" in text or text.startswith("Keys(")
+        text = ast.unparse(key)
+        named = (
+            isinstance(key, ast.Constant)
+            or "_colors" in text
+            or re.match(r"Keys\(|.*\.keys\.", text)
+        )
         if name == "params" or (name == "uns" and not named):
             yield node.lineno, f"`{ast.unparse(node)}`: ask the fit, `scgenot.fit.fit.Fit`"
 
