@@ -7,6 +7,7 @@ import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
 
+from scgenot._check import typed
 from scgenot.cells.read import dense, representation
 from scgenot.pl._axes import disc, finish, legend_beside, panels
 from scgenot.pl._colors import PREDICTED_COLOR
@@ -16,6 +17,7 @@ TRUE_COLOR = "0.45"
 Population = AnnData | np.ndarray
 
 
+@typed
 def interpolation(
     populations: Mapping[str, Population],
     true: Population | None = None,
