@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._warn import each_once
 from scgenot._progress import progress_bar
+from scgenot._warn import each_once
 from scgenot.cells.embedding import embedding_key, embedding_of
 from scgenot.cells.keys import Keys
 from scgenot.cells.labels import made_obs

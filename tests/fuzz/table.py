@@ -241,5 +241,3 @@ def plots() -> list[Entry]:
         plot("transition", {"kind": ["heatmap"]}, table=table["transition"]),
         plot("translation", {"color": ["type"]}, adata_source=source, adata_target=other),
     ]  # fmt: skip
-
-
