@@ -266,10 +266,7 @@ class FlowMatching:
                 condition_dropout=learner.condition_dropout,
             ).to(device)
             state = train(
-                *(model, pairs, plans, learner),
-                rng=run.seed,
-                progress=run.progress,
-                masks=masks,
+                *(model, pairs, plans, learner), rng=run.seed, progress=run.progress, masks=masks
             )
             if any(entry is not None for entry in ratios):
                 known = [
