@@ -14,8 +14,8 @@ from scgenot.cells.keys import Keys
 from scgenot.cells.tasks import Screen, TimeCourse, Translation
 from scgenot.cells.write import check_finite, plain, predicted_slots, write_slots, writing
 from scgenot.fit.coupled import PAGE, name_of
-from scgenot.fit.regions_found import Calibration
 from scgenot.fit.reference import Reference
+from scgenot.fit.regions_found import Calibration
 from scgenot.fit.stored_link import StoredLink
 from scgenot.model import Genot
 from scgenot.pair import Question
