@@ -46,7 +46,7 @@ def wrong():
 
 
 def binomial(level, *ns):
-    """Five standard errors of a share; several numbers of cells: one that was counted, those that set the threshold."""
+    """Five standard errors of a share, of as many cells as counted and as set the threshold."""
     return 5 * np.sqrt(level * (1 - level) * sum(1 / n for n in ns))
 
 
@@ -89,8 +89,8 @@ class TestWrongModel:
         table = sg.tl.coverage(cells(500, 2), model=wrong)
         assert table["feature"].tolist() == ["region"] * 3 + ["one", "two", "three"] * 3
         for _, row in table.iterrows():
-            # 1,000 cells counted; threshold from as many; the stratum's region from other control
-            # cells
+            # 1,000 cells counted; threshold from as many; the stratum's region from other
+            # control cells
             assert row["coverage"] == pytest.approx(
                 row["level"], abs=binomial(row["level"], 1000, 1000, 1000)
             )
@@ -158,8 +158,8 @@ class TestConformal:
         assert all(half.sum() == 5 and half[strata == 1].sum() == 2 for half in halves)
         assert len({half.tobytes() for half in halves}) > 1
         scores = np.arange(10.0)
-        # the even ones and the odd ones: 5th of 5 both ways, 8 and 9; all under 9, of the odd ones
-        # all but 9 under 8
+        # the even ones and the odd ones: 5th of 5 both ways, 8 and 9; all under 9, of the odd
+        # ones all but 9 under 8
         assert swapped_coverage(scores, [scores % 2 == 0], 0.8) == 0.9
 
     def test_weighted_quantile(self):
