@@ -86,6 +86,12 @@ class TestDraws:
                 n_pairs
             ] * 2
 
+    def test_balanced_pairs_take_as_many_batches_as_they_fill(self, pair, monkeypatch):
+        coupling, solved, solve = Minibatch(sinkhorn(), 64)(pair), [], Sinkhorn.__call__
+        monkeypatch.setattr(Sinkhorn, "__call__", lambda *args: solved.append(0) or solve(*args))
+        coupling.sample_pairs(128, generator=seeded())
+        assert len(solved) == 2
+
     def test_one_batch_is_the_whole(self, pair):
         whole, batched = sinkhorn()(pair), Minibatch(sinkhorn(), 300)(pair)
         expected = torch.stack(whole.sample_pairs(5000, generator=seeded()))
