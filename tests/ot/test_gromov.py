@@ -222,6 +222,20 @@ def test_fused_ends_are_the_two_parts():
     assert np.abs(dense(replace(FUSED, alpha=0.0)(pair)) - dense(EXACT(pair))).sum() < SAME
 
 
+def test_a_cost_of_shared_features_is_fitted_to_all_cells():
+    seen, pair = [], random_pair(shared=2)
+
+    class Fitted:
+        def fit(self, x, y):
+            seen.append((x, y))
+            return squared_euclidean
+
+    replace(FUSED, cost=Fitted())(pair)
+    ((x, y),) = seen
+    np.testing.assert_array_equal(x, pair.source_shared)
+    np.testing.assert_array_equal(y, pair.target_shared)
+
+
 def test_shared_features_give_the_orientation():
     """One noisy shared feature tells a mirror-symmetric source from its mirror image."""
     rng = np.random.default_rng(0)

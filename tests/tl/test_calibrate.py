@@ -7,6 +7,7 @@ import pytest
 from scipy.special import ndtr
 
 import scgenot as sg
+from scgenot.fit import regions
 from scgenot.fit.conformal import (
     check_enough,
     conformal_threshold,
@@ -104,6 +105,23 @@ class TestWrongModel:
             np.testing.assert_allclose(
                 table["error"], np.sqrt(table["level"] * (1 - table["level"]) / 1000)
             )
+
+
+def test_a_control_cell_predicts_on_one_side_only(right, monkeypatch):
+    """What scores is not compared with what was generated from the same control cells."""
+    sources, draw = [], regions.draw_blocks
+
+    def spied(model, cells, *args, **kwargs):
+        sources.append(cells)
+        return draw(model, cells, *args, **kwargs)
+
+    monkeypatch.setattr(regions, "draw_blocks", spied)
+    new = cells(60, 6)
+    sg.tl.calibrate(new, "A", model=right.copy(), levels=LEVELS)
+    assert len(sources) == 4  # two halves of the control cells of each group
+    used, times = np.unique(np.concatenate(sources), axis=0, return_counts=True)
+    assert (times == 1).all()
+    assert len(used) == (new.obs["drug"] == "control").sum()
 
 
 def test_a_fit_keeps_its_calibration(right, tmp_path):
