@@ -46,15 +46,9 @@ def test_dir_lists_the_face():
     assert set(dir(scgenot)) == {*scgenot.__all__, "__version__"}
 
 
-<<<<<<< HEAD
 def test_every_name_of_the_face_is_there():
     found = {name: getattr(scgenot, name).__name__.rpartition(".")[2] for name in scgenot.__all__}
     assert all(name == own for name, own in found.items()), found
-=======
-@pytest.mark.parametrize("name", scgenot.__all__)
-def test_every_name_of_the_face_is_there(name):
-    assert getattr(scgenot, name).__name__.rpartition(".")[2] == name
->>>>>>> h-mut
 
 
 def test_version_is_that_of_the_distribution():
