@@ -27,7 +27,7 @@ TASK_NAMES = {"trajectory", "perturbation", "translation"}
 # who may index `uns`: fits, embeddings in their own entry, and the writer of any slot
 OWNERS = ("scgenot/fit/", "scgenot/cells/embedding/", "scgenot/cells/write.py")
 
-COMMON = {"pair", "_check", "_random", "_outcome", "_warn"}
+COMMON = {"pair", "_check", "_random", "_outcome", "_progress", "_warn"}
 EVERY_LAYER = COMMON | {
     *("ot", "flow", "model", "course", "metrics", "baselines", "cells", "fit", "datasets"),
     *("get", "tl", "pl"),
@@ -53,6 +53,7 @@ LAYERS = {
     "_random": Layer(set(), {"numpy"}, lazily=TORCH),
     "_outcome": Layer(set(), set()),
     "_warn": Layer(set(), set()),
+    "_progress": Layer(set(), set(), lazily=frozenset({"tqdm"})),
     # sparse plans are SciPy's
     "ot": Layer(COMMON, {"numpy", "scipy", "torch", "tqdm"}),
     "flow": Layer(COMMON, {"numpy", "torch"}),
@@ -65,7 +66,9 @@ LAYERS = {
     # scanpy makes the PCA and scores gene sets
     "cells": Layer(COMMON, NUMERIC | {"anndata", "pandas"}, lazily=frozenset({"scanpy"})),
     "fit": Layer(EVERY_LAYER - {"tl", "pl", "datasets"}, EVERYTHING),
-    "get": Layer({"cells"}, {"anndata", "numpy", "pandas"}, lazily=frozenset({"fit", "model"})),
+    "get": Layer(
+        COMMON | {"cells"}, {"anndata", "numpy", "pandas"}, lazily=frozenset({"fit", "model"})
+    ),
     "tl": Layer(COMMON | {"fit", "cells", "course", "model", "ot"}, EVERYTHING),
     "pl": Layer(
         COMMON | {"cells", "get"},
@@ -246,9 +249,14 @@ def lookups(tree: ast.AST) -> Iterator[tuple[int, str]]:
             owner, key = node.func.value, node.args[0]
         else:
             continue
-        name, text = getattr(owner, "attr", getattr(owner, "id", None)), ast.unparse(key)
+        name = getattr(owner, "attr", getattr(owner, "id", None))
         # Scanpy's colors and the slots that have a name of their own are not part of a fit
-        named = isinstance(key, ast.Constant) or "_colors" in text or text.startswith("Keys(")
+        text = ast.unparse(key)
+        named = (
+            isinstance(key, ast.Constant)
+            or "_colors" in text
+            or re.match(r"Keys\(|.*\.keys\.", text)
+        )
         if name == "params" or (name == "uns" and not named):
             yield node.lineno, f"`{ast.unparse(node)}`: ask the fit, `scgenot.fit.fit.Fit`"
 

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.covariance import ledoit_wolf
 
-from scgenot._check import check_count, check_labels, check_one_space, check_unit
+from scgenot._check import check_count, check_labels, check_one_space, check_unit, typed
 
 _CELLS_PER_COLUMN = 10  # with fewer, on either side, covariances are shrunk
 _FLAT = 1e-10  # directions with less than this share of the largest variance have none
 
 
+@typed
 def mean_shift(
     source: np.ndarray,
     target: np.ndarray,
@@ -72,6 +73,7 @@ def mean_shift(
     return query + shifts
 
 
+@typed
 def interpolated_shift(
     source: np.ndarray, low: np.ndarray, high: np.ndarray, fraction: float, query: np.ndarray
 ) -> np.ndarray:
@@ -115,6 +117,7 @@ def interpolated_shift(
     return query + (1 - fraction) * low.mean(0) + fraction * high.mean(0) - source.mean(0)
 
 
+@typed
 def gaussian_map(source: np.ndarray, target: np.ndarray, query: np.ndarray) -> np.ndarray:
     r"""Predict by the optimal map between Gaussians with the moments of both populations.
 

@@ -3,11 +3,12 @@
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from scgenot._check import check_count, check_one_space, check_unit
+from scgenot._check import check_count, check_one_space, check_unit, typed
 from scgenot._random import Rng, numpy_rng, seed_of, torch_rng
 from scgenot.pair import Pair
 
 
+@typed
 def plan_nearest(
     source: np.ndarray,
     target: np.ndarray,
@@ -75,6 +76,7 @@ def plan_nearest(
     return query + target[drawn] - source[nearest] if displacement else target[drawn]
 
 
+@typed
 def plan_pairs(
     source: np.ndarray, target: np.ndarray, n: int, *, epsilon: float = 0.05, rng: Rng = 0
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -118,6 +120,7 @@ def plan_pairs(
     return i.cpu().numpy(), j.cpu().numpy()
 
 
+@typed
 def straight(
     source: np.ndarray,
     target: np.ndarray,

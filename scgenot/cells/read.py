@@ -1,13 +1,14 @@
 """Cells out of AnnData: one checked array of numbers, whatever it was stored as."""
 
 import logging
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from scgenot._check import check_type
 from scgenot._warn import warn_user
 from scgenot.cells.keys import USUAL_REPS
 
@@ -119,16 +120,7 @@ def check_unique(adata: AnnData, axis: str, name: str = "adata") -> None:
 
 def check_anndata(adata: AnnData, name: str = "adata") -> None:
     """Raise a TypeError that says what to pass, unless `adata` is an AnnData."""
-    if isinstance(adata, AnnData):
-        return
-    # MuData, without importing mudata; the `mod` of a DataFrame is a method
-    if isinstance(getattr(adata, "mod", None), Mapping):
-        modalities = list(adata.mod)
-        raise TypeError(
-            f"`{name}` is a {type(adata).__name__} with the modalities {modalities}: "
-            f"pass one of them, such as `{name}[{(modalities or ['rna'])[0]!r}]`."
-        )
-    raise TypeError(f"`{name}` must be an AnnData; found {type(adata).__name__}.")
+    check_type(name, adata, AnnData)
 
 
 def check_writable(adata: AnnData, copy: bool = False, name: str = "adata") -> None:  # noqa: FBT001, FBT002

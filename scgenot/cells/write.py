@@ -7,11 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 from anndata import AnnData, ImplicitModificationWarning
 
-from scgenot.cells.keys import (
-    PARAMS,
-    WRITTEN,
-    Keys,
-)
+from scgenot.cells.keys import PARAMS, WRITTEN, Keys
 
 ABSENT = object()
 

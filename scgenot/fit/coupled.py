@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from tqdm.auto import tqdm
 
 from scgenot._outcome import Outcome
+from scgenot._progress import progress_bar
 from scgenot.cells.strata import stratum_text
 from scgenot.cells.tasks.task import name_of
 from scgenot.model.growth import growth_ratios
@@ -58,8 +58,8 @@ def couple(links: Sequence[Link], solver: Solver, *, progress: bool) -> list[Lin
     """Solve each link; many of them with a progress bar."""
     if hasattr(solver, "progress"):
         solver = replace(solver, progress=progress)
-    coupled, said, hidden = [], {}, not progress or len(links) < 2
-    for link in tqdm(links, desc="coupling", unit="pair", disable=hidden):
+    coupled, said, shown = [], {}, progress and len(links) > 1
+    for link in progress_bar(links, desc="coupling", unit="pair", shown=shown):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             plan = solver(link.pair)

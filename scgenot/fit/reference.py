@@ -11,6 +11,7 @@ from scgenot._random import numpy_rng
 from scgenot._warn import warn_user
 from scgenot.cells.embedding import embedding_of
 from scgenot.cells.read import dense
+from scgenot.fit.stored_link import names_of
 from scgenot.pair import Link
 
 MAX_SOURCES, MAX_TARGETS = 1000, 200
@@ -110,8 +111,12 @@ class Reference:
     @classmethod
     def from_dict(cls, stored: Mapping) -> "Reference":
         """Make what :meth:`to_dict` took apart, after a file too."""
-        names = ("source_names", "source_cells", "target_names", "target_cells")
-        return cls(*(np.asarray(stored[name]) for name in names), str(stored["digest"]))
+        sides = [
+            part
+            for side in ("source", "target")
+            for part in (names_of(stored[f"{side}_names"]), np.asarray(stored[f"{side}_cells"]))
+        ]
+        return cls(*sides, str(stored["digest"]))
 
 
 def unlike(cells: np.ndarray, seen: np.ndarray) -> np.ndarray:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from tqdm.auto import tqdm
 
+from scgenot._progress import progress_bar
 from scgenot._random import Rng, numpy_rng
 from scgenot.fit.coupled import PAGE
 
@@ -34,8 +34,8 @@ def draw_blocks(
     """Draw target cells block by block, so that memory does not grow with the number of cells."""
     rng: Rng = seed  # the first block has the noise that `model.sample` gives this seed
     options = {} if guidance == 1 else {"guidance": guidance}  # a model of the user's may have none
-    hidden = not progress or len(cells) <= BLOCK
-    with tqdm(total=len(cells), desc="predicting", unit="cell", disable=hidden) as bar:
+    shown = progress and len(cells) > BLOCK
+    with progress_bar(total=len(cells), desc="predicting", unit="cell", shown=shown) as bar:
         for start in range(0, len(cells), BLOCK):
             rows = slice(start, min(start + BLOCK, len(cells)))
             told = None if condition is None else condition[rows]

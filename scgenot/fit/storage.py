@@ -90,7 +90,6 @@ def write(fit, adata: AnnData) -> None:
         adata,
         uns={fit.key: entry},
         obs={} if fit.growth is None else {Keys(fit.key).growth: fit.growth},
-        # growth of no fit would be taken for that of this one
         remove=[*predicted_slots(adata, fit.key), ("obs", Keys(fit.key).growth)],
     )
 

@@ -6,10 +6,11 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import KNeighborsClassifier
 
-from scgenot._check import check_labels, check_one_space, check_weights
+from scgenot._check import check_labels, check_one_space, check_weights, typed
 from scgenot.metrics.inputs import mean, row_blocks
 
 
+@typed
 def foscttm(
     predicted: np.ndarray, true: np.ndarray, *, weights: np.ndarray | None = None
 ) -> float | np.ndarray:
@@ -66,6 +67,7 @@ def foscttm(
     return _mean_score(closer / (2 * (n - 1)), weights)
 
 
+@typed
 def label_transfer(
     predicted: np.ndarray,
     reference: np.ndarray,

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from scgenot._check import check_count, check_number
+from scgenot._check import check_count, check_fields, check_number
 from scgenot._outcome import Outcome
 from scgenot.model.genot import FieldFactory, Genot
 from scgenot.model.growth import fit_growth, growth_ratios
@@ -174,6 +174,7 @@ class FlowMatching:
     on_interrupt: Literal["raise", "keep"] = "raise"
 
     def __post_init__(self):
+        check_fields(self)
         given = {name: value for name, value in vars(self).items() if value is not None}
         counts = dict.fromkeys(("steps", "batch_size", "validation_every", "patience", "depth"), 1)
         for name, least in {**counts, "warmup": 0, "width": 2}.items():
@@ -265,10 +266,7 @@ class FlowMatching:
                 condition_dropout=learner.condition_dropout,
             ).to(device)
             state = train(
-                *(model, pairs, plans, learner),
-                rng=run.seed,
-                progress=run.progress,
-                masks=masks,
+                *(model, pairs, plans, learner), rng=run.seed, progress=run.progress, masks=masks
             )
             if any(entry is not None for entry in ratios):
                 known = [

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from scgenot._check import typed
 from scgenot._outcome import Outcome
 from scgenot.model.genot import Genot
 from scgenot.model.storage import check_weights, read_state, write_file
@@ -86,6 +87,7 @@ class TrainState:
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": entries, "param_groups": groups})
 
+    @typed
     def save(self, path: str | Path) -> None:
         """Write the state to one safetensors file.
 
@@ -105,6 +107,7 @@ class TrainState:
         write_file(path, "training state", config, arrays)
 
     @classmethod
+    @typed
     def load(cls, path: str | Path, *, device: str | torch.device = "cpu") -> "TrainState":
         """Read what :meth:`save` wrote.
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
 from scgenot._outcome import Outcome
+from scgenot._progress import progress_bar
 from scgenot._random import Rng, seed_of
 from scgenot.model.batches import NOISE, Draws, HeldOut, SamplesPairs, stream
 from scgenot.model.generate import check_finite
@@ -108,8 +108,8 @@ def train(
     average = copy.deepcopy(model).requires_grad_(requires_grad=False).eval()
     state.restore(model, average, optimizer)
     model.train()
-    with tqdm(
-        total=learner.steps, initial=state.step, disable=not progress, desc="training", unit="step"
+    with progress_bar(
+        total=learner.steps, initial=state.step, shown=progress, desc="training", unit="step"
     ) as bar:
         try:
             while state.step < learner.steps and not _stale(state, learner):

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from scgenot._check import typed
 from scgenot._warn import warn_user
 from scgenot.ot.cost import bulk_center, is_typical, squared_euclidean
 from scgenot.ot.dual import Problem, solve_dual
@@ -14,6 +15,7 @@ MAX_CELLS = 10_000
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}
 
 
+@typed
 @torch.no_grad()
 def sinkhorn_divergence(
     x: Tensor,

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scgenot._check import check_fields
 from scgenot.ot.graph import affinities, median_hops, nearest, neighbour_graph, path_lengths
 
 KINDS = ("heat", "shortest_path")
@@ -68,6 +69,7 @@ class Geodesic:
     max_cells: int = 5000
 
     def __post_init__(self):
+        check_fields(self)
         if self.kind not in KINDS:
             raise ValueError(f"`kind` is {self.kind!r}: choose one of {', '.join(KINDS)}.")
         for name in ("n_neighbors", "n_steps"):

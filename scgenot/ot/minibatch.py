@@ -10,7 +10,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from scgenot._check import check_count
+from scgenot._check import check_count, check_fields
 from scgenot._random import torch_rng
 from scgenot._warn import warn_user
 from scgenot.ot.diagnostics import Diagnostics, describe
@@ -64,6 +64,7 @@ class Minibatch:
     rng: int = 0
 
     def __post_init__(self):
+        check_fields(self)
         check_count("batch_size", self.batch_size, 2)
         if not getattr(self.solver, "has_orientation", True):
             warn_user(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scgenot._check import check_count, check_number, usable_device
+from scgenot._check import check_count, check_fields, check_number, usable_device
 from scgenot.ot.confidence import Confidence
 from scgenot.ot.cost import Cost, FittedCost, mean_cost, spaced, squared_euclidean
 from scgenot.ot.coupling import Coupling
@@ -88,6 +88,7 @@ class Sinkhorn:
     rng: int = 0
 
     def __post_init__(self):
+        check_fields(self)
         check_options(self.epsilon, self.tau)
         check_count("max_iterations", self.max_iterations, 1)
         check_count("max_cells", self.max_cells, 1)

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from scgenot._progress import progress_bar
 from scgenot.ot.cost import Cost, mean_cost
 from scgenot.ot.coupling import Coupling
 from scgenot.ot.diagnostics import NotSolved
@@ -136,11 +136,8 @@ class QuadraticTask:
         """Descend from each cost; descents that overflow are left out."""
         descender = self._descender(self.problem, SEARCH_TOLERANCE)
         rows = self.target.geometry(self.problem.y[:, : len(self.target.geometry.mean)])
-        bar = tqdm(
-            costs,
-            desc="Searching for the best match",
-            disable=not self.options.progress,
-            leave=False,
+        bar = progress_bar(
+            costs, shown=self.options.progress, desc="searching for the best match", leave=False
         )
         optima = (Optimum.of(descender.run(cost, [3 * epsilon, epsilon]), rows) for cost in bar)
         return [replace(o, cost=self._on_cells(o.cost)) for o in optima if o.is_finite]
