@@ -51,18 +51,23 @@ def representation(
     return values
 
 
+def layer_names(adata: AnnData) -> list[str]:
+    """Return the names of the layers; anndata 0.13 lists X among them, as None."""
+    return [name for name in adata.layers if name is not None]
+
+
 def matrix(
     adata: AnnData, layer: str | None = None, *, name: str = "adata"
 ) -> np.ndarray | sparse.csr_matrix:
     """Read `X` or a layer into memory as floating point numbers, dense or CSR."""
     if layer not in (None, "X") and layer not in adata.layers:
         raise KeyError(
-            f"`layer={layer!r}` is not in layers of `{name}`; found {list(adata.layers)}."
+            f"`layer={layer!r}` is not in layers of `{name}`; found {layer_names(adata)}."
         )
     values = adata.X if layer in (None, "X") else adata.layers[layer]
     if values is None:
         raise ValueError(
-            f"`{name}` has no X: name a `layer`, of {list(adata.layers)}, or a key of obsm."
+            f"`{name}` has no X: name a `layer`, of {layer_names(adata)}, or a key of obsm."
         )
     values, label = _in_memory(values), f"{layer_label(layer)} of `{name}`"
     if not sparse.issparse(values):
