@@ -199,7 +199,7 @@ def test_descent_never_raises_the_objective():
     start = principal_starts(x, y, *(side.geometry for side in sides), n_starts=2, rng=0)[1]
     values = []
     for steps in range(1, 12):
-        descender = Descender.prepare(
+        descender = Descender(
             problem, *sides, None, max_outer=steps, max_iterations=20_000, tolerance=1e-12
         )
         values.append(descender.run(start, [0.02]).objective)
