@@ -34,7 +34,7 @@ BEFORE = "time before"
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutCells:
     """Cells of a course that were held out."""
 
     adata: AnnData
@@ -48,7 +48,7 @@ def _(task: TimeCourse, asked: Evaluation) -> Iterator[Grouped]:
     held_out, names = asked.held_out, asked.fit.adata.obs_names
     check_anndata(held_out, "held_out")
     times, groups = held_out_times(held_out, task), read_groups(held_out, asked.groupby)
-    found = HeldOut(held_out, asked.fit.cells(held_out), times, groups)
+    found = HeldOutCells(held_out, asked.fit.cells(held_out), times, groups)
     fitted, present = Steps(task.steps), set(np.unique(times).tolist())
     steps = [step for step in fitted if set(step) <= present]
     ends = {time for step in steps for time in step}
@@ -95,7 +95,9 @@ def links_of_step(asked: Evaluation, step: tuple[float, float]) -> list[int]:
     return [k for k, link in enumerate(asked.fit.links) if link.labels == wanted]
 
 
-def step_comparison(asked: Evaluation, step: tuple[float, float], held_out: HeldOut) -> Grouped:
+def step_comparison(
+    asked: Evaluation, step: tuple[float, float], held_out: HeldOutCells
+) -> Grouped:
     """Predict held-out cells at the later time of a step from those at the earlier one."""
     task = asked.fit.task
     rows, true = (np.flatnonzero(held_out.times == time) for time in step)
@@ -117,7 +119,7 @@ def step_comparison(asked: Evaluation, step: tuple[float, float], held_out: Held
 
 
 def left_out_comparison(
-    asked: Evaluation, time: float, step: tuple[float, float], held_out: HeldOut
+    asked: Evaluation, time: float, step: tuple[float, float], held_out: HeldOutCells
 ) -> Grouped:
     """Predict the population at a time within a fitted step."""
     fit, links = asked.fit, links_of_step(asked, step)
