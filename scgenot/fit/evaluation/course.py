@@ -80,7 +80,7 @@ def held_out_times(held_out: AnnData, task: TimeCourse) -> np.ndarray:
     """Read the times of held-out cells: those of the fit, and others on the same scale."""
     key = task.time_key
     check_column(held_out, key, "time_key", "held_out")
-    times = task.scale.new_times_of(held_out.obs[key])
+    times = task.scale.times_of(held_out.obs[key], new=True)
     if np.isnan(times).any():
         raise ValueError(
             f"obs[{key!r}] of `held_out` has times that the fit does not have and that cannot be "
