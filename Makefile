@@ -11,7 +11,7 @@ SETUP_LINT := $(VENV)/.stamp-lint
 REQUIREMENTS := pyproject.toml .ci/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint docs clean
+.PHONY: help demo test test-fast mutants lint docs clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -24,6 +24,9 @@ test: $(SETUP)  ## all tests
 
 test-fast: $(SETUP)  ## the tests that take seconds
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"  # a file's fits are made once
+
+mutants: $(SETUP)  ## what the tests of the arrays half miss: 150 small faults, half an hour
+	$(BIN)/python tests/mutation.py --n 150 --seed 0
 
 lint: $(SETUP_LINT)  ## style and formatting
 	$(BIN)/ruff check .

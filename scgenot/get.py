@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from anndata import AnnData
 
+from scgenot._check import typed
+
 if TYPE_CHECKING:
     from scgenot.fit.fit import Fit
     from scgenot.model import Genot
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["couplings", "fit", "model", "params", "task"]
 
 
+@typed
 def fit(
     adata: AnnData, key: str = "genot", *, task=None, model=None, field=None, encoder=None
 ) -> "Fit":
@@ -53,6 +56,7 @@ def fit(
     return Fit.read(adata, key, task=task, model=model, field=field, encoder=encoder)
 
 
+@typed
 def model(adata: AnnData, key: str = "genot") -> "Genot":
     """Make the model of a fit, ready to sample, to save and to take elsewhere.
 
@@ -80,6 +84,7 @@ def model(adata: AnnData, key: str = "genot") -> "Genot":
     return fit(adata, key).model
 
 
+@typed
 def couplings(adata: AnnData, key: str = "genot") -> dict[tuple, AnnData]:
     """Return the couplings of a time course in the form that CellRank's `RealTimeKernel` takes.
 
@@ -128,6 +133,7 @@ def couplings(adata: AnnData, key: str = "genot") -> dict[tuple, AnnData]:
     return steps
 
 
+@typed
 def params(adata: AnnData, key: str = "genot") -> dict:
     """Return the parameters of a fit: enough to repeat it.
 
@@ -154,6 +160,7 @@ def params(adata: AnnData, key: str = "genot") -> dict:
     return {name: value for name, value in fit(adata, key).params.items() if value is not None}
 
 
+@typed
 def task(adata: AnnData, key: str = "genot"):
     """Return the task of a fit: what was fitted to what, and which cells are which.
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scgenot._check import check_matrix, check_weights
+from scgenot._check import check_fields, check_matrix, check_weights
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Pair:
     name: str = "source to target"
 
     def __post_init__(self):
+        check_fields(self)
         for side in ("source", "target"):
             cells = check_matrix(getattr(self, side), side)
             object.__setattr__(self, side, cells)

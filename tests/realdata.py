@@ -1,4 +1,7 @@
-"""Where the public data sets lie that some tests use; those tests are skipped where they are not, benchmarks stop."""
+"""Public data sets that some tests and benchmarks use.
+
+Where a set is absent its tests are skipped and its benchmarks stop.
+"""
 
 import os
 from pathlib import Path
@@ -16,7 +19,7 @@ def absent(reason: str) -> NoReturn:
 
 
 def data_dir() -> Path:
-    """Folder with one folder a data set: `SCGENOT_DATA`, or else `../shared/data` beside the repository."""
+    """Folder with one folder a data set: `SCGENOT_DATA`, or `shared/data` beside the checkout."""
     folder = Path(os.environ.get("SCGENOT_DATA") or Path(__file__).parents[2] / "shared" / "data")
     if not folder.is_dir():
         absent(f"no data sets in {folder}: set SCGENOT_DATA to the folder that has them")

@@ -27,7 +27,7 @@ TASK_NAMES = {"trajectory", "perturbation", "translation"}
 # who may index `uns`: fits, embeddings in their own entry, and the writer of any slot
 OWNERS = ("scgenot/fit/", "scgenot/cells/embedding/", "scgenot/cells/write.py")
 
-COMMON = {"pair", "_check", "_random", "_outcome", "_warn"}
+COMMON = {"pair", "_check", "_random", "_outcome", "_progress", "_warn"}
 EVERY_LAYER = COMMON | {
     *("ot", "flow", "model", "course", "metrics", "baselines", "cells", "fit", "datasets"),
     *("get", "tl", "pl"),
@@ -53,6 +53,7 @@ LAYERS = {
     "_random": Layer(set(), {"numpy"}, lazily=TORCH),
     "_outcome": Layer(set(), set()),
     "_warn": Layer(set(), set()),
+    "_progress": Layer(set(), set(), lazily=frozenset({"tqdm"})),
     # sparse plans are SciPy's
     "ot": Layer(COMMON, {"numpy", "scipy", "torch", "tqdm"}),
     "flow": Layer(COMMON, {"numpy", "torch"}),
@@ -65,7 +66,9 @@ LAYERS = {
     # scanpy makes the PCA and scores gene sets
     "cells": Layer(COMMON, NUMERIC | {"anndata", "pandas"}, lazily=frozenset({"scanpy"})),
     "fit": Layer(EVERY_LAYER - {"tl", "pl", "datasets"}, EVERYTHING),
-    "get": Layer({"cells"}, {"anndata", "numpy", "pandas"}, lazily=frozenset({"fit", "model"})),
+    "get": Layer(
+        COMMON | {"cells"}, {"anndata", "numpy", "pandas"}, lazily=frozenset({"fit", "model"})
+    ),
     "tl": Layer(COMMON | {"fit", "cells", "course", "model", "ot"}, EVERYTHING),
     "pl": Layer(
         COMMON | {"cells", "get"},

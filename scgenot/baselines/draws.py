@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from scgenot._check import check_count, check_one_space, check_unit
+from scgenot._check import check_count, check_one_space, check_unit, typed
 from scgenot._random import Rng, numpy_rng
 
 
+@typed
 def identity(query: np.ndarray) -> np.ndarray:
     """Predict that nothing happens: the cells themselves.
 
@@ -31,6 +32,7 @@ def identity(query: np.ndarray) -> np.ndarray:
     return check_one_space({"query": query})[0]
 
 
+@typed
 def random_targets(target: np.ndarray, n: int, *, rng: Rng = 0) -> np.ndarray:
     """Predict random target cells, whatever the source cell.
 
@@ -69,6 +71,7 @@ def random_targets(target: np.ndarray, n: int, *, rng: Rng = 0) -> np.ndarray:
     return target[_evenly(len(target), n, numpy_rng(rng))]
 
 
+@typed
 def mixture(
     source: np.ndarray, target: np.ndarray, s: float, n: int, *, rng: Rng = 0
 ) -> np.ndarray:
@@ -115,6 +118,7 @@ def mixture(
     return generator.permutation(np.vstack([before, after]))
 
 
+@typed
 def random_pairs(
     n_source: int, n_target: int, n: int, *, rng: Rng = 0
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -153,6 +157,7 @@ def random_pairs(
     return _evenly(n_source, n, generator), _evenly(n_target, n, generator)
 
 
+@typed
 def halves(cells: np.ndarray, *, rng: Rng = 0) -> tuple[np.ndarray, np.ndarray]:
     """Split real cells into two random halves, whose score against each other is the ceiling.
 

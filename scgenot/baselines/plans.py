@@ -3,11 +3,12 @@
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from scgenot._check import check_count, check_one_space, check_unit
+from scgenot._check import check_count, check_one_space, check_unit, typed
 from scgenot._random import Rng, numpy_rng, seed_of, torch_rng
 from scgenot.pair import Pair
 
 
+@typed
 def plan_nearest(
     source: np.ndarray,
     target: np.ndarray,
@@ -61,20 +62,15 @@ def plan_nearest(
         )
     generator = numpy_rng(rng)
     coupling = _plan(source, target, epsilon, generator)
-    neighbors = (
-        NearestNeighbors(n_neighbors=n_neighbors)
-        .fit(source)
-        .kneighbors(query, return_distance=False)
-    )
+    search = NearestNeighbors(n_neighbors=n_neighbors).fit(source)
+    neighbors = search.kneighbors(query, return_distance=False)
     nearest = neighbors[np.arange(len(query)), generator.integers(n_neighbors, size=len(query))]
-    drawn = (
-        coupling.sample(nearest, generator=torch_rng(generator, coupling.device))[:, 0]
-        .cpu()
-        .numpy()
-    )
+    drawn = coupling.sample(nearest, generator=torch_rng(generator, coupling.device))
+    drawn = drawn[:, 0].cpu().numpy()
     return query + target[drawn] - source[nearest] if displacement else target[drawn]
 
 
+@typed
 def plan_pairs(
     source: np.ndarray, target: np.ndarray, n: int, *, epsilon: float = 0.05, rng: Rng = 0
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -118,6 +114,7 @@ def plan_pairs(
     return i.cpu().numpy(), j.cpu().numpy()
 
 
+@typed
 def straight(
     source: np.ndarray,
     target: np.ndarray,
@@ -181,10 +178,8 @@ def straight(
             f"`pairs` have shapes {i.shape} and {j.shape}: one source and one target cell per pair."
         )
     for name, indices, cells in (("source", i, source), ("target", j, target)):
-        if (
-            not np.issubdtype(indices.dtype, np.integer)
-            or not ((indices >= 0) & (indices < len(cells))).all()
-        ):
+        is_index = np.issubdtype(indices.dtype, np.integer)
+        if not is_index or not ((indices >= 0) & (indices < len(cells))).all():
             raise ValueError(f"`pairs` must be indices of the {len(cells)} `{name}` cells, from 0.")
     return (1 - s) * source[i] + s * target[j]
 

@@ -1,13 +1,14 @@
 """Cells out of AnnData: one checked array of numbers, whatever it was stored as."""
 
 import logging
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from scgenot._check import check_type
 from scgenot._warn import warn_user
 from scgenot.cells.keys import USUAL_REPS
 
@@ -50,18 +51,23 @@ def representation(
     return values
 
 
+def layer_names(adata: AnnData) -> list[str]:
+    """Return the names of the layers; anndata 0.13 lists X among them, as None."""
+    return [name for name in adata.layers if name is not None]
+
+
 def matrix(
     adata: AnnData, layer: str | None = None, *, name: str = "adata"
 ) -> np.ndarray | sparse.csr_matrix:
     """Read `X` or a layer into memory as floating point numbers, dense or CSR."""
     if layer not in (None, "X") and layer not in adata.layers:
         raise KeyError(
-            f"`layer={layer!r}` is not in layers of `{name}`; found {list(adata.layers)}."
+            f"`layer={layer!r}` is not in layers of `{name}`; found {layer_names(adata)}."
         )
     values = adata.X if layer in (None, "X") else adata.layers[layer]
     if values is None:
         raise ValueError(
-            f"`{name}` has no X: name a `layer`, of {list(adata.layers)}, or a key of obsm."
+            f"`{name}` has no X: name a `layer`, of {layer_names(adata)}, or a key of obsm."
         )
     values, label = _in_memory(values), f"{layer_label(layer)} of `{name}`"
     if not sparse.issparse(values):
@@ -114,16 +120,7 @@ def check_unique(adata: AnnData, axis: str, name: str = "adata") -> None:
 
 def check_anndata(adata: AnnData, name: str = "adata") -> None:
     """Raise a TypeError that says what to pass, unless `adata` is an AnnData."""
-    if isinstance(adata, AnnData):
-        return
-    # MuData, without importing mudata; the `mod` of a DataFrame is a method
-    if isinstance(getattr(adata, "mod", None), Mapping):
-        modalities = list(adata.mod)
-        raise TypeError(
-            f"`{name}` is a {type(adata).__name__} with the modalities {modalities}: "
-            f"pass one of them, such as `{name}[{(modalities or ['rna'])[0]!r}]`."
-        )
-    raise TypeError(f"`{name}` must be an AnnData; found {type(adata).__name__}.")
+    check_type(name, adata, AnnData)
 
 
 def check_writable(adata: AnnData, copy: bool = False, name: str = "adata") -> None:  # noqa: FBT001, FBT002
@@ -208,9 +205,5 @@ def _check_cells(values: np.ndarray, names: pd.Index, label: str) -> None:
         )
     if constant.any():
         # a log line, not a warning: such columns change no distance
-        logger.warning(
-            "%s has %d of %d columns that are the same in all cells.",
-            label,
-            constant.sum(),
-            len(constant),
-        )
+        share = f"{constant.sum()} of {len(constant)}"
+        logger.warning(f"{label} has {share} columns that are the same in all cells.")

@@ -177,17 +177,15 @@ def scgem_reprogramming(*, progress: bool = True) -> tuple[AnnData, AnnData]:
     names = "scgem_reprogramming/rna", "scgem_reprogramming/methylation"
     found = prepared(*names) or _scgem(*fetch(SCGEM, *names, progress=progress))
     for modality in found:
-        modality.obs["stage"] = pd.Categorical.from_codes(
-            modality.obs["stage_index"], STAGES, ordered=True
-        )
+        stage = modality.obs["stage_index"]
+        modality.obs["stage"] = pd.Categorical.from_codes(stage, STAGES, ordered=True)
     return tuple(found)
 
 
 def _snareseq(rna: Path, atac: Path, metadata: Path) -> list[AnnData]:
     table = pd.read_csv(metadata, sep="\t")
-    obs = pd.DataFrame(
-        {"cell_type": pd.Categorical(table["CellType"])}, index=table["Barcode"].to_list()
-    )
+    cell_type = pd.Categorical(table["CellType"])
+    obs = pd.DataFrame({"cell_type": cell_type}, index=table["Barcode"].to_list())
     return [_dense(np.load(rna), obs, "rna_pca10"), _dense(np.load(atac), obs, "atac_topics19")]
 
 

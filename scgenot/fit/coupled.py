@@ -1,22 +1,22 @@
 """From a task to coupled links; what a task or a solver of the user's returns is checked here."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from tqdm.auto import tqdm
 
 from scgenot._outcome import Outcome
+from scgenot._progress import progress_bar
 from scgenot.cells.strata import stratum_text
 from scgenot.cells.tasks.task import name_of
+from scgenot.fit.making import Solver
 from scgenot.model.growth import growth_ratios
 from scgenot.ot.diagnostics import describe
 from scgenot.pair import Link, Question
 
-Solver = Callable[[object], object]
 # how the warning of a coupling begins
 PROBLEM = "Coupling of "
 PAGE = "See the page 'Extending scgenot'."
@@ -58,8 +58,8 @@ def couple(links: Sequence[Link], solver: Solver, *, progress: bool) -> list[Lin
     """Solve each link; many of them with a progress bar."""
     if hasattr(solver, "progress"):
         solver = replace(solver, progress=progress)
-    coupled, said, hidden = [], {}, not progress or len(links) < 2
-    for link in tqdm(links, desc="coupling", unit="pair", disable=hidden):
+    coupled, said, shown = [], {}, progress and len(links) > 1
+    for link in progress_bar(links, desc="coupling", unit="pair", shown=shown):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             plan = solver(link.pair)

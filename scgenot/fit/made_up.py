@@ -7,8 +7,8 @@ from copy import deepcopy
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from tqdm.auto import tqdm
 
+from scgenot._progress import progress_bar
 from scgenot._warn import each_once
 from scgenot.cells.embedding import embedding_key, embedding_of
 from scgenot.cells.keys import Keys
@@ -47,7 +47,7 @@ def simulated(
     obs = pd.concat([described(fit, adata, question, n_samples) for question in questions])
     states, growth = [], []
     several = len(questions) > 1
-    bar = tqdm(questions, desc="simulating", unit="target", disable=not (progress and several))
+    bar = progress_bar(questions, desc="simulating", unit="target", shown=progress and several)
     for question in bar:
         source, condition = cells[question.rows], question.condition
         drawn = draw_blocks(

@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from scgenot._check import typed
 from scgenot.metrics.inputs import Weighted, positive, row_blocks
 
 _MEDIAN_CELLS = 2000  # cells between which the median distance is taken
 
 
+@typed
 def energy_distance(
     predicted: np.ndarray,
     true: np.ndarray,
@@ -55,6 +57,7 @@ def energy_distance(
     return sides.result(_two_sample(sides, lambda x, y: -cdist(x, y), 0.0, unbiased=unbiased))
 
 
+@typed
 def mmd(
     predicted: np.ndarray,
     true: np.ndarray,

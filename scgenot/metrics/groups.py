@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from scgenot._check import check_labels
+from scgenot._check import check_labels, typed
 from scgenot.metrics.inputs import Weighted
 
 
+@typed
 def grouped(
     metric: Callable[..., float],
     predicted: np.ndarray,

@@ -6,10 +6,11 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import KNeighborsClassifier
 
-from scgenot._check import check_labels, check_one_space, check_weights
+from scgenot._check import check_labels, check_one_space, check_weights, typed
 from scgenot.metrics.inputs import mean, row_blocks
 
 
+@typed
 def foscttm(
     predicted: np.ndarray, true: np.ndarray, *, weights: np.ndarray | None = None
 ) -> float | np.ndarray:
@@ -66,6 +67,7 @@ def foscttm(
     return _mean_score(closer / (2 * (n - 1)), weights)
 
 
+@typed
 def label_transfer(
     predicted: np.ndarray,
     reference: np.ndarray,
@@ -110,9 +112,8 @@ def label_transfer(
     --------
     >>> sg.metrics.label_transfer(query, target, query_types, target_types)
     """
-    predicted, reference = check_one_space(
-        {"predicted": predicted, "reference": reference}, least=2
-    )
+    populations = {"predicted": predicted, "reference": reference}
+    predicted, reference = check_one_space(populations, least=2)
     labels = check_labels(labels, len(predicted), "labels")
     reference_labels = check_labels(reference_labels, len(reference), "reference_labels")
     if not 1 <= n_neighbors <= len(reference):

@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from scgenot._check import typed
 from scgenot.metrics.inputs import Weighted, mean, positive
 
 
+@typed
 def r2_means(
     predicted: np.ndarray,
     true: np.ndarray,
@@ -49,6 +51,7 @@ def r2_means(
     return _r2(sides, *sides.means, "mean")
 
 
+@typed
 def r2_variances(
     predicted: np.ndarray,
     true: np.ndarray,
@@ -93,6 +96,7 @@ def r2_variances(
     return _r2(sides, *variances, "variance")
 
 
+@typed
 def change_correlation(
     predicted: np.ndarray,
     true: np.ndarray,

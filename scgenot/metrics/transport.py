@@ -4,11 +4,12 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from scgenot._check import check_count, check_one_space
+from scgenot._check import check_count, check_one_space, typed
 from scgenot._random import Rng, numpy_rng, seed_of, systematic
 from scgenot.metrics.inputs import Weighted, mean
 
 
+@typed
 def wasserstein(
     predicted: np.ndarray,
     true: np.ndarray,
@@ -101,6 +102,7 @@ def assignment_potentials(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.
     return own[:, 0] - g[matched], g
 
 
+@typed
 def sinkhorn_divergence(
     predicted: np.ndarray,
     true: np.ndarray,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from scgenot._check import typed
 from scgenot._random import Rng
 from scgenot.flow.field import VelocityField
 from scgenot.flow.ode import Method
@@ -54,6 +55,7 @@ class Genot(WithGrowth):
     >>> model = sg.Genot(pair.source.shape[1], pair.target.shape[1])  # train with sg.model.train
     """
 
+    @typed
     def __init__(
         self,
         source_dim: int,
@@ -116,6 +118,7 @@ class Genot(WithGrowth):
         z, velocity = straight_path(t, noise, y)
         return (self.field(t, z, x, condition) - velocity).square().mean()
 
+    @typed
     @torch.no_grad()
     def sample(
         self,
@@ -161,6 +164,7 @@ class Genot(WithGrowth):
         """
         return draw(self, source, condition, n_samples, guidance, rng, method, n_steps, batch_size)
 
+    @typed
     def mean(
         self,
         source: Cells,
@@ -187,6 +191,7 @@ class Genot(WithGrowth):
         out = draw(self, source, condition, n_samples, guidance, rng, method, n_steps, batch_size)
         return out.mean(1)
 
+    @typed
     def log_prob(
         self,
         source: Cells,
@@ -264,6 +269,7 @@ class Genot(WithGrowth):
         """
         return put_together(cls, config, arrays, field=field, encoder=encoder, device=device)
 
+    @typed
     def save(self, path: str | Path) -> None:
         """Write weights and configuration to one safetensors file.
 
@@ -275,6 +281,7 @@ class Genot(WithGrowth):
         write_file(path, "model", *self.to_arrays())
 
     @classmethod
+    @typed
     def load(
         cls,
         path: str | Path,

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from scgenot._check import check_count, check_number
+from scgenot._check import check_count, check_fields, check_number
 from scgenot._outcome import Outcome
 from scgenot.model.genot import FieldFactory, Genot
 from scgenot.model.growth import fit_growth, growth_ratios
@@ -174,6 +174,7 @@ class FlowMatching:
     on_interrupt: Literal["raise", "keep"] = "raise"
 
     def __post_init__(self):
+        check_fields(self)
         given = {name: value for name, value in vars(self).items() if value is not None}
         counts = dict.fromkeys(("steps", "batch_size", "validation_every", "patience", "depth"), 1)
         for name, least in {**counts, "warmup": 0, "width": 2}.items():
@@ -235,9 +236,8 @@ class FlowMatching:
         """
         learner = self.resolved(run.defaults)
         pairs, plans = [network_input(link.pair) for link in links], [link.plan for link in links]
-        masks = held_out(
-            links, learner.validation_fraction, run.seed, split=learner.validation_split
-        )
+        fraction, split = learner.validation_fraction, learner.validation_split
+        masks = held_out(links, fraction, run.seed, split=split)
         ratios = [
             growth_ratios(plan, pair, weights_are_growth=run.weights_are_growth)
             for plan, pair in zip(plans, pairs, strict=True)
@@ -265,16 +265,11 @@ class FlowMatching:
                 condition_dropout=learner.condition_dropout,
             ).to(device)
             state = train(
-                *(model, pairs, plans, learner),
-                rng=run.seed,
-                progress=run.progress,
-                masks=masks,
+                *(model, pairs, plans, learner), rng=run.seed, progress=run.progress, masks=masks
             )
             if any(entry is not None for entry in ratios):
-                known = [
-                    entry or (torch.ones(len(pair.source)), torch.ones(len(pair.target)))
-                    for entry, pair in zip(ratios, pairs, strict=True)
-                ]
+                ones = [(torch.ones(len(p.source)), torch.ones(len(p.target))) for p in pairs]
+                known = [entry or other for entry, other in zip(ratios, ones, strict=True)]
                 fit_growth(model, pairs, *zip(*known, strict=True), rng=run.seed)
         history = pd.DataFrame(state.history, dtype=float).reindex(columns=HISTORY)
         return Learned(model, history.astype({"step": int}), outcomes(state, learner))

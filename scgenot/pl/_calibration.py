@@ -6,6 +6,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 
 from scgenot import get
+from scgenot._check import typed
 from scgenot.pl._axes import finish, legend_beside, new_axes
 from scgenot.pl._colors import PREDICTED_COLOR, TREATED_COLOR
 from scgenot.pl._slots import check_table
@@ -14,6 +15,7 @@ REGION = "region"  # in the column of features: the region of all of them togeth
 NEEDED = ("level", "raw_coverage", "coverage", "n")
 
 
+@typed
 def calibration(
     table: AnnData | pd.DataFrame,
     *,

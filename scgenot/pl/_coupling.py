@@ -8,6 +8,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from scipy import sparse
 
+from scgenot._check import typed
 from scgenot.cells.labels import as_text
 from scgenot.pl._axes import finish
 from scgenot.pl._colors import labels_of
@@ -26,6 +27,7 @@ TITLES = {
 }
 
 
+@typed
 def coupling(
     adata: AnnData,
     adata_target: AnnData | None = None,

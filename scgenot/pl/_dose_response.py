@@ -8,6 +8,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from scgenot._check import typed
 from scgenot.cells.tasks import Screen
 from scgenot.cells.tasks.conditions import tidy_doses
 from scgenot.pl._axes import finish, legend_beside, panels, squares
@@ -28,6 +29,7 @@ BESIDE, HALF = 0.16, 0.07  # from control to the prediction at dose 0, and half 
 Curves = dict[str, pd.DataFrame]
 
 
+@typed
 def dose_response(
     adata: AnnData,
     simulated: AnnData,

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
+from scgenot._check import typed
 from scgenot.cells.keys import Keys
 from scgenot.cells.labels import as_text
 from scgenot.cells.tasks import TimeCourse
@@ -20,6 +21,7 @@ from scgenot.pl._slots import obs_column, obsm_slot, task_of
 OTHER = "other"  # the column of `sg.tl.fate` for descendants in no terminal group
 
 
+@typed
 def fate(
     adata: AnnData,
     *,

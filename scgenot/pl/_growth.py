@@ -8,6 +8,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from scgenot import get
+from scgenot._check import typed
 from scgenot.cells.keys import Keys
 from scgenot.cells.labels import as_text
 from scgenot.pl._axes import bar_beside, finish, new_axes, panels, slanted
@@ -19,6 +20,7 @@ from scgenot.pl._violins import violin
 LEAST = 2.0**-6  # growth below is drawn here: 0 has no logarithm
 
 
+@typed
 def growth(
     adata: AnnData,
     *,

@@ -7,6 +7,7 @@ import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
 
+from scgenot._check import typed
 from scgenot.cells.keys import Keys
 from scgenot.cells.read import dense, representation
 from scgenot.pl._axes import disc, finish, legend_beside, panels
@@ -23,6 +24,7 @@ COLORS = {
 Population = AnnData | np.ndarray
 
 
+@typed
 def interpolation(
     populations: Mapping[str, Population],
     true: Population | None = None,

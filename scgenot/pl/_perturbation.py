@@ -5,6 +5,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 
 from scgenot import get
+from scgenot._check import typed
 from scgenot.cells.tasks import Screen
 from scgenot.pl._axes import bar_beside, cross, disc, finish, legend_beside, new_axes, squares
 from scgenot.pl._colors import PREDICTED_COLOR, TREATED_COLOR, paint
@@ -16,6 +17,7 @@ from scgenot.pl._slots import obs_column
 PALE = "0.87"
 
 
+@typed
 def perturbation(
     adata: AnnData,
     *,

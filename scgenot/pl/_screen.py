@@ -6,7 +6,7 @@ from anndata import AnnData
 
 from scgenot.cells.embedding import embedding_of
 from scgenot.cells.labels import factorize, text_of
-from scgenot.cells.read import dense, matrix
+from scgenot.cells.read import dense, layer_names, matrix
 from scgenot.cells.tasks import Screen
 from scgenot.cells.tasks.conditions import same_dose, tidy_doses
 from scgenot.cells.tasks.treatments import dose_values
@@ -95,7 +95,7 @@ def measured_table(
     if layer is None and found is not None and found not in adata.layers:
         raise KeyError(
             f"`layer={found!r}`, of the fit, is not in layers of `adata`; "
-            f"found {list(adata.layers)}: pass the layer with the same values, 'X' for X."
+            f"found {layer_names(adata)}: pass the layer with the same values, 'X' for X."
         )
     return feature_table(adata, features, found, "adata")
 

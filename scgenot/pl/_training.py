@@ -8,11 +8,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from scgenot import get
+from scgenot._check import typed
 from scgenot.pl._axes import finish, new_axes
 
 LOSS_COLOR, VALIDATION_COLOR = "tab:blue", "tab:orange"
 
 
+@typed
 def training(
     adata: AnnData, *, key: str = "genot", ax: Axes | None = None, show: bool | None = None
 ) -> Axes:

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from scgenot import get
+from scgenot._check import typed
 from scgenot.cells.tasks import TimeCourse
 from scgenot.pl._axes import bar_under, cross, disc, finish, legend_beside, new_axes, squares
 from scgenot.pl._colors import label_rgba, ordered_colors, paint
@@ -13,6 +14,7 @@ from scgenot.pl._embedding import bare, coordinates, disc_size, predicted_cells
 from scgenot.pl._slots import obs_column, time_labels
 
 
+@typed
 def trajectory(
     adata: AnnData,
     *,

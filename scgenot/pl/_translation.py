@@ -7,6 +7,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
 from scgenot import get
+from scgenot._check import typed
 from scgenot.cells.keys import Keys
 from scgenot.cells.tasks import Translation
 from scgenot.pl._axes import bar_under, cross, disc, finish, legend_beside, new_axes, squares
@@ -17,6 +18,7 @@ from scgenot.pl._slots import joint_mass, obs_column, predicted_states
 TARGET_COLOR, SOURCE_COLOR = "gray", "crimson"  # without labels
 
 
+@typed
 def translation(
     adata_source: AnnData,
     adata_target: AnnData,

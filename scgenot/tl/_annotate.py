@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scgenot._check import typed
 from scgenot._random import Rng
 from scgenot.cells.groups import read_groups
 from scgenot.cells.keys import Keys
@@ -16,6 +17,7 @@ from scgenot.course.chain import carry, ratio
 from scgenot.fit.transport import Method, open_transport
 
 
+@typed
 def annotate(
     adata: AnnData,
     column: str,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from anndata import AnnData
 
-from scgenot._check import check_guidance
+from scgenot._check import check_guidance, typed
 from scgenot._random import Rng, seed_of
 from scgenot.cells.tasks import Screen
 from scgenot.fit import storage
@@ -16,6 +16,7 @@ from scgenot.fit.fit import ModelSource, open_fit
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 
+@typed
 def calibrate(
     adata: AnnData,
     target: str | Sequence[str] | None = None,

@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scgenot._check import typed
 from scgenot._random import Rng
 from scgenot.cells.groups import Groups, read_groups
 from scgenot.course.chain import transitions
 from scgenot.fit.transport import Method, open_transport
 
 
+@typed
 def cell_transition(
     adata: AnnData,
     source_groups: Groups,

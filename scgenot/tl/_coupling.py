@@ -2,13 +2,14 @@
 
 from anndata import AnnData
 
-from scgenot._check import check_count, usable_device
+from scgenot._check import check_count, typed, usable_device
 from scgenot.cells.read import check_writable, copy_of
 from scgenot.fit.fit import Fit, open_fit
 from scgenot.fit.joint_mass import joint_mass
 from scgenot.fit.storage import write_mass
 
 
+@typed
 def coupling(
     adata: AnnData,
     *,

@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._check import check_guidance
+from scgenot._check import check_guidance, typed
 from scgenot._random import Rng, seed_of
 from scgenot.cells.tasks import Screen
 from scgenot.fit.calibration import counted
 from scgenot.fit.fit import ModelSource, open_fit
 
 
+@typed
 def coverage(
     adata: AnnData,
     target: str | Sequence[str] | None = None,

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scgenot._check import typed
 from scgenot.cells.embedding import Embedding
 
 
+@typed
 def decode(
     values: np.ndarray | pd.DataFrame,
     adata: AnnData,

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scgenot._check import typed
 from scgenot._random import Rng
 from scgenot.cells.groups import read_groups
 from scgenot.cells.keys import Keys
@@ -25,6 +26,7 @@ OTHER = "other"
 NEGLIGIBLE = 1e-9
 
 
+@typed
 def fate(
     adata: AnnData,
     groupby: str,

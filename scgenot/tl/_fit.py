@@ -2,6 +2,7 @@
 
 from anndata import AnnData
 
+from scgenot._check import typed
 from scgenot._random import Rng
 from scgenot.cells.keys import Keys
 from scgenot.cells.read import check_anndata, check_writable, copy_of
@@ -12,6 +13,7 @@ from scgenot.fit.making import Learner, Solver, moved_options
 from scgenot.fit.predictions import predict_at_once
 
 
+@typed
 @moved_options
 def fit(
     adata: AnnData,

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 from anndata import AnnData
 
+from scgenot._check import typed
 from scgenot._random import Rng
 from scgenot.cells.tasks import TimeCourse
 from scgenot.fit.making import Learner, Solver, moved_options
 from scgenot.tl._fit import fit
 
 
+@typed
 @moved_options
 def fit_trajectory(
     adata: AnnData,

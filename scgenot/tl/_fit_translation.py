@@ -2,6 +2,7 @@
 
 from anndata import AnnData
 
+from scgenot._check import typed
 from scgenot._random import Rng
 from scgenot.cells.tasks import Translation
 from scgenot.cells.tasks.translation import two_reps
@@ -9,6 +10,7 @@ from scgenot.fit.making import Learner, Solver, moved_options
 from scgenot.tl._fit import fit
 
 
+@typed
 @moved_options
 def fit_translation(
     adata_source: AnnData,

@@ -3,6 +3,7 @@
 import numpy as np
 from anndata import AnnData
 
+from scgenot._check import typed
 from scgenot._random import Rng
 from scgenot.fit.decoder import Decoder, feature_decoder
 from scgenot.fit.interpolation import population_at
@@ -10,6 +11,7 @@ from scgenot.fit.made_up import assemble, interpolated_obs
 from scgenot.fit.transport import Method, open_transport
 
 
+@typed
 def interpolate(
     adata: AnnData,
     time: float,

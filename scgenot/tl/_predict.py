@@ -2,7 +2,7 @@
 
 from anndata import AnnData
 
-from scgenot._check import check_count, check_dose, check_guidance
+from scgenot._check import check_count, check_dose, check_guidance, typed
 from scgenot._random import Rng
 from scgenot.cells.read import check_writable, copy_of
 from scgenot.cells.write import write_prediction
@@ -10,6 +10,7 @@ from scgenot.fit.fit import ModelSource, open_fit
 from scgenot.fit.predictions import predict_cells
 
 
+@typed
 def predict(
     adata: AnnData,
     target: str | float | None = None,

@@ -2,10 +2,12 @@
 
 from anndata import AnnData
 
+from scgenot._check import typed
 from scgenot.cells.embedding import Embedding
 from scgenot.cells.read import check_anndata, check_writable, copy_of
 
 
+@typed
 def project(
     adata: AnnData,
     reference: AnnData,

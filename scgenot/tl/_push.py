@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scgenot._check import typed
 from scgenot._random import Rng
 from scgenot.cells.groups import read_mask
 from scgenot.cells.keys import Keys
@@ -15,6 +16,7 @@ from scgenot.course.chain import follow
 from scgenot.fit.transport import Method, open_transport
 
 
+@typed
 def push(
     adata: AnnData,
     cells: np.ndarray | pd.Series | str | Sequence[str],

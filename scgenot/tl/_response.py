@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._check import check_count, check_dose, check_guidance, check_share
+from scgenot._check import check_count, check_dose, check_guidance, check_share, typed
 from scgenot._random import Rng, seed_of
 from scgenot.cells.tasks import Screen
 from scgenot.fit.decoder import Decoder
@@ -13,6 +13,7 @@ from scgenot.fit.fit import ModelSource, open_fit
 from scgenot.fit.responses import responses
 
 
+@typed
 def response(
     adata: AnnData,
     target: str | None = None,

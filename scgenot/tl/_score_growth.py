@@ -5,6 +5,7 @@ from typing import Literal
 
 from anndata import AnnData
 
+from scgenot._check import typed
 from scgenot._random import Rng, seed_of
 from scgenot.cells.growth_score import growth_rates
 from scgenot.cells.keys import Keys
@@ -12,6 +13,7 @@ from scgenot.cells.read import check_anndata, check_writable, copy_of
 from scgenot.cells.write import write_slots
 
 
+@typed
 def score_growth(
     adata: AnnData,
     *,

@@ -3,6 +3,7 @@
 import numpy as np
 from anndata import AnnData
 
+from scgenot._check import typed
 from scgenot._random import Rng
 from scgenot.cells.keys import Keys
 from scgenot.cells.read import check_writable, copy_of, representation
@@ -10,6 +11,7 @@ from scgenot.cells.write import write_slots
 from scgenot.fit.transport import Method, open_transport
 
 
+@typed
 def velocity(
     adata: AnnData,
     *,

@@ -1,9 +1,8 @@
-"""Do stated regions hold as many new cells as they say: `python tests/benchmarks/calibration.py`.
+"""Coverage of calibrated regions on new cells: `python tests/benchmarks/calibration.py`.
 
-`kang_ifnb` in five parts, control and treated cells alike. In turn one part is asked, the next one
-calibrates, and the model and the principal components are those of the other three; so every
-treated cell is asked once. The second table asks for each donor in turn, calibrated on a fifth of
-the cells of the others."""
+`kang_ifnb` in five parts of control and treated cells. Each part is asked once, the next part
+calibrates, and the model and the principal components are those of the other three. The second
+table asks each donor once, calibrated on a fifth of the cells of the other donors."""
 
 import argparse
 import sys
@@ -41,7 +40,7 @@ def donors(adata: AnnData, seed: int) -> Iterator[tuple[str, np.ndarray, np.ndar
 
 
 def covered(adata: AnnData, calibrating: np.ndarray, asked: np.ndarray, seed: int) -> pd.DataFrame:
-    """Fit on the cells that do neither, calibrate, and count the asked treated cells in regions of 80 and 90 %.
+    """Coverage of the asked treated cells at 80 and 90 %, by a fit on the remaining cells.
 
     One row a level: the region of all components, and the mean over intervals of single ones.
     """

@@ -1,9 +1,9 @@
-"""Solvers against closed forms on quadrature grids: unbalanced Gaussians, and inner-product Gromov-Wasserstein.
+"""Solvers against closed forms on quadrature grids.
 
     python tests/benchmarks/closed_forms.py
 
-Bars: mass, means and covariance of the unbalanced plan within 1 %, Var(y|x) of the quadratic one
-within 5 %."""
+Unbalanced Gaussians, and inner-product Gromov-Wasserstein. Bars: mass, means and covariance of the
+unbalanced plan within 1 %, Var(y|x) of the quadratic one within 5 %."""
 
 import argparse
 import sys
@@ -44,12 +44,12 @@ def main() -> None:
         for name, found, true in unbalanced(
             UnbalancedGaussians(s, g), MASSES[s, g], args.points, options
         ):
-            print(
-                f"| ({s:g}, {g:g}) | {name} | {found:.6f} | {true:.6f} | {100 * abs(found / true - 1):.4f} |"
-            )
+            error = 100 * abs(found / true - 1)
+            print(f"| ({s:g}, {g:g}) | {name} | {found:.6f} | {true:.6f} | {error:.4f} |")
 
     print(
-        "\n| inner-product GW, eps | axis | Var(y given x) | true | error % | cross-covariance | true |"
+        "\n| inner-product GW, eps | axis | Var(y given x) | true | error % "
+        "| cross-covariance | true |"
     )
     print("|---|---|---|---|---|---|---|")
     for epsilon in args.epsilon:

@@ -1,6 +1,6 @@
-"""Fates against clones, days 4 to 6 of larry_clones, with baselines: `python tests/benchmarks/fates.py`.
+"""Fates against clones, days 4 to 6 of larry_clones: `python tests/benchmarks/fates.py`.
 
-Clones are used for scoring alone. "in clone" is the coupling's mass between cells of one clone over
+Clones are used only for scoring. "in clone" is the coupling's mass between cells of one clone over
 that of independent cells with its marginals, 1 at random. "accuracy" and "r" compare a day-4 cell's
 fate, the states of its descendants, to the states of its clone on day 6: most probable against most
 frequent, and the correlation over all cells and states. "agreement" is the mean absolute
@@ -29,7 +29,7 @@ Row = dict[str, float | str]
 
 
 def cells_and_truth() -> tuple[AnnData, np.ndarray, pd.DataFrame]:
-    """Cells of days 4 and 6, which of them share a clone across the days, and the states of clones on day 6."""
+    """Cells of days 4 and 6, which of them share a clone, and the states of day-6 cells."""
     adata = load("larry_clones/larry")
     adata = adata[adata.obs["day"] >= 4].copy()
     early, late = ((adata.obs["day"] == day).to_numpy() for day in (4, 6))
@@ -75,6 +75,7 @@ def fit(adata: AnnData, epsilon: float | str, steps: int, seed: int = 0) -> AnnD
         solver=solver,
         learner=learner,
         rng=seed,
+        predict=False,
         progress=False,
         copy=True,
     )
@@ -93,13 +94,8 @@ def against_clones(seeds: int, epsilons: list[float | str]) -> pd.DataFrame:
     rows.append({"plan": "random pairs", **pd.DataFrame(scores).mean()})
     rows.append({"plan": "discrete, exact", **score(exact, shared, states)})
     for epsilon in epsilons:
-        coupled = fit(adata, epsilon, 1)
-        rows.append(
-            {
-                "plan": f"entropic, epsilon {epsilon}",
-                **score(transported(coupled, "coupling"), shared, states),
-            }
-        )
+        found = score(transported(fit(adata, epsilon, 1), "coupling"), shared, states)
+        rows.append({"plan": f"entropic, epsilon {epsilon}", **found})
     for epsilon in epsilons:
         scores = []
         for seed in range(seeds):
@@ -110,46 +106,38 @@ def against_clones(seeds: int, epsilons: list[float | str]) -> pd.DataFrame:
 
 
 def agreement(seeds: int, epsilons: list[float | str]) -> pd.DataFrame:
-    """Generated fates against rows of the coupling, over a fifth of the day-4 cells, left out of the fit."""
-    adata, _, states = cells_and_truth()
-    early = np.flatnonzero(adata.obs["day"] == 4)
+    """Generated fates against rows of the coupling, for a fifth of the day-4 cells, held out."""
+    adata, _, table = cells_and_truth()
+    early, cells, states = (
+        np.flatnonzero(adata.obs["day"] == 4),
+        adata.obsm["X_pca"],
+        table.to_numpy(),
+    )
     rows = []
     for epsilon in epsilons:
         for seed in range(seeds):
             held_out = np.sort(np.random.default_rng(seed).permutation(early)[: len(early) // 5])
-            fitted = fit(
-                adata[np.setdiff1d(np.arange(adata.n_obs), held_out)].copy(), epsilon, 3000, seed
-            )
+            kept = np.setdiff1d(np.arange(adata.n_obs), held_out)
+            fitted = fit(adata[kept].copy(), epsilon, 3000, seed)
             adata.uns["genot"] = fitted.uns["genot"]
             generated = transported(adata, "model", seed, n_samples=256)[np.isin(early, held_out)]
-            dual = fitted.uns["genot"]["couplings"]["0"]["dual"]
-            coupling = sg.ot.store.plan_from_arrays(dual, adata.obsm["X_pca"][held_out])
-            # columns in the order of the fit, which is that of the AnnData
-            by_rows = coupling.rows().double().numpy() @ states.to_numpy()
-            by_draws = generated @ states.to_numpy() / generated.sum(1, keepdims=True)
             others = np.setdiff1d(early, held_out)
-            nearest = ot.dist(adata.obsm["X_pca"][held_out], adata.obsm["X_pca"][others]).argmin(1)
-            by_neighbour = (
-                sg.ot.store.plan_from_arrays(dual, adata.obsm["X_pca"][others[nearest]])
-                .rows()
-                .double()
-                .numpy()
+            nearest = others[ot.dist(cells[held_out], cells[others]).argmin(1)]
+            (link,) = sg.get.fit(fitted).links
+            # columns in the order of the fit, which is that of the AnnData
+            by_rows, by_neighbor = (
+                link.plan(cells[asked]).rows().double().numpy() @ states
+                for asked in (held_out, nearest)
             )
             answers = {
-                "model": by_draws,
-                "row of the nearest fitted cell": by_neighbour @ states.to_numpy(),
-                "all day-6 cells": states.to_numpy().mean(0),
+                "model": generated @ states / generated.sum(1, keepdims=True),
+                "row of the nearest fitted cell": by_neighbor,
+                "all day-6 cells": states.mean(0),
             }
             for name, fates in answers.items():
                 gap = np.abs(by_rows - fates)
-                rows.append(
-                    {
-                        "epsilon": epsilon,
-                        "fate": name,
-                        "agreement": gap.mean(),
-                        "TV": gap.sum(1).mean() / 2,
-                    }
-                )
+                found = {"agreement": gap.mean(), "TV": gap.sum(1).mean() / 2}
+                rows.append({"epsilon": epsilon, "fate": name, **found})
     return pd.DataFrame(rows).groupby(["epsilon", "fate"], sort=False).mean()
 
 

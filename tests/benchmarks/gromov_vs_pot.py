@@ -1,11 +1,11 @@
-"""Entropic Gromov-Wasserstein on SNARE-seq cell lines: ours against POT's projected gradient, in one run, one thread.
+"""Entropic Gromov-Wasserstein on SNARE-seq cell lines against POT's projected gradient.
 
-Both minimise `sum (C_x - C_y)^2 P P + eps KL(P | a b)` with the same intra-costs (squared Euclidean
-distances between unit rows, scaled to mean 1) and the same epsilon. The distortion of both plans is
-computed by the same function. POT stops when its plan moves by less than `--pot-tolerance` in
-Frobenius norm; ours when the linearised cost moves by less than one per cent of epsilon, which
-moves rows by about as much: of plans with some five targets a cell and 1,000 cells, whose norm is
-about .014, that is 1e-4.
+One run, one thread. Both minimize `sum (C_x - C_y)^2 P P + eps KL(P | a b)` with the same
+intra-costs (squared Euclidean distances between unit rows, scaled to mean 1) and the same epsilon.
+The distortion of both plans is computed by the same function. POT stops when its plan moves by less
+than `--pot-tolerance` in Frobenius norm; ours when the linearized cost moves by less than one per
+cent of epsilon. With some five targets a cell and 1,000 cells, and so plans of norm .014, that is
+about 1e-4.
 
     python tests/benchmarks/gromov_vs_pot.py
 """
@@ -49,9 +49,8 @@ def main() -> None:
 
     cells = np.random.default_rng(0).permutation(1047)[: args.cells]
     sets = (load(f"snareseq_celllines/{name}").X[cells] for name in ("atac_topics19", "rna_pca10"))
-    x, y = (
-        normalize(cells.astype(float)) for cells in sets
-    )  # POT underflows to an empty plan in single precision
+    # POT underflows to an empty plan in single precision
+    x, y = (normalize(cells.astype(float)) for cells in sets)
     costs = [intra_cost(rows, args.geometry) for rows in (x, y)]
 
     print(
@@ -76,7 +75,7 @@ def main() -> None:
 
 
 def intra_cost(rows: np.ndarray, geometry: str) -> np.ndarray:
-    """Squared distances, scaled to mean 1; between centred rows of unit length for geometry "unit"."""
+    """Squared distances, mean 1; for geometry "unit" between centered rows of length 1."""
     rows = normalize(rows - rows.mean(0)) if geometry == "unit" else rows
     cost = ot.dist(rows)
     return cost / cost.mean()
@@ -111,8 +110,8 @@ def line(epsilon, name, plan, costs, y, seconds, reference) -> str:
     mass = plan.sum(1, keepdims=True)
     paired = foscttm(plan @ y / mass, y) if (mass > 0).all() else float("nan")
     return (
-        f"| {epsilon:g} | {name} | {value:.5f} | {value + epsilon * divergence:.5f} | {paired:.3f} | {seconds:.2f} "
-        f"| {reference / seconds:.1f} |"
+        f"| {epsilon:g} | {name} | {value:.5f} | {value + epsilon * divergence:.5f} | {paired:.3f} "
+        f"| {seconds:.2f} | {reference / seconds:.1f} |"
     )
 
 

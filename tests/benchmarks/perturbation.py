@@ -1,4 +1,4 @@
-"""Predicted responses on real and simulated cells, with baselines: `python tests/benchmarks/perturbation.py`.
+"""Predicted responses, with baselines: `python tests/benchmarks/perturbation.py`.
 
 Cells of real sets are log-normalised and compared in 30 principal components of 2,000 variable
 genes, divided by one number so that cells have a mean variance of 1 a component. In these units
@@ -58,7 +58,7 @@ def kang() -> AnnData:
 
 
 def labelled() -> AnnData:
-    """PBMC of two donors and five published types, with and without interferon beta, log-normalised."""
+    """PBMC of two donors and five published types, with and without interferon beta."""
     adata = load("kang_ifnb_labelled/kang_muscat")
     return log_normalised(
         adata, treated=adata.obs["group_id"] == "stim", kind=adata.obs["cluster_id"]
@@ -75,7 +75,7 @@ def log_normalised(adata: AnnData, treated: pd.Series, kind: pd.Series) -> AnnDa
 
 
 def embedded(adata: AnnData, known: np.ndarray | None = None) -> AnnData:
-    """Cells in the principal components of the known cells, of all for None, and the unit of the tables."""
+    """Cells in the principal components of the known cells (None: all), with the unit."""
     train = adata.copy() if known is None else adata[known].copy()
     sc.pp.highly_variable_genes(train, n_top_genes=min(2000, adata.n_vars))
     sg.tl.embed(train, method="pca", n_components=30)
@@ -134,7 +134,7 @@ def predictions(
 def compared(
     cells: AnnData, fitted: np.ndarray, asked: np.ndarray, seed: int, **options
 ) -> list[Row]:
-    """Fit on some cells, predict the treated among others from the control among them, and score all methods.
+    """Fit on some cells, predict the treated from the control cells of others, score all methods.
 
     `options` are those of `fit_perturbation`.
     """
@@ -160,9 +160,8 @@ def of_genot(cells: AnnData, fitted: np.ndarray, asked: np.ndarray, seed: int, *
     control = (cells.obs["drug"] == "control").to_numpy()
     train, query = cells[fitted].copy(), cells[asked & control].copy()
     started = time.perf_counter()
-    sg.tl.fit_perturbation(
-        train, "drug", "control", use_rep="X_pca", rng=seed, progress=False, **options
-    )
+    options |= {"rng": seed, "predict": False, "progress": False}
+    sg.tl.fit_perturbation(train, "drug", "control", use_rep="X_pca", **options)
     sg.tl.predict(query, model=train, rng=seed)
     seconds = time.perf_counter() - started
     found = scores(query.obsm["X_genot"], query.obs["kind"], cells[asked & ~control], query)
@@ -199,14 +198,17 @@ def donors(seeds: list[int]) -> list[Row]:
 
 
 def two_donors(seeds: list[int]) -> list[Row]:
-    """`kang_ifnb_labelled`, each of two donors held out in turn: people of `kang_ifnb`, 1,444 of 1,556 cells others."""
+    """`kang_ifnb_labelled`, each of two donors held out in turn.
+
+    The two are of the eight people of `kang_ifnb`; 112 of the 1,556 cells are in both sets.
+    """
     adata = labelled()
     adata.obs["donor"] = adata.obs["sample_id"].astype(str).str.extract(r"(\d+)", expand=False)
     return each_donor(embedded(adata), seeds)
 
 
 def each_donor(cells: AnnData, seeds: list[int]) -> list[Row]:
-    """Hold out each donor, control cells too; coupled within types and donors, or types alone in two ways."""
+    """Hold out each donor; coupled within types and donors, or within types in two ways."""
     variants = {"within types": {}, "within types, closer": CLOSER}
     rows = []
     for seed in seeds:
@@ -221,7 +223,7 @@ def each_donor(cells: AnnData, seeds: list[int]) -> list[Row]:
 
 
 def cell_types(seeds: list[int]) -> list[Row]:
-    """`kang_ifnb_labelled`, the treated cells of each type held out in turn; coupled within types."""
+    """`kang_ifnb_labelled`, the treated cells of each type held out; coupled within types."""
     adata, rows = labelled(), []
     control = (adata.obs["drug"] == "control").to_numpy()
     for seed in seeds:
@@ -237,7 +239,7 @@ def cell_types(seeds: list[int]) -> list[Row]:
 
 
 def ova(seeds: list[int]) -> list[Row]:
-    """`ova_tcell_doses`, 750 cells a dose and treatment: an inner dose held out of all four treatments."""
+    """`ova_tcell_doses`, 750 cells a dose and treatment: an inner dose held out everywhere."""
     adata = load("ova_tcell_doses/ova_flow")
     adata.obs["dose"] = adata.obs["ova_conc"]
     kept = adata.obs.groupby(["treatment", "dose"], observed=True).sample(750, random_state=0).index
@@ -264,27 +266,18 @@ def sciplex(seeds: list[int]) -> list[Row]:
 
 
 def held_out_dose(adata: AnnData, dose: float, seed: int, **options) -> list[Row]:
-    """Energy at a dose that was not fitted, mean over treatments; the cells asked for are those of dose 0."""
+    """Energy at a dose that was not fitted, by treatment; asked of the cells of dose 0."""
     levels = adata.obs["dose"].to_numpy(dtype=float)
     train = adata[levels != dose].copy()
     unit = float(np.sqrt(train.obsm["X_pca"].var(0).mean()))
     started = time.perf_counter()
-    sg.tl.fit_perturbation(
-        train,
-        "treatment",
-        None,
-        dose_key="dose",
-        use_rep="X_pca",
-        rng=seed,
-        progress=False,
-        **options,
-    )
+    options |= {"use_rep": "X_pca", "rng": seed, "progress": False}
+    sg.tl.fit_perturbation(train, "treatment", None, dose_key="dose", **options)
     seconds = time.perf_counter() - started
     known = np.unique(levels[levels != dose])
     low, high = known[known < dose].max(), known[known > dose].min()
-    place, start, end = np.log1p(
-        np.array([dose, low, high]) / min(dose, known[1])
-    )  # dose 0 has no logarithm
+    # dose 0 has no logarithm
+    place, start, end = np.log1p(np.array([dose, low, high]) / min(dose, known[1]))
     fraction = (place - start) / (end - start)
     rows = []
     for treatment in adata.obs["treatment"].unique():
@@ -308,17 +301,14 @@ def held_out_dose(adata: AnnData, dose: float, seed: int, **options) -> list[Row
         }
         for method, values in predicted.items():
             found = (values, true) if values is not None else baselines.halves(true, rng=seed)
-            row = {
-                "method": method,
-                "seed": seed,
-                "energy": energy(*(np.asarray(cells) / unit for cells in found)),
-            }
+            value = energy(*(np.asarray(cells) / unit for cells in found))
+            row = {"method": method, "seed": seed, "energy": value}
             rows.append(row | ({"s": seconds} if method == "GENOT" else {}))
     return rows
 
 
 def screen(seeds: list[int]) -> list[Row]:
-    """Simulated screen: ten drugs and some of their pairs fitted, four pairs and two drugs held out."""
+    """Simulated screen: four pairs and two drugs held out of 24 pairs and 12 drugs."""
     rows = []
     for seed in seeds:
         drugs = [f"D{i + 1}" for i in range(12)]
@@ -349,7 +339,7 @@ def screen(seeds: list[int]) -> list[Row]:
 def asked_of_screen(
     adata: AnnData, train: AnnData, name: str, seed: int, seconds: float
 ) -> list[Row]:
-    """Energy and per-type energy of an unseen condition; the cells asked for are new control cells."""
+    """Energy and per-type energy of an unseen condition, predicted from all control cells."""
     query = adata[adata.obs["drug"] == "control"].copy()
     true = adata[adata.obs["drug"] == name]
     sg.tl.predict(query, name, model=train, rng=seed)
@@ -395,7 +385,7 @@ def screen_scores(predicted: np.ndarray, kinds: np.ndarray, true: AnnData) -> Ro
 
 
 def size(seeds: list[int]) -> list[Row]:
-    """50 drugs and control, 500 cells each, 30 components of 2,000 genes: one model, every drug predicted."""
+    """50 drugs and control, 500 cells each, 30 components: one model, every drug predicted."""
     adata = sg.datasets.screen(500, drugs=50, combinations=False, n_genes=2000, rng=seeds[0])
     sg.tl.embed(adata, method="pca", n_components=30)
     solved = []
@@ -439,7 +429,7 @@ PARTS = {
 
 
 def main() -> None:
-    """Print one table a part: means, and by donor, type, dose or kind of condition where there are several."""
+    """Print one table a part: means, and energies by donor, type, dose or kind of condition."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -40,19 +40,22 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     adata = course(options.cells, options.dims, np.random.default_rng(0))
     started = time.perf_counter()
-    sg.tl.fit_trajectory(adata, "day", progress=False)
+    sg.tl.fit_trajectory(adata, "day", predict=False, progress=False)
     fitted = time.perf_counter()
     sg.tl.predict(adata)
     predicted = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(adata.uns["genot"]["pairs"].T.to_string())
+    print(sg.get.fit(adata).table.T.to_string())
     kind = adata.obs["kind"].to_numpy()
     early = adata.obs["day"].to_numpy() == 0
     score = sg.metrics.label_transfer(
         adata.obsm["X_genot"][early], adata.obsm["X_pca"][~early], kind[early], kind[~early]
     )
-    print(f"{options.cells} cells x {options.dims}: fit {fitted - started:.0f} s, predict {predicted - fitted:.0f} s, "
-          f"peak {peak:.2f} GiB; {score:.3f} of the drawn descendants are in the cluster of their cell")  # fmt: skip
+    print(
+        f"{options.cells} cells x {options.dims}: fit {fitted - started:.0f} s, predict "
+        f"{predicted - fitted:.0f} s, peak {peak:.2f} GiB; {score:.3f} of the drawn descendants "
+        "are in the cluster of their cell"
+    )
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ class Entry:
     @property
     def arguments(self) -> list[str]:
         """Names of all arguments."""
-        return list(signature(self.call).parameters)
+        return [name for name in signature(self.call).parameters if name != "self"]
 
 
 RNG = np.random.default_rng(5)
@@ -67,7 +67,7 @@ def solved(kind: type) -> Callable:
     """Make a solver and solve a pair with it."""
 
     def solve(**options):
-        return kind(**options)(sg.Pair(A, B))
+        return kind(**options)(sg.Pair(A, B, source_shared=A, target_shared=B))
 
     solve.__signature__ = signature(kind)
     return solve
@@ -198,8 +198,8 @@ def of_arrays() -> list[Entry]:
         asked("sample", source=A),
         asked("mean", source=A, n_samples=2),
         asked("log_prob", source=A, target=B[np.arange(24) % 20], n_steps=2),
-        Entry("Genot.load", sg.Genot.load, lambda: {"path": "/no/such/file"}),
-        Entry("TrainState.load", sg.model.TrainState.load, lambda: {"path": "/no/such/file"}),
+        Entry("Genot.load", sg.Genot.load, lambda: {"path": model_file()}),
+        Entry("TrainState.load", sg.model.TrainState.load, lambda: {"path": state_file()}),
     ]  # fmt: skip
 
 
@@ -241,5 +241,3 @@ def plots() -> list[Entry]:
         plot("transition", {"kind": ["heatmap"]}, table=table["transition"]),
         plot("translation", {"color": ["type"]}, adata_source=source, adata_target=other),
     ]  # fmt: skip
-
-
