@@ -119,7 +119,7 @@ FEW = sg.model.FlowMatching(steps=2, validation_fraction=0.0)
 @pytest.mark.parametrize(
     ("task", "options", "message"),
     [
-        (NoAsk(), {}, "methods `links.*`ask.*found NoAsk"),
+        (NoAsk(), {}, "an object with `links` and `ask`; found"),
         (
             NoLinks(),
             {},
@@ -128,9 +128,9 @@ FEW = sg.model.FlowMatching(steps=2, validation_fraction=0.0)
         (Short(), {}, "`source_rows` of the link.*'Short'.*60 cells.*found 3 rows"),
         (Answers(), {"learner": FEW}, "`ask` of the task 'Answers' must return a `sg.Question`"),
         (Answers(), {"solver": no_plan}, "`solver=no_plan` must return a plan.*found str"),
-        (Answers(), {"solver": 3}, "`solver=3`"),
+        (Answers(), {"solver": 3}, "`solver` must be a function or None; found 3"),
         (Answers(), {"learner": no_model}, "must return a model with `sample`.*str lacks"),
-        (Answers(), {"learner": 3}, "`learner=3`"),
+        (Answers(), {"learner": 3}, "`learner` must be a function or None; found 3"),
         (sg.tasks.TimeCourse("time"), {"learner": lambda links, run: Flat()}, "draws of shape"),
     ],
 )
@@ -143,3 +143,21 @@ def test_what_an_object_lacks_is_said_and_nothing_is_changed(task, options, mess
     assert list(adata.uns) == list(before.uns)
     assert list(adata.obs) == list(before.obs)
     assert list(adata.obsm) == list(before.obsm)
+
+
+def test_parts_that_were_passed_once_are_found_from_then_on(names, held_out, monkeypatch):
+    adata = names["cells"].copy()
+    monkeypatch.setattr(storage, "OWN", {})
+    for key, own in OWN.items():
+        with pytest.raises(ValueError, match=rf"read it once with `sg\.get\.fit\(adata, '{key}', "):
+            sg.tl.predict(adata, key=key)
+        if key != "batch":
+            sg.tl.coupling(adata, key=key)  # needs no model
+        sg.get.fit(adata, key, **{part: names[name] for part, name in own.items()})
+        sg.tl.predict(adata, key=key)
+        sg.tl.evaluate(adata, held_out, key=key, n_resamples=2)
+
+
+def test_an_object_that_is_no_task_is_told_what_it_lacks(names):
+    with pytest.raises(TypeError, match="`task` must be an object with `links` and `ask`"):
+        sg.tl.fit(names["cells"], object())

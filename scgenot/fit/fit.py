@@ -94,6 +94,7 @@ class Fit:
         seed, device = seed_of(rng), usable_device(device)
         task = copy(task)
         links = links_of(task, adata)
+        storage.check_free(adata, key, task)
         if predict:  # what needs a target is refused before the work
             task.ask(adata)
         solver = solver_of(task, links, solver, device=device, seed=seed)
@@ -147,10 +148,13 @@ class Fit:
 
     def on(self, device: str | None) -> "Fit":
         """Put the model where it is to compute."""
-        model = self.model
-        if hasattr(model, "to"):
-            self.model = model.to(usable_device(device))
-        return self
+        place = usable_device(device)
+
+        def there():
+            model = self.model
+            return model.to(place) if hasattr(model, "to") else model
+
+        return replace(self, make_model=there)  # made when asked: couplings need no model
 
     def with_model(self, model) -> "Fit":
         """Return the same fit with another model."""

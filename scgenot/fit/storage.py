@@ -50,9 +50,8 @@ def described(options) -> dict | str | None:
 
 def task_dict(task) -> dict:
     """Return what a task keeps of itself."""
-    return (
-        task.to_dict() if hasattr(task, "to_dict") else {"use_rep": getattr(task, "use_rep", None)}
-    )
+    rep = {"use_rep": getattr(task, "use_rep", None)}
+    return task.to_dict() if hasattr(task, "to_dict") else rep
 
 
 def write(fit, adata: AnnData) -> None:
@@ -111,6 +110,18 @@ def update(fit, **entries) -> None:
         fit.adata.uns[fit.key] = {**fit.adata.uns[fit.key], **entries}
 
 
+def check_free(adata: AnnData, key: str, task) -> None:
+    """Raise a ValueError when a fit of this name would replace something else."""
+    entry, names = adata.uns.get(key), Keys(key)
+    ours = isinstance(entry, Mapping) and (COUPLING_KEY in entry or "task" in entry.get(PARAMS, {}))
+    if (entry is not None and not ours) or names.sample == getattr(task, "use_rep", None):
+        taken = f"obsm[{names.sample!r}]" if entry is None or ours else f"uns[{key!r}]"
+        raise ValueError(
+            f"`key_added={key!r}`: the fit would replace {taken}, which is not of a fit. Choose "
+            "another name."
+        )
+
+
 def has_fit(adata: AnnData, key: str) -> bool:
     """Whether there is a fit of a name."""
     entry = adata.uns.get(key)
@@ -120,6 +131,12 @@ def has_fit(adata: AnnData, key: str) -> bool:
 def entry_of(adata: AnnData, key: str) -> Mapping:
     """Return `uns[key]`, or raise a KeyError that lists the fits there are."""
     if isinstance(key, str) and has_fit(adata, key):
+        found = adata.uns[key].get("version")
+        if found != VERSION:
+            raise ValueError(
+                f"The fit `key={key!r}` was written by another version of scgenot, in layout "
+                f"{found}; this one reads layout {VERSION}: fit again."
+            )
         return adata.uns[key]
     fits = [name for name in adata.uns if has_fit(adata, name)]
     raise KeyError(
@@ -148,6 +165,7 @@ def read(cls, adata: AnnData, key: str, *, task=None, model=None, field=None, en
     """Make a fit of what :func:`write` wrote, after a file too."""
     entry = entry_of(adata, key)
     task = read_task(entry[PARAMS], task, key)
+    remember_parts(entry[MODEL], model, field, encoder)
     try:
         return _put_together(cls, adata, key, entry, task, (model, field, encoder))
     except (KeyError, TypeError, IndexError, AttributeError, StopIteration) as error:
@@ -181,8 +199,17 @@ def _put_together(cls, adata: AnnData, key: str, entry: Mapping, task, own: tupl
         reference=None if reference is None else Reference.from_dict(reference),
         calibration=Calibration.read(entry),
         coupling_key=entry.get(COUPLING_KEY),
-        make_model=lambda: read_model(entry[MODEL], *own),
+        make_model=lambda: read_model(entry[MODEL], key, *own),
     )
+
+
+def remember_parts(stored: Mapping, model, field, encoder) -> None:
+    """Keep parts of the user's that were passed, so that the session finds them by name."""
+    config = json.loads(str(stored["config"]))
+    names = stored.get("type"), config.get("field"), config.get("encoder")
+    for name, part in zip(names, (model, field, encoder), strict=True):
+        if part is not None and isinstance(name, str):
+            OWN[name] = part
 
 
 def read_task(params: Mapping, task, key: str):
@@ -191,11 +218,13 @@ def read_task(params: Mapping, task, key: str):
     kind = task if task is not None else TASKS.get(name, OWN.get(name))
     if kind is None:
         raise ValueError(
-            f"The fit `key={key!r}` has a task of your own, {name!r}: read it with "
-            f"`fit = sg.get.fit(adata, {key!r}, task={name})` and pass `model=fit`. {PAGE}"
+            f"The fit `key={key!r}` has a task of your own, {name!r}: read it once with "
+            f"`sg.get.fit(adata, {key!r}, task={name})`, and all functions find it. {PAGE}"
         )
     if not isinstance(kind, type):
         return kind
+    if task is not None:
+        OWN[name] = kind
     try:
         return kind.from_dict(params) if hasattr(kind, "from_dict") else kind()
     except (KeyError, TypeError, AttributeError, IndexError) as error:
@@ -205,23 +234,30 @@ def read_task(params: Mapping, task, key: str):
         ) from error
 
 
-def read_model(stored: Mapping, make=None, field=None, encoder=None):
+def read_model(stored: Mapping, key: str, make=None, field=None, encoder=None):
     """Make the model of a fit; `make` is the class of one of the user's own."""
     config = json.loads(str(stored["config"]))
     kind = str(stored.get("type", "Genot"))
     make = make or {"Genot": Genot}.get(kind, OWN.get(kind))
     if make is None:
         raise ValueError(
-            f"The fit has a model of your own, {kind}: read it with `sg.get.fit(adata, "
-            f"model={kind})` and pass `model=fit`. {PAGE}"
+            f"The fit `key={key!r}` has a model of your own, {kind}: read it once with "
+            f"`sg.get.fit(adata, {key!r}, model={kind})`, and all functions find it. {PAGE}"
         )
     if make is not Genot:
         return make.from_arrays(config, stored["weights"])
-    if config.get("field") and field is None:
-        field = OWN.get(str(config["field"]))
-    if isinstance(config.get("encoder"), str) and encoder is None:
-        encoder = OWN.get(config["encoder"])
-    return Genot.from_arrays(config, stored["weights"], field=field, encoder=encoder)
+    parts = {"field": field, "encoder": encoder}
+    for part, given in parts.items():
+        name = config.get(part)
+        if not isinstance(name, str) or not name or given is not None:
+            continue
+        if name not in OWN:
+            raise ValueError(
+                f"The fit `key={key!r}` has a part `{part}` of your own, {name}: read it once with "
+                f"`sg.get.fit(adata, {key!r}, {part}={name})`, and all functions find it. {PAGE}"
+            )
+        parts[part] = OWN[name]
+    return Genot.from_arrays(config, stored["weights"], **parts)
 
 
 def load_model(model):
