@@ -93,6 +93,7 @@ EXPLAINED = {
     ("diagnostics.py", "BLURRED_CELLS ="): "a rule of thumb for a warning",
     ("divergence.py", "max_iterations: int=9999"): "a default limit; tests stop far below it",
     ("dual.py", "levels.append(levels[-1] * "): "steps of annealing: the solution is the same",
+    ("genot.py", "batch_size: int=4097"): "memory alone: draws do not depend on the batches",
     ("graph.py", "def median_hops"): "how many cells a median is estimated from",
     ("cost.py", "own = p[:, -1]"): "equivalent: `p` has one column",
     (
