@@ -100,7 +100,6 @@ EXPLAINED = {
         "problem.py",
         "* epsilon, epsilon])",
     ): "steps of annealing in the search: the optimum is the same",
-    ("problem.py", "unit = self.source.size"): "strength of a start: the descent forgets it",
     ("store.py", "torch.full_like(x[:, -1]"): "equivalent: the shape alone is taken",
 }
 
