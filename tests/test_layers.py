@@ -27,7 +27,7 @@ TASK_NAMES = {"trajectory", "perturbation", "translation"}
 # who may index `uns`: fits, embeddings in their own entry, and the writer of any slot
 OWNERS = ("scgenot/fit/", "scgenot/cells/embedding/", "scgenot/cells/write.py")
 
-COMMON = {"pair", "_check", "_random", "_outcome", "_warn"}
+COMMON = {"pair", "_check", "_random", "_outcome", "_typed", "_warn"}
 EVERY_LAYER = COMMON | {
     *("ot", "flow", "model", "course", "metrics", "baselines", "cells", "fit", "datasets"),
     *("get", "tl", "pl"),
@@ -48,10 +48,11 @@ class Layer:
 OT, TORCH = frozenset({"ot"}), frozenset({"torch"})
 NUMERIC = {"numpy", "scipy", "sklearn"}
 LAYERS = {
-    "pair": Layer({"_check"}, {"numpy"}),
+    "pair": Layer({"_check", "_typed"}, {"numpy"}),
     "_check": Layer(set(), {"numpy"}, lazily=TORCH),
     "_random": Layer(set(), {"numpy"}, lazily=TORCH),
     "_outcome": Layer(set(), set()),
+    "_typed": Layer(set(), {"numpy"}),
     "_warn": Layer(set(), set()),
     # sparse plans are SciPy's
     "ot": Layer(COMMON, {"numpy", "scipy", "torch", "tqdm"}),
@@ -65,7 +66,7 @@ LAYERS = {
     # scanpy makes the PCA and scores gene sets
     "cells": Layer(COMMON, NUMERIC | {"anndata", "pandas"}, lazily=frozenset({"scanpy"})),
     "fit": Layer(EVERY_LAYER - {"tl", "pl", "datasets"}, EVERYTHING),
-    "get": Layer({"cells"}, {"anndata", "numpy", "pandas"}, lazily=frozenset({"fit", "model"})),
+    "get": Layer({"cells", "_typed"}, {"anndata", "numpy", "pandas"}, lazily=frozenset({"fit", "model"})),
     "tl": Layer(COMMON | {"fit", "cells", "course", "model", "ot"}, EVERYTHING),
     "pl": Layer(
         COMMON | {"cells", "get"},

@@ -70,9 +70,11 @@ def predict_at_once(fit, adata: AnnData, *, predict: bool | None, progress: bool
         return None
     try:
         n_source = len(fit.ask(adata).rows)
-    except ValueError:  # which perturbation?
+    except ValueError as error:  # which perturbation?
         if predict:
-            raise
+            raise ValueError(
+                f"`predict=True` cannot be done at once, call `sg.tl.predict`: {error}"
+            ) from error
         return None
     if predict is None and n_source > MOST_AT_ONCE:
         logger.info(

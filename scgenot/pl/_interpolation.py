@@ -7,7 +7,8 @@ import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
 
-from scgenot._check import typed
+from scgenot._random import numpy_rng
+from scgenot._typed import typed
 from scgenot.cells.read import dense, representation
 from scgenot.pl._axes import disc, finish, legend_beside, panels
 from scgenot.pl._colors import PREDICTED_COLOR
@@ -89,7 +90,7 @@ def interpolation(
         raise ValueError(
             f"populations have different widths: {[states.shape[1] for states in together]}."
         )
-    generator = np.random.default_rng(rng)
+    generator = numpy_rng(rng)
     center, axes = _plane(together)
     drawn = {name: (_some(states, generator) - center) @ axes for name, states in cells.items()}
     under = None if reference is None else (_some(reference, generator) - center) @ axes

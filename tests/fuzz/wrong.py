@@ -220,9 +220,7 @@ ANNDATA = {
     "integer labels": _column(LABELS, lambda c: pd.factorize(c)[0]),
     "boolean labels": _column(LABELS, lambda c: pd.factorize(c)[0] > 0),
     "nullable labels": _column(LABELS, lambda c: c.astype(str).astype("string")),
-    "unused labels": _column(
-        LABELS, lambda c: c.astype("category").cat.add_categories(["unused"])
-    ),
+    "unused labels": _column(LABELS, lambda c: c.astype("category").cat.add_categories(["unused"])),
     "NaN labels": _column(LABELS, lambda _: np.nan),
     "missing labels": _column(LABELS, lambda c: c.astype(object).where(np.arange(len(c)) > 3)),
     "one label": _column(LABELS, lambda _: "same"),
