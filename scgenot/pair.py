@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scgenot._check import check_fields, check_matrix, check_weights
+from scgenot._check import check_matrix, check_weights
+from scgenot._typed import check_fields
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scgenot._check import typed
 from scgenot._random import Rng
+from scgenot._typed import typed
 from scgenot.flow.field import VelocityField
 from scgenot.flow.ode import Method
 from scgenot.flow.path import straight_path, stratified_times

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor, nn
 
+from scgenot._check import usable_device
 from scgenot.flow.condition import SetEncoder
 
 # of configurations and states; one more when what is stored changes
@@ -69,6 +70,7 @@ def put_together(make, config: Mapping, arrays: Mapping, *, field, encoder, devi
             f"This model was made with a custom encoder of class {config['encoder']!r}: pass the "
             f"same class or function as `encoder`, such as `encoder={config['encoder']}`."
         )
+    device = "cpu" if device is None else usable_device(device)
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
     _check_sizes(sizes, config, arrays)
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
-from scgenot._check import typed
+from scgenot._typed import typed
 from scgenot.cells.keys import Keys
 from scgenot.cells.labels import as_text
 from scgenot.cells.tasks import TimeCourse

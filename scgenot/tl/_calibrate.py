@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from anndata import AnnData
 
-from scgenot._check import check_guidance, typed
+from scgenot._check import check_guidance
 from scgenot._random import Rng, seed_of
+from scgenot._typed import typed
 from scgenot.cells.tasks import Screen
 from scgenot.fit import storage
 from scgenot.fit.calibration import calibrated

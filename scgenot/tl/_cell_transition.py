@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._check import typed
 from scgenot._random import Rng
+from scgenot._typed import typed
 from scgenot.cells.groups import Groups, read_groups
 from scgenot.course.chain import transitions
 from scgenot.fit.transport import Method, open_transport

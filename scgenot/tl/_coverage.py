@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._check import check_guidance, typed
+from scgenot._check import check_guidance
 from scgenot._random import Rng, seed_of
+from scgenot._typed import typed
 from scgenot.cells.tasks import Screen
 from scgenot.fit.calibration import counted
 from scgenot.fit.fit import ModelSource, open_fit

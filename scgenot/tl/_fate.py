@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._check import typed
 from scgenot._random import Rng
+from scgenot._typed import typed
 from scgenot.cells.groups import read_groups
 from scgenot.cells.keys import Keys
 from scgenot.cells.labels import text_of

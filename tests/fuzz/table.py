@@ -47,6 +47,7 @@ def baseline(name: str, **given) -> Entry:
 def verb(name: str, world: Callable, others: dict | None = None, **given) -> Entry:
     """An entry of `sg.tl`."""
     function = getattr(sg.tl, name)
+    slow = {"learner": ("None",)}  # thousands of steps
     quiet = {"progress": False, "device": "cpu", "n_samples": 2}
     quiet = {key: value for key, value in quiet.items() if key in signature(function).parameters}
     return Entry(
@@ -54,6 +55,7 @@ def verb(name: str, world: Callable, others: dict | None = None, **given) -> Ent
         function,
         lambda: {"adata": world().copy(), **quiet, **given},
         {"copy": [True], "rng": [1, None, np.random.default_rng(0)], **(others or {})},
+        slow,
     )
 
 
@@ -96,7 +98,7 @@ def asked(name: str, **given) -> Entry:
     """A method of the model."""
     method = getattr(sg.Genot, name)
     entry = Entry(f"model.{name}", method, lambda: {"self": w.model(), **given})
-    entry.slow = {name: LONG for name in ("n_steps", "batch_size")}
+    entry.slow = dict.fromkeys(("n_steps", "batch_size"), LONG)
     return entry
 
 
@@ -150,6 +152,7 @@ def entries() -> list[Entry]:
                 "use_rep": "X_pca", "solver": sg.ot.GromovWasserstein(n_starts=1, max_outer=2),
             },
             {"shared_rep": ["X_shared"], "source_weights": ["weight"]},
+            {"learner": ("None",)},
         ),
         *plots(),
     ]  # fmt: skip
@@ -198,8 +201,8 @@ def of_arrays() -> list[Entry]:
         asked("sample", source=A),
         asked("mean", source=A, n_samples=2),
         asked("log_prob", source=A, target=B[np.arange(24) % 20], n_steps=2),
-        Entry("Genot.load", sg.Genot.load, lambda: {"path": model_file()}),
-        Entry("TrainState.load", sg.model.TrainState.load, lambda: {"path": state_file()}),
+        Entry("Genot.load", sg.Genot.load, lambda: {"path": w.model_file()}),
+        Entry("TrainState.load", sg.model.TrainState.load, lambda: {"path": w.state_file()}),
     ]  # fmt: skip
 
 
