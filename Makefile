@@ -20,7 +20,7 @@ FIND = $(or $(shell for python in python$(1) $(HOME)/.pyenv/versions/$(1)*/bin/p
 	$$python -c "" 2>/dev/null && echo $$python && break; done),$(error Python $(1) not found))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-lowest test-newest lint docs clean
+.PHONY: help demo test test-fast test-lowest test-newest mutants lint docs clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -40,6 +40,9 @@ test-lowest: $(VENV_LOWEST)/.stamp  ## the fast tests on Python 3.11 with the ol
 test-newest: $(VENV_NEWEST)/bin/uv  ## the fast tests with the newest releases, on Python 3.13 (NEWEST=3.12: on that)
 	$(call UV,$(VENV_NEWEST)) --upgrade
 	$(VENV_NEWEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+mutants: $(SETUP)  ## what the tests of the arrays half miss: 150 small faults, half an hour
+	$(BIN)/python tests/mutation.py --n 150 --seed 0
 
 lint: $(SETUP_LINT)  ## style and formatting
 	$(BIN)/ruff check .

@@ -47,6 +47,13 @@ class TestFoscttm:
         # (0). From truths: 1 -> own 0 (0); 2 -> own 10 at 8, the other at 2 (1). Mean of 0 and 1/2.
         assert metrics.foscttm(column(0, 10), column(1, 2)) == pytest.approx(0.25)
 
+    def test_weights_pick_cells(self):
+        x, y = np.random.default_rng(0).normal(size=(2, 7, 2))
+        d = np.linalg.norm(x[:, None] - y, axis=2)
+        for k, weights in enumerate(np.eye(7)):
+            nearer = (d[k] < d[k, k]).sum() + (d[:, k] < d[k, k]).sum()
+            assert metrics.foscttm(x, y, weights=weights) == pytest.approx(nearer / 12)
+
     def test_swapped_pair_is_worst(self):
         assert metrics.foscttm(column(0, 1), column(1, 0)) == 1
 
@@ -324,6 +331,13 @@ class TestChangeCorrelation:
             self.changed(-2, 1, 1, 9), self.changed(-4, 3, 2, 0.5), self.CONTROL, n_features=3
         )
         assert found == pytest.approx((26 + 8 + 5) / np.sqrt((13**2 + 8**2 + 5**2) * 6))
+
+    def test_equal_changes_correlate_by_1_however_they_round(self):
+        rng = np.random.default_rng(0)
+        for changes in rng.normal(size=(50, 7)):
+            cells = np.stack([changes, changes])
+            found = metrics.change_correlation(cells, cells, np.zeros((2, 7)))
+            assert 1 - 1e-12 < found <= 1
 
     def test_scale_does_not_count_and_sign_does(self):
         true = self.changed(-4, 3, 2, 0.5)

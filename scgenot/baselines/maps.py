@@ -110,9 +110,8 @@ def interpolated_shift(
     >>> fraction = np.log(3 / 1) / np.log(10 / 1)  # dose 3 between 1 and 10, on a logarithmic scale
     >>> predicted = sg.baselines.interpolated_shift(source, target, treated, fraction, query)
     """
-    source, low, high, query = check_one_space(
-        {"source": source, "low": low, "high": high, "query": query}
-    )
+    populations = {"source": source, "low": low, "high": high, "query": query}
+    source, low, high, query = check_one_space(populations)
     check_unit("fraction", fraction)
     return query + (1 - fraction) * low.mean(0) + fraction * high.mean(0) - source.mean(0)
 
@@ -159,10 +158,8 @@ def gaussian_map(source: np.ndarray, target: np.ndarray, query: np.ndarray) -> n
         if len(cells) < 2:
             raise ValueError(f"`{name}` has 1 cell: a covariance needs at least 2.")
     few = min(len(source), len(target)) < _CELLS_PER_COLUMN * source.shape[1]
-    A, B = (
-        ledoit_wolf(cells)[0] if few else np.atleast_2d(np.cov(cells.T))
-        for cells in (source, target)
-    )
+    sides = source, target
+    A, B = (ledoit_wolf(side)[0] if few else np.atleast_2d(np.cov(side.T)) for side in sides)
     root, inverse_root = _power(A, 0.5), _power(A, -0.5)
     slope = inverse_root @ _power(root @ B @ root, 0.5) @ inverse_root
     return target.mean(0) + (query - source.mean(0)) @ slope

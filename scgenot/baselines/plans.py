@@ -62,17 +62,11 @@ def plan_nearest(
         )
     generator = numpy_rng(rng)
     coupling = _plan(source, target, epsilon, generator)
-    neighbors = (
-        NearestNeighbors(n_neighbors=n_neighbors)
-        .fit(source)
-        .kneighbors(query, return_distance=False)
-    )
+    search = NearestNeighbors(n_neighbors=n_neighbors).fit(source)
+    neighbors = search.kneighbors(query, return_distance=False)
     nearest = neighbors[np.arange(len(query)), generator.integers(n_neighbors, size=len(query))]
-    drawn = (
-        coupling.sample(nearest, generator=torch_rng(generator, coupling.device))[:, 0]
-        .cpu()
-        .numpy()
-    )
+    drawn = coupling.sample(nearest, generator=torch_rng(generator, coupling.device))
+    drawn = drawn[:, 0].cpu().numpy()
     return query + target[drawn] - source[nearest] if displacement else target[drawn]
 
 
@@ -184,10 +178,8 @@ def straight(
             f"`pairs` have shapes {i.shape} and {j.shape}: one source and one target cell per pair."
         )
     for name, indices, cells in (("source", i, source), ("target", j, target)):
-        if (
-            not np.issubdtype(indices.dtype, np.integer)
-            or not ((indices >= 0) & (indices < len(cells))).all()
-        ):
+        is_index = np.issubdtype(indices.dtype, np.integer)
+        if not is_index or not ((indices >= 0) & (indices < len(cells))).all():
             raise ValueError(f"`pairs` must be indices of the {len(cells)} `{name}` cells, from 0.")
     return (1 - s) * source[i] + s * target[j]
 

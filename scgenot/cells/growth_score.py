@@ -6,9 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from scipy import sparse
 
-from scgenot.cells.embedding.features import Values, are_whole, read_features, some
+from scgenot.cells.embedding.features import Values, are_whole, entries, read_features, some
 from scgenot.cells.gene_sets import APOPTOSIS, PROLIFERATION
 from scgenot.cells.read import check_unique, layer_label
 
@@ -74,10 +73,10 @@ def _check(
 
 def _refuse_counts(values: Values, label: str) -> None:
     """Raise for whole numbers that are not binary."""
-    entries = values.data if sparse.issparse(values) else values
-    if entries.size and entries.min() >= 0 and entries.max() > 1 and are_whole(values):
+    found = entries(values)
+    if found.size and found.min() >= 0 and found.max() > 1 and are_whole(values):
         raise ValueError(
-            f"{label} looks like raw counts, whole numbers up to {entries.max():g}: run "
+            f"{label} looks like raw counts, whole numbers up to {found.max():g}: run "
             "`sc.pp.normalize_total(adata)` and `sc.pp.log1p(adata)` first, or name log-normalised "
             "values with `layer`."
         )
@@ -96,9 +95,7 @@ def _found(wanted: Sequence[str], name: str, var_names: pd.Index, organism: str)
         )
     if len(found) < len(wanted):
         missing = ", ".join(gene for gene in wanted if gene not in var_names)
-        logger.info(
-            "%s: %d of %d genes found; not there: %s", name, len(found), len(wanted), missing
-        )
+        logger.info(f"{name}: {len(found)} of {len(wanted)} genes found; not there: {missing}")
     return found
 
 

@@ -84,9 +84,8 @@ def like_column(values: Sequence, column: pd.Series):
     if column.cat.ordered and len(new) and held.dtype.kind in "iuf":
         return pd.api.extensions.take(held.to_numpy(dtype=float), codes, allow_fill=True)
     categories = known.append(new) if len(new) else known
-    return pd.Categorical.from_codes(
-        np.append(categories.get_indexer(held), -1)[codes], categories, ordered=column.cat.ordered
-    )
+    codes = np.append(categories.get_indexer(held), -1)[codes]
+    return pd.Categorical.from_codes(codes, categories, ordered=column.cat.ordered)
 
 
 def _hold(labels: list, dtype):
@@ -136,21 +135,19 @@ def made_obs(
     The obs of the sources without what any fit predicted of them, the answer as the columns of
     `adata` hold it, the names of the sources and the origin.
     """
+    keys = {key, *fit_keys(adata)}
     predicted = {
-        name
-        for one in {key, *fit_keys(adata)}
-        for slot, name in [*predicted_slots(adata, one), ("obs", Keys(one).origin)]
-        if slot == "obs"
+        name for one in keys for slot, name in predicted_slots(adata, one) if slot == "obs"
     }
+    predicted |= {Keys(one).origin for one in keys}
     obs = adata.obs.drop(columns=predicted & set(adata.obs)).iloc[rows].copy()
     obs[SOURCE_CELL] = adata.obs_names[rows].to_numpy(dtype=object)
     for column, value in answer.items():
         values = np.broadcast_to(np.asarray(value, dtype=object), len(rows))
-        obs[column] = (
-            like_column(values, adata.obs[column])
-            if column in adata.obs
-            else (pd.Series(values).infer_objects().to_numpy())
-        )
+        if column in adata.obs:
+            obs[column] = like_column(values, adata.obs[column])
+        else:
+            obs[column] = pd.Series(values).infer_objects().to_numpy()
     obs[Keys(key).origin] = pd.Categorical([origin] * len(rows))
     for column in obs.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in obs.dtypes]]:
         # ordered numbers with other categories than those of `adata` could not be written together

@@ -205,9 +205,5 @@ def _check_cells(values: np.ndarray, names: pd.Index, label: str) -> None:
         )
     if constant.any():
         # a log line, not a warning: such columns change no distance
-        logger.warning(
-            "%s has %d of %d columns that are the same in all cells.",
-            label,
-            constant.sum(),
-            len(constant),
-        )
+        share = f"{constant.sum()} of {len(constant)}"
+        logger.warning(f"{label} has {share} columns that are the same in all cells.")

@@ -69,9 +69,8 @@ class Strata:
                     "cells."
                 )
             found, codes = np.unique(codes * max(len(labels), 1) + own, return_inverse=True)
-            values = [
-                {**values[k // len(labels)], key: labels[k % len(labels)]} for k in found.tolist()
-            ]
+            outer = [divmod(k, len(labels)) for k in found.tolist()]
+            values = [{**values[k], key: labels[inner]} for k, inner in outer]
             levels.append((codes, values))
         return cls(keys, levels, argument)
 
@@ -155,8 +154,7 @@ class Strata:
             sizes = [sum(len(part[k]) for part in parts) for k in (1, 2)]
             if sizes != [len(source), len(target)]:
                 rest = [
-                    np.setdiff1d(source, _joined(parts, 1)),
-                    np.setdiff1d(target, _joined(parts, 2)),
+                    np.setdiff1d(side, _joined(parts, k)) for side, k in ((source, 1), (target, 2))
                 ]
                 lost.append(f"{name}{self._listed(rest)} ({len(rest[0])} and {len(rest[1])} cells)")
             for stratum, *sides in parts:
@@ -167,10 +165,8 @@ class Strata:
                 elif min(map(len, sides)) < min_cells:
                     small.append(f"{name} ({len(sides[0])} and {len(sides[1])})")
         if small:
-            logger.warning(
-                "under %d cells on a side, which is few for a coupling: %s.",
-                *(min_cells, ", ".join(small)),
-            )
+            few = f"under {min_cells} cells on a side, which is few for a coupling"
+            logger.warning(f"{few}: {', '.join(small)}.")
         if not n_cells:
             raise ValueError(
                 f"no stratum of `{self.argument}` has {min_cells} cells on both sides, nor have "

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -80,27 +80,18 @@ class TimeScale:
             n_bad = int(np.isin(codes, np.flatnonzero(bad)).sum())
             raise ValueError(f"`time_key={time_key!r}` has infinite times in {n_bad} cells.")
         order = np.argsort(scale.times)
-        times = scale.times[codes]
-        return cls(
-            scale.times[order], labels[order], scale.prefix, scale.suffix, scale.ordinal
-        ), times
+        in_order = replace(scale, times=scale.times[order], labels=labels[order])
+        return in_order, scale.times[codes]
 
-    def times_of(self, column: pd.Series) -> np.ndarray:
-        """Return the time of each cell, shape `(n,)`; NaN for times that are not of the scale."""
+    def times_of(self, column: pd.Series, *, new: bool = False) -> np.ndarray:
+        """Return the time of each cell, shape `(n,)`, times not of the scale if `new`; else NaN."""
         codes, labels = factorize(column)
         # ordered categories are not read anew: positions would shift when the first ones are gone
         found = [self._known(label, by_number=not self.ordinal) for label in labels]
-        return np.array([*(np.nan if time is None else time for time in found), np.nan])[codes]
-
-    def new_times_of(self, column: pd.Series) -> np.ndarray:
-        """Return the time of each cell, shape `(n,)`, new ones too; NaN for other labels."""
-        codes, labels = factorize(column)
-        known = [self._known(label, by_number=not self.ordinal) for label in labels]
-        read = [
-            time if time is not None or self.ordinal else self._number(label)
-            for time, label in zip(known, labels, strict=True)
-        ]
-        return np.array([*(np.nan if time is None else time for time in read), np.nan])[codes]
+        if new and not self.ordinal:
+            pairs = zip(labels, found, strict=True)
+            found = [self._number(label) if time is None else time for label, time in pairs]
+        return np.array([*found, None], dtype=float)[codes]
 
     def find(self, wanted, argument: str) -> float:
         """Return the time that a number or a label means; `argument` is named in the error."""
@@ -237,9 +228,9 @@ def _ordered_scale(labels: pd.Index, time_key: str) -> TimeScale:
     try:
         scale = _scale(labels, time_key)
         if (np.diff(scale.times) > 0).all():
+            shown = ", ".join(f"{time:g}" for time in scale.times)
             logger.info(
-                "obs[%r]: times are the numbers of the ordered categories, %s.",
-                *(time_key, ", ".join(f"{time:g}" for time in scale.times)),
+                f"obs[{time_key!r}]: times are the numbers of the ordered categories, {shown}."
             )
             return scale
     except ValueError:

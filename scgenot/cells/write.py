@@ -69,11 +69,14 @@ def write_slots(
             raise
 
 
+def is_fit(entry) -> bool:
+    """Whether an entry of `uns` is that of a fit."""
+    return isinstance(entry, Mapping) and PARAMS in entry
+
+
 def fit_keys(adata: AnnData) -> set[str]:
     """Return the keys of all fits that left something in an AnnData, there or not."""
-    keys = {
-        key for key, entry in adata.uns.items() if isinstance(entry, Mapping) and PARAMS in entry
-    }
+    keys = {key for key, entry in adata.uns.items() if is_fit(entry)}
     left = [(adata.uns, "_predicted"), (adata.obs, "_uncertainty"), (adata.obs, "_origin")]
     for slots, suffix in left:
         keys |= {name[: -len(suffix)] for name in map(str, slots) if name.endswith(suffix)}
@@ -83,9 +86,10 @@ def fit_keys(adata: AnnData) -> set[str]:
 def predicted_slots(adata: AnnData, key: str) -> list[tuple[str, str]]:
     """Return slot and name of all that the verbs wrote for the fit of a key."""
     keys, entry = Keys(key), adata.uns.get(key)
-    is_fit = isinstance(entry, Mapping) and PARAMS in entry
     is_left = {keys.uncertainty, keys.origin} & set(adata.obs) or keys.predicted in adata.uns
-    if not is_fit and not is_left:  # but for growth, entries of these names are of something else
+    if (
+        not is_fit(entry) and not is_left
+    ):  # but for growth, entries of these names are of something else
         return [("obs", keys.growth)] if keys.growth in adata.obs else []
     found = [
         (slot, name)
@@ -95,7 +99,7 @@ def predicted_slots(adata: AnnData, key: str) -> list[tuple[str, str]]:
     ]
     if keys.uncertainty not in adata.obs:  # "X_pca" was not sampled by the fit "pca"
         found = [one for one in found if one[1] not in (keys.sample, keys.mean)]
-    written = entry.get(WRITTEN, ()) if is_fit else ()
+    written = entry.get(WRITTEN, ()) if is_fit(entry) else ()
     return found + [tuple(str(name).split("/", 1)) for name in written]
 
 

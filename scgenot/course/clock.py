@@ -19,22 +19,17 @@ _PENALTY = 0.01  # of the clock's ridge regression, in units of the mean varianc
 def fit_clock(samples: Samples) -> Clock:
     """Learn to read the time of a single cell, by ridge regression over all samples."""
     cells = np.concatenate(list(samples.values()))
-    times = np.concatenate(
-        [np.full(len(population), float(t)) for t, population in samples.items()]
-    )
-    weights = np.concatenate(
-        [np.full(len(population), 1 / len(population)) for population in samples.values()]
-    )
-    weights /= len(samples)
+    sizes = np.array([len(population) for population in samples.values()])
+    times = np.repeat(np.array(list(samples), dtype=float), sizes)
+    weights = np.repeat(1 / sizes, sizes) / len(samples)
     mean_cell, mean_time = weights @ cells, weights @ times
     centered = cells - mean_cell
-    covariance = (centered * weights[:, None]).T @ centered
+    weighted = (centered * weights[:, None]).T
+    covariance = weighted @ centered
     penalty = _PENALTY * np.trace(covariance) / len(covariance)
     if penalty == 0:  # all cells are one point: no cell is ahead of another
         return lambda cells: np.full(len(cells), mean_time)
-    slope = np.linalg.solve(
-        covariance + penalty * np.eye(len(covariance)), (centered * weights[:, None]).T @ times
-    )
+    slope = np.linalg.solve(covariance + penalty * np.eye(len(covariance)), weighted @ times)
     return lambda cells: (cells - mean_cell) @ slope + mean_time
 
 
@@ -62,10 +57,8 @@ def bend(
     length = after - before
     velocity = (means[after] - means[before]) / length
     turn = []  # tangent minus velocity, at both ends
-    for end, others in (
-        (before, [t for t in means if t < before]),
-        (after, [t for t in means if t > after]),
-    ):
+    outer = [t for t in means if t < before], [t for t in means if t > after]
+    for end, others in zip(step, outer, strict=True):
         if not others:
             turn.append(np.zeros_like(velocity))
             continue

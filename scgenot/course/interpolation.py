@@ -9,7 +9,6 @@ cells of one sample are not equally far (:func:`clock_fractions`), the course of
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
 from scgenot._check import check_count
 from scgenot._random import Rng, numpy_rng, systematic
@@ -131,15 +130,6 @@ def pair_weights(source_growth: np.ndarray, target_growth: np.ndarray, s: float)
 def growth_of_mass(mass: np.ndarray) -> np.ndarray:
     """Return the growth of the cells of one side from the mass of each: mean 1, always positive."""
     return np.maximum(mass * len(mass) / mass.sum(), HARDLY)
-
-
-def draw_pairs(
-    plan: sparse.sparray | sparse.spmatrix, n: int, *, rng: Rng = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw `n` entries of a sparse plan by their mass: rows and columns, each of shape `(n,)`."""
-    plan = sparse.coo_array(plan)
-    chosen = systematic(plan.data, n, rng)
-    return plan.row[chosen], plan.col[chosen]
 
 
 def bridge_noise(

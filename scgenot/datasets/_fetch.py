@@ -34,9 +34,8 @@ def fetch(originals: Originals, *names: str, progress: bool) -> list[Path]:
     for file, sha256 in originals.sha256.items():
         url = f"{originals.address}/{file}"
         try:
-            files.append(
-                Path(pooch.retrieve(url, f"sha256:{sha256}", path=cache, progressbar=progress))
-            )
+            found = pooch.retrieve(url, f"sha256:{sha256}", path=cache, progressbar=progress)
+            files.append(Path(found))
         except OSError as error:  # requests raises it too: no network, no such host, not found
             folder = os.environ.get(FOLDER)
             raise FileNotFoundError(

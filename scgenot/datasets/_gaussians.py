@@ -77,13 +77,10 @@ def gaussians(n_cells: int = 1000, *, dim: int = 2, epsilon: float = 0.5, rng: R
         "target_mean": mean[1],
         "target_covariance": covariance[1],
     }
-    source, target = (
-        m + cells.normal(size=(n_cells, dim)) @ _power(c, 0.5)
-        for m, c in zip(mean, covariance, strict=True)
-    )
-    expected = np.concatenate(
-        [truth["intercept"] + source @ slope.T, np.full((n_cells, dim), np.nan)]
-    )
+    moments = zip(mean, covariance, strict=True)
+    source, target = (m + cells.normal(size=(n_cells, dim)) @ _power(c, 0.5) for m, c in moments)
+    unknown = np.full((n_cells, dim), np.nan)
+    expected = np.concatenate([truth["intercept"] + source @ slope.T, unknown])
     values = np.concatenate([source, target]).astype(np.float32)
     side = np.repeat([0, 1], n_cells)
     obs = pd.DataFrame(

@@ -133,16 +133,11 @@ def screen(
     obs["drug"] = pd.Categorical(name, ["control", *conditions])
     obs["dose"] = dose
 
-    push = np.stack(
-        [_push(condition, embedding, interaction) for condition in ["control", *conditions]]
-    )
+    push = np.stack([_push(one, embedding, interaction) for one in ["control", *conditions]])
     effect = _hill(dose) * obs["sensitivity"].to_numpy() * _chance(len(name), heterogeneity, cells)
     latent = untreated + effect[:, None] * (push @ truth["mechanism"])[obs["drug"].cat.codes]
-    values = (
-        truth["baseline"]
-        + latent @ truth["loadings"]
-        + noise * cells.normal(size=(len(name), n_genes))
-    )
+    error = noise * cells.normal(size=(len(name), n_genes))
+    values = truth["baseline"] + latent @ truth["loadings"] + error
     along = (values - truth["baseline"]) @ truth["loadings"].T
     return AnnData(
         values.astype(np.float32),
@@ -154,12 +149,8 @@ def screen(
 
 
 def _check(drugs: list[str], conditions: list[str], doses: Sequence[float], n_genes: int) -> None:
-    if (
-        len(set(drugs)) < len(drugs)
-        or "control" in drugs
-        or any("+" in drug for drug in drugs)
-        or not drugs
-    ):
+    is_odd = "control" in drugs or any("+" in drug for drug in drugs)
+    if is_odd or not drugs or len(set(drugs)) < len(drugs):
         raise ValueError(
             f"`drugs={drugs}` must be distinct names without '+' and other than 'control'."
         )

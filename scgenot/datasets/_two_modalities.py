@@ -177,17 +177,15 @@ def scgem_reprogramming(*, progress: bool = True) -> tuple[AnnData, AnnData]:
     names = "scgem_reprogramming/rna", "scgem_reprogramming/methylation"
     found = prepared(*names) or _scgem(*fetch(SCGEM, *names, progress=progress))
     for modality in found:
-        modality.obs["stage"] = pd.Categorical.from_codes(
-            modality.obs["stage_index"], STAGES, ordered=True
-        )
+        stage = modality.obs["stage_index"]
+        modality.obs["stage"] = pd.Categorical.from_codes(stage, STAGES, ordered=True)
     return tuple(found)
 
 
 def _snareseq(rna: Path, atac: Path, metadata: Path) -> list[AnnData]:
     table = pd.read_csv(metadata, sep="\t")
-    obs = pd.DataFrame(
-        {"cell_type": pd.Categorical(table["CellType"])}, index=table["Barcode"].to_list()
-    )
+    cell_type = pd.Categorical(table["CellType"])
+    obs = pd.DataFrame({"cell_type": cell_type}, index=table["Barcode"].to_list())
     return [_dense(np.load(rna), obs, "rna_pca10"), _dense(np.load(atac), obs, "atac_topics19")]
 
 
@@ -207,7 +205,8 @@ def _citeseq(rna: Path, protein: Path) -> list[AnnData]:
 
 def _gated(protein: AnnData) -> pd.Categorical:
     """Cell types by the proteins that a cell has; the first gate that fits."""
-    has = {name: protein.obs_vector(name) > least for name, least in GATES.items()}
+    levels = protein.to_df()
+    has = {name: levels[name].to_numpy() > least for name, least in GATES.items()}
     lymphoid = ~has["CD14"] & ~has["CD19"]
     gates = {
         "CD4_T": lymphoid & has["CD3"] & has["CD4"] & ~has["CD8a"],

@@ -15,7 +15,7 @@ from scgenot.fit.conformal import (
     swapped_coverage,
 )
 from scgenot.fit.held_out import held_out_mask, score_held_out, warn_if_among
-from scgenot.fit.regions import Scores
+from scgenot.fit.regions import RegionScores
 from scgenot.fit.regions_found import Calibration
 
 REGION = "region"  # in the column of features: the region of all of them together
@@ -89,7 +89,7 @@ def counted(fit, adata: AnnData, held_out, target, dose, **options) -> pd.DataFr
 
 def scored(
     fit, adata: AnnData, mask, target, dose, groupby, levels, *, use_rep=None, **options
-) -> tuple[Scores, list[str]]:
+) -> tuple[RegionScores, list[str]]:
     """Score held-out cells, and name the columns of the representation."""
     cells = fit.cells(adata, use_rep=use_rep)[mask]
     held = score_held_out(fit, adata[mask], cells, target, dose, groupby, levels, **options)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from scgenot._random import numpy_rng
 from scgenot.fit.decoder import MAX_VALUES
-from scgenot.fit.sample import Block
+from scgenot.fit.sample import Drawn
 from scgenot.model.generate import blocks
 
 # replicates of the bootstrap
@@ -29,7 +29,7 @@ class Changes:
 
 
 def sum_changes(
-    drawn: Iterable[Block],
+    drawn: Iterable[Drawn],
     to_features: Callable[[np.ndarray], pd.DataFrame],
     n_features: int,
     *,
@@ -68,7 +68,7 @@ def sum_changes(
 
 
 def feature_changes(
-    drawn: Iterable[Block], to_features: Callable[[np.ndarray], pd.DataFrame], n_features: int
+    drawn: Iterable[Drawn], to_features: Callable[[np.ndarray], pd.DataFrame], n_features: int
 ) -> Iterable[np.ndarray]:
     """Yield the changes of some cells after others, `(n, n_samples, g)`, few enough to hold."""
     for block in drawn:

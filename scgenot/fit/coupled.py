@@ -1,7 +1,7 @@
 """From a task to coupled links; what a task or a solver of the user's returns is checked here."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +12,11 @@ from scgenot._outcome import Outcome
 from scgenot._progress import progress_bar
 from scgenot.cells.strata import stratum_text
 from scgenot.cells.tasks.task import name_of
+from scgenot.fit.making import Solver
 from scgenot.model.growth import growth_ratios
 from scgenot.ot.diagnostics import describe
 from scgenot.pair import Link, Question
 
-Solver = Callable[[object], object]
 # how the warning of a coupling begins
 PROBLEM = "Coupling of "
 PAGE = "See the page 'Extending scgenot'."

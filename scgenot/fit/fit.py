@@ -18,7 +18,6 @@ from scgenot.cells.read import check_anndata
 from scgenot.cells.tasks.task import check_kind
 from scgenot.fit import storage
 from scgenot.fit.coupled import (
-    Solver,
     check_question,
     couple,
     growth_of,
@@ -29,6 +28,7 @@ from scgenot.fit.coupled import (
     problems_of,
 )
 from scgenot.fit.defaults import learn, solver_of
+from scgenot.fit.making import Solver
 from scgenot.fit.reference import Reference
 from scgenot.fit.source import read_source, read_targets
 from scgenot.fit.stored_link import StoredLink

@@ -8,7 +8,7 @@ from anndata import AnnData
 
 from scgenot._warn import each_once, warn_user
 from scgenot.cells.read import check_column
-from scgenot.fit.regions import Scores, pool, score_conditions
+from scgenot.fit.regions import RegionScores, pool, score_conditions
 
 
 def each_of(target, dose) -> list[tuple]:
@@ -50,7 +50,7 @@ def score_held_out(
     *,
     guidance: float,
     seed: int,
-) -> Scores:
+) -> RegionScores:
     """Score all held-out treated cells; warns when they were fitted, and refuses the control."""
     asked = fit.task.measured(adata) if target is None else each_of(target, dose)
     if target is None and dose is not None:

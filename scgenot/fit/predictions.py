@@ -70,9 +70,10 @@ def predict_at_once(fit, adata: AnnData, *, predict: bool | None, progress: bool
         return None
     try:
         n_source = len(fit.ask(adata).rows)
-    except ValueError:  # which perturbation?
+    except ValueError as error:  # which perturbation?
         if predict:
             raise
+        logger.info("The source cells are not predicted at once: %s", error)
         return None
     if predict is None and n_source > MOST_AT_ONCE:
         logger.info(

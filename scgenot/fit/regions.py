@@ -24,7 +24,7 @@ MAX_CONTROLS = 2000
 
 
 @dataclass(frozen=True)
-class Scores:
+class RegionScores:
     """Held-out treated cells, and how they lie in what is predicted for their condition and
     stratum.
     """
@@ -42,14 +42,16 @@ class Scores:
         return weighted_quantile(self.own, self.weights, level)
 
 
-def pool(parts: Iterable[Scores]) -> Scores:
+def pool(parts: Iterable[RegionScores]) -> RegionScores:
     """Put strata together."""
     parts = list(parts)
     together = [
         np.concatenate([getattr(part, field.name) for part in parts])
-        for field in fields(Scores)[:-1]
+        for field in fields(RegionScores)[:-1]
     ]
-    return Scores(*together, np.repeat(np.arange(len(parts)), [len(part.scores) for part in parts]))
+    return RegionScores(
+        *together, np.repeat(np.arange(len(parts)), [len(part.scores) for part in parts])
+    )
 
 
 def score_conditions(
@@ -62,7 +64,7 @@ def score_conditions(
     *,
     guidance: float,
     seed: int,
-) -> Iterator[Scores]:
+) -> Iterator[RegionScores]:
     """Score the treated cells of each condition, stratum by stratum."""
     strata, found = Strata.read(adata, groupby, argument="groupby"), []
     for target, dose in asked:
@@ -108,7 +110,7 @@ def generate(
 
 def score(
     treated: np.ndarray, reference: np.ndarray, fresh: np.ndarray, levels: Sequence[float]
-) -> Scores:
+) -> RegionScores:
     """Score the treated cells of one stratum against generated ones, and generated ones against
     others.
     """
@@ -121,4 +123,6 @@ def score(
     length = np.where(upper > lower, upper - lower, 1)
     beyond = np.maximum(lower - treated[:, None], treated[:, None] - upper) / length
     weights = np.full(len(own), len(scores) / len(own))
-    return Scores(scores / scale, own / scale, weights, beyond, np.zeros(len(scores), dtype=int))
+    return RegionScores(
+        scores / scale, own / scale, weights, beyond, np.zeros(len(scores), dtype=int)
+    )

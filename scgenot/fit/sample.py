@@ -13,7 +13,7 @@ from scgenot.fit.coupled import PAGE
 BLOCK = 1024
 
 
-class Block(NamedTuple):
+class Drawn(NamedTuple):
     """Some of the source cells, and what was drawn for them, `(n, n_samples, q)`."""
 
     rows: slice
@@ -30,7 +30,7 @@ def draw_blocks(
     guidance: float = 1.0,
     seed: int,
     progress: bool = False,
-) -> Iterator[Block]:
+) -> Iterator[Drawn]:
     """Draw target cells block by block, so that memory does not grow with the number of cells."""
     rng: Rng = seed  # the first block has the noise that `model.sample` gives this seed
     options = {} if guidance == 1 else {"guidance": guidance}  # a model of the user's may have none
@@ -40,7 +40,7 @@ def draw_blocks(
             rows = slice(start, min(start + BLOCK, len(cells)))
             told = None if condition is None else condition[rows]
             drawn = model.sample(cells[rows], told, n_samples=n_samples, rng=rng, **options)
-            yield Block(rows, cells[rows], checked(drawn, rows, n_samples, model))
+            yield Drawn(rows, cells[rows], checked(drawn, rows, n_samples, model))
             rng = numpy_rng([seed, start + BLOCK])
             bar.update(rows.stop - rows.start)
 

@@ -32,12 +32,8 @@ class SetEncoder(nn.Module):
 
     def __init__(self, n_slots: int, token_dim: int, n_further: int = 0, *, width: int = 32):
         super().__init__()
-        self.n_slots, self.token_dim, self.n_further, self.width = (
-            n_slots,
-            token_dim,
-            n_further,
-            width,
-        )
+        self.n_slots, self.token_dim = n_slots, token_dim
+        self.n_further, self.width = n_further, width
         self.linear = nn.Linear(token_dim, width, bias=False)
         self.network = nn.Sequential(
             nn.Linear(token_dim + 1, 2 * width), nn.SiLU(), nn.Linear(2 * width, width, bias=False)

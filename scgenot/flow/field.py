@@ -149,9 +149,8 @@ class VelocityField(nn.Module):
         if condition is not None and self.encoder is not None:
             condition = self.encoder(condition)
         given = source if condition is None else torch.cat([source, condition], -1)
-        return Encoded(
-            self.given_modulation(given), self.given_skip(given).unflatten(-1, (self.n_linear, -1))
-        )
+        skip = self.given_skip(given).unflatten(-1, (self.n_linear, -1))
+        return Encoded(self.given_modulation(given), skip)
 
     def velocity(self, t: Tensor, z: Tensor, encoded: Encoded) -> Tensor:
         """Velocity, given encoded source cells.

@@ -175,11 +175,9 @@ def divergence(
         if probe is not None:
             trace = (torch.autograd.grad(v, z, probe)[0] * probe).sum(-1)
         else:
-            columns = range(z.shape[-1])
-            trace = sum(
-                torch.autograd.grad(v[..., k].sum(), z, retain_graph=True)[0][..., k]
-                for k in columns
-            )
+            sums = [v[..., k].sum() for k in range(z.shape[-1])]
+            grads = (torch.autograd.grad(total, z, retain_graph=True)[0] for total in sums)
+            trace = sum(grad[..., k] for k, grad in enumerate(grads))
     return v.detach(), trace.detach()
 
 

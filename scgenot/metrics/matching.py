@@ -112,9 +112,8 @@ def label_transfer(
     --------
     >>> sg.metrics.label_transfer(query, target, query_types, target_types)
     """
-    predicted, reference = check_one_space(
-        {"predicted": predicted, "reference": reference}, least=2
-    )
+    populations = {"predicted": predicted, "reference": reference}
+    predicted, reference = check_one_space(populations, least=2)
     labels = check_labels(labels, len(predicted), "labels")
     reference_labels = check_labels(reference_labels, len(reference), "reference_labels")
     if not 1 <= n_neighbors <= len(reference):

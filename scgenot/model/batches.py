@@ -1,12 +1,13 @@
 """Training data: pairs of cells drawn from plans, in rounds of many batches."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from scgenot.ot.plan import Plan
 from scgenot.pair import Pair
 
 # pairs of cells held in memory at a time
@@ -18,14 +19,6 @@ DRAWS_PER_CELL = 64
 
 # streams of random numbers: what is drawn at a step depends on seed, stream and step, not the past
 HOLD_OUT, DRAW, SHUFFLE, NOISE, VALIDATE = range(5)
-
-
-class SamplesPairs(Protocol):
-    """What training needs of a plan."""
-
-    def sample_pairs(self, n_pairs: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Indices of source and target cells drawn from the plan."""
-        ...
 
 
 class Batch(NamedTuple):
@@ -55,7 +48,7 @@ class Draws:
     def __init__(
         self,
         pairs: Sequence[Pair],
-        plans: Sequence[SamplesPairs],
+        plans: Sequence[Plan],
         held_out: Sequence[HeldOut],
         *,
         batch_size: int,
@@ -72,10 +65,8 @@ class Draws:
             conditions = np.stack([pair.condition for pair in pairs])
             self.condition = torch.as_tensor(conditions, dtype=torch.float32).to(device)
         # a pair that is held out as a whole has nothing to draw
-        n_source = [
-            0 if any(bool(mask.all()) for mask in masks) else len(pair.source)
-            for pair, masks in zip(pairs, held_out, strict=True)
-        ]
+        gone = [any(bool(mask.all()) for mask in masks) for masks in held_out]
+        n_source = [len(pair.source) * (not out) for pair, out in zip(pairs, gone, strict=True)]
         n = max(1, sum(n_source))
         self.steps_per_round = max(1, min(DRAWS_PER_CELL * n, MAX_ROUND) // batch_size)
         self.n_draws = [-(-self.steps_per_round * batch_size * k // n) for k in n_source]

@@ -76,11 +76,10 @@ def density(
         for rows in blocks(len(x), batch_size):
             velocity = bind(model.field, x[rows], None if c is None else c[rows], 1)
             probe = None if exact else signs[rows, None]
-            out.append(
-                log_density(velocity, y[rows, None], method=method, n_steps=n_steps, probe=probe)[
-                    :, 0
-                ]
+            log_p = log_density(
+                velocity, y[rows, None], method=method, n_steps=n_steps, probe=probe
             )
+            out.append(log_p[:, 0])
     # the density of y in its own units: dy = std dy_standardized
     out = torch.cat(out) - model.units.flow.std.log().sum()
     return finite(out, "log-density").detach().cpu()
@@ -111,20 +110,16 @@ def dropped(model, condition: Tensor | None, *, generator: torch.Generator) -> T
     given = shown(model, condition)
     if given is condition or not model.training:
         return given
-    hidden = (
-        torch.rand(len(given), 1, generator=generator, device=given.device)
-        < model.condition_dropout
-    )
-    return torch.where(hidden, unconditional(given), given)
+    chance = torch.rand(len(given), 1, generator=generator, device=given.device)
+    return torch.where(chance < model.condition_dropout, unconditional(given), given)
 
 
 def blurred(units: nn.Module, cells: Tensor, noise: float, *, generator: torch.Generator) -> Tensor:
     """Standardize cells after adding noise of `noise` times their root mean variance."""
     if noise:
         spread = units.std.square().mean().sqrt()
-        cells = cells + noise * spread * torch.randn(
-            cells.shape, generator=generator, device=cells.device
-        )
+        drawn = torch.randn(cells.shape, generator=generator, device=cells.device)
+        cells = cells + noise * spread * drawn
     return units(cells)
 
 

@@ -157,9 +157,8 @@ def regress_growth(
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
-        rows = torch.randint(
-            len(cells), (min(batch_size, len(cells)),), generator=generator, device=cells.device
-        )
+        size = (min(batch_size, len(cells)),)
+        rows = torch.randint(len(cells), size, generator=generator, device=cells.device)
         predicted = network.log(cells[rows], None if condition is None else condition[rows])
         optimizer.zero_grad()
         nn.functional.mse_loss(predicted, target[rows]).backward()
@@ -210,15 +209,11 @@ def fit_growth(
         cells = [units(getattr(pair, side)) for pair in pairs]
         condition = None
         if model.condition_dim:
-            given = (
-                to_tensor(pair.condition, cells[0]).expand(len(x), -1)
-                for pair, x in zip(pairs, cells, strict=True)
-            )
-            condition = torch.cat(list(given))
-        values, cells = (
-            torch.cat([to_tensor(block, cells[0]) for block in ratios]),
-            torch.cat(cells),
-        )
+            given = [to_tensor(pair.condition, cells[0]) for pair in pairs]
+            given = [c.expand(len(x), -1) for c, x in zip(given, cells, strict=True)]
+            condition = torch.cat(given)
+        values = torch.cat([to_tensor(block, cells[0]) for block in ratios])
+        cells = torch.cat(cells)
         known = ~values.isnan()
         if not known.any() or values[known].isinf().any() or (values[known] < 0).any():
             raise ValueError(

@@ -236,9 +236,8 @@ class FlowMatching:
         """
         learner = self.resolved(run.defaults)
         pairs, plans = [network_input(link.pair) for link in links], [link.plan for link in links]
-        masks = held_out(
-            links, learner.validation_fraction, run.seed, split=learner.validation_split
-        )
+        fraction, split = learner.validation_fraction, learner.validation_split
+        masks = held_out(links, fraction, run.seed, split=split)
         ratios = [
             growth_ratios(plan, pair, weights_are_growth=run.weights_are_growth)
             for plan, pair in zip(plans, pairs, strict=True)
@@ -269,10 +268,8 @@ class FlowMatching:
                 *(model, pairs, plans, learner), rng=run.seed, progress=run.progress, masks=masks
             )
             if any(entry is not None for entry in ratios):
-                known = [
-                    entry or (torch.ones(len(pair.source)), torch.ones(len(pair.target)))
-                    for entry, pair in zip(ratios, pairs, strict=True)
-                ]
+                ones = [(torch.ones(len(p.source)), torch.ones(len(p.target))) for p in pairs]
+                known = [entry or other for entry, other in zip(ratios, ones, strict=True)]
                 fit_growth(model, pairs, *zip(*known, strict=True), rng=run.seed)
         history = pd.DataFrame(state.history, dtype=float).reindex(columns=HISTORY)
         return Learned(model, history.astype({"step": int}), outcomes(state, learner))

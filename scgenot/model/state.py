@@ -9,7 +9,7 @@ from torch import Tensor
 from scgenot._check import typed
 from scgenot._outcome import Outcome
 from scgenot.model.genot import Genot
-from scgenot.model.storage import check_weights, read_state, write_file
+from scgenot.model.storage import STATE_GROUPS, check_weights, read_state, write_file
 
 Weights = dict[str, Tensor]
 
@@ -96,14 +96,11 @@ class TrainState:
         path
             File to write; a file that is there is replaced as a whole or not at all.
         """
-        arrays = {
-            f"{group}:{name}": value
-            for group in ("weights", "average", "best", "moments")
-            for name, value in getattr(self, group).items()
-        }
-        arrays["losses"] = self.losses
+        arrays = {"losses": self.losses.cpu().numpy()}
+        for group in STATE_GROUPS:
+            for name, value in getattr(self, group).items():
+                arrays[f"{group}:{name}"] = value.cpu().numpy()
         config = {"seed": self.seed, "step": self.step, "history": self.history}
-        arrays = {name: value.cpu().numpy() for name, value in arrays.items()}
         write_file(path, "training state", config, arrays)
 
     @classmethod

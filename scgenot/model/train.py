@@ -2,7 +2,6 @@
 
 import copy
 import math
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,11 +11,13 @@ from torch import nn
 from scgenot._outcome import Outcome
 from scgenot._progress import progress_bar
 from scgenot._random import Rng, seed_of
-from scgenot.model.batches import NOISE, Draws, HeldOut, SamplesPairs, stream
+from scgenot._warn import warn_user
+from scgenot.model.batches import NOISE, Draws, HeldOut, stream
 from scgenot.model.generate import check_finite
 from scgenot.model.genot import Genot
 from scgenot.model.state import TrainState, weights_of
 from scgenot.model.validation import Validation, held_out
+from scgenot.ot.plan import Plan
 from scgenot.pair import Link, Pair
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ DIVERGENCE_EVERY = 5
 def train(
     model: Genot,
     pairs: Sequence[Pair],
-    plans: Sequence[SamplesPairs],
+    plans: Sequence[Plan],
     learner: "FlowMatching | None" = None,
     *,
     rng: Rng = 0,
@@ -123,11 +124,9 @@ def train(
             if learner.on_interrupt == "raise":
                 raise
             state.outcome = Outcome.INTERRUPTED
-            warnings.warn(
+            warn_user(
                 f"Training was interrupted at step {state.step} of {learner.steps}: the model is "
-                "what it was then.",
-                UserWarning,
-                stacklevel=2,
+                "what it was then."
             )
     state.capture(model, average, optimizer)
     model.load_state_dict(state.best or state.average)
@@ -136,7 +135,7 @@ def train(
     return state
 
 
-def _check_pairs(model: Genot, pairs: Sequence[Pair], plans: Sequence[SamplesPairs]) -> None:
+def _check_pairs(model: Genot, pairs: Sequence[Pair], plans: Sequence[Plan]) -> None:
     """Raise a ValueError where pairs, plans and model do not fit together."""
     if not pairs or len(pairs) != len(plans):
         raise ValueError(f"{len(pairs)} pairs and {len(plans)} plans: pass one plan per pair.")

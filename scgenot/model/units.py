@@ -79,9 +79,9 @@ class Units(nn.Module):
     def enter(self, source: Tensor, target: np.ndarray | Tensor) -> Tensor:
         """Target cells `(n, q)` in the coordinates of the flow, given source cells `(n, p)`."""
         target = to_tensor(target, self.flow.mean)
-        return self.flow(
-            target if self.displacement is None else target - source[:, : target.shape[1]]
-        )
+        if self.displacement is not None:
+            target = target - source[:, : target.shape[1]]
+        return self.flow(target)
 
     def leave(self, source: Tensor, points: Tensor) -> Tensor:
         """Points of the flow `(n, n_samples, q)` as target cells, given source cells `(n, p)`."""

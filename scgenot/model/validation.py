@@ -9,6 +9,7 @@ from torch import Tensor
 from scgenot.model.batches import HOLD_OUT, VALIDATE, Batch, Draws, HeldOut, stream
 from scgenot.model.genot import Genot
 from scgenot.ot import sinkhorn_divergence
+from scgenot.ot.coupling import systematic
 from scgenot.pair import Link
 
 MAX_HELD_OUT, MIN_HELD_OUT, MAX_VALIDATED_PAIRS = 1000, 32, 64
@@ -189,9 +190,8 @@ class Validation:
         """
         scores = []
         for k, batch in enumerate(self.batches):
-            source, target, condition = (
-                None if part is None else part[:N_DIVERGENCE] for part in batch
-            )
+            few = (None if part is None else part[:N_DIVERGENCE] for part in batch)
+            source, target, condition = few
             pushed = model.sample(source, condition, rng=k)[:, 0]
             # one ruler for all models: standardized cells of all pairs are 2 per dimension apart,
             # in the mean of squares
@@ -228,13 +228,10 @@ def _from_rows(draws: Draws, k: int, n_points: int) -> tuple[Tensor, Tensor]:
     mass = torch.as_tensor(draws.pairs[k].source_weights)[i]
     if getattr(plan, "tau", (1.0, 1.0))[0] != 1:
         mass = mass * torch.as_tensor(plan.growth()).cpu()[i]
-    cumulative = (mass.double()[:, None] * laws.double()).flatten().cumsum(0)
-    if not cumulative[-1] > 0:
+    mass = (mass.double()[:, None] * laws.double()).flatten()
+    if not mass.sum() > 0:
         return i[:0].to(draws.device), j[:0].to(draws.device)
-    # each pair comes up its expected number of times, give or take one
-    start = torch.rand((), generator=generator, dtype=torch.float64)
-    levels = (torch.arange(n_points) + start) / n_points * cumulative[-1]
-    drawn = torch.searchsorted(cumulative, levels, right=True).clamp_(max=len(cumulative) - 1)
+    drawn = systematic(mass, n_points, generator)
     drawn = drawn[torch.randperm(n_points, generator=generator)]
     return i[drawn // len(j)].to(draws.device), j[drawn % len(j)].to(draws.device)
 

@@ -148,11 +148,14 @@ def mean_cost(cost: Cost, x: Tensor, y: Tensor, *, n_cells: int = 2000) -> float
 
 def spaced(n: int, n_cells: int) -> Tensor:
     """Indices of at most `n_cells` of `n` cells, evenly spaced so that the choice never changes."""
-    return (
-        torch.arange(n)
-        if n <= n_cells
-        else torch.linspace(0, n - 1, n_cells, dtype=torch.float64).round().long()
-    )
+    if n <= n_cells:
+        return torch.arange(n)
+    return torch.linspace(0, n - 1, n_cells, dtype=torch.float64).round().long()
+
+
+def fitted(cost: Cost | FittedCost, x: Tensor, y: Tensor) -> Cost:
+    """Return a cost function for these populations, fitted to them where it can be."""
+    return cost.fit(x, y) if hasattr(cost, "fit") else cost
 
 
 def is_typical(sizes: Tensor) -> Tensor:
@@ -168,6 +171,4 @@ def bulk_center(cells: Tensor) -> Tensor:
     return cells[spaced(len(cells), 101)].median(0).values
 
 
-NAMED_COSTS: dict[str, Cost] = {
-    cost.__name__: cost for cost in (squared_euclidean, euclidean, cosine, coulomb)
-}
+NAMED_COSTS = {cost.__name__: cost for cost in (squared_euclidean, euclidean, cosine, coulomb)}

@@ -163,9 +163,7 @@ class Coupling:
         Means, shape `(k, d)`.
         """
         x = self._cells(cells)
-        values = (
-            self.y if values is None else torch.as_tensor(values, dtype=x.dtype, device=x.device)
-        )
+        values = self.y if values is None else torch.as_tensor(values).to(x)
         return torch.cat([laws(log_p) @ values for _, log_p in self._log_rows(x)])
 
     def sample(
@@ -187,10 +185,8 @@ class Coupling:
         Indices of target cells, shape `(k, n_samples)`.
         """
         x = self._cells(cells)
-        uniform = torch.rand(
-            len(x), n_samples, generator=generator, device=x.device, dtype=torch.float64
-        )
         draws = torch.empty(len(x), n_samples, dtype=torch.long, device=x.device)
+        uniform = torch.rand(draws.shape, generator=generator, device=x.device, dtype=torch.float64)
         for rows, log_p in self._log_rows(x):
             draws[rows] = invert(laws(log_p).cumsum(1), uniform[rows])
         return draws
@@ -214,9 +210,7 @@ class Coupling:
         if self.tau[0] < 1:
             log_mass += (1 - self.tau[0]) * self._log_sums(None).double()
         mass = log_mass.softmax(0)
-        start = torch.rand((), generator=generator, device=mass.device, dtype=torch.float64)
-        levels = (torch.arange(n_pairs, device=mass.device) + start) / n_pairs
-        source = torch.searchsorted(mass.cumsum(0), levels, right=True).clamp_(max=len(mass) - 1)
+        source = systematic(mass, n_pairs, generator)
         uniform = torch.rand(n_pairs, generator=generator, device=mass.device, dtype=torch.float64)
         target = torch.empty_like(source)
         first = torch.searchsorted(source, torch.arange(len(mass) + 1).to(source))
@@ -259,13 +253,20 @@ class Coupling:
         return coupling_to_arrays(self)
 
 
+def systematic(mass: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Draw `n` sorted entries by their mass, each its expected number of times give or take one."""
+    cumulative = mass.double().cumsum(0)
+    start = torch.rand((), generator=generator, device=mass.device, dtype=torch.float64)
+    levels = (torch.arange(n, device=mass.device) + start) / n * cumulative[-1]
+    return torch.searchsorted(cumulative, levels, right=True).clamp_(max=len(mass) - 1)
+
+
 def invert(cumulative: Tensor, uniform: Tensor) -> Tensor:
     """Columns at the quantiles `uniform`, shape `(k, d)`, of cumulative rows, shape `(k, m)`."""
     top = cumulative[:, -1:]
     # rounding must neither lose the top of the range nor point past the last cell with mass
-    level = torch.minimum(
-        (uniform * top).to(top.dtype), torch.nextafter(top, torch.zeros_like(top))
-    )
+    below = torch.nextafter(top, torch.zeros_like(top))
+    level = torch.minimum((uniform * top).to(top.dtype), below)
     return torch.searchsorted(cumulative, level, right=True)
 
 

@@ -79,9 +79,8 @@ class Diagnostics:
     def to_dict(self) -> dict:
         """Return the fields as a plain dictionary; the outcomes as text, `outcome`."""
         row = asdict(self)
-        ends = row.pop("outcomes") or (
-            Outcome.CONVERGED if self.converged else Outcome.NOT_CONVERGED,
-        )
+        ended = Outcome.CONVERGED if self.converged else Outcome.NOT_CONVERGED
+        ends = row.pop("outcomes") or [ended]
         return {**row, "outcome": ", ".join(end.label for end in ends)}
 
 

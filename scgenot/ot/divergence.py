@@ -86,15 +86,13 @@ def sinkhorn_divergence(
         scale = 2 * float(mass @ (cells - mass @ cells).square().sum(1))
     if not (x.isfinite().all() and y.isfinite().all()):
         return x.new_tensor(float("nan"))
-    limits = {
-        "max_iterations": max_iterations,
-        "tolerance": TOLERANCE[x.dtype] if tolerance is None else tolerance,
-    }
+    tolerance = TOLERANCE[x.dtype] if tolerance is None else tolerance
+    limits = {"max_iterations": max_iterations, "tolerance": tolerance}
     # about their means, whose squared distance is a summand of the divergence whatever epsilon is
     shift = a @ x - b @ y
     x, y = x - a @ x, y - b @ y
     f, g = (_within(*side, epsilon * scale, **limits) for side in ((x, a), (y, b)))
-    value = _between(Problem(x, y, a, b), epsilon * scale, g, **limits)
+    value = _between(Problem(x, y, a, b), epsilon * scale, g, limits)
     value -= a.double() @ f.double() + b.double() @ g.double()
     return (shift.double().square().sum() + value).to(x.dtype)
 
@@ -107,11 +105,8 @@ def _positive_cells(cells: Tensor, weights: Tensor | None) -> tuple[Tensor, Tens
     return cells[weights > 0], weights[weights > 0] / weights.sum()
 
 
-def _between(
-    problem: Problem, epsilon: float, g: Tensor, *, max_iterations: int, tolerance: float
-) -> Tensor:
+def _between(problem: Problem, epsilon: float, g: Tensor, limits: dict) -> Tensor:
     """`min <c, P> + eps KL(P | a b^T)`, from the dual."""
-    limits = {"max_iterations": max_iterations, "tolerance": tolerance}
     solution = solve_dual(squared_euclidean, problem, epsilon=epsilon, g=g, **limits)
     if not solution.converged:
         warn_user(

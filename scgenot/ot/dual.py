@@ -1,40 +1,19 @@
 """Solve for the two potentials of an entropic coupling whose cost is given."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from scgenot.ot.cost import Cost
-from scgenot.ot.iterate import ScaledPlan, StreamedPlan
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Two weighted populations and how tightly their marginals are held."""
-
-    x: Tensor
-    y: Tensor
-    a: Tensor
-    b: Tensor
-    tau: tuple[float, float] = (1.0, 1.0)
-    memory_limit: float = 2.0
-
-    def subset(self, rows: Tensor, columns: Tensor) -> "Problem":
-        """Return the problem on some of the cells, their weights scaled to sum 1."""
-        a, b = self.a[rows], self.b[columns]
-        return replace(self, x=self.x[rows], y=self.y[columns], a=a / a.sum(), b=b / b.sum())
-
-    def fits(self) -> bool:
-        """Whether the kernel fits into the memory limit."""
-        return len(self.x) * len(self.y) * self.x.element_size() <= self.memory_limit * 2**30
+from scgenot.ot.iterate import Iterate, Problem, ScaledPlan, StreamedPlan
 
 
 @dataclass
 class Solution:
     """What the iterations ended with."""
 
-    plan: ScaledPlan | StreamedPlan
+    plan: Iterate
     iterations: int
     error: float
     converged: bool
@@ -52,19 +31,19 @@ def solve_dual(
     """Iterate from the potential `g` at one epsilon until the error is below `tolerance`."""
     start = torch.zeros_like(problem.b) if g is None else g
     make = ScaledPlan if problem.fits() else StreamedPlan
-    plan = make(cost, problem.x, problem.y, problem.a, problem.b, epsilon, problem.tau, start)
+    plan = make(cost, problem, epsilon, start)
     pace = Pace()
     for iteration in range(1, max_iterations + 1):
         try:
             error = plan.step(pace.relaxation)
         except FloatingPointError:
-            error, pace = _step_in_log_domain(plan), Pace()
+            error, pace = _step_in_log_domain(plan, problem), Pace()
         if error < tolerance and pace.relaxation == 1:
             return Solution(plan, iteration, error, converged=True)
         # the last steps are plain ones: they leave the rows exact
         pace.note(error, plain=error < tolerance or iteration == max_iterations - 1)
         if iteration % 10 == 0 and max(problem.tau) < 1:
-            plan.shift(best_shift(plan, problem))
+            plan.shift(best_shift(plan))
     return Solution(plan, max_iterations, error, converged=error < tolerance)
 
 
@@ -94,10 +73,9 @@ class Pace:
             self.last = error
 
 
-def _step_in_log_domain(plan: ScaledPlan) -> float:
+def _step_in_log_domain(plan: Iterate, problem: Problem) -> float:
     """Make the step that under- or overflowed as a stable one."""
-    g = plan.potentials()[1]
-    stable = StreamedPlan(plan.cost, plan.x, plan.y, plan.a, plan.b, plan.epsilon, plan.tau, g)
+    stable = StreamedPlan(plan.cost, problem, plan.epsilon, plan.potentials()[1])
     error = stable.step()
     plan.rebuild(stable.g)
     return error
@@ -129,10 +107,10 @@ def anneal_dual(
     return last
 
 
-def best_shift(plan: ScaledPlan | StreamedPlan, problem: Problem) -> float:
+def best_shift(plan: Iterate) -> float:
     """Constant to move from g to f that raises the unbalanced dual most (Séjourné et al."""
     f, g = plan.potentials()
-    lam_a, lam_b = (tau / (1 - tau) * plan.epsilon for tau in problem.tau)
-    log_a = torch.logsumexp(problem.a.log() - f / lam_a, 0)
-    log_b = torch.logsumexp(problem.b.log() - g / lam_b, 0)
+    lam_a, lam_b = (tau / (1 - tau) * plan.epsilon for tau in plan.tau)
+    log_a = torch.logsumexp(plan.a.log() - f / lam_a, 0)
+    log_b = torch.logsumexp(plan.b.log() - g / lam_b, 0)
     return float(lam_a * lam_b / (lam_a + lam_b) * (log_a - log_b))

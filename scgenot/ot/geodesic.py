@@ -100,18 +100,10 @@ class Geodesic:
         """
         cells = self._cells(x, y)
         graph = neighbour_graph(cells, min(self.n_neighbors, len(cells) - 1))
-        cost = (
-            path_lengths(graph)
-            if self.kind == "shortest_path"
-            else self._heat_cost(affinities(graph))
-        )
+        is_path = self.kind == "shortest_path"
+        cost = path_lengths(graph) if is_path else self._heat_cost(affinities(graph))
         table = {cell.tobytes(): index for index, cell in enumerate(cells.numpy())}
-        return GraphCost(
-            cells.to(x.device),
-            torch.as_tensor(cost, dtype=x.dtype, device=x.device),
-            table,
-            self.n_neighbors,
-        )
+        return GraphCost(cells.to(x.device), torch.as_tensor(cost).to(x), table, self.n_neighbors)
 
     def _cells(self, x: Tensor, y: Tensor) -> Tensor:
         """Different cells of both populations, on the CPU."""
@@ -145,9 +137,8 @@ class Geodesic:
         step.diagonal().add_(1)
         # an M-matrix: its factor, their inverses and powers have no cancellation, so that entries
         # of 1e-200 are right
-        kernel = torch.linalg.matrix_power(
-            torch.cholesky_inverse(torch.linalg.cholesky(step)), self.n_steps
-        )
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(step))
+        kernel = torch.linalg.matrix_power(inverse, self.n_steps)
         log = kernel.clamp_(min=torch.finfo(kernel.dtype).tiny).log_()
         own = log.diagonal().clone()
         cost = (own[:, None] / 2 + own / 2 - log).mul_(t).clamp_(min=0)
@@ -170,22 +161,16 @@ class GraphCost:
         if rows.ndim == 1 and columns.ndim == 1:
             return cost[rows[:, None], columns]
         left = cost[rows] if rows.ndim == 1 else torch.sparse.mm(rows, cost)
-        return (
-            left[:, columns]
-            if columns.ndim == 1
-            else torch.sparse.mm(columns, left.T.contiguous()).T.contiguous()
-        )
+        if columns.ndim == 1:
+            return left[:, columns]
+        return torch.sparse.mm(columns, left.T.contiguous()).T.contiguous()
 
     def _attach(self, cells: Tensor) -> Tensor:
         """Positions of the cells when all are in the graph; else sparse weights, shape `(n, N)`."""
-        found = [
-            self.index.get(cell.tobytes(), -1)
-            for cell in cells.detach().to("cpu", self.cells.dtype).numpy()
-        ]
+        rows = cells.detach().to("cpu", self.cells.dtype).numpy()
+        found = [self.index.get(cell.tobytes(), -1) for cell in rows]
         position = torch.tensor(found, device=cells.device)
-        if (position >= 0).all():
-            return position
-        return self._weights(cells, position)
+        return position if (position >= 0).all() else self._weights(cells, position)
 
     def _weights(self, cells: Tensor, position: Tensor) -> Tensor:
         """Sparse weights of the graph cells, for cells some of which are new (position -1)."""
@@ -199,6 +184,5 @@ class GraphCost:
         rows = torch.cat([known, new.repeat_interleave(near.shape[1])])
         columns = torch.cat([position[known], near.flatten()])
         values = torch.cat([weight.new_ones(len(known)), weight.flatten()]).to(cells.dtype)
-        return torch.sparse_coo_tensor(
-            torch.stack([rows, columns]), values, (len(cells), len(graph)), check_invariants=True
-        )
+        entries, shape = torch.stack([rows, columns]), (len(cells), len(graph))
+        return torch.sparse_coo_tensor(entries, values, shape, check_invariants=True)

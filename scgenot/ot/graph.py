@@ -34,12 +34,8 @@ def neighbour_graph(cells: Tensor, k: int) -> sp.csr_matrix:
     cells, n = cells.double(), len(cells)
     length, neighbour = nearest(cells, cells, k + 1)
     # a cell is the first of its own neighbours: distances to others are positive
-    graph = _symmetric(
-        np.arange(n).repeat(k),
-        neighbour[:, 1:].flatten().numpy(),
-        length[:, 1:].flatten().numpy(),
-        n,
-    )
+    end, length = (part[:, 1:].flatten().numpy() for part in (neighbour, length))
+    graph = _symmetric(np.arange(n).repeat(k), end, length, n)
     n_parts, part = connected_components(graph, directed=False)
     if n_parts > 1:
         warn_user(
@@ -54,10 +50,7 @@ def neighbour_graph(cells: Tensor, k: int) -> sp.csr_matrix:
 
 def _bridges(cells: Tensor, part: Tensor) -> sp.csr_matrix:
     """Shortest edge of each part to any other (a round of Boruvka's spanning tree)."""
-    shortest, end = (
-        torch.empty(len(cells), dtype=cells.dtype),
-        torch.empty(len(cells), dtype=torch.long),
-    )
+    shortest, end = torch.empty_like(cells[:, 0]), torch.empty_like(part)
     for rows in row_blocks(len(cells), len(cells)):
         between = distances(cells[rows], cells).masked_fill_(part[rows, None] == part, torch.inf)
         shortest[rows], end[rows] = between.min(1)
@@ -90,6 +83,5 @@ def affinities(graph: sp.csr_matrix) -> sp.csr_matrix:
     edges = graph.tocoo()
     spread = np.array([np.median(length) for length in np.split(graph.data, graph.indptr[1:-1])])
     weight = np.exp(-edges.data / spread[edges.row] * (edges.data / spread[edges.col]))
-    return sp.csr_matrix(
-        (np.maximum(weight, SMALLEST_AFFINITY), (edges.row, edges.col)), shape=graph.shape
-    )
+    edges.data = np.maximum(weight, SMALLEST_AFFINITY)
+    return edges.tocsr()

@@ -9,7 +9,7 @@ With tau = lambda / (lambda + eps) in (0, 1], one for each side, an iteration is
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -50,26 +50,62 @@ def laws(log: Tensor) -> Tensor:
     return log.div_(log.sum(1, keepdim=True))
 
 
-class StreamedPlan:
-    """Log-domain iterations that evaluate the cost block by block."""
+@dataclass(frozen=True)
+class Problem:
+    """Two weighted populations and how tightly their marginals are held."""
 
-    def __init__(
-        self, cost: Cost, x: Tensor, y: Tensor, a: Tensor, b: Tensor, epsilon: float, tau, g: Tensor
-    ):
-        self.cost, self.x, self.y, self.a, self.b = cost, x, y, a, b
-        self.epsilon, self.tau = epsilon, tau
-        self.g = g
-        self.f = torch.zeros_like(a)
-        self.refresh_rows()
+    x: Tensor
+    y: Tensor
+    a: Tensor
+    b: Tensor
+    tau: tuple[float, float] = (1.0, 1.0)
+    memory_limit: float = 2.0
+
+    def subset(self, rows: Tensor, columns: Tensor) -> "Problem":
+        """Return the problem on some of the cells, their weights scaled to sum 1."""
+        a, b = self.a[rows], self.b[columns]
+        return replace(self, x=self.x[rows], y=self.y[columns], a=a / a.sum(), b=b / b.sum())
+
+    def fits(self) -> bool:
+        """Whether the kernel fits into the memory limit."""
+        return len(self.x) * len(self.y) * self.x.element_size() <= self.memory_limit * 2**30
+
+
+class Iterate:
+    """A plan while it is solved."""
+
+    def __init__(self, cost: Cost, problem: Problem, epsilon: float, g: Tensor):
+        self.cost, self.epsilon, self.tau = cost, epsilon, problem.tau
+        self.x, self.y, self.a, self.b = problem.x, problem.y, problem.a, problem.b
+        self.f = torch.zeros_like(self.a)
+        self.rebuild(g)
+
+    def shift(self, by: float) -> None:
+        """Add `by` to f and take it from g: the plan does not change, the marginal penalties do."""
+        # not to scalings: many epsilons at once would overflow them
+        self.f, self.g = self.f + by, self.g - by
+
+    def apply(self, values: Tensor) -> Tensor:
+        """Return `P @ values` for values of shape `(m, d)`."""
+        return torch.cat([mass @ values for _, mass in self.blocks()])
+
+    def apply_transposed(self, values: Tensor) -> Tensor:
+        """Return `P.T @ values` for values of shape `(n, d)`."""
+        return sum(mass.T @ values[rows] for rows, mass in self.blocks())
+
+
+class StreamedPlan(Iterate):
+    """Log-domain iterations that evaluate the cost block by block."""
 
     def _log_blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield `-c / eps` by blocks of rows."""
         for rows in row_blocks(len(self.x), len(self.y)):
             yield rows, self.cost(self.x[rows], self.y) / -self.epsilon
 
-    def refresh_rows(self) -> None:
-        """Set f from g, which makes the rows of a balanced plan exact."""
-        shift = self.g / self.epsilon + self.b.log()
+    def rebuild(self, g: Tensor) -> None:
+        """Set g, and f from it, which makes the rows of a balanced plan exact."""
+        self.g = g
+        shift = g / self.epsilon + self.b.log()
         for rows, log_k in self._log_blocks():
             self.f[rows] = -self.tau[0] * self.epsilon * log_sums(log_k.add_(shift))
 
@@ -79,20 +115,11 @@ class StreamedPlan:
         for rows, log_k in self._log_blocks():
             log_k.add_((self.f[rows] / self.epsilon + self.a[rows].log())[:, None])
             columns = torch.logaddexp(columns, log_sums(log_k, 0))
-        self.g = self.g + relaxation * (-self.tau[1] * self.epsilon * columns - self.g)
         before = self.f.clone()
-        self.refresh_rows()
+        self.rebuild(self.g + relaxation * (-self.tau[1] * self.epsilon * columns - self.g))
         error = relative_change((before - self.f) / self.epsilon, self.a, self.tau[0])
         self.f = before + relaxation * (self.f - before)
         return error
-
-    def apply(self, values: Tensor) -> Tensor:
-        """Return `P @ values` for values of shape `(m, d)`."""
-        return torch.cat([mass @ values for _, mass in self.blocks()])
-
-    def apply_transposed(self, values: Tensor) -> Tensor:
-        """Return `P.T @ values` for values of shape `(n, d)`."""
-        return sum(mass.T @ values[rows] for rows, mass in self.blocks())
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield slices of source cells and the plan's mass in their rows."""
@@ -106,22 +133,13 @@ class StreamedPlan:
         """Return f and g."""
         return self.f, self.g
 
-    def shift(self, by: float) -> None:
-        """Add `by` to f and take it from g: the plan does not change, the marginal penalties do."""
-        self.f, self.g = self.f + by, self.g - by
 
-
-class ScaledPlan:
+class ScaledPlan(Iterate):
     """Matrix-multiply iterations on a stored kernel."""
 
-    def __init__(
-        self, cost: Cost, x: Tensor, y: Tensor, a: Tensor, b: Tensor, epsilon: float, tau, g: Tensor
-    ):
-        self.cost, self.x, self.y, self.a, self.b = cost, x, y, a, b
-        self.epsilon, self.tau = epsilon, tau
-        self.kernel = torch.empty(len(x), len(y), dtype=x.dtype, device=x.device)
-        self.f = torch.empty_like(a)
-        self.rebuild(g)
+    def __init__(self, cost: Cost, problem: Problem, epsilon: float, g: Tensor):
+        self.kernel = problem.x.new_empty(len(problem.x), len(problem.y))
+        super().__init__(cost, problem, epsilon, g)
 
     def rebuild(self, g: Tensor) -> None:
         """Fill the kernel from g, with one exact row update, so that rows start balanced."""
@@ -138,11 +156,8 @@ class ScaledPlan:
     def step(self, relaxation: float = 1.0) -> float:
         """Update v, then u, beyond their balance when `relaxation` is over 1."""
         (tau_a, tau_b), a, b = self.tau, self.a, self.b
-        v = (
-            self.kernel.T.mv(a * self.u)
-            .pow_(-tau_b)
-            .mul_(torch.exp(-(1 - tau_b) * self.g / self.epsilon))
-        )
+        v = self.kernel.T.mv(a * self.u).pow_(-tau_b)
+        v.mul_(torch.exp(-(1 - tau_b) * self.g / self.epsilon))
         v = self.v * (v / self.v).pow_(relaxation)
         u = self.kernel.mv(b * v).pow_(-tau_a).mul_(torch.exp(-(1 - tau_a) * self.f / self.epsilon))
         change = u / self.u
@@ -167,29 +182,18 @@ class ScaledPlan:
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield slices of source cells and the plan's mass in their rows."""
         for rows in row_blocks(len(self.x), len(self.y)):
-            yield (
-                rows,
-                (self.a[rows] * self.u[rows])[:, None] * self.kernel[rows] * (self.b * self.v),
-            )
+            left = (self.a[rows] * self.u[rows])[:, None]
+            yield rows, left * self.kernel[rows] * (self.b * self.v)
 
     def potentials(self) -> tuple[Tensor, Tensor]:
         """Return f and g, scalings included."""
         return self.f + self.epsilon * self.u.log(), self.g + self.epsilon * self.v.log()
-
-    def shift(self, by: float) -> None:
-        """Add `by` to f and take it from g: the plan does not change, the marginal penalties do."""
-        # not to the scalings: many epsilons at once would overflow them
-        self.f, self.g = self.f + by, self.g - by
-
-
-Iterate = StreamedPlan | ScaledPlan
 
 
 @dataclass(frozen=True)
 class Totals:
     """Sums over a plan."""
 
-    mass: float
     cost: float
     divergence: float
     penalty: float
@@ -213,7 +217,7 @@ def totals(plan: Iterate, cost: Cost | None = None) -> Totals:
     penalty = sum(
         tau / (1 - tau) * plan.epsilon * divergence_from(w, p) for tau, p, w in sides if tau < 1
     )
-    return Totals(mass, own if cost is None else other, divergence, penalty)
+    return Totals(own if cost is None else other, divergence, penalty)
 
 
 def divergence_from(weights: Tensor, marginal: Tensor) -> float:

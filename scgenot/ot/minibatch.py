@@ -13,6 +13,7 @@ from torch import Tensor
 from scgenot._check import check_count, check_fields
 from scgenot._random import torch_rng
 from scgenot._warn import warn_user
+from scgenot.ot.coupling import systematic
 from scgenot.ot.diagnostics import Diagnostics, describe
 from scgenot.ot.plan import OPTIONAL, Plan, UnsupportedPlan
 from scgenot.pair import Pair
@@ -112,10 +113,7 @@ class Batch:
 def draw_cells(weights: Tensor, size: int, generator: torch.Generator) -> Tensor:
     """Draw cells so that each comes up its expected number of times, give or take one."""
     order = torch.randperm(len(weights), generator=generator, device=generator.device)
-    cumulative = weights.to(order.device, torch.float64)[order].cumsum(0)
-    start = torch.rand((), generator=generator, device=order.device, dtype=torch.float64)
-    levels = (torch.arange(size, device=order.device) + start) / size * cumulative[-1]
-    return order[torch.searchsorted(cumulative, levels, right=True).clamp_(max=len(order) - 1)]
+    return order[systematic(weights.to(order.device)[order], size, generator)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,9 +187,8 @@ class MinibatchCoupling:
         """Diagnostics of the first batch, None where its solver gives none."""
         found = getattr(self.first, "diagnostics", None)
         size = " x ".join(str(min(self.batch_size, n)) for n in self.shape)
-        return found and replace(
-            found, method=f"minibatch {found.method}, {size} cells a batch, figures of the first"
-        )
+        batch = f"{size} cells a batch, figures of the first"
+        return found and replace(found, method=f"minibatch {found.method}, {batch}")
 
     @property
     def device(self) -> torch.device:

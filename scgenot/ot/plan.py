@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from scgenot.ot.coupling import systematic
 from scgenot.ot.diagnostics import Diagnostics
 from scgenot.ot.iterate import row_blocks
 
@@ -130,9 +131,8 @@ class SparsePlan:
         """Rows scaled to sum 1; those without mass stay empty."""
         chosen = self.mass if cells is None else self.mass[np.asarray(cells)]
         total = np.asarray(chosen.sum(1)).ravel()
-        return (
-            sp.diags_array(np.divide(1, total, out=np.zeros_like(total), where=total > 0)) @ chosen
-        )
+        inverse = np.divide(1, total, out=np.zeros_like(total), where=total > 0)
+        return sp.diags_array(inverse) @ chosen
 
     def rows(self, cells: Tensor | None = None) -> Tensor:
         """Conditional law of the targets given source cells, shape `(k, m)`."""
@@ -170,10 +170,7 @@ class SparsePlan:
 
     def sample_pairs(self, n_pairs: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw pairs from the plan, as :meth:`Coupling.sample_pairs`."""
-        sent = self.marginals()[0].cumsum(0)
-        start = torch.rand((), generator=generator, dtype=torch.float64)
-        levels = (torch.arange(n_pairs) + start) / n_pairs * sent[-1]
-        source = torch.searchsorted(sent, levels, right=True).clamp_(max=len(sent) - 1)
+        source = systematic(self.marginals()[0], n_pairs, generator)
         source = source[torch.randperm(n_pairs, generator=generator)]
         return source, self._targets(source, generator)
 

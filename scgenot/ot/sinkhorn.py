@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Real
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from scgenot._check import check_count, check_fields, check_number, usable_device
 from scgenot.ot.confidence import Confidence
-from scgenot.ot.cost import Cost, FittedCost, mean_cost, spaced, squared_euclidean
+from scgenot.ot.cost import Cost, FittedCost, fitted, mean_cost, spaced, squared_euclidean
 from scgenot.ot.coupling import Coupling
 from scgenot.ot.diagnostics import Diagnostics, NotSolved, warn_of_problems, with_diagnostics
 from scgenot.ot.dual import Problem, Solution, anneal_dual
@@ -101,21 +102,18 @@ class Sinkhorn:
                 f"`source` has {pair.source.shape[1]} columns, `target` {pair.target.shape[1]}: a "
                 "linear cost compares cells in one space. Use `GromovWasserstein` for two."
             )
-        problem = to_problem(pair, self.tau, self.memory_limit, self.dtype, self.device)
-        cost = self.cost.fit(problem.x, problem.y) if hasattr(self.cost, "fit") else self.cost
-        return solve_on_subset(self._solver(cost), problem, self.max_cells, self.rng)
+        problem = to_problem(pair, self)
+        cost = fitted(self.cost, problem.x, problem.y)
 
-    def _solver(self, cost: Cost):
         def solve(problem: Problem) -> Coupling:
             scale = mean_cost(cost, problem.x, problem.y)
-            if self.epsilon == "auto":
-                shape = len(problem.x), len(problem.y)
-                return choose_epsilon(
-                    lambda p, eps: self._solve(cost, p, eps, scale), problem, shape, AUTO_EPSILON
-                )
-            return self._solve(cost, problem, self.epsilon, scale)
+            if self.epsilon != "auto":
+                return self._solve(cost, problem, self.epsilon, scale)
+            shape = len(problem.x), len(problem.y)
+            tried = partial(self._solve, cost, scale=scale)
+            return choose_epsilon(tried, problem, shape, AUTO_EPSILON)
 
-        return solve
+        return solve_on_subset(solve, problem, self.max_cells, self.rng)
 
     def _solve(self, cost: Cost, problem: Problem, epsilon: float, scale: float) -> Coupling:
         absolute = epsilon * scale if self.relative or self.epsilon == "auto" else epsilon
@@ -171,26 +169,20 @@ def check_options(epsilon: float | str, tau) -> None:
         )
 
 
-def to_problem(
-    pair: Pair, tau, memory_limit: float, dtype: torch.dtype, device: str | None
-) -> Problem:
+def to_problem(pair: Pair, solver) -> Problem:
     """Turn the arrays of a pair into tensors; shared features become further columns."""
-    device = usable_device(device)
+    device = usable_device(solver.device)
 
     def tensor(*columns) -> Tensor:
         # a copy: the caller's array may be read-only, reversed or of another byte order, and may
         # change later
-        parts = [
-            torch.from_numpy(np.array(c, dtype=float, order="C")).to(device, dtype)
-            for c in columns
-            if c is not None
-        ]
+        given = [np.array(part, dtype=float, order="C") for part in columns if part is not None]
+        parts = [torch.from_numpy(part).to(device, solver.dtype) for part in given]
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
     x, y = tensor(pair.source, pair.source_shared), tensor(pair.target, pair.target_shared)
-    return Problem(
-        x, y, tensor(pair.source_weights), tensor(pair.target_weights), tuple(tau), memory_limit
-    )
+    a, b = tensor(pair.source_weights), tensor(pair.target_weights)
+    return Problem(x, y, a, b, tuple(solver.tau), solver.memory_limit)
 
 
 def solve_on_subset(solve, problem: Problem, max_cells: int, rng: int, transport=None) -> Coupling:
@@ -228,12 +220,11 @@ def extend(
     if (len(rows), len(columns)) == (n, m):
         return full  # the other cells have no weight: it is the same plan
     found = coupling.diagnostics
-    logger.info(
-        f"Coupling solved on {len(rows)} x {len(columns)} of {n} x {m} cells, extended to all."
-    )
+    solved = f"solved on {len(rows)} x {len(columns)}"
+    logger.info(f"Coupling {solved} of {n} x {m} cells, extended to all.")
     return with_diagnostics(
         full,
-        method=f"{found.method}, solved on {len(rows)} x {len(columns)} cells, extended to all",
+        method=f"{found.method}, {solved} cells, extended to all",
         epsilon=found.epsilon,
         iterations=found.iterations,
         converged=found.converged,
@@ -255,10 +246,9 @@ def to_coupling(
     transport=None,
 ) -> Coupling:
     """Wrap a solution with its diagnostics."""
-    plan = solution.plan
+    g, epsilon = solution.plan.potentials()[1], solution.plan.epsilon
     populations = problem.x, problem.y, problem.a, problem.b
-    g = plan.potentials()[1]
-    coupling = Coupling(cost, *populations, problem.a, g, plan.epsilon, problem.tau)
+    coupling = Coupling(cost, *populations, problem.a, g, epsilon, problem.tau)
     return with_diagnostics(
         replace(coupling, f=coupling.potential(), confidence=confidence),
         method=method,

@@ -214,7 +214,7 @@ def test_times_after_the_fit():
     scale = read(["d5", "d11"])
     later = pd.Series(["d11", "d8", None, "5", "h5", 11])
     np.testing.assert_array_equal(scale.times_of(later), [11, np.nan, np.nan, 5, np.nan, 11])
-    np.testing.assert_array_equal(scale.new_times_of(later), [11, 8, np.nan, 5, np.nan, 11])
+    np.testing.assert_array_equal(scale.times_of(later, new=True), [11, 8, np.nan, 5, np.nan, 11])
     assert read([0.1, 0.7]).times_of(pd.Series(np.float32([0.7]))).tolist() == [0.7]
 
 

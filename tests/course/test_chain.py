@@ -20,7 +20,7 @@ from scgenot.course.chain import (
     step_of_draws,
     transitions,
 )
-from scgenot.course.interpolation import draw_pairs, growth_of_mass
+from scgenot.course.interpolation import growth_of_mass
 
 N = 7
 TIMES = [np.array([0, 1]), np.array([2, 3, 4]), np.array([5, 6])]
@@ -219,14 +219,6 @@ def test_systematic_draws_are_the_expected_numbers_give_or_take_one():
         assert (counts[weights == 0] == 0).all()
     exact = systematic(np.array([1, 2, 5]), 8)
     np.testing.assert_array_equal(exact, [0, 1, 1, 2, 2, 2, 2, 2])
-
-
-def test_pairs_of_a_sparse_plan_come_by_their_mass():
-    plan = sparse.csr_matrix(np.array([[0.1, 0.0, 0.3], [0.0, 0.4, 0.2]]))
-    i, j = draw_pairs(plan, 100)
-    counts = np.zeros((2, 3))
-    np.add.at(counts, (i, j), 1)
-    np.testing.assert_allclose(counts, 100 * plan.toarray(), atol=1)
 
 
 def test_growth_has_mean_1_and_is_positive():

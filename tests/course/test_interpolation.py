@@ -260,6 +260,7 @@ GOOD = {"source": np.ones((5, 2)), "target": np.ones((5, 2)), "time": 1.0, "step
     [
         ({"time": 3.0}, r"`time=3.0` is outside the step"),
         ({"step": (2.0, 0.0)}, r"`step` is \(2.0, 0.0\)"),
+        ({"step": (1.0, 1.0)}, r"`step` is \(1.0, 1.0\)"),
         ({"target": np.ones((4, 2))}, r"row i of both must be a pair"),
         ({"source": np.full((5, 2), np.nan)}, r"`source` has NaN"),
         ({"source": np.ones(5)}, r"`source` has shape \(5,\)"),

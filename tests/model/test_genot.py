@@ -185,6 +185,14 @@ def test_a_field_of_ones_own_is_asked_for_when_loading(tmp_path):
         Genot.from_arrays(*usual.to_arrays(), field=factory)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_sampling_leaves_the_mode_of_the_model(training):
+    model, x, condition = trained_like(2)
+    model.train(training)
+    model.sample(x, condition)
+    assert all(module.training is training for module in model.modules())
+
+
 def test_sampling_repeats_and_batches_do_not_matter():
     model, x, condition = trained_like(2)
     samples = model.sample(x, condition, n_samples=4, rng=7)

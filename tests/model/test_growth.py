@@ -60,3 +60,11 @@ def test_the_same_seed_gives_the_same_bits_and_zero_mass_stays_finite():
     assert torch.equal(*found)
     assert (found[0] > 0).all()
     assert found[0].isfinite().all()
+
+
+@pytest.mark.parametrize("bad", [-0.5, np.inf, np.nan])
+def test_ratios_that_are_no_growth_are_refused(bad):
+    model, pair = make()
+    ratios = np.full(400, bad)
+    with pytest.raises(ValueError, match="ratios of source cells must be finite and not negative"):
+        fit_growth(model, [pair], [ratios], [np.ones(450)], steps=1)

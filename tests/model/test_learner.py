@@ -1,12 +1,16 @@
 """The learner as an object: options, defaults of a task, plans of any kind, ways to end."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from scgenot._outcome import Outcome
+from scgenot.flow import SetEncoder
 from scgenot.model import FlowMatching, Genot, Learned, ModelFileError, Run
+from scgenot.model.growth import growth_ratios
 from scgenot.ot import Sinkhorn
 from scgenot.pair import Link, Pair
 
@@ -109,6 +113,27 @@ def test_cells_without_weight_have_no_part_in_growth():
     model = learn(plan=WithMarginals(weights / 50, weights / 50), pair=pair).model
     assert all(value.isfinite().all() for value in model.state_dict().values())
     np.testing.assert_allclose(model.target_growth(pair.target)[10:], 1, rtol=0.05)
+
+
+def test_a_plan_without_tau_is_balanced():
+    class Untold(OnlyDraws):
+        def marginals(self):
+            return np.ones(60) / 30, np.ones(60) / 30
+
+    assert growth_ratios(Untold(60), make_pair(), weights_are_growth=False) is None
+
+
+def test_the_encoder_is_made_for_the_condition_and_the_column_that_hides_it():
+    pair, sizes = make_pair(condition=np.array([1.0, 0.5, 2.0])), []
+
+    def encoder(condition_dim):
+        sizes.append(condition_dim)
+        return SetEncoder(1, condition_dim - 2, n_further=1, width=4)
+
+    for dropout in (0.0, 0.5):
+        learner = replace(QUICK, steps=2, encoder=encoder, condition_dropout=dropout)
+        learn(learner, pair=pair)
+    assert sizes == [3, 4]
 
 
 def test_a_plan_that_is_not_finite_is_named():

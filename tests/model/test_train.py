@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from scgenot._outcome import Outcome
-from scgenot.model import FlowMatching, Genot, TrainState, held_out, train
+from scgenot.model import FlowMatching, Genot, TrainState, Validation, held_out, train
 from scgenot.model.batches import Draws
 from scgenot.pair import Link, Pair
 from truth.gaussians import ExactCoupling, random_problem
@@ -284,7 +284,8 @@ def test_the_gradient_is_clipped(monkeypatch):
     assert max(norms[5:]) > 1e-2
 
 
-def test_weights_decay_as_adamw_says():
+@pytest.mark.parametrize("warmup", [0, 2, 4])
+def test_weights_decay_as_adamw_says(warmup):
     """With gradients clipped to nothing, a step of rate r multiplies weights by 1 - r * decay."""
     _, pair, exact = gaussian()
     found = []
@@ -292,7 +293,7 @@ def test_weights_decay_as_adamw_says():
         model = small_model()
         start = torch.cat([p.flatten() for p in model.field.parameters()]).detach().clone()
         learner = replace(
-            QUICK, steps=2, warmup=0, clip=1e-30, weight_decay=decay, learning_rate=0.1
+            QUICK, steps=2, warmup=warmup, clip=1e-30, weight_decay=decay, learning_rate=0.1
         )
         state = train(model, [pair], [exact], learner, progress=False)
         end = torch.cat(
@@ -301,8 +302,22 @@ def test_weights_decay_as_adamw_says():
         found.append((start, end))
     (start, kept), (_, decayed) = found
     torch.testing.assert_close(kept, start)
-    # half a cosine over two steps: rates .1 and .05
-    torch.testing.assert_close(decayed, start * (1 - 0.1 * 0.5) * (1 - 0.05 * 0.5))
+    # half a cosine over two steps: rates .1 and .05, less while it warms up
+    first, second = (min(1, step / warmup) if warmup else 1 for step in (1, 2))
+    torch.testing.assert_close(decayed, start * (1 - first * 0.1 * 0.5) * (1 - second * 0.05 * 0.5))
+
+
+def test_the_best_of_all_validations_is_kept(monkeypatch):
+    scores, weights_then = iter([5.0, 1.0, 3.0, 2.0]), []
+
+    def scored(self, model):
+        weights_then.append(weights(model).clone())
+        return next(scores)
+
+    monkeypatch.setattr(Validation, "loss", scored)
+    model, _ = run(replace(QUICK, steps=8, validation_every=2))
+    assert len(weights_then) == 4
+    assert torch.equal(weights(model), weights_then[1])
 
 
 class Wrong:

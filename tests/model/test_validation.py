@@ -166,6 +166,52 @@ def test_validation_pairs_follow_the_plan(tau):
     np.testing.assert_allclose(found, dense / dense.sum(), atol=1.01 / 4096)
 
 
+class Rows(Anything):
+    """A plan that has rows, and nothing else to tell."""
+
+    def rows(self, cells):
+        return torch.ones(len(cells), self.n) / self.n
+
+
+def test_a_plan_of_rows_alone_is_validated_on():
+    link = course(2)[0]
+    (masks,) = held_out([link], 0.2, 0)
+    ((source, target, _),) = Validation(draws_of([link], [Rows(120)], [masks])).batches
+    held, _ = held_and_trained([link], [masks])
+    assert set(torch.cat([source, target])[:, 0].long().tolist()) == held
+
+
+def test_one_of_two_strata_can_be_held_out():
+    masks = held_out(stratified(("a", "b")), 0.1, 0, split="donor")
+    assert sum(bool(mask.source.all()) for mask in masks) == 2
+    assert sum(bool(mask.source.any()) for mask in masks) == 2
+
+
+def test_training_validates_on_what_it_does_not_see(monkeypatch):
+    """Loss of training and of validation, and the divergence, in one run."""
+    link, seen = course(2)[0], {True: set(), False: set()}
+    (masks,) = held_out([link], 0.2, 0)
+    loss, sample = Genot.loss, Genot.sample
+
+    def spied_loss(self, source, target, *args, **kwargs):
+        seen[self.training].update(torch.cat([source, target])[:, 0].long().tolist())
+        return loss(self, source, target, *args, **kwargs)
+
+    def spied_sample(self, source, *args, **kwargs):
+        seen[False].update(source[:, 0].long().tolist())
+        return sample(self, source, *args, **kwargs)
+
+    monkeypatch.setattr(Genot, "loss", spied_loss)
+    monkeypatch.setattr(Genot, "sample", spied_sample)
+    learner = FlowMatching(steps=8, batch_size=32, validation_every=4)
+    plan, model = Rows(120), Genot(1, 1, width=8, depth=1)
+    state = train(model, [link.pair], [plan], learner, progress=False, masks=[masks])
+    assert "divergence" in state.history[-1]
+    held, trained = held_and_trained([link], [masks])
+    assert seen[False] == held
+    assert seen[True] <= trained
+
+
 def test_at_most_64_pairs_are_validated_on():
     shared = cells(100)
     links = [Link(Pair(shared, shared.copy())) for _ in range(100)]

@@ -298,6 +298,7 @@ class TestBrokenCell:
     def test_a_cost_of_some_rows_is_that_of_all(self):
         x, y = (torch.tensor(c) for c in (random_pair().source, random_pair().target))
         assert torch.allclose(coulomb(x[3:5], y), coulomb(x, y)[3:5])
+        assert coulomb(y[:1], y[:1].expand(5, -1)).isfinite().all()
 
 
 class TestMinibatch:

@@ -27,6 +27,11 @@ def between(cells, **options):
     return Geodesic(**options).fit(cells, cells)(cells, cells).numpy()
 
 
+def test_few_cells_have_fewer_neighbours_than_asked_for():
+    cells = np.random.default_rng(0).normal(size=(6, 2))
+    assert np.array_equal(between(cells, n_neighbors=30), between(cells, n_neighbors=5))
+
+
 def circle(n):
     angle = 2 * np.pi * np.arange(n) / n
     return np.c_[np.cos(angle), np.sin(angle)]

@@ -199,7 +199,7 @@ def test_descent_never_raises_the_objective():
     start = principal_starts(x, y, *(side.geometry for side in sides), n_starts=2, rng=0)[1]
     values = []
     for steps in range(1, 12):
-        descender = Descender.prepare(
+        descender = Descender(
             problem, *sides, None, max_outer=steps, max_iterations=20_000, tolerance=1e-12
         )
         values.append(descender.run(start, [0.02]).objective)
@@ -220,6 +220,20 @@ def test_fused_ends_are_the_two_parts():
     linear = Sinkhorn(epsilon=0.05, tolerance=1e-10, dtype=torch.float64)(shared)
     assert np.abs(dense(replace(FUSED, alpha=1.0)(pair)) - dense(linear)).sum() < 1e-8
     assert np.abs(dense(replace(FUSED, alpha=0.0)(pair)) - dense(EXACT(pair))).sum() < SAME
+
+
+def test_a_cost_of_shared_features_is_fitted_to_all_cells():
+    seen, pair = [], random_pair(shared=2)
+
+    class Fitted:
+        def fit(self, x, y):
+            seen.append((x, y))
+            return squared_euclidean
+
+    replace(FUSED, cost=Fitted())(pair)
+    ((x, y),) = seen
+    np.testing.assert_array_equal(x, pair.source_shared)
+    np.testing.assert_array_equal(y, pair.target_shared)
 
 
 def test_shared_features_give_the_orientation():

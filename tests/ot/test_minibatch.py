@@ -56,6 +56,11 @@ class TestDraws:
     def test_equal_weights_draw_without_replacement(self):
         assert len(draw_cells(torch.full((50,), 0.02), 20, seeded()).unique()) == 20
 
+    def test_only_ratios_of_weights_count(self):
+        weights = torch.arange(1.0, 9.0, dtype=torch.float64)
+        one, other = (draw_cells(w, 20, seeded()) for w in (weights / 36, weights * 64))
+        assert torch.equal(one, other)
+
     def test_marginals(self, pair):
         n_pairs = 12_800
         drawn = Minibatch(sinkhorn(), 128)(pair).sample_pairs(n_pairs, generator=seeded())
@@ -80,6 +85,12 @@ class TestDraws:
             assert [len(cells) for cells in coupling.sample_pairs(n_pairs, generator=seeded())] == [
                 n_pairs
             ] * 2
+
+    def test_balanced_pairs_take_as_many_batches_as_they_fill(self, pair, monkeypatch):
+        coupling, solved, solve = Minibatch(sinkhorn(), 64)(pair), [], Sinkhorn.__call__
+        monkeypatch.setattr(Sinkhorn, "__call__", lambda *args: solved.append(0) or solve(*args))
+        coupling.sample_pairs(128, generator=seeded())
+        assert len(solved) == 2
 
     def test_one_batch_is_the_whole(self, pair):
         whole, batched = sinkhorn()(pair), Minibatch(sinkhorn(), 300)(pair)

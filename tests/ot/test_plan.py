@@ -144,6 +144,7 @@ class TestStorage:
         again = plan_from_arrays(arrays, plan.x.numpy(), None, plan.a.numpy())
         assert torch.equal(again.rows(), plan.rows())
         assert torch.equal(again.f, plan.f)
+        assert torch.equal(again.a, plan.a)
         some = [5, 2]
         part = plan_from_arrays(arrays, plan.x[some].numpy(), some, plan.a[some].numpy())
         assert torch.allclose(part.rows(), plan.rows(torch.tensor(some)), rtol=1e-4)

@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from scgenot.metrics import foscttm
-from scgenot.ot import GromovWasserstein
+from scgenot.ot import GromovWasserstein, squared_euclidean
 from scgenot.ot.confidence import Confidence
 from scgenot.ot.quadratic.descent import Descent
-from scgenot.ot.quadratic.search import Optimum, distinct
+from scgenot.ot.quadratic.intra import fit_intra
+from scgenot.ot.quadratic.search import Optimum, distinct, leaders
+from scgenot.ot.quadratic.starts import principal_starts
 from scgenot.pair import Pair
 from truth.cells import lopsided, rotation
 
@@ -107,8 +110,6 @@ class Plan:
 
 
 def test_optima_are_grouped_by_where_they_send_the_cells():
-    import torch
-
     features = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
 
     def optimum(objective, targets):
@@ -123,6 +124,8 @@ def test_optima_are_grouped_by_where_they_send_the_cells():
     assert same.correlation(other) == pytest.approx(-1)
     groups = distinct([other, same, near])
     assert [[o.objective for o in group] for group in groups] == [[1.0, 2.0], [3.0]]
+    # the best is looked at again, also where it is perfect
+    assert [o.objective for o in leaders([optimum(0.0, [0, 1, 2, 3])])] == [0.0]
 
 
 @pytest.mark.parametrize(
@@ -133,3 +136,35 @@ def test_ambiguous_when_optima_are_near_or_subsets_disagree(gap, agreement, ambi
     confidence = Confidence(40, 3, gap, agreement)
     assert confidence.ambiguous is ambiguous
     assert confidence.to_dict()["ambiguous"] is ambiguous
+
+
+def test_the_search_looks_at_search_cells():
+    seen = set()
+
+    def recorded(x, y):
+        seen.add(len(x))
+        return squared_euclidean(x, y)
+
+    rng = np.random.default_rng(0)
+    pair = Pair(lopsided(90, rng), lopsided(90, rng))
+    GromovWasserstein(epsilon=0.5, intra_cost=recorded, n_starts=2, search_cells=15)(pair)
+    assert {15, 60, 90} <= seen
+    assert not {16, 72} & seen
+
+
+def test_starts_are_more_than_the_flips_of_two_axes():
+    cells = torch.as_tensor(np.random.default_rng(0).normal(size=(50, 2)))
+    weights = torch.full((50,), 0.02, dtype=torch.float64)
+    geometry = fit_intra(
+        "sqeuclidean", cells, weights, geometry="centred", scaled=True, max_dense_cells=100
+    ).geometry
+    starts = principal_starts(cells, cells, geometry, geometry, n_starts=12, rng=0)
+    crosses = torch.stack([start.cross.flatten() for start in starts])
+    assert len(crosses.unique(dim=0)) > 4
+
+
+def test_the_default_epsilon_tells_cells_apart():
+    x = lopsided(100, np.random.default_rng(0))
+    found = GromovWasserstein(n_starts=1)(Pair(x, x)).diagnostics
+    assert found.converged
+    assert found.effective_targets < 10

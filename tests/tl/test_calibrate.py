@@ -7,6 +7,7 @@ import pytest
 from scipy.special import ndtr
 
 import scgenot as sg
+from scgenot.fit import regions
 from scgenot.fit.conformal import (
     check_enough,
     conformal_threshold,
@@ -46,7 +47,7 @@ def wrong():
 
 
 def binomial(level, *ns):
-    """Five standard errors of a share; several numbers of cells: one that was counted, those that set the threshold."""
+    """Five standard errors of a share, of as many cells as counted and as set the threshold."""
     return 5 * np.sqrt(level * (1 - level) * sum(1 / n for n in ns))
 
 
@@ -89,8 +90,8 @@ class TestWrongModel:
         table = sg.tl.coverage(cells(500, 2), model=wrong)
         assert table["feature"].tolist() == ["region"] * 3 + ["one", "two", "three"] * 3
         for _, row in table.iterrows():
-            # 1,000 cells counted; threshold from as many; the stratum's region from other control
-            # cells
+            # 1,000 cells counted; threshold from as many; the stratum's region from other
+            # control cells
             assert row["coverage"] == pytest.approx(
                 row["level"], abs=binomial(row["level"], 1000, 1000, 1000)
             )
@@ -104,6 +105,23 @@ class TestWrongModel:
             np.testing.assert_allclose(
                 table["error"], np.sqrt(table["level"] * (1 - table["level"]) / 1000)
             )
+
+
+def test_a_control_cell_predicts_on_one_side_only(right, monkeypatch):
+    """What scores is not compared with what was generated from the same control cells."""
+    sources, draw = [], regions.draw_blocks
+
+    def spied(model, cells, *args, **kwargs):
+        sources.append(cells)
+        return draw(model, cells, *args, **kwargs)
+
+    monkeypatch.setattr(regions, "draw_blocks", spied)
+    new = cells(60, 6)
+    sg.tl.calibrate(new, "A", model=right.copy(), levels=LEVELS)
+    assert len(sources) == 4  # two halves of the control cells of each group
+    used, times = np.unique(np.concatenate(sources), axis=0, return_counts=True)
+    assert (times == 1).all()
+    assert len(used) == (new.obs["drug"] == "control").sum()
 
 
 def test_a_fit_keeps_its_calibration(right, tmp_path):
@@ -158,8 +176,8 @@ class TestConformal:
         assert all(half.sum() == 5 and half[strata == 1].sum() == 2 for half in halves)
         assert len({half.tobytes() for half in halves}) > 1
         scores = np.arange(10.0)
-        # the even ones and the odd ones: 5th of 5 both ways, 8 and 9; all under 9, of the odd ones
-        # all but 9 under 8
+        # the even ones and the odd ones: 5th of 5 both ways, 8 and 9; all under 9, of the odd
+        # ones all but 9 under 8
         assert swapped_coverage(scores, [scores % 2 == 0], 0.8) == 0.9
 
     def test_weighted_quantile(self):

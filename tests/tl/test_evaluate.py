@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 from anndata import AnnData, read_h5ad
-from scgenot.fit.evaluation.maps import choose_pairs
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm, ttest_ind
 from sklearn.metrics import r2_score

@@ -1,4 +1,4 @@
-"""What predict says of each cell: how certain, which way, how far, and whether it has seen the like."""
+"""What predict says of each cell: how certain, which way, how far, and if it has seen the like."""
 
 import warnings
 
@@ -25,8 +25,8 @@ def known():
 def test_response_is_the_length_of_the_mean_change(known):
     total = float((sg.get.model(known).units.target.std ** 2).sum())
     change = known_mean(known.X.astype(float), "A")
-    # the squared length of a mean of n draws, its bias taken off, has variance 4 m'Sm / n + 2 tr
-    # S^2 / n^2
+    # the squared length of a mean of n draws, its bias taken off, has variance
+    # 4 m'Sm / n + 2 tr S^2 / n^2
     square = known.obs["genot_response"].to_numpy() ** 2 * total
     sd = np.sqrt(4 * (change**2 @ SPREAD**2) / DRAWS + 2 * (SPREAD**4).sum() / DRAWS**2)
     error = (square - (change**2).sum(1)) / sd
@@ -48,8 +48,8 @@ def test_cosine_variance_is_that_of_the_law(known):
         change = known_mean(known.X[cell : cell + 1].astype(float), "A")
         moved = change + SPREAD * rng.normal(size=(50_000, 3))
         cosine = moved @ change[0] / np.linalg.norm(moved, axis=1) / np.linalg.norm(change)
-        # the mean of the draws is off in direction by about |SPREAD| / (sqrt(DRAWS) |change|): that
-        # costs its square
+        # the mean of the draws is off in direction by about |SPREAD| / (sqrt(DRAWS) |change|):
+        # that costs its square
         slack = (SPREAD**2).sum() / DRAWS / (change**2).sum()
         found = known.obs["genot_cosine_variance"].iloc[cell]
         assert found == pytest.approx(

@@ -38,8 +38,8 @@ class TestLaw:
         x, rows = of_group(known, "control", group), table[table["group"] == group]
         n = 32 * len(x)
         np.testing.assert_allclose(rows["sd_within"], SPREAD, rtol=5 / np.sqrt(2 * n))
-        # the variance between cells is known but for the draws: sd^2 / 32 a cell, and as much again
-        # in the correction
+        # the variance between cells is known but for the draws: sd^2 / 32 a cell, and as much
+        # again in the correction
         between, noise = known_mean(x, "A").var(0, ddof=1), SPREAD**2 / 32
         slack = 5 * np.sqrt((4 * between * noise + 4 * noise**2) / len(x))
         assert (np.abs(rows["sd_between"] ** 2 - between) < slack).all()
@@ -53,8 +53,8 @@ class TestLaw:
     def test_interval_is_that_of_the_mean(self, known, table, group):
         x, rows = of_group(known, "control", group), table[table["group"] == group]
         sd = np.sqrt((known_mean(x, "A").var(0) + SPREAD**2 / 32) / len(x))
-        # 5 % and 95 % quantiles of 400 replicates: each has a standard error of sqrt(.05 .95 / 400)
-        # / .103 = .106 sd
+        # 5 % and 95 % quantiles of 400 replicates: each has a standard error of
+        # sqrt(.05 .95 / 400) / .103 = .106 sd
         np.testing.assert_allclose((rows["upper"] - rows["change"]) / sd, 1.645, atol=5 * 0.106)
         np.testing.assert_allclose((rows["change"] - rows["lower"]) / sd, 1.645, atol=5 * 0.106)
 
@@ -74,8 +74,8 @@ def test_the_interval_covers(known):
     new.obs["group"] = np.arange(1800) % 60
     table = sg.tl.response(new, "A", groupby="group", model=known, features=["one"], n_samples=2)
     covered = table["lower"].lt(CHANGE["A"][0]) & table["upper"].gt(CHANGE["A"][0])
-    # of 30 cells the weighted mean has variance 29 / 31 of s^2 / 30: P(|t_29| < 1.645 sqrt(29 /
-    # 31)) = .88
+    # of 30 cells the weighted mean has variance 29 / 31 of s^2 / 30:
+    # P(|t_29| < 1.645 sqrt(29 / 31)) = .88
     assert covered.mean() == pytest.approx(0.88, abs=4 * np.sqrt(0.88 * 0.12 / 60))
 
 

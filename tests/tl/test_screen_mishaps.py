@@ -125,15 +125,20 @@ def test_a_coupling_takes_no_moved_cells_for_the_fitted_ones():
     assert not moved.obsp
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_the_same_embedding_made_again_is_taken(embedded, verb, tmp_path):
+@pytest.fixture(scope="module")
+def embedded_again(embedded, tmp_path_factory):
+    path = tmp_path_factory.mktemp("again") / "cells.h5ad"
     again = embedded.copy()
     sg.tl.embed(again, n_components=4)
-    again.write_h5ad(tmp_path / "cells.h5ad")
-    again = ad.read_h5ad(tmp_path / "cells.h5ad")[::-1].copy()
+    again.write_h5ad(path)
+    return ad.read_h5ad(path)[::-1].copy()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_same_embedding_made_again_is_taken(embedded_again, verb):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of calibrating on the cells of the fit
-        VERBS[verb](again)
+        VERBS[verb](embedded_again)
 
 
 def test_a_new_drawing_of_the_cells_is_no_new_embedding(embedded):
@@ -321,7 +326,7 @@ class TestControlsOfACalibration:
         np.testing.assert_allclose(table["raw_coverage"], table["level"], atol=0.15)
 
 
-@pytest.mark.parametrize("kind", ["float64", "float32", "float16", "category", "Float32", "object"])
+@pytest.mark.parametrize("kind", ["float32", "float16", "category", "Float32", "object"])
 def test_a_measured_dose_is_found_however_it_is_stored(kind):
     adata = screen("ctrl", "A", n=24)
     dose = np.where(adata.obs["drug"] == "ctrl", 0, np.repeat([0.001, 0.1, 0.7], 16))

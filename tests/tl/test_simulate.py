@@ -1,4 +1,4 @@
-"""Simulated cells follow the model's law, are the source cells in all else, and go back into AnnData."""
+"""Simulated cells follow the model's law, are their sources in all else, and join AnnData."""
 
 import json
 import logging

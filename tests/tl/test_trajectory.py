@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scgenot.fit.questions import ask
 from scipy import sparse
 
 import scgenot as sg

@@ -15,6 +15,7 @@ from scgenot.cells.embedding.features import (
     are_whole,
     clr,
     depth,
+    entries,
     inverse_frequency,
     tfidf,
 )
@@ -22,9 +23,8 @@ from scgenot.cells.embedding.features import (
 logger = logging.getLogger("scgenot")
 
 DEFAULT_COMPONENTS = 30
-MAX_DEPTH_CORRELATION = (
-    0.8  # absolute; LSI components that follow log depth more closely are dropped
-)
+# absolute; LSI components that follow log depth more closely are dropped
+MAX_DEPTH_CORRELATION = 0.8
 
 Fit = tuple[np.ndarray, dict, dict]  # coordinates, embedding, further entries of uns
 
@@ -46,22 +46,13 @@ def _count_components(n_components: int | None, most: int) -> int:
 def fit_pca(values: Values, n_components: int | None, seed: int, label: str, *, scale: bool) -> Fit:
     """Principal components; warns of what does not look like logarithms."""
     n_cells, n_features = values.shape
-    stored = values.data if sparse.issparse(values) else values
+    smallest, largest = entries(values).min(initial=0), entries(values).max(initial=0)
     # logarithms of counts are not whole numbers, few exceed 10 and none 30
-    if (
-        stored.size
-        and stored.min() >= 0
-        and stored.max() > 10
-        and (stored.max() > MAX_LOGARITHM or are_whole(values))
-    ):
-        kind = (
-            "raw counts"
-            if are_whole(values)
-            else f"values without a logarithm, up to {stored.max():.0f}"
-        )
+    if smallest >= 0 and largest > 10 and (largest > MAX_LOGARITHM or are_whole(values)):
+        odd = f"values without a logarithm, up to {largest:.0f}"
         warn_user(
-            f"{label} looks like {kind}: run `sc.pp.normalize_total` and `sc.pp.log1p` before "
-            "`method='pca'`."
+            f"{label} looks like {'raw counts' if are_whole(values) else odd}: run "
+            "`sc.pp.normalize_total` and `sc.pp.log1p` before `method='pca'`."
         )
     k = _count_components(n_components, min(n_cells - 1, n_features))
     return _principal_components(values, k, seed, label, scale=scale)
@@ -72,10 +63,7 @@ def _principal_components(values: Values, k: int, seed: int, label: str, *, scal
     import scanpy as sc
 
     offset = np.asarray(values.mean(axis=0)).ravel()
-    smallest, largest = (
-        min_max_axis(values, axis=0) if sparse.issparse(values) else (values.min(0), values.max(0))
-    )
-    if (smallest == largest).all():
+    if are_constant(values).all():
         raise ValueError(
             f"{label} is the same in all {values.shape[0]} cells: there is nothing to embed."
         )
@@ -83,23 +71,16 @@ def _principal_components(values: Values, k: int, seed: int, label: str, *, scal
     if scale:
         scaling["scale"] = spread(values)
         # centring is left to the components: sparse stays sparse
-        values = (
-            values.multiply(1 / scaling["scale"]).tocsr()
-            if sparse.issparse(values)
-            else values / scaling["scale"]
-        )
+        if sparse.issparse(values):
+            values = values.multiply(1 / scaling["scale"]).tocsr()
+        else:
+            values = values / scaling["scale"]
     if k == min(values.shape):  # all components: beyond the iterative solver
         values, solver = values.toarray() if sparse.issparse(values) else values, "full"
     else:
         solver = "arpack"
-    coordinates, components, ratio, variance = sc.pp.pca(
-        values,
-        n_comps=k,
-        svd_solver=solver,
-        random_state=seed,
-        return_info=True,
-        dtype=values.dtype,
-    )
+    options = {"n_comps": k, "svd_solver": solver, "random_state": seed, "dtype": values.dtype}
+    coordinates, components, ratio, variance = sc.pp.pca(values, return_info=True, **options)
     embedding = {"loadings": components.T, "offset": offset.astype(values.dtype), **scaling}
     return coordinates, embedding, {"variance": variance, "variance_ratio": ratio}
 
@@ -114,9 +95,8 @@ def fit_lsi(counts: Values, n_components: int | None, seed: int, label: str) -> 
 
     log_depth = np.log(depth(counts, label)[:, 0])
     spreads = log_depth.std() * coordinates.std(axis=0)
-    covariance = (
-        (log_depth - log_depth.mean()) @ (coordinates - coordinates.mean(axis=0)) / len(log_depth)
-    )
+    centered = coordinates - coordinates.mean(axis=0)
+    covariance = (log_depth - log_depth.mean()) @ centered / len(log_depth)
     correlation = np.divide(covariance, spreads, out=np.zeros(k), where=spreads > 0)
     dropped = np.abs(correlation) > MAX_DEPTH_CORRELATION
     if dropped.all():
@@ -124,18 +104,13 @@ def fit_lsi(counts: Values, n_components: int | None, seed: int, label: str) -> 
             f"all {k} LSI components follow sequencing depth: compute more with `n_components`."
         )
     shown = [f"{i + 1} ({correlation[i]:+.2f})" for i in np.flatnonzero(dropped)]
-    logger.info(
-        "LSI components dropped for their correlation with log depth: %s",
-        ", ".join(shown) or "none",
-    )
+    found = ", ".join(shown) or "none"
+    logger.info(f"LSI components dropped for their correlation with log depth: {found}")
     # decoding puts the dropped components back at their mean: cells of average depth
     offset = coordinates[:, dropped].mean(axis=0) @ loadings[:, dropped].T
     embedding = {"loadings": loadings[:, ~dropped], "offset": offset, "idf": idf}
-    return (
-        coordinates[:, ~dropped],
-        embedding,
-        {"depth_correlation": correlation, "dropped": np.flatnonzero(dropped)},
-    )
+    report = {"depth_correlation": correlation, "dropped": np.flatnonzero(dropped)}
+    return coordinates[:, ~dropped], embedding, report
 
 
 def fit_clr(counts: Values, n_components: int | None, seed: int, label: str, *, scale: bool) -> Fit:
@@ -144,11 +119,9 @@ def fit_clr(counts: Values, n_components: int | None, seed: int, label: str, *, 
     if n_components is None or n_components == values.shape[1]:
         if not scale:
             return values, {"offset": np.zeros(values.shape[1], dtype=values.dtype)}, {}
-        embedding = {
-            "offset": values.mean(axis=0, dtype=np.float64).astype(values.dtype),
-            "scale": spread(values),
-        }
-        return (values - embedding["offset"]) / embedding["scale"], embedding, {}
+        offset = values.mean(axis=0, dtype=np.float64).astype(values.dtype)
+        scaling = spread(values)
+        return (values - offset) / scaling, {"offset": offset, "scale": scaling}, {}
     # rows sum to 0: one dimension fewer than columns
     k = _count_components(n_components, min(len(values) - 1, values.shape[1] - 1))
     return _principal_components(values, k, seed, label, scale=scale)
@@ -160,8 +133,12 @@ def spread(values: Values) -> np.ndarray:
         variance = mean_variance_axis(values, axis=0)[1]
     else:
         variance = values.var(axis=0, dtype=np.float64)
-    smallest, largest = (
-        min_max_axis(values, axis=0) if sparse.issparse(values) else (values.min(0), values.max(0))
-    )
     deviation = np.sqrt(variance * values.shape[0] / (values.shape[0] - 1))
-    return np.where(smallest == largest, 1, deviation).astype(values.dtype)
+    return np.where(are_constant(values), 1, deviation).astype(values.dtype)
+
+
+def are_constant(values: Values) -> np.ndarray:
+    """Whether each column is the same in all cells, shape `(g,)`."""
+    if sparse.issparse(values):
+        return np.equal(*min_max_axis(values, axis=0))
+    return values.min(0) == values.max(0)

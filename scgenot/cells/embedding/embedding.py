@@ -72,11 +72,8 @@ class Embedding:
         g, k = len(self.features), self.n_components
         shapes = {"loadings": (g, k), "offset": (g,), "scale": (g,), "idf": (g,)}
         arrays = {name: getattr(self, name) for name in shapes if getattr(self, name) is not None}
-        wrong = [
-            name
-            for name, array in arrays.items()
-            if np.shape(array) != shapes[name] or not np.isfinite(array).all()
-        ]
+        wrong = [name for name, array in arrays.items() if np.shape(array) != shapes[name]]
+        wrong += [name for name, array in arrays.items() if not np.isfinite(array).all()]
         if self.method not in METHODS or (self.method == "lsi") != ("idf" in arrays):
             wrong.append("method")
         if "loadings" not in arrays and g != k:
@@ -172,9 +169,9 @@ class Embedding:
         key = key or self.key
         known = {name: value for name, value in vars(self).items() if value is not None}
         names = ("method", "n_components", "l2", "layer", "mask_var")
+        params = {name: known[name] for name in names if name in known}
         entry = {
-            PARAMS: {name: known[name] for name in names if name in known}
-            | {"scale": self.scale is not None},
+            PARAMS: params | {"scale": self.scale is not None},
             EMBEDDING: {name: np.array(known[name]) for name in ARRAYS if name in known},
             VALUES: {name: known[name] for name in ("whole", "nonnegative", "largest")},
         }

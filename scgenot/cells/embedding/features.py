@@ -26,7 +26,7 @@ def read_features(
     """Read some columns of `X` or a layer as finite numbers, dense or CSR; always a copy."""
     values = matrix(adata, layer, name=name)[:, columns]
     values = values.astype(values.dtype)
-    finite = np.isfinite(values.data if sparse.issparse(values) else values)
+    finite = np.isfinite(entries(values))
     if not finite.all():
         raise ValueError(
             f"{layer_label(layer)} of `{name}` has {(~finite).sum()} NaN or infinite values: "
@@ -84,10 +84,14 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(map(str, names[:5])) + (", ..." if len(names) > 5 else "")
 
 
+def entries(values: Values) -> np.ndarray:
+    """Return the values that are stored: all but the zeros of a sparse matrix."""
+    return values.data if sparse.issparse(values) else values
+
+
 def are_whole(values: Values) -> bool:
     """Whether all values are whole numbers, as counts are."""
-    stored = values.data if sparse.issparse(values) else values
-    return not (stored % 1).any()
+    return not (entries(values) % 1).any()
 
 
 def check_counts(values: Values, method: str, label: str) -> None:
@@ -133,13 +137,8 @@ def inverse_frequency(counts: Values) -> np.ndarray:
 
 def tfidf(counts: Values, idf: np.ndarray, label: str) -> Values:
     """Signac's TF-IDF (`RunTFIDF`, method 1), `log(1 + 1e4 * counts / depth * idf)`."""
-    tf = (
-        sparse.csr_matrix(counts)
-        .multiply(1 / depth(counts, label))
-        .multiply(idf * TF_SCALE)
-        .tocsr()
-    )
-    logged = tf.log1p().astype(counts.dtype)
+    tf = sparse.csr_matrix(counts).multiply(1 / depth(counts, label)).multiply(idf * TF_SCALE)
+    logged = tf.tocsr().log1p().astype(counts.dtype)
     return logged if sparse.issparse(counts) else logged.toarray()
 
 
@@ -157,7 +156,7 @@ def unit_rows(cells: np.ndarray) -> np.ndarray:
 
 def alike(found: np.ndarray, expected: np.ndarray) -> bool:
     """Say whether two arrays are the same up to rounding."""
+    if found.shape != expected.shape:
+        return False
     size = np.sqrt(np.mean(np.square(expected, dtype=float)))
-    return found.shape == expected.shape and np.allclose(
-        found, expected, rtol=TOLERANCE, atol=TOLERANCE * size
-    )
+    return np.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE * size)

@@ -15,11 +15,9 @@ def embedding_of(adata: AnnData, rep: str | None) -> Embedding | ScanpyPCA | Non
     if rep in (None, "X"):
         return None
     key = embedding_key(rep)
-    return (
-        Embedding.read(adata, key)
-        if EMBEDDING in adata.uns.get(key, ())
-        else ScanpyPCA.of(adata, rep)
-    )
+    if EMBEDDING in adata.uns.get(key, ()):
+        return Embedding.read(adata, key)
+    return ScanpyPCA.of(adata, rep)
 
 
 def place(

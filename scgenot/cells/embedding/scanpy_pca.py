@@ -67,8 +67,5 @@ class ScanpyPCA(Embedding):
         unique = self.measured.is_unique and other.measured.is_unique
         if not unique or not self.measured.isin(other.measured).all():
             return None
-        ours, theirs = (
-            pd.DataFrame(side.loadings, index=side.features).reindex(self.measured, fill_value=0)
-            for side in (self, other)
-        )
-        return alike(theirs.to_numpy(), ours.to_numpy())
+        tables = (pd.DataFrame(one.loadings, index=one.features) for one in (other, self))
+        return alike(*(table.reindex(self.measured, fill_value=0).to_numpy() for table in tables))

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -112,14 +111,12 @@ class Conditions:
         return int(self.tokens.index.get_loc(part))
 
     def _encode_covariates(self, covariates: Mapping[str, object]) -> np.ndarray:
-        numbers = [
-            (read_number(covariates, key) - mean) / std for key, (mean, std) in self.numbers.items()
-        ]
-        flags = [
-            [key in covariates and text_of(covariates[key]) == kind for kind in kinds]
-            for key, kinds in self.categories.items()
-        ]
-        return np.array([*numbers, *chain.from_iterable(flags)], dtype=float)
+        values = []
+        for key, (mean, std) in self.numbers.items():
+            values.append((read_number(covariates, key) - mean) / std)
+        for key, kinds in self.categories.items():
+            values += [key in covariates and text_of(covariates[key]) == kind for kind in kinds]
+        return np.array(values, dtype=float)
 
     def to_dict(self) -> dict:
         """Return what an AnnData can hold."""
@@ -170,21 +167,16 @@ class Conditions:
         values = iter(map(str, stored["category_values"]))
         sizes = zip(stored["category_names"], stored["category_sizes"], strict=True)
         units = zip(stored["number_names"], stored["number_units"], strict=True)
-        largest = zip(
-            map(str, stored.get("largest_names", [])),
-            map(float, stored.get("largest_doses", [])),
-            strict=True,
-        )
+        names, largest = map(str, stored.get("largest_names", [])), stored.get("largest_doses", [])
+        tokens = pd.DataFrame(np.asarray(stored["tokens"]), index=list(map(str, stored["names"])))
         return cls(
             control=stored.get("control"),
-            tokens=pd.DataFrame(
-                np.asarray(stored["tokens"]), index=list(map(str, stored["names"]))
-            ),
+            tokens=tokens,
             known=list(map(str, stored["known"])),
             n_slots=int(stored["n_slots"]),
             separator=stored.get("separator"),
             doses=None if stored.get("doses") is None else tuple(map(float, stored["doses"])),
-            largest=dict(largest),
+            largest=dict(zip(names, map(float, largest), strict=True)),
             categories={str(key): [next(values) for _ in range(int(size))] for key, size in sizes},
             numbers={str(key): (float(mean), float(std)) for key, (mean, std) in units},
         )

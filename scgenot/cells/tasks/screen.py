@@ -82,12 +82,6 @@ class Screen:
         """Pair the control cells with those of each perturbation and dose."""
         check_list(self.covariates, "covariates")
         check_list(self.network_covariates, "network_covariates")
-        separator = self.separator
-        if separator is not None and (not isinstance(separator, str) or not separator):
-            raise TypeError(
-                f"`separator={separator!r}` must be text, or None when names are never "
-                "combinations."
-            )
         self.conditions = None
         read = self.read(adata)
         check_unique(adata, "obs")
@@ -100,9 +94,8 @@ class Screen:
         for (name, dose), treated in groups.items():
             source = strata.shared(read.control_rows, treated)
             parts[name, dose] = source, treated, strata.split(source, treated)
-        strata.report(
-            {condition_name(*one): part for one, part in parts.items()}, left_out=left_out
-        )
+        named = {condition_name(*one): part for one, part in parts.items()}
+        strata.report(named, left_out=left_out)
         kept = [groups[one] for one, part in parts.items() if part[2]]
         self.conditions = vocabulary(self, adata, read, np.concatenate(kept))
         if read.doses is not None:

@@ -9,6 +9,11 @@ from scgenot.cells.read import check_anndata, check_column, check_unique, named_
 from scgenot.cells.tasks.task import refuse_dose
 from scgenot.pair import Link, Pair, Question
 
+STORED = (
+    *("use_rep", "target_rep", "shared_rep", "target_shared_rep"),
+    *("source_weights", "target_weights"),
+)
+
 
 @dataclass
 class Translation:
@@ -53,12 +58,8 @@ class Translation:
         # targets are the columns of the coupling and are found again by name
         check_unique(self.adata_target, "obs", "adata_target")
         sides = {"adata_source": adata, "adata_target": self.adata_target}
-        self.use_rep, self.target_rep = (
-            named_rep(side, rep, None, name)
-            for (name, side), rep in zip(
-                sides.items(), (self.use_rep, self.target_rep), strict=True
-            )
-        )
+        self.use_rep = named_rep(adata, self.use_rep, None, "adata_source")
+        self.target_rep = named_rep(self.adata_target, self.target_rep, None, "adata_target")
         source, target = self._read(sides, (self.use_rep, self.target_rep), "use_rep")
         shared = None, None
         if self.shared_rep is not None:
@@ -102,16 +103,12 @@ class Translation:
 
     def to_dict(self) -> dict:
         """Return what an AnnData can hold."""
-        names = ("use_rep", "target_rep", "shared_rep", "target_shared_rep")
-        return {name: getattr(self, name) for name in (*names, "source_weights", "target_weights")}
+        return {name: getattr(self, name) for name in STORED}
 
     @classmethod
     def from_dict(cls, stored: dict) -> "Translation":
         """Make what :meth:`to_dict` took apart, after a file too."""
-        names = ("use_rep", "target_rep", "shared_rep", "target_shared_rep")
-        return cls(
-            **{name: stored.get(name) for name in (*names, "source_weights", "target_weights")}
-        )
+        return cls(**{name: stored.get(name) for name in STORED})
 
 
 def two_reps(reps: str | tuple[str, str] | None, argument: str) -> tuple[str | None, str | None]:

@@ -34,7 +34,7 @@ BEFORE = "time before"
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutCells:
     """Cells of a course that were held out."""
 
     adata: AnnData
@@ -48,7 +48,7 @@ def _(task: TimeCourse, asked: Evaluation) -> Iterator[Grouped]:
     held_out, names = asked.held_out, asked.fit.adata.obs_names
     check_anndata(held_out, "held_out")
     times, groups = held_out_times(held_out, task), read_groups(held_out, asked.groupby)
-    found = HeldOut(held_out, asked.fit.cells(held_out), times, groups)
+    found = HeldOutCells(held_out, asked.fit.cells(held_out), times, groups)
     fitted, present = Steps(task.steps), set(np.unique(times).tolist())
     steps = [step for step in fitted if set(step) <= present]
     ends = {time for step in steps for time in step}
@@ -80,7 +80,7 @@ def held_out_times(held_out: AnnData, task: TimeCourse) -> np.ndarray:
     """Read the times of held-out cells: those of the fit, and others on the same scale."""
     key = task.time_key
     check_column(held_out, key, "time_key", "held_out")
-    times = task.scale.new_times_of(held_out.obs[key])
+    times = task.scale.times_of(held_out.obs[key], new=True)
     if np.isnan(times).any():
         raise ValueError(
             f"obs[{key!r}] of `held_out` has times that the fit does not have and that cannot be "
@@ -95,7 +95,9 @@ def links_of_step(asked: Evaluation, step: tuple[float, float]) -> list[int]:
     return [k for k, link in enumerate(asked.fit.links) if link.labels == wanted]
 
 
-def step_comparison(asked: Evaluation, step: tuple[float, float], held_out: HeldOut) -> Grouped:
+def step_comparison(
+    asked: Evaluation, step: tuple[float, float], held_out: HeldOutCells
+) -> Grouped:
     """Predict held-out cells at the later time of a step from those at the earlier one."""
     task = asked.fit.task
     rows, true = (np.flatnonzero(held_out.times == time) for time in step)
@@ -117,7 +119,7 @@ def step_comparison(asked: Evaluation, step: tuple[float, float], held_out: Held
 
 
 def left_out_comparison(
-    asked: Evaluation, time: float, step: tuple[float, float], held_out: HeldOut
+    asked: Evaluation, time: float, step: tuple[float, float], held_out: HeldOutCells
 ) -> Grouped:
     """Predict the population at a time within a fitted step."""
     fit, links = asked.fit, links_of_step(asked, step)

@@ -107,9 +107,8 @@ class Lineariser:
         q = plan.apply_transposed(torch.ones_like(self.u_x[:, :1]))
         core = p_v if self.v_x is None else self.v_x.T @ p_v
         cost = QuadraticCost(core, _gram(self.v_x, p[:, 0]), _gram(self.v_y, q[:, 0]))
-        own = p[:, 0] @ quadratic_form(self.u_x, cost.gram_x) + q[:, 0] @ quadratic_form(
-            self.u_y, cost.gram_y
-        )
+        own = p[:, 0] @ quadratic_form(self.u_x, cost.gram_x)
+        own += q[:, 0] @ quadratic_form(self.u_y, cost.gram_y)
         return Linearisation(cost, float(own - 2 * (core * (self.u_x.T @ p_u)).sum()))
 
 

@@ -28,21 +28,11 @@ class Descent:
     stationary: bool
 
 
-@dataclass(frozen=True)
 class Descender:
     """Fixed-point iterations of an entropic quadratic coupling (Peyré, Cuturi, Solomon 2016)."""
 
-    cells: Problem
-    features: Problem
-    lineariser: Lineariser
-    fused: FusedCost | None
-    max_outer: int
-    max_iterations: int
-    tolerance: float
-
-    @classmethod
-    def prepare(
-        cls,
+    def __init__(
+        self,
         cells: Problem,
         source: Intra,
         target: Intra,
@@ -51,17 +41,17 @@ class Descender:
         max_outer: int,
         max_iterations: int,
         tolerance: float,
-    ) -> "Descender":
-        """Make the features of the cells once."""
+    ):
+        self.cells, self.fused = cells, fused
+        self.max_outer, self.max_iterations, self.tolerance = max_outer, max_iterations, tolerance
         n_shared = 0 if fused is None else fused.n_shared
         x, y = (side[:, : side.shape[1] - n_shared] for side in (cells.x, cells.y))
-        lineariser = Lineariser(source, target, x, y)
-        u_x, u_y = lineariser.u_x, lineariser.u_y
+        self.lineariser = Lineariser(source, target, x, y)
+        u_x, u_y = self.lineariser.u_x, self.lineariser.u_y
         if n_shared:
             u_x = torch.cat([u_x, cells.x[:, -n_shared:]], dim=1)
             u_y = torch.cat([u_y, cells.y[:, -n_shared:]], dim=1)
-        features = replace(cells, x=u_x, y=u_y)
-        return cls(cells, features, lineariser, fused, max_outer, max_iterations, tolerance)
+        self.features = replace(cells, x=u_x, y=u_y)
 
     def run(self, start: Cost, epsilons: Sequence[float]) -> Descent:
         """Descend from the plan that the cost `start` gives at the first epsilon."""
@@ -106,11 +96,11 @@ class Descender:
         )
         solution = replace(solution, iterations=solution.iterations + used)
         distortion = self.lineariser(solution.plan).distortion
-        sums = totals(solution.plan)
+        linear = None if self.fused is None else replace(self.fused, alpha=1.0)
+        sums = totals(solution.plan, linear)
         objective = distortion + epsilon * sums.divergence + sums.penalty
         if self.fused is not None:
-            linear = totals(solution.plan, replace(self.fused, alpha=1.0)).cost
-            objective += self.fused.alpha * (linear - distortion)
+            objective += self.fused.alpha * (sums.cost - distortion)
         return Descent(solution, distortion, objective, stationary)
 
     def _linearise(self, solution: Solution) -> Cost:
@@ -120,10 +110,8 @@ class Descender:
 
     def _movement(self, before: Cost, after: Cost) -> float:
         """Root mean square change of the cost."""
-        x, y = (
-            cells[spaced(len(cells), 200).to(cells.device)]
-            for cells in (self.features.x, self.features.y)
-        )
+        sides = self.features.x, self.features.y
+        x, y = (cells[spaced(len(cells), 200).to(cells.device)] for cells in sides)
         change = after(x, y) - before(x, y)
         change = change - change.mean(0)
         return float((change - change.mean(1, keepdim=True)).square().mean().sqrt())

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from scgenot.ot.cost import Cost, FittedCost, bulk_center, is_typical
+from scgenot.ot.cost import Cost, FittedCost, bulk_center, fitted, is_typical
 
 GEOMETRIES = ("unit", "centred", "raw")
 
@@ -131,9 +131,7 @@ def fit_intra(
         )
     else:
         reference = rows(x)
-        intra = DenseIntra(
-            rows, cost.fit(reference, reference) if hasattr(cost, "fit") else cost, reference
-        )
+        intra = DenseIntra(rows, fitted(cost, reference, reference), reference)
     if not scaled:
         return intra
     scale = intra.size(x, weights / weights.sum())

@@ -52,13 +52,15 @@ class QuadraticTask:
             )
         fused = None
         if linear is not None:
-            scale = (
-                mean_cost(linear, problem.x[:, -n_shared:], problem.y[:, -n_shared:])
-                if options.relative
-                else 1.0
-            )
+            x, y = problem.x[:, -n_shared:], problem.y[:, -n_shared:]
+            scale = mean_cost(linear, x, y) if options.relative else 1.0
             fused = FusedCost(no_cost, linear, alpha, scale, n_shared)
         return cls(options, problem, *sides, fused)
+
+    @property
+    def n_shared(self) -> int:
+        """Number of shared features, the last columns of the cells."""
+        return 0 if self.fused is None else self.fused.n_shared
 
     def subset(self, rows: Tensor, columns: Tensor) -> "QuadraticTask":
         """Return the task on some of the cells, in the units of all cells."""
@@ -99,9 +101,8 @@ class QuadraticTask:
         # of all cells where that can be: two mirror images are only as good as each other on the
         # same cells
         more = self._subset(JUDGE_FACTOR * self.options.search_cells, generator, share=1)
-        judged = [
-            more._optima([o.cost for o in leaders(optima)], epsilon) for optima in (first, second)
-        ]
+        led = ([o.cost for o in leaders(optima)] for optima in (first, second))
+        judged = [more._optima(costs, epsilon) for costs in led]
         if not any(judged):
             raise NotSolved(
                 f"Every start of the search failed: `epsilon`={epsilon:.3g} is too small for these "
@@ -119,18 +120,12 @@ class QuadraticTask:
         return replace(task, problem=replace(task.problem, tau=(1.0, 1.0)))
 
     def _starts(self, n_starts: int, *, seed: int) -> list[Cost]:
-        n_shared = 0 if self.fused is None else self.fused.n_shared
-        x, y = (cells[:, : cells.shape[1] - n_shared] for cells in (self.problem.x, self.problem.y))
-        unit = 1.0
+        sides, unit = (self.problem.x, self.problem.y), 1.0
+        x, y = (cells[:, : cells.shape[1] - self.n_shared] for cells in sides)
         if not self.options.relative:
             unit = self.source.size(x, self.problem.a) * self.target.size(y, self.problem.b)
-        seed += 2 * self.options.rng
-        return principal_starts(
-            *(x, y, self.source.geometry, self.target.geometry),
-            unit=unit,
-            n_starts=n_starts,
-            rng=seed,
-        )
+        seed, geometries = seed + 2 * self.options.rng, (self.source.geometry, self.target.geometry)
+        return principal_starts(x, y, *geometries, unit=unit, n_starts=n_starts, rng=seed)
 
     def _optima(self, costs: list[Cost], epsilon: float) -> list[Optimum]:
         """Descend from each cost; descents that overflow are left out."""
@@ -143,7 +138,7 @@ class QuadraticTask:
         return [replace(o, cost=self._on_cells(o.cost)) for o in optima if o.is_finite]
 
     def _descender(self, problem: Problem, tolerance: float) -> Descender:
-        return Descender.prepare(
+        return Descender(
             *(problem, self.source, self.target, self.fused),
             max_outer=self.options.max_outer,
             max_iterations=self.options.max_iterations,
@@ -151,9 +146,7 @@ class QuadraticTask:
         )
 
     def _on_cells(self, cost: Cost) -> LiftedCost:
-        return LiftedCost(
-            cost, self.source, self.target, 0 if self.fused is None else self.fused.n_shared
-        )
+        return LiftedCost(cost, self.source, self.target, self.n_shared)
 
 
 def no_cost(x: Tensor, y: Tensor) -> Tensor:

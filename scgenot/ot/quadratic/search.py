@@ -32,9 +32,8 @@ class Optimum:
         a = plan.a[:, None]
         mean = plan.apply(features) / a.clamp(min=torch.finfo(a.dtype).tiny)
         mean = (mean - plan.a @ mean) * a.sqrt()
-        return cls(
-            descent.objective, plan.cost, mean / mean.norm().clamp(min=torch.finfo(mean.dtype).tiny)
-        )
+        length = mean.norm().clamp(min=torch.finfo(mean.dtype).tiny)
+        return cls(descent.objective, plan.cost, mean / length)
 
     @property
     def is_finite(self) -> bool:
@@ -50,10 +49,8 @@ def distinct(optima: list[Optimum]) -> list[list[Optimum]]:
     """Group optima that give the same answer; groups and members by rising objective."""
     groups: list[list[Optimum]] = []
     for optimum in sorted(optima, key=lambda o: o.objective):
-        home = next(
-            (group for group in groups if group[0].correlation(optimum) >= SAME_OPTIMUM), None
-        )
-        if home is None:
+        same = (group for group in groups if group[0].correlation(optimum) >= SAME_OPTIMUM)
+        if (home := next(same, None)) is None:
             groups.append([optimum])
         else:
             home.append(optimum)
@@ -63,9 +60,7 @@ def distinct(optima: list[Optimum]) -> list[list[Optimum]]:
 def leaders(optima: list[Optimum]) -> list[Optimum]:
     """Best member of each group of optima that is worth a second look, lowest objective first."""
     best = [group[0] for group in distinct(optima)]
-    return [
-        optimum for optimum in best if optimum.objective <= (1 + WORTH_A_LOOK) * best[0].objective
-    ][:MOST_LEADERS]
+    return [o for o in best if o.objective <= (1 + WORTH_A_LOOK) * best[0].objective][:MOST_LEADERS]
 
 
 def judge(

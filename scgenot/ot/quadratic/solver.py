@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from scgenot._check import check_count, check_fields, check_number
-from scgenot.ot.cost import Cost, FittedCost, squared_euclidean
+from scgenot.ot.cost import Cost, FittedCost, fitted, squared_euclidean
 from scgenot.ot.coupling import Coupling
 from scgenot.ot.diagnostics import Diagnostics
 from scgenot.ot.dual import Problem
@@ -123,9 +123,7 @@ class GromovWasserstein:
     def __call__(self, pair: Pair) -> Coupling:
         """Solve."""
         pair = replace(pair, source_shared=None, target_shared=None)
-        return self._solve(
-            pair, to_problem(pair, self.tau, self.memory_limit, self.dtype, self.device)
-        )
+        return self._solve(pair, to_problem(pair, self))
 
     def _solve(
         self, pair: Pair, problem: Problem, alpha: float = 0.0, linear: Cost | None = None
@@ -201,9 +199,8 @@ class FusedGromovWasserstein(GromovWasserstein):
 
     def __post_init__(self):
         super().__post_init__()
-        check_number(
-            "alpha", self.alpha, "from 0 (quadratic) to 1 (linear)", lambda alpha: 0 <= alpha <= 1
-        )
+        expected = "from 0 (quadratic) to 1 (linear)"
+        check_number("alpha", self.alpha, expected, lambda alpha: 0 <= alpha <= 1)
 
     @property
     def has_orientation(self) -> bool:
@@ -217,12 +214,7 @@ class FusedGromovWasserstein(GromovWasserstein):
                 "`source_shared` and `target_shared` are missing: a fused coupling needs features "
                 "that both populations have."
             )
-        problem = to_problem(pair, self.tau, self.memory_limit, self.dtype, self.device)
+        problem = to_problem(pair, self)
         k = pair.source_shared.shape[1]
         x, y = problem.x[:, -k:], problem.y[:, -k:]
-        return self._solve(
-            pair,
-            problem,
-            self.alpha,
-            self.cost.fit(x, y) if hasattr(self.cost, "fit") else self.cost,
-        )
+        return self._solve(pair, problem, self.alpha, fitted(self.cost, x, y))
