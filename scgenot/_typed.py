@@ -140,6 +140,7 @@ _PLAIN = {
     Callable: callable,
 }
 _WORDS = {
+    Hashable: "a label",
     bool: "True or False",
     int: "an integer",
     float: "a number",

@@ -35,7 +35,7 @@ def dose_response(
     simulated: AnnData,
     features: str | Sequence[str],
     *,
-    target: str | Sequence[str] | None = None,
+    target: object = None,
     layer: str | None = None,
     key: str = "genot",
     ax: Axes | None = None,

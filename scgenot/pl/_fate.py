@@ -1,6 +1,6 @@
 """Where cells end."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ def fate(
     *,
     key: str = "genot",
     basis: str | None = "umap",
-    groups: Sequence[str] | None = None,
+    groups: Sequence[Hashable] | None = None,
     groupby: str | None = None,
     ax: Axes | None = None,
     show: bool | None = None,

@@ -103,9 +103,8 @@ def interpolation(
         raise ValueError(
             f"populations have different widths: {[states.shape[1] for states in together]}."
         )
-from scgenot._random import numpy_rng
-from scgenot._typed import typed
-from scgenot.cells.keys import Keys
+    kinds = {str(name): _kinds(value, key) for name, value in populations.items()}
+    generator = numpy_rng(rng)
     center, axes = _plane(together)
     shown = {name: _some(states, generator) for name, states in cells.items()}
     drawn = {name: (cells[name][rows] - center) @ axes for name, rows in shown.items()}

@@ -24,7 +24,7 @@ def perturbation(
     *,
     key: str = "genot",
     basis: str = "umap",
-    target: str | None = None,
+    target: object = None,
     dose: float | None = None,
     color: str | None = None,
     rng: int | np.random.Generator | None = 0,

@@ -33,7 +33,7 @@ def response(
     simulated: AnnData,
     features: str | Sequence[str],
     *,
-    target: str | None = None,
+    target: object = None,
     dose: float | None = None,
     groupby: str | None = None,
     kind: Literal["violin", "dots"] = "violin",

@@ -1,5 +1,6 @@
 """Carry a column of obs from one time to others."""
 
+from collections.abc import Hashable
 from typing import Literal
 
 import numpy as np
@@ -22,8 +23,8 @@ def annotate(
     adata: AnnData,
     column: str,
     *,
-    start: float | str | None = None,
-    end: float | str | None = None,
+    start: Hashable | None = None,
+    end: Hashable | None = None,
     direction: Literal["forward", "backward"] = "forward",
     method: Method = "coupling",
     n_samples: int = 32,

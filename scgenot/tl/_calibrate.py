@@ -20,7 +20,7 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 @typed
 def calibrate(
     adata: AnnData,
-    target: str | Sequence[str] | None = None,
+    target: object = None,
     *,
     held_out: np.ndarray | str | None = None,
     dose: float | Sequence[float] | None = None,

@@ -1,5 +1,6 @@
 """How much of each group becomes which group."""
 
+from collections.abc import Hashable
 from typing import Literal
 
 import numpy as np
@@ -19,8 +20,8 @@ def cell_transition(
     source_groups: Groups,
     target_groups: Groups,
     *,
-    start: float | str | None = None,
-    end: float | str | None = None,
+    start: Hashable | None = None,
+    end: Hashable | None = None,
     direction: Literal["forward", "backward"] = "forward",
     method: Method = "coupling",
     n_samples: int = 32,

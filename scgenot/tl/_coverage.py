@@ -17,7 +17,7 @@ from scgenot.fit.fit import ModelSource, open_fit
 @typed
 def coverage(
     adata: AnnData,
-    target: str | Sequence[str] | None = None,
+    target: object = None,
     *,
     held_out: np.ndarray | str | None = None,
     dose: float | Sequence[float] | None = None,

@@ -1,6 +1,6 @@
 """Fit how cells respond to perturbations."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import pandas as pd
 from anndata import AnnData
@@ -17,7 +17,7 @@ from scgenot.tl._fit import fit
 def fit_perturbation(
     adata: AnnData,
     perturbation_key: str,
-    control: str | None,
+    control: Hashable | None,
     *,
     use_rep: str | None = None,
     layer: str | None = None,

@@ -14,7 +14,7 @@ from scgenot.fit.predictions import predict_cells
 @typed
 def predict(
     adata: AnnData,
-    target: str | float | None = None,
+    target: object = None,
     *,
     dose: float | None = None,
     key: str = "genot",

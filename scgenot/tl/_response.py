@@ -17,7 +17,7 @@ from scgenot.fit.responses import responses
 @typed
 def response(
     adata: AnnData,
-    target: str | None = None,
+    target: object = None,
     *,
     groupby: str | Sequence[str] | None = None,
     dose: float | None = None,

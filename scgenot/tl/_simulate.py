@@ -15,7 +15,7 @@ from scgenot.fit.made_up import simulated
 @typed
 def simulate(
     adata: AnnData,
-    target: str | float | Sequence[str | float] | None = None,
+    target: object = None,
     *,
     dose: float | Sequence[float] | None = None,
     n_samples: int = 1,
