@@ -6,8 +6,8 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from scgenot.cells.tasks.conditions import Conditions
 from scgenot.cells.tasks import Screen
+from scgenot.cells.tasks.conditions import Conditions
 
 
 def screen(drugs, **columns) -> AnnData:

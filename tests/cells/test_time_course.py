@@ -279,7 +279,7 @@ def test_each_cell_is_asked_for_its_next_time():
     expected = [told[day] for day in DAYS[question.rows]]
     np.testing.assert_allclose(question.condition, expected, rtol=1e-15)
     later = {0: 2, 2: 4, 4: 7}
-    assert question.answer["day"] == [later[day] for day in DAYS[question.rows]]
+    assert question.answer["day"].tolist() == [later[day] for day in DAYS[question.rows]]
 
 
 def test_the_nearest_of_several_steps_counts_unless_another_is_asked_for():
