@@ -260,7 +260,7 @@ class FlowMatching:
                 known = [entry or other for entry, other in zip(ratios, ones, strict=True)]
                 fit_growth(model, pairs, *zip(*known, strict=True), rng=run.seed)
         history = pd.DataFrame(state.history, dtype=float).reindex(columns=HISTORY)
-        return Learned(model, history.astype({"step": int}), outcomes(state, learner))
+        return Learned(model, history.astype({"step": int}), outcomes(state))
 
     def _encoder(self, run: Run, condition_dim: int) -> nn.Module | None:
         """Make the encoder of conditions: the user's, or else the task's."""
@@ -269,7 +269,7 @@ class FlowMatching:
         return None if run.encoder is None else run.encoder(condition_dim)
 
 
-def outcomes(state: TrainState, learner: FlowMatching) -> tuple[Outcome, ...]:
+def outcomes(state: TrainState) -> tuple[Outcome, ...]:
     """Return how a training ended."""
     few = state.step < FEW_STEPS and state.outcome is not Outcome.STOPPED_EARLY
     return (state.outcome, Outcome.FEW_STEPS) if few else (state.outcome,)

@@ -80,13 +80,8 @@ def put_together(make, config: Mapping, arrays: Mapping, *, field, encoder, devi
             made = SetEncoder(**config["encoder"])
         elif made is not None and not isinstance(made, nn.Module):
             made = made(sizes["condition_dim"] + (config["condition_dropout"] > 0))
-        model = make(
-            **sizes,
-            field=field,
-            encoder=made,
-            displacement=config["displacement"],
-            condition_dropout=config["condition_dropout"],
-        )
+        told = {name: config[name] for name in ("displacement", "condition_dropout")}
+        model = make(**sizes, **told, field=field, encoder=made)
         if config["growth"]:
             model.add_growth()
         return model.to(getattr(torch, str(arrays["units.source.mean"].dtype)))

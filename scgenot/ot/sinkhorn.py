@@ -226,10 +226,9 @@ def extend(
     logger.info(f"Coupling {solved} of {n} x {m} cells, extended to all.")
     return with_diagnostics(
         full,
+        found,
         method=f"{found.method}, {solved} cells, extended to all",
         epsilon=found.epsilon,
-        iterations=found.iterations,
-        converged=found.converged,
         tolerance=found.marginal_error,
         transport=transport,
         is_extended=True,
@@ -253,10 +252,9 @@ def to_coupling(
     coupling = Coupling(cost, *populations, problem.a, g, epsilon, problem.tau)
     return with_diagnostics(
         replace(coupling, f=coupling.potential(), confidence=confidence),
+        solution,
         method=method,
         epsilon=relative,
-        iterations=solution.iterations,
-        converged=solution.converged,
         tolerance=tolerance,
         transport=transport,
     )
