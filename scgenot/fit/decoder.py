@@ -35,15 +35,15 @@ def feature_decoder(
         )
     embedding = None if fitted is None else embedding_of(fitted, rep)
     if embedding is None:
-        where = (
-            "target cells are in another AnnData"
+        why = (
+            "target cells are in another AnnData, and so is how they were made from features."
             if rep is None
-            else f"uns[{embedding_key(rep)!r}] does not say"
+            else f"uns[{embedding_key(rep)!r}] does not say how {rep!r} was made from features. "
+            "Make it with `sg.tl.embed` before the fit, or"
         )
         raise ValueError(
-            f"`decoder` is needed: {where} how {rep or 'their representation'!r} was made from "
-            "features. Make it with `sg.tl.embed` before the fit, or pass `decoder`, a function of "
-            "states to a DataFrame of features, such as "
+            f"`decoder` is needed: {why} {'Pass' if rep is None else 'pass'} `decoder`, a function "
+            "of states to a DataFrame of features, such as "
             "`lambda values: sg.tl.decode(values, adata_target, key='pca')`."
         )
     # what cannot be decoded is refused here, before any state is sampled

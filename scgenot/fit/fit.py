@@ -35,7 +35,7 @@ from scgenot.fit.stored_link import StoredLink
 from scgenot.pair import Question
 
 
-@dataclass
+@dataclass(repr=False)
 class Fit:
     """What a fit ended with, made once and read again by every verb.
 
@@ -124,6 +124,16 @@ class Fit:
         """Warn of problems of the couplings, in one warning for all of them."""
         if problems := problems_of(self.table, self.confidence):
             warn_user(" ".join(problems))
+
+    def __repr__(self) -> str:
+        """Say what was fitted in a few lines: names of cells and weights are in the fields."""
+        pairs = [str(name) for name in self.table.get("name", [])]
+        named = "; ".join([*pairs[:6], *(["..."] if len(pairs) > 6 else [])])
+        ends = ", ".join(outcome.label for outcome in self.outcomes) or "not known"
+        return (
+            f"Fit of key {self.key!r}, task {name_of(self.task)!r}\n"
+            f"    {len(pairs)} pairs: {named}\n    ended: {ends}"
+        )
 
     @classmethod
     def read(cls, adata: AnnData, key: str = "genot", **own) -> "Fit":

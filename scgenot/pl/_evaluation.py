@@ -1,6 +1,7 @@
 """A fit beside baselines and the ceiling."""
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -36,8 +37,9 @@ WORDS = {
 UNBIASED = ("edistance", "mmd")  # their estimates for equal populations scatter around 0
 CAPTION = (
     "Energy distance and maximum mean discrepancy are estimated without bias: between populations "
-    "that are alike they scatter around 0,\nso that a negative value is as good as 0."
+    "that are alike they scatter around 0, so that a negative value is as good as 0."
 )
+WIDE = 40  # letters of the caption under one panel
 # methods farther from the ceiling than this many times the median method are arrows at the edge
 FARTHEST = 3
 
@@ -114,7 +116,9 @@ def evaluation(
     legend_beside(ax, handles)
     if any((rows[name] < 0).any() for name in metrics if name in UNBIASED):
         below = {"xytext": (0, -30), "textcoords": "offset points", "va": "top"}
-        ax.annotate(CAPTION, (0, 0), xycoords="axes fraction", fontsize="small", **below)
+        # no wider than the panels: layouts make room for text at the expense of axes
+        caption = fill(CAPTION, WIDE * n_columns)
+        ax.annotate(caption, (0, 0), xycoords="axes fraction", fontsize="small", **below)
     return finish(ax, show=show)
 
 

@@ -103,6 +103,18 @@ def test_rows_that_sum_up_come_by_themselves(table):
         pl.evaluation(table, condition="C")
 
 
+@pytest.mark.parametrize("metric", ["edistance", None])
+def test_the_caption_takes_no_room_of_the_panels(table, metric):
+    table.loc[0, "edistance"] = -0.01
+    table.loc[0, "edistance_low"] = -0.02
+    ax = pl.evaluation(table, metric)
+    ax.figure.canvas.draw()  # warns, here an error, when the layout collapses
+    box = ax.get_window_extent()
+    for text in ax.texts:
+        assert text.get_window_extent().width <= 1.05 * box.width
+    assert box.width / ax.figure.dpi > 2
+
+
 def test_given_axes_and_what_is_missing(table):
     ax = plt.figure().add_subplot()
     table.loc[3, ["edistance", "edistance_low", "edistance_high"]] = np.nan

@@ -530,6 +530,13 @@ class TestScreen:
             0.25, abs=4 * np.sqrt(0.25 * 0.75 / 4000)
         )
 
+    def test_plans_of_baselines_are_no_risk_of_the_users(self, screen):
+        with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+            warnings.simplefilter("error")
+            for bound in ("BLURRED_TARGETS", "BLURRED_SHARE"):
+                patch.setattr(f"scgenot.ot.diagnostics.{bound}", 0)
+            sg.tl.evaluate(screen, new_donor(40), metrics=["edistance"], n_resamples=5)
+
     def test_after_a_file(self, screen, tmp_path):
         screen.write_h5ad(tmp_path / "fit.h5ad")
         options = {"metrics": ["edistance"], "n_resamples": 5}

@@ -205,7 +205,7 @@ class TestFeatures:
         solver = sg.ot.GromovWasserstein(n_starts=1)
         sg.tl.fit_translation(source, target, solver=solver, learner=QUICK, progress=False)
         with pytest.raises(
-            ValueError, match="`decoder` is needed: target cells are in another AnnData"
+            ValueError, match="target cells are in another AnnData, and so is how they were made"
         ):
             sg.tl.simulate(source)
         out = sg.tl.simulate(

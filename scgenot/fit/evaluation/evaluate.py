@@ -1,6 +1,7 @@
 """The table of an evaluation: choose metrics, compare, score."""
 
 import logging
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 from scgenot._check import check_count, check_share
 from scgenot._random import numpy_rng
 from scgenot._warn import each_once
-from scgenot.fit.coupled import name_of
+from scgenot.fit.coupled import PROBLEM, name_of
 from scgenot.fit.decoder import feature_decoder
 
 # registers the comparisons of each task
@@ -57,7 +58,9 @@ def evaluation_table(
         in_sample,
         seed,
     )
-    with each_once():
+    with each_once(), warnings.catch_warnings():
+        # plans of baselines: nobody chose their epsilon, and nobody can change it
+        warnings.filterwarnings("ignore", message=PROBLEM)
         split = split_all(comparisons(fit.task, asked), min_cells=min_cells)
     table = make_table(
         [shuffled(one, n_cells, numpy_rng([seed, k])) for k, one in enumerate(split)],
