@@ -11,7 +11,7 @@ SETUP_LINT := $(VENV)/.stamp-lint
 REQUIREMENTS := pyproject.toml .ci/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint docs clean
+.PHONY: help demo test test-fast fuzz lint docs clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -24,6 +24,10 @@ test: $(SETUP)  ## all tests
 
 test-fast: $(SETUP)  ## the tests that take seconds
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"  # a file's fits are made once
+
+fuzz: $(SETUP)  ## 2,000 generated calls, and 500 damaged files and entries
+	$(BIN)/python tests/fuzz/calls.py --n 2000 --seed 0
+	$(BIN)/python tests/fuzz/damage.py --n 500 --seed 0
 
 lint: $(SETUP_LINT)  ## style and formatting
 	$(BIN)/ruff check .

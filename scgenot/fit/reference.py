@@ -1,4 +1,4 @@
-"""Some of the fitted cells: they tell whether cells belong to the fit, and whether they are like."""
+"""Some of the fitted cells: they tell whether cells belong to the fit, and are like them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from scgenot._random import numpy_rng
 from scgenot._warn import warn_user
 from scgenot.cells.embedding import embedding_of
+from scgenot.fit.stored_link import names_of
 from scgenot.pair import Link
 
 MAX_SOURCES, MAX_TARGETS = 1000, 200
@@ -86,8 +87,8 @@ class Reference:
         n = int(unlike(cells, np.unique(self.source_cells, axis=0)).sum())
         if n > max(FEW, TOLERATED * len(cells)):
             warn_user(
-                f"{n} of {len(cells)} source cells ({n / len(cells):.0%}) stand out from the source "
-                f"cells that the model was fitted with, where {1 - LEVEL:.0%} would be expected: "
+                f"{n} of {len(cells)} source cells ({n / len(cells):.0%}) stand out from the "
+                f"source cells that the model was fitted with, where {1 - LEVEL:.0%} would be expected: "
                 "their predictions are extrapolated. See whether they come from another kind of "
                 "cell or batch, and compare with measured cells before relying on them."
             )
@@ -99,8 +100,14 @@ class Reference:
     @classmethod
     def from_dict(cls, stored: Mapping) -> "Reference":
         """Make what :meth:`to_dict` took apart, after a file too."""
-        names = ("source_names", "source_cells", "target_names", "target_cells")
-        return cls(*(np.asarray(stored[name]) for name in names), str(stored["digest"]))
+        sides = []
+        for side in ("source", "target"):
+            names, cells = names_of(stored[f"{side}_names"]), np.asarray(stored[f"{side}_cells"])
+            right = cells.ndim == 2 and len(cells) == len(names) and cells.dtype.kind == "f"
+            if not (right and np.isfinite(cells).all()):
+                raise ValueError(f"reference/{side}_cells are not those of its names")
+            sides += [names, cells]
+        return cls(*sides, str(stored["digest"]))
 
 
 def unlike(cells: np.ndarray, seen: np.ndarray) -> np.ndarray:
