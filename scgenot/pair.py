@@ -30,6 +30,8 @@ class Pair:
 
     Raises
     ------
+    TypeError
+        When an argument has a wrong type.
     ValueError
         When an array is empty, not finite or of the wrong shape, or a weight is negative; the
         message names it.

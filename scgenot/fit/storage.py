@@ -10,6 +10,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scgenot._outcome import Outcome
+from scgenot._typed import check_fields, check_type
 from scgenot.cells.keys import Keys
 from scgenot.cells.tasks import Screen, TimeCourse, Translation
 from scgenot.cells.write import check_finite, plain, predicted_slots, write_slots, writing
@@ -17,13 +18,30 @@ from scgenot.fit.coupled import PAGE, name_of
 from scgenot.fit.reference import Reference
 from scgenot.fit.regions_found import Calibration
 from scgenot.fit.stored_link import StoredLink
-from scgenot.model import Genot
+from scgenot.model import Genot, ModelFileError
+from scgenot.model.storage import digest
 from scgenot.pair import Question
 
 VERSION = 1
 MODEL, PARAMS, HISTORY, PAIRS, LINKS = "model", "params", "history", "pairs", "links"
 REFERENCE, CONFIDENCE, CALIBRATION = "reference", "confidence", "calibration"
 OUTCOMES, COUPLING_KEY, COUPLING_NAMES = "outcomes", "coupling_key", "coupling_names"
+KINDS = {
+    **dict.fromkeys((PARAMS, MODEL, LINKS), Mapping),
+    **dict.fromkeys((HISTORY, PAIRS), pd.DataFrame),
+    REFERENCE: Mapping | None,
+    CONFIDENCE: Mapping | None,
+    COUPLING_KEY: str | None,
+}
+# what reading something else than was written may end in
+DAMAGE = (
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+)
 TASKS = {task.name: task for task in (Screen, TimeCourse, Translation)}
 # classes of the user's that were fitted in this session, by name: a file never names code to
 # import, so after a file they are passed to `sg.get.fit`
@@ -76,6 +94,7 @@ def write(fit, adata: AnnData) -> None:
             "type": type(model).__name__,
             "config": json.dumps(config),
             "weights": weights,
+            "digest": digest(weights),
         },
         HISTORY: fit.history,
         PAIRS: fit.table,
@@ -149,8 +168,10 @@ def read(cls, adata: AnnData, key: str, *, task=None, model=None, field=None, en
     entry = entry_of(adata, key)
     task = read_task(entry[PARAMS], task, key)
     try:
+        for name, kind in KINDS.items():
+            check_type(name, entry.get(name), kind)
         return _put_together(cls, adata, key, entry, task, (model, field, encoder))
-    except (KeyError, TypeError, IndexError, AttributeError, StopIteration) as error:
+    except DAMAGE as error:
         raise ValueError(
             f"uns[{key!r}] is damaged ({type(error).__name__}: {error}): fit again, or read the "
             "file as it was written."
@@ -159,6 +180,8 @@ def read(cls, adata: AnnData, key: str, *, task=None, model=None, field=None, en
 
 def _put_together(cls, adata: AnnData, key: str, entry: Mapping, task, own: tuple):
     table = entry[PAIRS]
+    times = [name for name in ("source_time", "target_time") if name in table]
+    table = table.astype(dict.fromkeys(times, float)) if times else table
     columns = [
         name for name in table.columns[: list(table.columns).index("stratum")] if name != "name"
     ]
@@ -176,7 +199,7 @@ def _put_together(cls, adata: AnnData, key: str, entry: Mapping, task, own: tupl
         {name: params.get(name) for name in ("solver", "learner", "rng")},
         key,
         adata,
-        tuple(Outcome.of(str(label)) for label in entry.get(OUTCOMES, [])),
+        tuple([Outcome.of(str(label)) for label in entry.get(OUTCOMES, [])]),
         confidence=entry.get(CONFIDENCE),
         reference=None if reference is None else Reference.from_dict(reference),
         calibration=Calibration.read(entry),
@@ -187,6 +210,8 @@ def _put_together(cls, adata: AnnData, key: str, entry: Mapping, task, own: tupl
 
 def read_task(params: Mapping, task, key: str):
     """Make the task of a fit; `task` is the class or object of one of the user's own."""
+    if not isinstance(params, Mapping) or "task" not in params:
+        raise ValueError(f"uns[{key!r}]['params'] is damaged: it names no task. Fit again.")
     name = str(params["task"])
     kind = task if task is not None else TASKS.get(name, OWN.get(name))
     if kind is None:
@@ -197,8 +222,11 @@ def read_task(params: Mapping, task, key: str):
     if not isinstance(kind, type):
         return kind
     try:
-        return kind.from_dict(params) if hasattr(kind, "from_dict") else kind()
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        made = kind.from_dict(params) if hasattr(kind, "from_dict") else kind()
+        if kind in TASKS.values():
+            check_fields(made)
+        return made
+    except DAMAGE as error:
         raise ValueError(
             f"uns[{key!r}]['params'] cannot be read as the task {name!r} "
             f"({type(error).__name__}: {error}): it is damaged, or pass the task object as `task`."
@@ -207,7 +235,11 @@ def read_task(params: Mapping, task, key: str):
 
 def read_model(stored: Mapping, make=None, field=None, encoder=None):
     """Make the model of a fit; `make` is the class of one of the user's own."""
-    config = json.loads(str(stored["config"]))
+    try:
+        config, weights = json.loads(str(stored["config"])), stored["weights"]
+        same = str(stored.get("digest")) in ("None", digest(weights))
+    except DAMAGE as error:
+        raise ModelFileError(f"the model of the fit is damaged ({error}): fit again.") from error
     kind = str(stored.get("type", "Genot"))
     make = make or {"Genot": Genot}.get(kind, OWN.get(kind))
     if make is None:
@@ -216,12 +248,14 @@ def read_model(stored: Mapping, make=None, field=None, encoder=None):
             f"model={kind})` and pass `model=fit`. {PAGE}"
         )
     if make is not Genot:
-        return make.from_arrays(config, stored["weights"])
+        return make.from_arrays(config, weights)
     if config.get("field") and field is None:
         field = OWN.get(str(config["field"]))
     if isinstance(config.get("encoder"), str) and encoder is None:
         encoder = OWN.get(config["encoder"])
-    return Genot.from_arrays(config, stored["weights"], field=field, encoder=encoder)
+    if not same:
+        raise ModelFileError("the model's weights are not those that were written: fit again.")
+    return Genot.from_arrays(config, weights, field=field, encoder=encoder)
 
 
 def load_model(model):

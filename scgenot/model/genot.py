@@ -42,8 +42,7 @@ class Genot(WithGrowth):
         Turns conditions `(..., condition_dim)` into what the field sees, `(..., out_dim)`, such as
         a :class:`~scgenot.flow.SetEncoder`; None for the conditions as they are.
     condition_dropout
-        Fraction of training cells whose condition is hidden, so that :meth:`sample` can be guided.
-        When above 0 the encoder or field gets one more column, 1 where hidden.
+        Fraction of training cells whose condition is hidden, told in one more column, for guidance.
 
     Examples
     --------

@@ -4,6 +4,7 @@ What is read may be damaged: names are looked up in fixed tables, and sizes are 
 shapes of the arrays before anything of those sizes is made.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -185,12 +186,25 @@ def _check_values(name: str, value: Tensor, what: str) -> None:
         raise ModelFileError(f"The array {name!r} of {what} has scales that are not positive.")
 
 
+def digest(arrays: Mapping) -> str:
+    """Return what tells whether arrays are those that were written."""
+    found = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.asarray(arrays[name], order="C")
+        found.update(f"{name} {array.dtype.name} {array.shape}".encode() + array.tobytes())
+    return found.hexdigest()
+
+
 def write_file(path: str | Path, kind: str, config: dict, arrays: Mapping) -> None:
     """Write a safetensors file as a whole or not at all; the mode of an older file is kept."""
     path = Path(path).resolve()  # a link stays a link
     content = save(
         {name: np.asarray(array, order="C") for name, array in arrays.items()},
-        {"kind": kind, "config": json.dumps({"format": FORMAT, **config})},
+        {
+            "kind": kind,
+            "config": json.dumps({"format": FORMAT, **config}),
+            "digest": digest(arrays),
+        },
     )
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -220,6 +234,8 @@ def read_file(path: str | Path, kind: str) -> tuple[dict, dict[str, np.ndarray]]
         raise ModelFileError(
             f"{str(path)!r} is not a scgenot {kind} but {metadata.get('kind', 'something else')}."
         )
+    if metadata.get("digest") not in (None, digest(arrays)):
+        raise ModelFileError(f"{str(path)!r} is damaged: its arrays are not those that were saved.")
     return config, arrays
 
 
