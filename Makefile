@@ -10,8 +10,17 @@ SETUP_DOCS := $(VENV)/.stamp-docs
 SETUP_LINT := $(VENV)/.stamp-lint
 REQUIREMENTS := pyproject.toml .ci/constraints.txt
 
+# the oldest and the newest stack: each in an environment of its own, filled by uv, since pip cannot choose the oldest
+NEWEST ?= 3.13
+VENV_LOWEST := .venv-lowest
+VENV_NEWEST := .venv-newest-$(NEWEST)
+UV = $(1)/bin/python -m uv pip install -q --python $(1)/bin/python --compile-bytecode -e ".[test]"
+# an interpreter of some version: on the path, where a shim of pyenv may start nothing, or else of pyenv
+FIND = $(or $(shell for python in python$(1) $(HOME)/.pyenv/versions/$(1)*/bin/python; do \
+	$$python -c "" 2>/dev/null && echo $$python && break; done),$(error Python $(1) not found))
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast mutants lint docs clean
+.PHONY: help demo test test-fast test-lowest test-newest mutants fuzz lint docs clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -25,8 +34,19 @@ test: $(SETUP)  ## all tests
 test-fast: $(SETUP)  ## the tests that take seconds
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"  # a file's fits are made once
 
+test-lowest: $(VENV_LOWEST)/.stamp  ## the fast tests on Python 3.11 with the oldest releases of pyproject.toml
+	$(VENV_LOWEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-newest: $(VENV_NEWEST)/bin/uv  ## the fast tests with the newest releases, on Python 3.13 (NEWEST=3.12: on that)
+	$(call UV,$(VENV_NEWEST)) --upgrade
+	$(VENV_NEWEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
+
 mutants: $(SETUP)  ## what the tests of the arrays half miss: 150 small faults, half an hour
 	$(BIN)/python tests/mutation.py --n 150 --seed 0
+
+fuzz: $(SETUP)  ## 2,000 generated calls, and 500 damaged files and entries
+	$(BIN)/python tests/fuzz/calls.py --n 2000 --seed 0
+	$(BIN)/python tests/fuzz/damage.py --n 500 --seed 0
 
 lint: $(SETUP_LINT)  ## style and formatting
 	$(BIN)/ruff check .
@@ -37,9 +57,9 @@ docs: $(SETUP_DOCS)  ## the documentation, warnings are errors
 	cp -r tutorials docs/tutorials
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
-clean:  ## remove what was built; .venv stays
+clean:  ## remove what was built; the environments stay
 	rm -rf docs/_build docs/generated docs/tutorials dist .pytest_cache .ruff_cache
-	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*/*' -prune -exec rm -rf {} +
 
 # the interpreter is checked before anything is installed: pip's own message for this is hard to read
 $(BIN)/python:
@@ -59,4 +79,16 @@ $(SETUP_DOCS): $(SETUP)
 
 $(SETUP_LINT): $(SETUP)
 	$(PIP) install -q -c .ci/constraints.txt -e ".[dev]"
+	@touch $@
+
+$(VENV_LOWEST)/bin/uv:
+	$(call FIND,3.11) -m venv $(VENV_LOWEST)
+	$(VENV_LOWEST)/bin/python -m pip install -q uv
+
+$(VENV_NEWEST)/bin/uv:
+	$(call FIND,$(NEWEST)) -m venv $(VENV_NEWEST)
+	$(VENV_NEWEST)/bin/python -m pip install -q uv
+
+$(VENV_LOWEST)/.stamp: pyproject.toml | $(VENV_LOWEST)/bin/uv
+	$(call UV,$(VENV_LOWEST)) --resolution lowest-direct
 	@touch $@

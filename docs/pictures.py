@@ -24,7 +24,7 @@ DONOR = "1244"
 
 
 def stimulated_blood() -> tuple[AnnData, AnnData]:
-    """Cells of all donors but one, control and stimulated, embedded, and those of that donor."""
+    """Control and stimulated cells of all donors but one, and of that donor, represented."""
     adata = sg.datasets.kang_ifnb()
     adata = adata[~adata.obs["donor"].isin(["unmatched", "doublet/amb"])].copy()
     adata.obs["predicted_type"] = adata.obs["predicted_type"].cat.remove_unused_categories()
@@ -68,11 +68,9 @@ def fitted_cell_lines() -> tuple[AnnData, AnnData]:
     """Four cell lines by chromatin and by RNA, translated without pairs."""
     rna, atac = sg.datasets.snareseq_celllines(progress=False)
     for modality in (rna, atac):
-        modality.obsm["X_unit"] = normalize(
-            modality.X
-        )  # directions: the counts, and so the depth, are not at hand
+        # directions: the counts, and so the depth, are not at hand
+        modality.obsm["X_unit"] = normalize(modality.X)
     sg.tl.fit_translation(atac, rna, use_rep="X_unit", progress=False)
-    sg.tl.predict(atac, progress=False)
     sg.tl.coupling(atac)
     return atac, rna
 
@@ -84,7 +82,6 @@ def readme() -> None:
     sg.pl.translation(atac, rna, color="cell_type", n_lines=0, ax=left, show=False)
     left.set(title="chromatin to RNA, no pairs", xlabel="RNA, PC 1", ylabel="RNA, PC 2")
     adata = fitted_progenitors()
-    sg.tl.predict(adata, progress=False)
     sg.pl.trajectory(adata, basis="emb", color="state_info", ax=middle, show=False)
     middle.set(title="descendants, day 4 to day 6", xlabel="SPRING 1", ylabel="SPRING 2")
     known, new = fitted_blood()

@@ -2,13 +2,9 @@
 
 import math
 import os
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import fields
-from functools import wraps
-from inspect import Parameter, signature
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -57,7 +53,7 @@ def check_guidance(guidance) -> None:
 
 def check_matrix(values, name: str, least: int = 2) -> np.ndarray:
     """Return finite numbers, cells x features, of at least so many cells; raises a ValueError."""
-    cells = np.asarray(values)
+    cells = _array(values, name)
     if cells.ndim != 2 or not np.issubdtype(cells.dtype, np.number):
         raise ValueError(
             f"`{name}` must be numbers, cells x features; "
@@ -74,6 +70,15 @@ def check_matrix(values, name: str, least: int = 2) -> np.ndarray:
             "drop or impute them."
         )
     return cells
+
+
+def _array(values, name: str, kind: type | None = None) -> np.ndarray:
+    """Return values as an array, or raise a ValueError that names them."""
+    try:
+        return np.asarray(values, dtype=kind)
+    except (TypeError, ValueError, OverflowError) as error:
+        found = type(values).__name__
+        raise ValueError(f"`{name}` must be an array of numbers; found {found}: {error}") from error
 
 
 def check_one_space(populations: Mapping[str, object], least: int = 1) -> list[np.ndarray]:
@@ -95,7 +100,7 @@ def check_weights(values, n: int, name: str, *, rows: bool = False) -> np.ndarra
     """Return weights of `n` cells, ones for None; `rows` also allows a matrix of shape (b, n)."""
     if values is None:
         return np.ones(n)
-    weights = np.asarray(values, dtype=float)
+    weights = _array(values, name, float)
     if weights.shape[-1:] != (n,) or weights.ndim > 1 + rows:
         expected = f"({n},)" + rows * f" or (b, {n})"
         raise ValueError(
@@ -118,6 +123,16 @@ def check_labels(values: Sequence, n: int, name: str) -> np.ndarray:
             f"`{name}` is missing for {missing} of {n} cells: drop those cells or name the group."
         )
     return labels.astype(str)
+
+
+def check_memory(name: str, value, n_values: int) -> None:
+    """Refuse an option that asks for more single precision numbers than the machine can hold."""
+    pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**40
+    if 4 * n_values > pages * 4096:
+        raise ValueError(
+            f"`{name}={value}` asks for {4 * n_values / 1e9:.0f} GB, more than the machine has: "
+            "take fewer, or fewer cells at a time."
+        )
 
 
 def best_device() -> str:
@@ -149,141 +164,3 @@ def check_dose(dose) -> None:
     for value in dose if isinstance(dose, (list, tuple)) else [dose]:
         if value is not None:
             check_number("dose", value, "a number >= 0", lambda each: 0 <= each < math.inf)
-
-
-def typed(function: Callable) -> Callable:
-    """Have a public function refuse arguments that its own annotations do not allow."""
-    parameters = signature(function)
-    kinds = {name: value.annotation for name, value in parameters.parameters.items()}
-
-    @wraps(function)
-    def checked(*args, **options):
-        try:
-            given = parameters.bind(*args, **options).arguments
-        except TypeError:  # an argument too many or too few: Python says which
-            given = {}
-        for name, value in given.items():
-            check_type(name, value, kinds[name])
-        return function(*args, **options)
-
-    return checked
-
-
-def check_fields(options) -> None:
-    """Refuse options, the fields of a dataclass, that its annotations do not allow."""
-    for entry in fields(options):
-        check_type(entry.name, getattr(options, entry.name), entry.type)
-
-
-def check_type(name: str, value, kind) -> None:
-    """Raise unless an annotation allows a value: a ValueError for text that is no choice."""
-    if allows(kind, value):
-        return
-    choices = [choice for each in _kinds(kind) for choice in get_args(each) * _is_choice(each)]
-    if choices and (isinstance(value, str) or value is None):
-        raise ValueError(f"`{name}={value!r}` must be one of {choices}.")
-    modalities = getattr(value, "mod", None)  # of MuData, without importing it
-    if isinstance(modalities, Mapping):
-        found = list(modalities)
-        raise TypeError(
-            f"`{name}` is a {type(value).__name__} with the modalities {found}: pass one of "
-            f"them, such as `{name}[{(found or ['rna'])[0]!r}]`."
-        )
-    expected = " or ".join(dict.fromkeys(_words(each) for each in _kinds(kind)))
-    shown = type(value).__name__ if len(repr(value)) > 60 else f"{value!r}"
-    raise TypeError(f"`{name}` must be {expected}; found {shown}.")
-
-
-def allows(kind, value) -> bool:
-    """Whether an annotation allows a value."""
-    if kind in (object, Any, Parameter.empty) or isinstance(kind, (str, TypeVar)):
-        return True
-    if isinstance(kind, UnionType) or get_origin(kind) is Union:
-        return any(allows(each, value) for each in get_args(kind))
-    if _is_choice(kind):
-        return isinstance(value, Hashable) and any(
-            value is each or (isinstance(value, str) and value == each) for each in get_args(kind)
-        )
-    home, inner = get_origin(kind) or kind, get_args(kind)
-    if home in _PLAIN:
-        return _PLAIN[home](value)
-    if not isinstance(home, type):
-        return True
-    if issubclass(home, tuple) and inner and inner[-1] is not Ellipsis:
-        # how many there are is said better where they are used
-        return _is_list(value) and (len(value) != len(inner) or all(map(allows, inner, value)))
-    if home in (Sequence, Collection, Iterable, list, tuple):
-        return _is_list(value) and all(allows(inner[0], each) for each in value if inner)
-    if issubclass(home, Mapping):
-        return isinstance(value, Mapping) and all(
-            allows(inner[1], each) for each in value.values() if inner
-        )
-    if getattr(home, "_is_protocol", False) and not issubclass(home, os.PathLike):
-        return all(hasattr(value, each) for each in _asked(home))
-    return isinstance(value, os.PathLike if issubclass(home, os.PathLike) else home)
-
-
-def _asked(protocol: type) -> list[str]:
-    """Methods of an object that is used for what it offers."""
-    return [each for each in vars(protocol) if not each.startswith("_")]
-
-
-def _is_choice(kind) -> bool:
-    """Whether an annotation lists its values."""
-    return get_origin(kind) is Literal
-
-
-def _kinds(kind) -> tuple:
-    """What an annotation is a union of."""
-    is_union = isinstance(kind, UnionType) or get_origin(kind) is Union
-    return get_args(kind) if is_union else (kind,)
-
-
-def _is_list(value) -> bool:
-    """Whether a value is several values in a row."""
-    several = isinstance(value, Iterable) and hasattr(value, "__len__")
-    odd = (str, bytes, Mapping)
-    return several and not isinstance(value, odd) and getattr(value, "ndim", 1) == 1
-
-
-def _is_array(value) -> bool:
-    """Whether a value is, or may become, an array of numbers or labels."""
-    arrays = hasattr(value, "__array__") or hasattr(value, "toarray")
-    return (arrays and not np.isscalar(value)) or isinstance(value, (list, tuple))
-
-
-def _words(kind) -> str:
-    """Name what an annotation allows."""
-    home = get_origin(kind) or kind
-    if _is_choice(kind):
-        return f"one of {list(get_args(kind))}"
-    if home in (Sequence, Collection, Iterable, list, tuple):
-        inner = get_args(kind)
-        of = _words(inner[0]) if inner else "values"
-        return f"{len(inner)} values" if home is tuple and inner else f"a list, each {of}"
-    name = getattr(home, "__name__", str(home))
-    if getattr(home, "_is_protocol", False) and home not in _WORDS and _asked(home):
-        return f"an object with {' and '.join(f'`{each}`' for each in _asked(home))}"
-    return _WORDS.get(home, f"{'an' if name[0] in 'AEIOU' else 'a'} {name}")
-
-
-_PLAIN = {
-    bool: lambda value: isinstance(value, (bool, np.bool_)),
-    int: lambda value: isinstance(value, Integral) and not isinstance(value, (bool, np.bool_)),
-    float: lambda value: isinstance(value, Real) and not isinstance(value, (bool, np.bool_)),
-    str: lambda value: isinstance(value, str),
-    NoneType: lambda value: value is None,
-    np.ndarray: _is_array,
-    Callable: callable,
-}
-_WORDS = {
-    bool: "True or False",
-    int: "an integer",
-    float: "a number",
-    str: "text",
-    NoneType: "None",
-    np.ndarray: "an array",
-    Callable: "a function",
-    Mapping: "a dictionary",
-    np.random.Generator: "a generator",
-}

@@ -75,4 +75,7 @@ class Outcome(Enum):
     @classmethod
     def of(cls, label: str) -> "Outcome":
         """Return the member with a stored label."""
-        return next(member for member in cls if member.label == label)
+        found = [member for member in cls if member.label == label]
+        if not found:
+            raise ValueError(f"outcome {label!r} is not one of {[each.label for each in cls]}.")
+        return found[0]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from anndata import AnnData
 
-from scgenot._check import typed
+from scgenot._typed import typed
 
 if TYPE_CHECKING:
     from scgenot.fit.fit import Fit

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scgenot._check import check_fields, check_matrix, check_weights
+from scgenot._check import check_matrix, check_weights
+from scgenot._typed import check_fields
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Pair:
 
     Raises
     ------
+    TypeError
+        When an argument has a wrong type.
     ValueError
         When an array is empty, not finite or of the wrong shape, or a weight is negative; the
         message names it.

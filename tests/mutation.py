@@ -93,13 +93,13 @@ EXPLAINED = {
     ("diagnostics.py", "BLURRED_CELLS ="): "a rule of thumb for a warning",
     ("divergence.py", "max_iterations: int=9999"): "a default limit; tests stop far below it",
     ("dual.py", "levels.append(levels[-1] * "): "steps of annealing: the solution is the same",
+    ("genot.py", "batch_size: int=4097"): "memory alone: draws do not depend on the batches",
     ("graph.py", "def median_hops"): "how many cells a median is estimated from",
     ("cost.py", "own = p[:, -1]"): "equivalent: `p` has one column",
     (
         "problem.py",
         "* epsilon, epsilon])",
     ): "steps of annealing in the search: the optimum is the same",
-    ("problem.py", "unit = self.source.size"): "strength of a start: the descent forgets it",
     ("store.py", "torch.full_like(x[:, -1]"): "equivalent: the shape alone is taken",
 }
 

@@ -27,7 +27,7 @@ TASK_NAMES = {"trajectory", "perturbation", "translation"}
 # who may index `uns`: fits, embeddings in their own entry, and the writer of any slot
 OWNERS = ("scgenot/fit/", "scgenot/cells/embedding/", "scgenot/cells/write.py")
 
-COMMON = {"pair", "_check", "_random", "_outcome", "_progress", "_warn"}
+COMMON = {"pair", "_check", "_random", "_outcome", "_progress", "_typed", "_warn"}
 EVERY_LAYER = COMMON | {
     *("ot", "flow", "model", "course", "metrics", "baselines", "cells", "fit", "datasets"),
     *("get", "tl", "pl"),
@@ -48,10 +48,11 @@ class Layer:
 OT, TORCH = frozenset({"ot"}), frozenset({"torch"})
 NUMERIC = {"numpy", "scipy", "sklearn"}
 LAYERS = {
-    "pair": Layer({"_check"}, {"numpy"}),
+    "pair": Layer({"_check", "_typed"}, {"numpy"}),
     "_check": Layer(set(), {"numpy"}, lazily=TORCH),
     "_random": Layer(set(), {"numpy"}, lazily=TORCH),
     "_outcome": Layer(set(), set()),
+    "_typed": Layer(set(), {"numpy"}),
     "_warn": Layer(set(), set()),
     "_progress": Layer(set(), set(), lazily=frozenset({"tqdm"})),
     # sparse plans are SciPy's

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from scgenot._check import check_count, check_one_space, check_unit, typed
+from scgenot._check import check_count, check_memory, check_one_space, check_unit
 from scgenot._random import Rng, numpy_rng
+from scgenot._typed import typed
 
 
 @typed
@@ -68,6 +69,7 @@ def random_targets(target: np.ndarray, n: int, *, rng: Rng = 0) -> np.ndarray:
     """
     (target,) = check_one_space({"target": target})
     check_count("n", n, 1)
+    check_memory("n", n, n)
     return target[_evenly(len(target), n, numpy_rng(rng))]
 
 
@@ -111,6 +113,7 @@ def mixture(
     source, target = check_one_space({"source": source, "target": target})
     check_unit("s", s)
     check_count("n", n, 1)
+    check_memory("n", n, n)
     generator = numpy_rng(rng)
     n_target = min(n, int(n * s + generator.random()))
     before = source[_evenly(len(source), n - n_target, generator)]

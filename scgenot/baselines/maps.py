@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.covariance import ledoit_wolf
 
-from scgenot._check import check_count, check_labels, check_one_space, check_unit, typed
+from scgenot._check import check_count, check_labels, check_one_space, check_unit
+from scgenot._typed import typed
 
 _CELLS_PER_COLUMN = 10  # with fewer, on either side, covariances are shrunk
 _FLAT = 1e-10  # directions with less than this share of the largest variance have none

@@ -3,8 +3,9 @@
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from scgenot._check import check_count, check_one_space, check_unit, typed
+from scgenot._check import check_count, check_memory, check_one_space, check_unit
 from scgenot._random import Rng, numpy_rng, seed_of, torch_rng
+from scgenot._typed import typed
 from scgenot.pair import Pair
 
 
@@ -108,6 +109,7 @@ def plan_pairs(
     """
     source, target = check_one_space({"source": source, "target": target})
     check_count("n", n, 1)
+    check_memory("n", n, n)
     generator = numpy_rng(rng)
     coupling = _plan(source, target, epsilon, generator)
     i, j = coupling.sample_pairs(n, generator=torch_rng(generator, coupling.device))

@@ -8,7 +8,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scgenot._check import check_type
+from scgenot._typed import check_type
 from scgenot._warn import warn_user
 from scgenot.cells.keys import USUAL_REPS
 

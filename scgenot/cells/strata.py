@@ -151,11 +151,9 @@ class Strata:
         """
         lost, pooled, small, n_pooled, n_cells = list(left_out), [], [], 0, 0
         for name, (source, target, parts) in groups.items():
-            sizes = [sum(len(part[k]) for part in parts) for k in (1, 2)]
-            if sizes != [len(source), len(target)]:
-                rest = [
-                    np.setdiff1d(side, _joined(parts, k)) for side, k in ((source, 1), (target, 2))
-                ]
+            both = (source, 1), (target, 2)
+            rest = [np.setdiff1d(side, _joined(parts, k)) for side, k in both]
+            if any(map(len, rest)):
                 lost.append(f"{name}{self._listed(rest)} ({len(rest[0])} and {len(rest[1])} cells)")
             for stratum, *sides in parts:
                 n_cells += sum(map(len, sides))

@@ -205,7 +205,8 @@ def _citeseq(rna: Path, protein: Path) -> list[AnnData]:
 
 def _gated(protein: AnnData) -> pd.Categorical:
     """Cell types by the proteins that a cell has; the first gate that fits."""
-    has = {name: protein.obs_vector(name) > least for name, least in GATES.items()}
+    levels = protein.to_df()
+    has = {name: levels[name].to_numpy() > least for name, least in GATES.items()}
     lymphoid = ~has["CD14"] & ~has["CD19"]
     gates = {
         "CD4_T": lymphoid & has["CD3"] & has["CD4"] & ~has["CD8a"],

@@ -32,6 +32,7 @@ from scgenot.fit.making import Solver
 from scgenot.fit.reference import Reference
 from scgenot.fit.source import read_source, read_targets
 from scgenot.fit.stored_link import StoredLink
+from scgenot.fit.stored_model import load_model
 from scgenot.pair import Question
 
 
@@ -218,7 +219,7 @@ def open_fit(adata: AnnData, key: str, model=None, device: str | None = None) ->
         return Fit.read(adata if model is None else model, key).on(device)
     if isinstance(model, Fit):
         return model.on(device)
-    model = storage.load_model(model)
+    model = load_model(model)
     # which condition is which is told by its own fit alone
     if storage.has_fit(adata, key) and not getattr(model, "condition_dim", 0):
         return Fit.read(adata, key).with_model(model).on(device)

@@ -72,7 +72,9 @@ def predict_at_once(fit, adata: AnnData, *, predict: bool | None, progress: bool
         n_source = len(fit.ask(adata).rows)
     except ValueError as error:  # which perturbation?
         if predict:
-            raise
+            raise ValueError(
+                f"`predict=True` cannot be done at once, call `sg.tl.predict`: {error}"
+            ) from error
         logger.info("The source cells are not predicted at once: %s", error)
         return None
     if predict is None and n_source > MOST_AT_ONCE:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from scgenot._typed import check_fields
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -29,4 +31,11 @@ class Calibration:
             return None
         found = cls(**{name: entry[name] for name in names})
         object.__setattr__(found, "calibration_strata", list(map(str, found.calibration_strata)))
+        check_fields(found)
+        for table, columns in (
+            (found.calibration, ["level", "raw_threshold", "threshold"]),
+            (found.calibration_features, ["level", "correction"]),
+        ):
+            if np.isnan(table[columns].to_numpy(dtype=float)).any():
+                raise ValueError("the calibration has NaN")
         return found

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from os import PathLike
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from scgenot._outcome import Outcome
+from scgenot._typed import check_fields, check_type
 from scgenot.cells.keys import Keys
 from scgenot.cells.tasks import Screen, TimeCourse, Translation
 from scgenot.cells.write import check_finite, plain, predicted_slots, write_slots, writing
@@ -17,22 +17,23 @@ from scgenot.fit.coupled import PAGE, name_of
 from scgenot.fit.reference import Reference
 from scgenot.fit.regions_found import Calibration
 from scgenot.fit.stored_link import StoredLink
+from scgenot.fit.stored_model import DAMAGE, OWN, read_model, remember, remember_parts
 from scgenot.model import Genot
+from scgenot.model.storage import digest
 from scgenot.pair import Question
 
 VERSION = 1
 MODEL, PARAMS, HISTORY, PAIRS, LINKS = "model", "params", "history", "pairs", "links"
 REFERENCE, CONFIDENCE, CALIBRATION = "reference", "confidence", "calibration"
 OUTCOMES, COUPLING_KEY, COUPLING_NAMES = "outcomes", "coupling_key", "coupling_names"
+KINDS = {
+    **dict.fromkeys((PARAMS, MODEL, LINKS), Mapping),
+    **dict.fromkeys((HISTORY, PAIRS), pd.DataFrame),
+    REFERENCE: Mapping | None,
+    CONFIDENCE: Mapping | None,
+    COUPLING_KEY: str | None,
+}
 TASKS = {task.name: task for task in (Screen, TimeCourse, Translation)}
-# classes of the user's that were fitted in this session, by name: a file never names code to
-# import, so after a file they are passed to `sg.get.fit`
-OWN: dict[str, object] = {}
-
-
-def remember(kind: type) -> None:
-    """Keep a class of the user's, so that verbs of the same session find it by name."""
-    OWN[kind.__name__] = kind
 
 
 def provenance(solver, learner, seed: int) -> dict:
@@ -75,6 +76,7 @@ def write(fit, adata: AnnData) -> None:
             "type": type(model).__name__,
             "config": json.dumps(config),
             "weights": weights,
+            "digest": digest(weights),
         },
         HISTORY: fit.history,
         PAIRS: fit.table,
@@ -165,10 +167,12 @@ def read(cls, adata: AnnData, key: str, *, task=None, model=None, field=None, en
     """Make a fit of what :func:`write` wrote, after a file too."""
     entry = entry_of(adata, key)
     task = read_task(entry[PARAMS], task, key)
-    remember_parts(entry[MODEL], model, field, encoder)
     try:
+        for name, kind in KINDS.items():
+            check_type(name, entry.get(name), kind)
+        remember_parts(entry[MODEL], model, field, encoder)
         return _put_together(cls, adata, key, entry, task, (model, field, encoder))
-    except (KeyError, TypeError, IndexError, AttributeError, StopIteration) as error:
+    except DAMAGE as error:
         raise ValueError(
             f"uns[{key!r}] is damaged ({type(error).__name__}: {error}): fit again, or read the "
             "file as it was written."
@@ -177,6 +181,8 @@ def read(cls, adata: AnnData, key: str, *, task=None, model=None, field=None, en
 
 def _put_together(cls, adata: AnnData, key: str, entry: Mapping, task, own: tuple):
     table = entry[PAIRS]
+    times = [name for name in ("source_time", "target_time") if name in table]
+    table = table.astype(dict.fromkeys(times, float)) if times else table
     columns = [
         name for name in table.columns[: list(table.columns).index("stratum")] if name != "name"
     ]
@@ -194,7 +200,7 @@ def _put_together(cls, adata: AnnData, key: str, entry: Mapping, task, own: tupl
         {name: params.get(name) for name in ("solver", "learner", "rng")},
         key,
         adata,
-        tuple(Outcome.of(str(label)) for label in entry.get(OUTCOMES, [])),
+        tuple([Outcome.of(str(label)) for label in entry.get(OUTCOMES, [])]),
         confidence=entry.get(CONFIDENCE),
         reference=None if reference is None else Reference.from_dict(reference),
         calibration=Calibration.read(entry),
@@ -203,17 +209,10 @@ def _put_together(cls, adata: AnnData, key: str, entry: Mapping, task, own: tupl
     )
 
 
-def remember_parts(stored: Mapping, model, field, encoder) -> None:
-    """Keep parts of the user's that were passed, so that the session finds them by name."""
-    config = json.loads(str(stored["config"]))
-    names = stored.get("type"), config.get("field"), config.get("encoder")
-    for name, part in zip(names, (model, field, encoder), strict=True):
-        if part is not None and isinstance(name, str):
-            OWN[name] = part
-
-
 def read_task(params: Mapping, task, key: str):
     """Make the task of a fit; `task` is the class or object of one of the user's own."""
+    if not isinstance(params, Mapping) or "task" not in params:
+        raise ValueError(f"uns[{key!r}]['params'] is damaged: it names no task. Fit again.")
     name = str(params["task"])
     kind = task if task is not None else TASKS.get(name, OWN.get(name))
     if kind is None:
@@ -226,49 +225,15 @@ def read_task(params: Mapping, task, key: str):
     if task is not None:
         OWN[name] = kind
     try:
-        return kind.from_dict(params) if hasattr(kind, "from_dict") else kind()
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        made = kind.from_dict(params) if hasattr(kind, "from_dict") else kind()
+        if kind in TASKS.values():
+            check_fields(made)
+        return made
+    except DAMAGE as error:
         raise ValueError(
             f"uns[{key!r}]['params'] cannot be read as the task {name!r} "
             f"({type(error).__name__}: {error}): it is damaged, or pass the task object as `task`."
         ) from error
-
-
-def read_model(stored: Mapping, key: str, make=None, field=None, encoder=None):
-    """Make the model of a fit; `make` is the class of one of the user's own."""
-    config = json.loads(str(stored["config"]))
-    kind = str(stored.get("type", "Genot"))
-    make = make or {"Genot": Genot}.get(kind, OWN.get(kind))
-    if make is None:
-        raise ValueError(
-            f"The fit `key={key!r}` has a model of your own, {kind}: read it once with "
-            f"`sg.get.fit(adata, {key!r}, model={kind})`, and all functions find it. {PAGE}"
-        )
-    if make is not Genot:
-        return make.from_arrays(config, stored["weights"])
-    parts = {"field": field, "encoder": encoder}
-    for part, given in parts.items():
-        name = config.get(part)
-        if not isinstance(name, str) or not name or given is not None:
-            continue
-        if name not in OWN:
-            raise ValueError(
-                f"The fit `key={key!r}` has a part `{part}` of your own, {name}: read it once with "
-                f"`sg.get.fit(adata, {key!r}, {part}={name})`, and all functions find it. {PAGE}"
-            )
-        parts[part] = OWN[name]
-    return Genot.from_arrays(config, stored["weights"], **parts)
-
-
-def load_model(model):
-    """Return a model from a path, or the model itself."""
-    if isinstance(model, (str, PathLike)):
-        return Genot.load(model)
-    if not hasattr(model, "sample"):
-        raise TypeError(
-            f"`model` must be a Genot, a fit, an AnnData or a path; found {type(model).__name__}."
-        )
-    return model
 
 
 class Alone:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scgenot._typed import check_type
 from scgenot.cells.labels import text_of
 from scgenot.ot.plan import Plan
 from scgenot.ot.store import plan_from_arrays, plan_to_arrays
@@ -92,11 +93,20 @@ class StoredLink:
     def from_dict(cls, stored: Mapping, labels: dict[str, object]) -> "StoredLink":
         """Make what :meth:`to_dict` took apart, after a file too."""
         keys, values = (map(str, stored[f"stratum_{what}"]) for what in ("keys", "values"))
+        source, target = (names_of(stored[f"{side}_names"]) for side in ("source", "target"))
+        weights = np.asarray(stored["source_weights"], dtype=float)
+        if weights.shape != source.shape or not (np.isfinite(weights) & (weights >= 0)).all():
+            raise ValueError("`source_weights` are not those of the source cells")
+        plan = stored["plan"]
+        check_type("plan", plan, Mapping)
+        n_target = len(plan.get("target", target)), plan.get("mass", np.empty((0, len(target))))
+        if {n_target[0], n_target[1].shape[1]} != {len(target)}:
+            raise ValueError("`plan` is not one of the target cells")
         return cls(
-            names_of(stored["source_names"]),
-            names_of(stored["target_names"]),
-            np.asarray(stored["source_weights"], dtype=float),
-            stored["plan"],
+            source,
+            target,
+            weights,
+            plan,
             labels,
             dict(zip(keys, values, strict=True)),
             bool(stored["within"]),
@@ -123,7 +133,10 @@ class LinkHere:
 
 def names_of(stored) -> np.ndarray:
     """Return names as NumPy text; zarr reads them as a dtype that is not cast to it directly."""
-    return np.asarray(stored, dtype=object).astype(str)
+    names = np.asarray(stored, dtype=object)
+    if names.ndim != 1:
+        raise ValueError(f"names have shape {names.shape}")
+    return names.astype(str)
 
 
 def mass_of(plan, arrays: Mapping) -> float:

@@ -48,6 +48,18 @@ class Encoded(NamedTuple):
     skip: Tensor
 
 
+def perceptron(n_in: int, width: int, n_out: int) -> nn.Sequential:
+    """Network with two hidden layers."""
+    first, second = nn.Linear(n_in, width), nn.Linear(width, width)
+    return nn.Sequential(first, nn.SiLU(), second, nn.SiLU(), nn.Linear(width, n_out))
+
+
+def set_to_zero(*layers: nn.Linear) -> None:
+    """Set weights and biases to 0."""
+    for parameter in (parameter for layer in layers for parameter in layer.parameters()):
+        nn.init.zeros_(parameter)
+
+
 class ResidualBlock(nn.Module):
     """`h + W2 act(W1 (scale h + shift))`, zero at the start."""
 
@@ -55,8 +67,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.inner = nn.Linear(width, width)
         self.outer = nn.Linear(width, width)
-        nn.init.zeros_(self.outer.weight)
-        nn.init.zeros_(self.outer.bias)
+        set_to_zero(self.outer)
 
     def forward(self, h: Tensor, modulation: Tensor) -> Tensor:
         """Features `(..., width)`, given scale and shift side by side, `(..., 2 width)`."""
@@ -114,22 +125,13 @@ class VelocityField(nn.Module):
         self.time = nn.Sequential(nn.Linear(self.features.size, width // 2), nn.SiLU())
         self.gates = nn.Linear(width // 2, n_linear)
         self.time_modulation = nn.Linear(width // 2, 2 * width * depth)
-        self.given_modulation = nn.Sequential(
-            nn.Linear(given_dim, width),
-            nn.SiLU(),
-            nn.Linear(width, width),
-            nn.SiLU(),
-            nn.Linear(width, 2 * width * depth),
-        )
+        self.given_modulation = perceptron(given_dim, width, 2 * width * depth)
         self.z_skip = nn.Linear(target_dim, n_linear * target_dim, bias=False)
         self.given_skip = nn.Linear(given_dim, n_linear * target_dim)
         self.z_in = nn.Linear(target_dim, width)
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(depth))
         self.out = nn.Linear(width, target_dim)
-        for layer in (self.z_skip, self.given_skip, self.out):
-            nn.init.zeros_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        set_to_zero(self.z_skip, self.given_skip, self.out)
 
     def encode(self, source: Tensor, condition: Tensor | None = None) -> Encoded:
         """Encode source cells and conditions; needed once, however many steps an integrator takes.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from scgenot._check import typed
+from scgenot._typed import typed
 from scgenot.metrics.inputs import Weighted, positive, row_blocks
 
 _MEDIAN_CELLS = 2000  # cells between which the median distance is taken

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from scgenot._check import check_labels, typed
+from scgenot._check import check_labels
+from scgenot._typed import typed
 from scgenot.metrics.inputs import Weighted
 
 

@@ -6,7 +6,8 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import KNeighborsClassifier
 
-from scgenot._check import check_labels, check_one_space, check_weights, typed
+from scgenot._check import check_labels, check_one_space, check_weights
+from scgenot._typed import typed
 from scgenot.metrics.inputs import mean, row_blocks
 
 

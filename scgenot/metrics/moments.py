@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scgenot._check import typed
+from scgenot._typed import typed
 from scgenot.metrics.inputs import Weighted, mean, positive
 
 

@@ -4,8 +4,9 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from scgenot._check import check_count, check_one_space, typed
+from scgenot._check import check_count, check_one_space
 from scgenot._random import Rng, numpy_rng, seed_of, systematic
+from scgenot._typed import typed
 from scgenot.metrics.inputs import Weighted, mean
 
 

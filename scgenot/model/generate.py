@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from scgenot._check import check_count, check_memory
 from scgenot._random import Rng, torch_rng
 from scgenot.flow.field import bind
 from scgenot.flow.ode import Method, integrate, log_density
@@ -29,6 +30,9 @@ def draw(
     """Draw target cells; arguments and result as in :meth:`scgenot.Genot.sample`."""
     cells = to_tensor(source, model.units.source.mean)
     x, c = model.units.source(cells), shown(model, conditions(model, condition, len(cells)))
+    check_count("n_samples", n_samples, 1)
+    check_count("batch_size", batch_size, 1)
+    check_memory("n_samples", n_samples, len(x) * n_samples * model.target_dim)
     # all noise at once, on the CPU: draws then depend neither on the batch size nor on the device
     out = torch.randn(len(x), n_samples, model.target_dim, generator=torch_rng(rng), dtype=x.dtype)
     with evaluating(model):
@@ -70,6 +74,7 @@ def density(
     cells = to_tensor(source, model.units.source.mean)
     x, c = model.units.source(cells), shown(model, conditions(model, condition, len(cells)))
     y = model.units.enter(cells, target)
+    check_count("batch_size", batch_size, 1)
     signs = torch.randint(2, y.shape, generator=torch_rng(rng), dtype=torch.int8).to(y) * 2 - 1
     out = []
     with evaluating(model):
@@ -89,13 +94,15 @@ def conditions(model, condition: np.ndarray | Tensor | None, n: int) -> Tensor |
     """Bring the conditions of `n` cells to shape `(n, c)`; None when the model takes none."""
     if condition is None and model.condition_dim == 0:
         return None
+    if condition is not None:
+        condition = to_tensor(condition, model.units.source.mean, "condition")
     shape = None if condition is None else tuple(condition.shape)
     if shape not in ((model.condition_dim,), (n, model.condition_dim)):
         raise ValueError(
             f"`condition` has shape {shape}, the model was made for ({n}, {model.condition_dim}) "
             f"or ({model.condition_dim},)."
         )
-    return to_tensor(condition, model.units.source.mean).expand(n, -1)
+    return condition.expand(n, -1)
 
 
 def shown(model, condition: Tensor | None) -> Tensor | None:

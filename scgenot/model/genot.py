@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scgenot._check import typed
 from scgenot._random import Rng
+from scgenot._typed import typed
 from scgenot.flow.field import VelocityField
 from scgenot.flow.ode import Method
 from scgenot.flow.path import straight_path, stratified_times
@@ -26,8 +26,6 @@ Cells = np.ndarray | Tensor
 class Genot(WithGrowth):
     """Generator of the conditional law `pi(y | x)` of a plan (GENOT, arXiv 2310.09254).
 
-    Cells go in and come out in their own units; the field sees them standardized, column by column.
-
     Parameters
     ----------
     source_dim, target_dim, condition_dim
@@ -35,20 +33,16 @@ class Genot(WithGrowth):
     width, depth
         Size of the :class:`~scgenot.flow.VelocityField`.
     field
-        Class or function `(source_dim, target_dim, condition_dim) -> nn.Module` that makes another
-        field, with `forward(t, z, source, condition)`; then `width`, `depth` and `encoder` are not
-        used.
+        Makes another field from these three sizes, with `forward(t, z, source, condition)`;
+        `width`, `depth` and `encoder` are then not used.
     displacement
-        Whether the flow generates the displacement from the source cell instead of the target cell:
-        the same conditional law, in coordinates that carry over to unseen cells. Sources must begin
-        with `target_dim` columns in target space.
+        Whether the flow generates the displacement from the source cell: the same law, in
+        coordinates that carry over to unseen cells. Sources begin with the columns of targets.
     encoder
-        Module that turns conditions `(..., condition_dim)` into what the field sees,
-        `(..., encoder.out_dim)`, such as a :class:`~scgenot.flow.SetEncoder`; None for the
-        conditions as they are.
+        Turns conditions `(..., condition_dim)` into what the field sees, `(..., out_dim)`, such as
+        a :class:`~scgenot.flow.SetEncoder`; None for the conditions as they are.
     condition_dropout
-        Fraction of training cells whose condition is hidden, so that :meth:`sample` can be guided.
-        When above 0 the encoder or field gets one more column, 1 where hidden.
+        Fraction of training cells whose condition is hidden, told in one more column, for guidance.
 
     Examples
     --------
@@ -188,8 +182,8 @@ class Genot(WithGrowth):
         -------
         Means in the units of the target cells, shape `(n, q)`, on the CPU.
         """
-        out = draw(self, source, condition, n_samples, guidance, rng, method, n_steps, batch_size)
-        return out.mean(1)
+        options = guidance, rng, method, n_steps, batch_size
+        return draw(self, source, condition, n_samples, *options).mean(1)
 
     @typed
     def log_prob(
@@ -254,7 +248,7 @@ class Genot(WithGrowth):
         field, encoder
             What made the field, and the encoder, when they were not the usual ones.
         device
-            Where to compute; the CPU when None.
+            Where to compute; None for the CPU.
 
         Returns
         -------
@@ -263,9 +257,8 @@ class Genot(WithGrowth):
         Raises
         ------
         ValueError
-            When the model has a custom field and `field` is not given, or the other way round.
-        ModelFileError
-            When configuration and weights are damaged, or do not belong together.
+            When `field` is given without a custom field or the other way round; as a
+            `ModelFileError` when configuration and weights are damaged.
         """
         return put_together(cls, config, arrays, field=field, encoder=encoder, device=device)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scgenot._random import Rng, torch_rng
+from scgenot.flow.field import perceptron, set_to_zero
 from scgenot.model.generate import conditions, evaluating, finite
 from scgenot.model.units import to_tensor
 from scgenot.pair import Pair
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 # ratios below this are regressed as this: the logarithm of a cell that nothing reaches has no end
 SMALLEST = 1e-4
+BATCH_SIZE, LEARNING_RATE = 512, 3e-3
 
 
 class GrowthNetwork(nn.Module):
@@ -38,16 +40,8 @@ class GrowthNetwork(nn.Module):
         super().__init__()
         given_dim = cell_dim + condition_dim
         self.linear = nn.Linear(given_dim, 1)
-        self.network = nn.Sequential(
-            nn.Linear(given_dim, width),
-            nn.SiLU(),
-            nn.Linear(width, width),
-            nn.SiLU(),
-            nn.Linear(width, 1),
-        )
-        for layer in (self.linear, self.network[-1]):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        self.network = perceptron(given_dim, width, 1)
+        set_to_zero(self.linear, self.network[-1])
 
     def log(self, cells: Tensor, condition: Tensor | None = None) -> Tensor:
         """Logarithm of the ratio, `(n,)`, of standardized cells and their conditions."""
@@ -147,17 +141,15 @@ def regress_growth(
     ratios: Tensor,
     condition: Tensor | None = None,
     *,
-    steps: int = 1000,
-    batch_size: int = 512,
-    learning_rate: float = 3e-3,
+    steps: int,
     generator: torch.Generator,
 ) -> None:
     """Fit a network to given ratios by the squared error of their logarithms."""
     target = ratios.clamp_min(SMALLEST).log()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
-        size = (min(batch_size, len(cells)),)
+        size = (min(BATCH_SIZE, len(cells)),)
         rows = torch.randint(len(cells), size, generator=generator, device=cells.device)
         predicted = network.log(cells[rows], None if condition is None else condition[rows])
         optimizer.zero_grad()

@@ -10,8 +10,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-from scgenot._check import check_count, check_fields, check_number
+from scgenot._check import check_count, check_number
 from scgenot._outcome import Outcome
+from scgenot._typed import check_fields
 from scgenot.model.genot import FieldFactory, Genot
 from scgenot.model.growth import fit_growth, growth_ratios
 from scgenot.model.state import TrainState
@@ -191,19 +192,6 @@ class FlowMatching:
         for name, (expected, allowed) in numbers.items():
             if name in given or name not in DEFAULTS:
                 check_number(name, getattr(self, name), expected, allowed)
-        if not isinstance(given.get("displacement", False), bool):
-            raise TypeError(f"`displacement={self.displacement!r}` must be True, False or None.")
-        for name in ("field", "encoder"):
-            value = getattr(self, name)
-            if value is not None and not callable(value):
-                raise TypeError(f"`{name}={value!r}` must be a class or function, or None.")
-        if not isinstance(self.validation_split, str):
-            raise TypeError(f"`validation_split={self.validation_split!r}` must be text.")
-        for name, choices in CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices:
-                expected = " or ".join(map(repr, choices))
-                raise ValueError(f"`{name}` is {value!r}, expected {expected}.")
 
     def resolved(self, defaults: Mapping[str, object] | None = None) -> "FlowMatching":
         """Replace options left at None by the task's defaults, or by the general ones.
@@ -272,7 +260,7 @@ class FlowMatching:
                 known = [entry or other for entry, other in zip(ratios, ones, strict=True)]
                 fit_growth(model, pairs, *zip(*known, strict=True), rng=run.seed)
         history = pd.DataFrame(state.history, dtype=float).reindex(columns=HISTORY)
-        return Learned(model, history.astype({"step": int}), outcomes(state, learner))
+        return Learned(model, history.astype({"step": int}), outcomes(state))
 
     def _encoder(self, run: Run, condition_dim: int) -> nn.Module | None:
         """Make the encoder of conditions: the user's, or else the task's."""
@@ -281,7 +269,7 @@ class FlowMatching:
         return None if run.encoder is None else run.encoder(condition_dim)
 
 
-def outcomes(state: TrainState, learner: FlowMatching) -> tuple[Outcome, ...]:
+def outcomes(state: TrainState) -> tuple[Outcome, ...]:
     """Return how a training ended."""
     few = state.step < FEW_STEPS and state.outcome is not Outcome.STOPPED_EARLY
     return (state.outcome, Outcome.FEW_STEPS) if few else (state.outcome,)

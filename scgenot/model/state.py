@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from scgenot._check import typed
+from scgenot._check import usable_device
 from scgenot._outcome import Outcome
+from scgenot._typed import typed
 from scgenot.model.genot import Genot
 from scgenot.model.storage import STATE_GROUPS, check_weights, read_state, write_file
 
@@ -125,6 +126,7 @@ class TrainState:
             When the file is damaged, or is not a training state.
         """
         config, groups = read_state(path)
+        device = usable_device(device)
         (losses,) = groups.pop("losses").values()
         tensors = {
             group: {name: torch.tensor(array, device=device) for name, array in arrays.items()}

@@ -4,6 +4,7 @@ What is read may be damaged: names are looked up in fixed tables, and sizes are 
 shapes of the arrays before anything of those sizes is made.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -18,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor, nn
 
+from scgenot._check import usable_device
 from scgenot.flow.condition import SetEncoder
 
 # of configurations and states; one more when what is stored changes
@@ -69,6 +71,7 @@ def put_together(make, config: Mapping, arrays: Mapping, *, field, encoder, devi
             f"This model was made with a custom encoder of class {config['encoder']!r}: pass the "
             f"same class or function as `encoder`, such as `encoder={config['encoder']}`."
         )
+    device = "cpu" if device is None else usable_device(device)
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
     _check_sizes(sizes, config, arrays)
 
@@ -78,13 +81,8 @@ def put_together(make, config: Mapping, arrays: Mapping, *, field, encoder, devi
             made = SetEncoder(**config["encoder"])
         elif made is not None and not isinstance(made, nn.Module):
             made = made(sizes["condition_dim"] + (config["condition_dropout"] > 0))
-        model = make(
-            **sizes,
-            field=field,
-            encoder=made,
-            displacement=config["displacement"],
-            condition_dropout=config["condition_dropout"],
-        )
+        told = {name: config[name] for name in ("displacement", "condition_dropout")}
+        model = make(**sizes, **told, field=field, encoder=made)
         if config["growth"]:
             model.add_growth()
         return model.to(getattr(torch, str(arrays["units.source.mean"].dtype)))
@@ -188,12 +186,25 @@ def _check_values(name: str, value: Tensor, what: str) -> None:
         raise ModelFileError(f"The array {name!r} of {what} has scales that are not positive.")
 
 
+def digest(arrays: Mapping) -> str:
+    """Return what tells whether arrays are those that were written."""
+    found = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.asarray(arrays[name], order="C")
+        found.update(f"{name} {array.dtype.name} {array.shape}".encode() + array.tobytes())
+    return found.hexdigest()
+
+
 def write_file(path: str | Path, kind: str, config: dict, arrays: Mapping) -> None:
     """Write a safetensors file as a whole or not at all; the mode of an older file is kept."""
     path = Path(path).resolve()  # a link stays a link
     content = save(
         {name: np.asarray(array, order="C") for name, array in arrays.items()},
-        {"kind": kind, "config": json.dumps({"format": FORMAT, **config})},
+        {
+            "kind": kind,
+            "config": json.dumps({"format": FORMAT, **config}),
+            "digest": digest(arrays),
+        },
     )
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -223,6 +234,8 @@ def read_file(path: str | Path, kind: str) -> tuple[dict, dict[str, np.ndarray]]
         raise ModelFileError(
             f"{str(path)!r} is not a scgenot {kind} but {metadata.get('kind', 'something else')}."
         )
+    if metadata.get("digest") not in (None, digest(arrays)):
+        raise ModelFileError(f"{str(path)!r} is damaged: its arrays are not those that were saved.")
     return config, arrays
 
 

@@ -78,7 +78,7 @@ class Units(nn.Module):
 
     def enter(self, source: Tensor, target: np.ndarray | Tensor) -> Tensor:
         """Target cells `(n, q)` in the coordinates of the flow, given source cells `(n, p)`."""
-        target = to_tensor(target, self.flow.mean)
+        target = to_tensor(target, self.flow.mean, "target")
         if self.displacement is not None:
             target = target - source[:, : target.shape[1]]
         return self.flow(target)
@@ -89,8 +89,11 @@ class Units(nn.Module):
         return target if self.displacement is None else target + source[:, None, : target.shape[-1]]
 
 
-def to_tensor(values: np.ndarray | Tensor, like: Tensor) -> Tensor:
-    """Bring an array or tensor to the type and device of a tensor."""
+def to_tensor(values: np.ndarray | Tensor, like: Tensor, name: str = "source") -> Tensor:
+    """Bring an array or tensor to the type and device of a tensor; a ValueError names it."""
     if isinstance(values, Tensor):
         return values.to(like)
-    return torch.tensor(np.asarray(values), dtype=like.dtype, device=like.device)
+    values = np.asarray(values.toarray() if hasattr(values, "toarray") else values)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"`{name}` must be an array of numbers; found {values.dtype}.")
+    return torch.tensor(np.array(values, dtype=float), dtype=like.dtype, device=like.device)

@@ -155,16 +155,17 @@ def measure(coupling) -> Sums:
 
 def with_diagnostics(
     coupling,
+    solved,
     *,
     method: str,
     epsilon: float,
-    iterations: int,
-    converged: bool,
     tolerance: float,
     transport=None,
     is_extended: bool = False,
 ):
     """Return the coupling with the diagnostics of its own plan.
+
+    `solved` has `iterations` and `converged`: a solution, or diagnostics of an earlier one.
 
     `transport(coupling)` gives the part of the objective without entropy; None for the cost.
     """
@@ -184,15 +185,15 @@ def with_diagnostics(
         epsilon=epsilon,
         epsilon_absolute=coupling.epsilon,
         marginal_error=sums.marginal_error,
-        iterations=iterations,
-        converged=converged and is_within,
+        iterations=solved.iterations,
+        converged=solved.converged and is_within,
         mass=sums.mass,
         effective_targets=sums.effective_targets,
         cost=sums.cost / sums.mass,
         objective=value + coupling.epsilon * sums.divergence + sums.penalty,
     )
     ends = _problems(found, coupling)
-    if not converged or not (is_within or is_extended):
+    if not solved.converged or not (is_within or is_extended):
         ends.append(Outcome.NOT_CONVERGED)
     if is_extended and not is_within:
         ends.append(Outcome.EXTENDED)

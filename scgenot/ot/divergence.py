@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from scgenot._check import typed
+from scgenot._typed import typed
 from scgenot._warn import warn_user
 from scgenot.ot.cost import bulk_center, is_typical, squared_euclidean
 from scgenot.ot.dual import Problem, solve_dual

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scgenot._check import check_fields
+from scgenot._typed import check_fields
 from scgenot.ot.graph import affinities, median_hops, nearest, neighbour_graph, path_lengths
 
 KINDS = ("heat", "shortest_path")
@@ -48,6 +48,8 @@ class Geodesic:
     ------
     ValueError
         When `kind` is neither, or a number out of range.
+    TypeError
+        When an option has a wrong type.
 
     References
     ----------

@@ -71,9 +71,9 @@ def path_lengths(graph: sp.csr_matrix) -> np.ndarray:
     return (length + length.T) / 2  # sums of the same edges in another order
 
 
-def median_hops(graph: sp.csr_matrix, n_cells: int = 100) -> float:
+def median_hops(graph: sp.csr_matrix) -> float:
     """Median number of edges on the way from evenly spaced cells to any other."""
-    start = spaced(graph.shape[0], n_cells).numpy()
+    start = spaced(graph.shape[0], 100).numpy()
     hops = shortest_path(graph, method="D", directed=False, unweighted=True, indices=start)
     return float(np.median(hops[hops > 0]))
 

@@ -10,8 +10,9 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from scgenot._check import check_count, check_fields
+from scgenot._check import check_count
 from scgenot._random import torch_rng
+from scgenot._typed import check_fields
 from scgenot._warn import warn_user
 from scgenot.ot.coupling import systematic
 from scgenot.ot.diagnostics import Diagnostics, describe

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scgenot._check import check_count, check_fields, check_number, usable_device
+from scgenot._check import check_count, check_number, usable_device
+from scgenot._typed import check_fields
 from scgenot.ot.confidence import Confidence
 from scgenot.ot.cost import Cost, FittedCost, fitted, mean_cost, spaced, squared_euclidean
 from scgenot.ot.coupling import Coupling
@@ -89,8 +90,8 @@ class Sinkhorn:
     rng: int = 0
 
     def __post_init__(self):
-        check_fields(self)
         check_options(self.epsilon, self.tau)
+        check_fields(self)
         check_count("max_iterations", self.max_iterations, 1)
         check_count("max_cells", self.max_cells, 1)
         check_limits(self.tolerance, self.memory_limit)
@@ -157,7 +158,8 @@ def check_limits(tolerance: float, memory_limit: float) -> None:
 
 def check_options(epsilon: float | str, tau) -> None:
     """Raise a ValueError unless epsilon is positive or "auto" and tau two numbers in (0, 1]."""
-    if epsilon != "auto" and not (isinstance(epsilon, Real) and 0 < epsilon < float("inf")):
+    is_auto = isinstance(epsilon, str) and epsilon == "auto"
+    if not (is_auto or (isinstance(epsilon, Real) and 0 < epsilon < float("inf"))):
         raise ValueError(f'`epsilon` is {epsilon!r}: give a positive number or "auto".')
     if not (
         isinstance(tau, (tuple, list))
@@ -224,10 +226,9 @@ def extend(
     logger.info(f"Coupling {solved} of {n} x {m} cells, extended to all.")
     return with_diagnostics(
         full,
+        found,
         method=f"{found.method}, {solved} cells, extended to all",
         epsilon=found.epsilon,
-        iterations=found.iterations,
-        converged=found.converged,
         tolerance=found.marginal_error,
         transport=transport,
         is_extended=True,
@@ -251,10 +252,9 @@ def to_coupling(
     coupling = Coupling(cost, *populations, problem.a, g, epsilon, problem.tau)
     return with_diagnostics(
         replace(coupling, f=coupling.potential(), confidence=confidence),
+        solution,
         method=method,
         epsilon=relative,
-        iterations=solution.iterations,
-        converged=solution.converged,
         tolerance=tolerance,
         transport=transport,
     )

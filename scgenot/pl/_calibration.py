@@ -6,7 +6,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 
 from scgenot import get
-from scgenot._check import typed
+from scgenot._typed import typed
 from scgenot.pl._axes import finish, legend_beside, new_axes
 from scgenot.pl._colors import PREDICTED_COLOR, TREATED_COLOR
 from scgenot.pl._slots import check_table

@@ -8,7 +8,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from scipy import sparse
 
-from scgenot._check import typed
+from scgenot._typed import typed
 from scgenot.cells.labels import as_text
 from scgenot.pl._axes import finish
 from scgenot.pl._colors import labels_of

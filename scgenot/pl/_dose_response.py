@@ -8,7 +8,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from scgenot._check import typed
+from scgenot._typed import typed
 from scgenot.cells.tasks import Screen
 from scgenot.cells.tasks.conditions import tidy_doses
 from scgenot.pl._axes import finish, legend_beside, panels, squares
@@ -35,7 +35,7 @@ def dose_response(
     simulated: AnnData,
     features: str | Sequence[str],
     *,
-    target: str | Sequence[str] | None = None,
+    target: object = None,
     layer: str | None = None,
     key: str = "genot",
     ax: Axes | None = None,

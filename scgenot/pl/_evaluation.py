@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from scgenot._check import typed
+from scgenot._typed import typed
 from scgenot.pl._axes import finish, legend_beside, panels
 from scgenot.pl._colors import CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR
 from scgenot.pl._slots import check_table

@@ -1,6 +1,6 @@
 """Where cells end."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
-from scgenot._check import typed
+from scgenot._typed import typed
 from scgenot.cells.keys import Keys
 from scgenot.cells.labels import as_text
 from scgenot.cells.tasks import TimeCourse
@@ -27,7 +27,7 @@ def fate(
     *,
     key: str = "genot",
     basis: str | None = "umap",
-    groups: Sequence[str] | None = None,
+    groups: Sequence[Hashable] | None = None,
     groupby: str | None = None,
     ax: Axes | None = None,
     show: bool | None = None,

@@ -8,7 +8,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from scgenot import get
-from scgenot._check import typed
+from scgenot._typed import typed
 from scgenot.cells.keys import Keys
 from scgenot.cells.labels import as_text
 from scgenot.pl._axes import bar_beside, finish, new_axes, panels, slanted

@@ -7,7 +7,8 @@ import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
 
-from scgenot._check import typed
+from scgenot._random import numpy_rng
+from scgenot._typed import typed
 from scgenot.cells.keys import Keys
 from scgenot.cells.read import dense, representation
 from scgenot.pl._axes import disc, finish, legend_beside, panels
@@ -103,7 +104,7 @@ def interpolation(
             f"populations have different widths: {[states.shape[1] for states in together]}."
         )
     kinds = {str(name): _kinds(value, key) for name, value in populations.items()}
-    generator = np.random.default_rng(rng)
+    generator = numpy_rng(rng)
     center, axes = _plane(together)
     shown = {name: _some(states, generator) for name, states in cells.items()}
     drawn = {name: (cells[name][rows] - center) @ axes for name, rows in shown.items()}

@@ -5,7 +5,8 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 
 from scgenot import get
-from scgenot._check import typed
+from scgenot._random import numpy_rng
+from scgenot._typed import typed
 from scgenot.cells.tasks import Screen
 from scgenot.pl._axes import bar_beside, cross, disc, finish, legend_beside, new_axes, squares
 from scgenot.pl._colors import PREDICTED_COLOR, TREATED_COLOR, paint
@@ -23,7 +24,7 @@ def perturbation(
     *,
     key: str = "genot",
     basis: str = "umap",
-    target: str | None = None,
+    target: object = None,
     dose: float | None = None,
     color: str | None = None,
     rng: int | np.random.Generator | None = 0,
@@ -79,7 +80,7 @@ def perturbation(
     >>> sg.tl.predict(adata, target="A")
     >>> sg.pl.perturbation(adata, basis="pca", color="cell_type")
     """
-    generator, fit = np.random.default_rng(rng), get.fit(adata, key)
+    generator, fit = numpy_rng(rng), get.fit(adata, key)
     fit.needs(Screen, "sg.pl.perturbation")
     drawn, ends, n = predicted_cells(adata, fit, basis, generator)
     target, dose, answer = predicted_condition(adata, fit, target, dose)

@@ -9,7 +9,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from scgenot._check import typed
+from scgenot._typed import typed
 from scgenot.cells.labels import as_text
 from scgenot.pl._axes import finish, legend_beside, new_axes, panels, slanted, squares
 from scgenot.pl._colors import CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR, labels_of
@@ -33,7 +33,7 @@ def response(
     simulated: AnnData,
     features: str | Sequence[str],
     *,
-    target: str | None = None,
+    target: object = None,
     dose: float | None = None,
     groupby: str | None = None,
     kind: Literal["violin", "dots"] = "violin",

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
-from scgenot._check import typed
+from scgenot._typed import typed
 from scgenot.pl._axes import bar_beside, finish, panels
 from scgenot.pl._heatmap import name_fields
 from scgenot.pl._screen import feature_names

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from scgenot import get
-from scgenot._check import typed
+from scgenot._typed import typed
 from scgenot.pl._axes import finish, new_axes
 
 LOSS_COLOR, VALIDATION_COLOR = "tab:blue", "tab:orange"

@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from scgenot import get
-from scgenot._check import typed
+from scgenot._random import numpy_rng
+from scgenot._typed import typed
 from scgenot.cells.tasks import TimeCourse
 from scgenot.pl._axes import bar_under, cross, disc, finish, legend_beside, new_axes, squares
 from scgenot.pl._colors import label_rgba, ordered_colors, paint
@@ -74,7 +75,7 @@ def trajectory(
     >>> sg.tl.predict(adata)
     >>> sg.pl.trajectory(adata, basis="pca", color="cell_type")
     """
-    generator, fit = np.random.default_rng(rng), get.fit(adata, key)
+    generator, fit = numpy_rng(rng), get.fit(adata, key)
     fit.needs(TimeCourse, "sg.pl.trajectory")
     rgba, colors, scale, named = _paint(adata, fit.task, color)
     xy, axis_names = coordinates(adata, basis)

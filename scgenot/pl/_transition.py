@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 
-from scgenot._check import typed
+from scgenot._typed import typed
 from scgenot.pl._axes import finish, new_axes
 from scgenot.pl._colors import colors_for
 from scgenot.pl._heatmap import draw_percent, heat_axes, with_counts

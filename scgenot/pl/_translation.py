@@ -7,7 +7,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
 from scgenot import get
-from scgenot._check import typed
+from scgenot._random import numpy_rng
+from scgenot._typed import typed
 from scgenot.cells.keys import Keys
 from scgenot.cells.tasks import Translation
 from scgenot.pl._axes import bar_under, cross, disc, finish, legend_beside, new_axes, squares
@@ -83,7 +84,7 @@ def translation(
     >>> sg.tl.predict(rna)
     >>> sg.pl.translation(rna, atac, color="cell_type")
     """
-    generator = np.random.default_rng(rng)
+    generator = numpy_rng(rng)
     if target_color is None and color in adata_target.obs:
         target_color = color
     predicted, translated, target, rep = _states(adata_source, adata_target, key)

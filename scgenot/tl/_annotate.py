@@ -1,13 +1,14 @@
 """Carry a column of obs from one time to others."""
 
+from collections.abc import Hashable
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._check import typed
 from scgenot._random import Rng
+from scgenot._typed import typed
 from scgenot.cells.groups import read_groups
 from scgenot.cells.keys import Keys
 from scgenot.cells.labels import like_column
@@ -22,8 +23,8 @@ def annotate(
     adata: AnnData,
     column: str,
     *,
-    start: float | str | None = None,
-    end: float | str | None = None,
+    start: Hashable | None = None,
+    end: Hashable | None = None,
     direction: Literal["forward", "backward"] = "forward",
     method: Method = "coupling",
     n_samples: int = 32,

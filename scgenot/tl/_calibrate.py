@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from anndata import AnnData
 
-from scgenot._check import check_guidance, typed
+from scgenot._check import check_guidance
 from scgenot._random import Rng, seed_of
+from scgenot._typed import typed
 from scgenot.cells.tasks import Screen
 from scgenot.fit import storage
 from scgenot.fit.calibration import calibrated
@@ -19,7 +20,7 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 @typed
 def calibrate(
     adata: AnnData,
-    target: str | Sequence[str] | None = None,
+    target: object = None,
     *,
     held_out: np.ndarray | str | None = None,
     dose: float | Sequence[float] | None = None,

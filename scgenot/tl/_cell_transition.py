@@ -1,13 +1,14 @@
 """How much of each group becomes which group."""
 
+from collections.abc import Hashable
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._check import typed
 from scgenot._random import Rng
+from scgenot._typed import typed
 from scgenot.cells.groups import Groups, read_groups
 from scgenot.course.chain import transitions
 from scgenot.fit.transport import Method, open_transport
@@ -19,8 +20,8 @@ def cell_transition(
     source_groups: Groups,
     target_groups: Groups,
     *,
-    start: float | str | None = None,
-    end: float | str | None = None,
+    start: Hashable | None = None,
+    end: Hashable | None = None,
     direction: Literal["forward", "backward"] = "forward",
     method: Method = "coupling",
     n_samples: int = 32,

@@ -2,7 +2,8 @@
 
 from anndata import AnnData
 
-from scgenot._check import check_count, typed, usable_device
+from scgenot._check import check_count, usable_device
+from scgenot._typed import typed
 from scgenot.cells.read import check_writable, copy_of
 from scgenot.fit.fit import Fit, open_fit
 from scgenot.fit.joint_mass import joint_mass

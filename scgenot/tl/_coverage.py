@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._check import check_guidance, typed
+from scgenot._check import check_guidance
 from scgenot._random import Rng, seed_of
+from scgenot._typed import typed
 from scgenot.cells.tasks import Screen
 from scgenot.fit.calibration import counted
 from scgenot.fit.fit import ModelSource, open_fit
@@ -16,7 +17,7 @@ from scgenot.fit.fit import ModelSource, open_fit
 @typed
 def coverage(
     adata: AnnData,
-    target: str | Sequence[str] | None = None,
+    target: object = None,
     *,
     held_out: np.ndarray | str | None = None,
     dose: float | Sequence[float] | None = None,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._check import typed
+from scgenot._typed import typed
 from scgenot.cells.embedding import Embedding
 
 

@@ -5,8 +5,8 @@ from typing import Literal
 import numpy as np
 from anndata import AnnData
 
-from scgenot._check import typed
 from scgenot._random import Rng, seed_of
+from scgenot._typed import typed
 from scgenot.cells.embedding import Embedding
 from scgenot.cells.read import check_anndata, check_writable, copy_of
 

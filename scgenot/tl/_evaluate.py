@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._check import typed
 from scgenot._random import Rng, seed_of
+from scgenot._typed import typed
 from scgenot.fit.decoder import Decoder
 from scgenot.fit.evaluation import evaluation_table
 from scgenot.fit.fit import Fit, open_fit

@@ -1,15 +1,15 @@
 """Which terminal groups the descendants of each cell end in."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._check import typed
 from scgenot._random import Rng
+from scgenot._typed import typed
 from scgenot.cells.groups import read_groups
 from scgenot.cells.keys import Keys
 from scgenot.cells.labels import text_of
@@ -31,8 +31,8 @@ def fate(
     adata: AnnData,
     groupby: str,
     *,
-    terminal: Sequence[str] | None = None,
-    end: float | str | None = None,
+    terminal: Sequence[Hashable] | None = None,
+    end: Hashable | None = None,
     of: Literal["descendants", "lineage"] = "descendants",
     method: Method = "coupling",
     n_samples: int = 32,
@@ -115,7 +115,7 @@ def fate(
 
 
 def _terminal(
-    adata: AnnData, groupby: str, terminal: Sequence[str] | None, here: np.ndarray
+    adata: AnnData, groupby: str, terminal: Sequence[Hashable] | None, here: np.ndarray
 ) -> tuple[list[str], np.ndarray]:
     """Return the terminal groups, and 1 for each last cell in its own; NaN for earlier cells."""
     groups, members = read_groups(adata, groupby, terminal, among=here)

@@ -2,8 +2,8 @@
 
 from anndata import AnnData
 
-from scgenot._check import typed
 from scgenot._random import Rng
+from scgenot._typed import typed
 from scgenot.cells.keys import Keys
 from scgenot.cells.read import check_anndata, check_writable, copy_of
 from scgenot.cells.tasks import Task

@@ -1,12 +1,12 @@
 """Fit how cells respond to perturbations."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._check import typed
 from scgenot._random import Rng
+from scgenot._typed import typed
 from scgenot.cells.tasks import Screen
 from scgenot.fit.making import Learner, Solver, moved_options
 from scgenot.tl._fit import fit
@@ -17,7 +17,7 @@ from scgenot.tl._fit import fit
 def fit_perturbation(
     adata: AnnData,
     perturbation_key: str,
-    control: str | None,
+    control: Hashable | None,
     *,
     use_rep: str | None = None,
     layer: str | None = None,

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from anndata import AnnData
 
-from scgenot._check import typed
 from scgenot._random import Rng
+from scgenot._typed import typed
 from scgenot.cells.tasks import TimeCourse
 from scgenot.fit.making import Learner, Solver, moved_options
 from scgenot.tl._fit import fit

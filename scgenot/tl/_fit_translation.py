@@ -2,8 +2,8 @@
 
 from anndata import AnnData
 
-from scgenot._check import typed
 from scgenot._random import Rng
+from scgenot._typed import typed
 from scgenot.cells.tasks import Translation
 from scgenot.cells.tasks.translation import two_reps
 from scgenot.fit.making import Learner, Solver, moved_options

@@ -3,8 +3,8 @@
 import numpy as np
 from anndata import AnnData
 
-from scgenot._check import typed
 from scgenot._random import Rng
+from scgenot._typed import typed
 from scgenot.fit.decoder import Decoder, feature_decoder
 from scgenot.fit.interpolation import population_at
 from scgenot.fit.made_up import assemble, interpolated_obs

@@ -2,8 +2,9 @@
 
 from anndata import AnnData
 
-from scgenot._check import check_count, check_dose, check_guidance, typed
+from scgenot._check import check_count, check_dose, check_guidance
 from scgenot._random import Rng
+from scgenot._typed import typed
 from scgenot.cells.read import check_writable, copy_of
 from scgenot.cells.write import write_prediction
 from scgenot.fit.fit import ModelSource, open_fit
@@ -13,7 +14,7 @@ from scgenot.fit.predictions import predict_cells
 @typed
 def predict(
     adata: AnnData,
-    target: str | float | None = None,
+    target: object = None,
     *,
     dose: float | None = None,
     key: str = "genot",

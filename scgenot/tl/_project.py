@@ -2,7 +2,7 @@
 
 from anndata import AnnData
 
-from scgenot._check import typed
+from scgenot._typed import typed
 from scgenot.cells.embedding import Embedding
 from scgenot.cells.read import check_anndata, check_writable, copy_of
 

@@ -1,13 +1,13 @@
 """Follow a set of cells to its ancestors."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._check import typed
 from scgenot._random import Rng
+from scgenot._typed import typed
 from scgenot.cells.groups import read_mask
 from scgenot.cells.keys import Keys
 from scgenot.cells.read import check_writable, copy_of
@@ -19,11 +19,11 @@ from scgenot.fit.transport import Method, open_transport
 @typed
 def pull(
     adata: AnnData,
-    cells: np.ndarray | pd.Series | str | Sequence[str],
+    cells: np.ndarray | pd.Series | Hashable | Sequence[Hashable],
     *,
     groupby: str | None = None,
-    start: float | str | None = None,
-    end: float | str | None = None,
+    start: Hashable | None = None,
+    end: Hashable | None = None,
     method: Method = "coupling",
     n_samples: int = 32,
     rng: Rng = 0,

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 from anndata import AnnData
 
-from scgenot._check import check_count, check_dose, check_guidance, check_share, typed
+from scgenot._check import check_count, check_dose, check_guidance, check_share
 from scgenot._random import Rng, seed_of
+from scgenot._typed import typed
 from scgenot.cells.tasks import Screen
 from scgenot.fit.decoder import Decoder
 from scgenot.fit.fit import ModelSource, open_fit
@@ -16,7 +17,7 @@ from scgenot.fit.responses import responses
 @typed
 def response(
     adata: AnnData,
-    target: str | None = None,
+    target: object = None,
     *,
     groupby: str | Sequence[str] | None = None,
     dose: float | None = None,

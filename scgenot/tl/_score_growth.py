@@ -5,8 +5,8 @@ from typing import Literal
 
 from anndata import AnnData
 
-from scgenot._check import typed
 from scgenot._random import Rng, seed_of
+from scgenot._typed import typed
 from scgenot.cells.growth_score import growth_rates
 from scgenot.cells.keys import Keys
 from scgenot.cells.read import check_anndata, check_writable, copy_of

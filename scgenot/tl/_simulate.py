@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from anndata import AnnData
 
-from scgenot._check import check_count, check_dose, check_guidance, typed
+from scgenot._check import check_count, check_dose, check_guidance
 from scgenot._random import Rng, seed_of
+from scgenot._typed import typed
 from scgenot.fit.decoder import Decoder
 from scgenot.fit.fit import ModelSource, open_fit
 from scgenot.fit.made_up import simulated
@@ -14,7 +15,7 @@ from scgenot.fit.made_up import simulated
 @typed
 def simulate(
     adata: AnnData,
-    target: str | float | Sequence[str | float] | None = None,
+    target: object = None,
     *,
     dose: float | Sequence[float] | None = None,
     n_samples: int = 1,

@@ -3,8 +3,8 @@
 import numpy as np
 from anndata import AnnData
 
-from scgenot._check import typed
 from scgenot._random import Rng
+from scgenot._typed import typed
 from scgenot.cells.keys import Keys
 from scgenot.cells.read import check_writable, copy_of, representation
 from scgenot.cells.write import write_slots

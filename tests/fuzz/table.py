@@ -47,6 +47,7 @@ def baseline(name: str, **given) -> Entry:
 def verb(name: str, world: Callable, others: dict | None = None, **given) -> Entry:
     """An entry of `sg.tl`."""
     function = getattr(sg.tl, name)
+    slow = {"learner": ("None",)}  # thousands of steps
     quiet = {"progress": False, "device": "cpu", "n_samples": 2}
     quiet = {key: value for key, value in quiet.items() if key in signature(function).parameters}
     return Entry(
@@ -54,6 +55,7 @@ def verb(name: str, world: Callable, others: dict | None = None, **given) -> Ent
         function,
         lambda: {"adata": world().copy(), **quiet, **given},
         {"copy": [True], "rng": [1, None, np.random.default_rng(0)], **(others or {})},
+        slow,
     )
 
 
@@ -96,7 +98,7 @@ def asked(name: str, **given) -> Entry:
     """A method of the model."""
     method = getattr(sg.Genot, name)
     entry = Entry(f"model.{name}", method, lambda: {"self": w.model(), **given})
-    entry.slow = {name: LONG for name in ("n_steps", "batch_size")}
+    entry.slow = dict.fromkeys(("n_steps", "batch_size"), LONG)
     return entry
 
 
@@ -131,28 +133,41 @@ def entries() -> list[Entry]:
             "tl.evaluate",
             sg.tl.evaluate,
             lambda: {
-                "fitted": w.screen().copy(), "held_out": w.screen()[held].copy(),
-                "in_sample": True, "n_resamples": 2, "min_cells": 10, "device": "cpu",
+                "fitted": w.screen().copy(),
+                "held_out": w.screen()[held].copy(),
+                "in_sample": True,
+                "n_resamples": 2,
+                "min_cells": 10,
+                "device": "cpu",
             },
             {"groupby": ["type"], "metrics": [["mmd"]]},
-        ),  # fmt: skip
+        ),
         verb("fit", w.course, FITTED, task=sg.tasks.TimeCourse("day", use_rep="X_pca"), **w.FIT),
         verb(
-            "fit_perturbation", w.screen, FITTED, perturbation_key="drug", control="control",
-            use_rep="X_pca", **w.FIT,
+            "fit_perturbation",
+            w.screen,
+            FITTED,
+            perturbation_key="drug",
+            control="control",
+            use_rep="X_pca",
+            **w.FIT,
         ),
         verb("fit_trajectory", w.course, FITTED, time_key="day", use_rep="X_pca", **w.FIT),
         Entry(
             "tl.fit_translation",
             sg.tl.fit_translation,
             lambda: {
-                "adata_source": w.source().copy(), "adata_target": w.other().copy(), **w.FIT,
-                "use_rep": "X_pca", "solver": sg.ot.GromovWasserstein(n_starts=1, max_outer=2),
+                "adata_source": w.source().copy(),
+                "adata_target": w.other().copy(),
+                **w.FIT,
+                "use_rep": "X_pca",
+                "solver": sg.ot.GromovWasserstein(n_starts=1, max_outer=2),
             },
             {"shared_rep": ["X_shared"], "source_weights": ["weight"]},
+            {"learner": ("None",)},
         ),
         *plots(),
-    ]  # fmt: skip
+    ]
 
 
 def of_arrays() -> list[Entry]:
@@ -163,13 +178,22 @@ def of_arrays() -> list[Entry]:
         metric("energy_distance"),
         metric("foscttm", true=A),
         metric(
-            "grouped", metric=sg.metrics.mmd, min_cells=2,
-            predicted_groups=labels[np.arange(24) % 2], true_groups=labels[np.arange(20) % 2],
+            "grouped",
+            metric=sg.metrics.mmd,
+            min_cells=2,
+            predicted_groups=labels[np.arange(24) % 2],
+            true_groups=labels[np.arange(20) % 2],
         ),
-        Entry("metrics.label_transfer", sg.metrics.label_transfer, lambda: {
-            "predicted": A, "reference": B, "labels": labels[np.arange(24) % 2],
-            "reference_labels": labels[np.arange(20) % 2],
-        }),
+        Entry(
+            "metrics.label_transfer",
+            sg.metrics.label_transfer,
+            lambda: {
+                "predicted": A,
+                "reference": B,
+                "labels": labels[np.arange(24) % 2],
+                "reference_labels": labels[np.arange(20) % 2],
+            },
+        ),
         metric("mmd"),
         metric("r2_means"),
         metric("r2_variances"),
@@ -192,15 +216,19 @@ def of_arrays() -> list[Entry]:
         solver(sg.ot.Minibatch, solver=sg.ot.Sinkhorn(device="cpu"), batch_size=16),
         Entry("Pair", sg.Pair, lambda: {"source": A, "target": B}),
         Entry("ot.sinkhorn_divergence", divergence, lambda: {"x": A, "y": B}),
-        Entry("model.FlowMatching", trained, lambda: {"steps": 4, "width": 8, "depth": 1},
-              slow=dict.fromkeys(("steps", "width", "depth", "batch_size"), (*LONG, "1e300"))),
+        Entry(
+            "model.FlowMatching",
+            trained,
+            lambda: {"steps": 4, "width": 8, "depth": 1},
+            slow=dict.fromkeys(("steps", "width", "depth", "batch_size"), (*LONG, "1e300")),
+        ),
         Entry("Genot", sg.Genot, lambda: {"source_dim": 3, "target_dim": 3, "width": 8}),
         asked("sample", source=A),
         asked("mean", source=A, n_samples=2),
         asked("log_prob", source=A, target=B[np.arange(24) % 20], n_steps=2),
-        Entry("Genot.load", sg.Genot.load, lambda: {"path": model_file()}),
-        Entry("TrainState.load", sg.model.TrainState.load, lambda: {"path": state_file()}),
-    ]  # fmt: skip
+        Entry("Genot.load", sg.Genot.load, lambda: {"path": w.model_file()}),
+        Entry("TrainState.load", sg.model.TrainState.load, lambda: {"path": w.state_file()}),
+    ]
 
 
 def divergence(x, y, **options):
@@ -232,12 +260,15 @@ def plots() -> list[Entry]:
         plot("interpolation", populations=lambda: {"one": course(), "two": A}, true=course),
         plot("perturbation", {"color": ["type"]}, adata=screen),
         plot(
-            "response", {"kind": ["dots"], "groupby": ["type"], "dose": [1.0]},
-            adata=screen, simulated=simulated, features=of(["G5"]),
+            "response",
+            {"kind": ["dots"], "groupby": ["type"], "dose": [1.0]},
+            adata=screen,
+            simulated=simulated,
+            features=of(["G5"]),
         ),
         plot("response_heatmap", table=table["response"]),
         plot("training", adata=course),
         plot("trajectory", {"color": ["type"]}, adata=course),
         plot("transition", {"kind": ["heatmap"]}, table=table["transition"]),
         plot("translation", {"color": ["type"]}, adata_source=source, adata_target=other),
-    ]  # fmt: skip
+    ]

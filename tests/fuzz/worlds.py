@@ -1,7 +1,11 @@
 """Small fitted cells of each task, made once, and the tables that verbs make of them."""
 
+import atexit
+import shutil
+import tempfile
 import warnings
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -91,6 +95,36 @@ def simulated() -> AnnData:
 @cache
 def model() -> sg.Genot:
     return sg.get.model(source())
+
+
+@cache
+def folder() -> Path:
+    """A folder that goes at the end."""
+    path = Path(tempfile.mkdtemp(prefix="scgenot_fuzz_"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
+@cache
+def model_file() -> Path:
+    """The model of a translation in a file."""
+    path = folder() / "model.safetensors"
+    model().save(path)
+    return path
+
+
+@cache
+def state_file() -> Path:
+    """A training state in a file."""
+    from scgenot.model import train
+
+    rng = np.random.default_rng(7)
+    pair = sg.Pair(rng.normal(size=(20, 3)), rng.normal(size=(20, 3)))
+    learner = sg.model.FlowMatching(steps=4, width=8, depth=1, validation_every=2)
+    fresh, plan = sg.Genot(3, 3, width=8, depth=1), sg.ot.Sinkhorn(device="cpu")(pair)
+    path = folder() / "state.safetensors"
+    train(fresh, [pair], [plan], learner, progress=False).save(path)
+    return path
 
 
 def quietly(make, *args, **options):

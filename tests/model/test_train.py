@@ -227,7 +227,7 @@ def test_what_does_not_fit_is_named():
         train(small_model(), [pair], [coupling, coupling], QUICK, progress=False)
     with pytest.raises(ValueError, match=r"\(3, 3, 0\), the model was made for \(3, 3, 2\)"):
         train(small_model(condition_dim=2), [pair], [coupling], QUICK, progress=False)
-    with pytest.raises(ValueError, match="`precision` is 'float16'"):
+    with pytest.raises(ValueError, match="`precision='float16'` must be one of"):
         FlowMatching(precision="float16")
     with pytest.raises(ValueError, match="`learning_rate=nan` must be above 0"):
         FlowMatching(learning_rate=float("nan"))

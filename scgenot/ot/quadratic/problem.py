@@ -65,14 +65,13 @@ class QuadraticTask:
     def subset(self, rows: Tensor, columns: Tensor) -> "QuadraticTask":
         """Return the task on some of the cells, in the units of all cells."""
         source, target = self.source.restrict(rows), self.target.restrict(columns)
-        return replace(
-            self, problem=self.problem.subset(rows, columns), source=source, target=target
-        )
+        problem = self.problem.subset(rows, columns)
+        return replace(self, problem=problem, source=source, target=target)
 
     def solve(self, epsilon: float) -> Coupling:
         """Search, refine on all cells, and wrap the best descent as a coupling."""
         cost, confidence = self._start(epsilon)
-        descent = self._descender(self.problem, self.options.tolerance).run(cost, [epsilon])
+        descent = self._descender(self.options.tolerance).run(cost, [epsilon])
         solution = descent.solution
         return to_coupling(
             self._on_cells(solution.plan.cost),
@@ -129,7 +128,7 @@ class QuadraticTask:
 
     def _optima(self, costs: list[Cost], epsilon: float) -> list[Optimum]:
         """Descend from each cost; descents that overflow are left out."""
-        descender = self._descender(self.problem, SEARCH_TOLERANCE)
+        descender = self._descender(SEARCH_TOLERANCE)
         rows = self.target.geometry(self.problem.y[:, : len(self.target.geometry.mean)])
         bar = progress_bar(
             costs, shown=self.options.progress, desc="searching for the best match", leave=False
@@ -137,9 +136,9 @@ class QuadraticTask:
         optima = (Optimum.of(descender.run(cost, [3 * epsilon, epsilon]), rows) for cost in bar)
         return [replace(o, cost=self._on_cells(o.cost)) for o in optima if o.is_finite]
 
-    def _descender(self, problem: Problem, tolerance: float) -> Descender:
+    def _descender(self, tolerance: float) -> Descender:
         return Descender(
-            *(problem, self.source, self.target, self.fused),
+            *(self.problem, self.source, self.target, self.fused),
             max_outer=self.options.max_outer,
             max_iterations=self.options.max_iterations,
             tolerance=tolerance,

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from scgenot._check import check_count, check_fields, check_number
+from scgenot._check import check_count, check_number
+from scgenot._typed import check_fields
 from scgenot.ot.cost import Cost, FittedCost, fitted, squared_euclidean
 from scgenot.ot.coupling import Coupling
 from scgenot.ot.diagnostics import Diagnostics
@@ -107,8 +108,8 @@ class GromovWasserstein:
     progress: bool = False
 
     def __post_init__(self):
-        check_fields(self)
         check_options(self.epsilon, self.tau)
+        check_fields(self)
         for name in (
             "n_starts",
             "search_cells",

@@ -1,0 +1,64 @@
+"""Each argument of each public function refuses what it cannot take; some generated calls."""
+
+from inspect import isclass, isfunction
+
+import pytest
+
+import scgenot as sg
+from fuzz import calls, worlds
+from fuzz.table import entries
+from fuzz.wrong import Something
+
+# what may be anything: checked for what it can do, where it is used
+ANYTHING = {"task", "model", "field", "encoder", "solver", "learner"}
+TABLE = worlds.quietly(entries)
+EACH = [(entry, name) for entry in TABLE for name in entry.arguments]
+
+
+def test_every_public_function_is_in_the_table():
+    tried = {entry.name for entry in TABLE}
+    for module in ("tl", "get", "metrics", "baselines", "pl"):
+        offered = getattr(sg, module)
+        functions = [name for name in offered.__all__ if isfunction(getattr(offered, name))]
+        assert {f"{module}.{name}" for name in functions} <= tried
+    solvers = [name for name in sg.ot.__all__ if isclass(getattr(sg.ot, name))]
+    solvers = [name for name in solvers if hasattr(getattr(sg.ot, name), "__call__")]  # noqa: B004
+    solvers = {
+        f"ot.{name}" for name in solvers if "Plan" not in name and "__call__" in vars_of(name)
+    }
+    assert solvers <= tried
+
+
+def vars_of(name):
+    """Names of what a class of solvers and its parents define."""
+    return {key for kind in getattr(sg.ot, name).__mro__ for key in vars(kind)} - {"__init__"}
+
+
+@pytest.mark.parametrize(("entry", "name"), EACH, ids=[f"{e.name}-{name}" for e, name in EACH])
+def test_an_object_of_no_kind_is_refused_by_name(entry, name):
+    given = worlds.quietly(entry.make)
+    call = calls.Call(entry, {name: "object"}, {name: Something()})
+    how, wrong = worlds.quietly(calls.judge, call)
+    assert wrong is None
+    if name not in ANYTHING:
+        assert how == "refused"
+        with pytest.raises((TypeError, ValueError, KeyError), match=name):
+            worlds.quietly(entry.call, **{**given, name: Something()})
+
+
+def test_generated_calls():
+    ended, failures = calls.run(200, seed=1)
+    assert not failures, "\n".join(f"{call}: {wrong}" for call, wrong in failures)
+    assert sum(ended.values()) == 200
+    assert ended["succeeded"] >= 10
+
+
+def test_the_judge_sees_what_is_wrong():
+    entry = calls.Entry("tl.bad", lambda adata: adata.obs.pop("type"), lambda: {})
+    adata = worlds.other().copy()
+    call = calls.Call(entry, {"adata": "right"}, {"adata": adata})
+    assert "changed the input" in calls.judge(call)[1]
+    entry.call = lambda adata: adata.nothing
+    assert "undocumented AttributeError" in calls.judge(call)[1]
+    entry.call = lambda adata: float("nan")
+    assert "is nan" in calls.judge(call)[1]
