@@ -20,11 +20,7 @@ FIND = $(or $(shell for python in python$(1) $(HOME)/.pyenv/versions/$(1)*/bin/p
 	$$python -c "" 2>/dev/null && echo $$python && break; done),$(error Python $(1) not found))
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help demo test test-fast test-lowest test-newest mutants lint docs clean
-=======
-.PHONY: help demo test test-fast fuzz lint docs clean
->>>>>>> h-fuzz
+.PHONY: help demo test test-fast test-lowest test-newest mutants fuzz lint docs clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -38,7 +34,6 @@ test: $(SETUP)  ## all tests
 test-fast: $(SETUP)  ## the tests that take seconds
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"  # a file's fits are made once
 
-<<<<<<< HEAD
 test-lowest: $(VENV_LOWEST)/.stamp  ## the fast tests on Python 3.11 with the oldest releases of pyproject.toml
 	$(VENV_LOWEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
 
@@ -48,11 +43,10 @@ test-newest: $(VENV_NEWEST)/bin/uv  ## the fast tests with the newest releases, 
 
 mutants: $(SETUP)  ## what the tests of the arrays half miss: 150 small faults, half an hour
 	$(BIN)/python tests/mutation.py --n 150 --seed 0
-=======
+
 fuzz: $(SETUP)  ## 2,000 generated calls, and 500 damaged files and entries
 	$(BIN)/python tests/fuzz/calls.py --n 2000 --seed 0
 	$(BIN)/python tests/fuzz/damage.py --n 500 --seed 0
->>>>>>> h-fuzz
 
 lint: $(SETUP_LINT)  ## style and formatting
 	$(BIN)/ruff check .

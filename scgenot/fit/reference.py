@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """Some of the fitted cells: they tell whether cells belong to the fit, and resemble its own."""
-=======
-"""Some of the fitted cells: they tell whether cells belong to the fit, and are like them."""
->>>>>>> h-fuzz
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +10,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from scgenot._random import numpy_rng
 from scgenot._warn import warn_user
 from scgenot.cells.embedding import embedding_of
-<<<<<<< HEAD
 from scgenot.cells.read import dense
-=======
->>>>>>> h-fuzz
 from scgenot.fit.stored_link import names_of
 from scgenot.pair import Link
 
@@ -106,11 +99,7 @@ class Reference:
         if n > max(FEW, TOLERATED * len(cells)):
             warn_user(
                 f"{n} of {len(cells)} source cells ({n / len(cells):.0%}) stand out from the "
-<<<<<<< HEAD
                 f"source cells of the fit, where {1 - LEVEL:.0%} would be expected: "
-=======
-                f"source cells that the model was fitted with, where {1 - LEVEL:.0%} would be expected: "
->>>>>>> h-fuzz
                 "their predictions are extrapolated. See whether they come from another kind of "
                 "cell or batch, and compare with measured cells before relying on them."
             )
@@ -122,21 +111,11 @@ class Reference:
     @classmethod
     def from_dict(cls, stored: Mapping) -> "Reference":
         """Make what :meth:`to_dict` took apart, after a file too."""
-<<<<<<< HEAD
         sides = [
             part
             for side in ("source", "target")
             for part in (names_of(stored[f"{side}_names"]), np.asarray(stored[f"{side}_cells"]))
         ]
-=======
-        sides = []
-        for side in ("source", "target"):
-            names, cells = names_of(stored[f"{side}_names"]), np.asarray(stored[f"{side}_cells"])
-            right = cells.ndim == 2 and len(cells) == len(names) and cells.dtype.kind == "f"
-            if not (right and np.isfinite(cells).all()):
-                raise ValueError(f"reference/{side}_cells are not those of its names")
-            sides += [names, cells]
->>>>>>> h-fuzz
         return cls(*sides, str(stored["digest"]))
 
 
