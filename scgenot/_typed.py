@@ -82,9 +82,13 @@ def allows(kind, value) -> bool:
             allows(inner[1], each) for each in value.values() if inner
         )
     if getattr(home, "_is_protocol", False) and not issubclass(home, os.PathLike):
-        asked = [each for each in vars(home) if not each.startswith("_")]
-        return all(hasattr(value, each) for each in asked)
+        return all(hasattr(value, each) for each in _asked(home))
     return isinstance(value, os.PathLike if issubclass(home, os.PathLike) else home)
+
+
+def _asked(protocol: type) -> list[str]:
+    """Methods of an object that is used for what it offers."""
+    return [each for each in vars(protocol) if not each.startswith("_")]
 
 
 def _is_choice(kind) -> bool:
@@ -127,6 +131,8 @@ def _words(kind) -> str:
         of = _words(inner[0]) if inner else "values"
         return f"{len(inner)} values" if home is tuple and inner else f"a list, each {of}"
     name = getattr(home, "__name__", str(home))
+    if getattr(home, "_is_protocol", False) and home not in _WORDS and _asked(home):
+        return f"an object with {' and '.join(f'`{each}`' for each in _asked(home))}"
     return _WORDS.get(home, f"{'an' if name[0] in 'AEIOU' else 'a'} {name}")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import scgenot as sg
-from scgenot.fit import storage
+from scgenot.fit import storage, stored_model
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 KEYS = ("manhattan", "one_update", "independent", "shift", "small", "bounded", "batch")
@@ -61,7 +61,8 @@ def test_an_object_of_ones_own_goes_all_the_way(names, held_out, key, tmp_path, 
         assert adata.obsp[f"{key}_coupling"].sum() == pytest.approx(n_steps, abs=0.02)
     adata.write_h5ad(tmp_path / "cells.h5ad")
     again = ad.read_h5ad(tmp_path / "cells.h5ad")
-    monkeypatch.setattr(storage, "OWN", {})  # another session
+    monkeypatch.setattr(stored_model, "OWN", {})
+    monkeypatch.setattr(storage, "OWN", stored_model.OWN)  # another session
     own = {name: names[value] for name, value in OWN.get(key, {}).items()}
     if own:
         with pytest.raises(ValueError, match=next(iter(OWN[key].values()))):
@@ -119,7 +120,7 @@ FEW = sg.model.FlowMatching(steps=2, validation_fraction=0.0)
 @pytest.mark.parametrize(
     ("task", "options", "message"),
     [
-        (NoAsk(), {}, "methods `links.*`ask.*found NoAsk"),
+        (NoAsk(), {}, "an object with `links` and `ask`; found"),
         (
             NoLinks(),
             {},
@@ -143,3 +144,22 @@ def test_what_an_object_lacks_is_said_and_nothing_is_changed(task, options, mess
     assert list(adata.uns) == list(before.uns)
     assert list(adata.obs) == list(before.obs)
     assert list(adata.obsm) == list(before.obsm)
+
+
+def test_parts_that_were_passed_once_are_found_from_then_on(names, held_out, monkeypatch):
+    adata = names["cells"].copy()
+    monkeypatch.setattr(stored_model, "OWN", {})
+    monkeypatch.setattr(storage, "OWN", stored_model.OWN)
+    for key, own in OWN.items():
+        with pytest.raises(ValueError, match=rf"read it once with `sg\.get\.fit\(adata, '{key}', "):
+            sg.tl.predict(adata, key=key)
+        if key != "batch":
+            sg.tl.coupling(adata, key=key)  # needs no model
+        sg.get.fit(adata, key, **{part: names[name] for part, name in own.items()})
+        sg.tl.predict(adata, key=key)
+        sg.tl.evaluate(adata, held_out, key=key, n_resamples=2)
+
+
+def test_an_object_that_is_no_task_is_told_what_it_lacks(names):
+    with pytest.raises(TypeError, match="`task` must be an object with `links` and `ask`"):
+        sg.tl.fit(names["cells"], object())

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot.cells.labels import factorize, text_of
+from scgenot.cells.labels import factorize, text_of, texts_of
 from scgenot.cells.read import check_column
 
 # a column of obs, or some of its groups
@@ -51,7 +51,11 @@ def read_groups(
     codes, known = factorize(adata.obs[groupby])
     if among is not None:
         codes = np.where(among, codes, -1)
-    place = {text_of(known[code]): code for code in np.unique(codes[codes >= 0])}
+    texts = texts_of(known)
+    first = {text: code for code, text in reversed(list(enumerate(texts)))}
+    # labels that read the same are one group, as everywhere
+    codes = np.array([*(first[text] for text in texts), -1])[codes]
+    place = {texts[code]: code for code in np.unique(codes[codes >= 0])}
     asked = [groups] if np.isscalar(groups) else groups
     names = list(place) if groups is None else list(map(text_of, asked))
     unknown = [name for name in names if name not in place]

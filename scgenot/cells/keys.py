@@ -37,7 +37,7 @@ class Keys:
 
     def annotated(self, column: str) -> str:
         """`obs`: a column carried across time."""
-        return f"{self.key}_annotated_{column}"
+        return f"{self.key}_annotated_{column}".replace("/", "|")  # files know no slash
 
     def is_answer(self, slot: str, name: str) -> bool:
         """Whether an entry of a slot is what a verb asked of the fit of this key."""

@@ -45,6 +45,9 @@ def write_slots(
         for slot, entries in (("obs", obs), ("obsm", obsm), ("obsp", obsp), ("uns", uns))
         for name, values in (entries or {}).items()
     }
+    for _, name in new:
+        if not isinstance(name, str) or not name or "/" in name:
+            raise ValueError(f"`key_added={name!r}` must be text without a slash, as in a file.")
     if key is not None and key in adata.uns:
         named = [f"{one[0]}/{one[1]}" for one in new if not Keys(key).is_answer(*one)]
         known = map(str, adata.uns[key].get(WRITTEN, ()))

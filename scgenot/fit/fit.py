@@ -32,6 +32,7 @@ from scgenot.fit.making import Solver
 from scgenot.fit.reference import Reference
 from scgenot.fit.source import read_source, read_targets
 from scgenot.fit.stored_link import StoredLink
+from scgenot.fit.stored_model import load_model
 from scgenot.pair import Question
 
 
@@ -94,6 +95,7 @@ class Fit:
         seed, device = seed_of(rng), usable_device(device)
         task = copy(task)
         links = links_of(task, adata)
+        storage.check_free(adata, key, task)
         if predict:  # what needs a target is refused before the work
             task.ask(adata)
         solver = solver_of(task, links, solver, device=device, seed=seed)
@@ -147,10 +149,13 @@ class Fit:
 
     def on(self, device: str | None) -> "Fit":
         """Put the model where it is to compute."""
-        model = self.model
-        if hasattr(model, "to"):
-            self.model = model.to(usable_device(device))
-        return self
+        place = usable_device(device)
+
+        def there():
+            model = self.model
+            return model.to(place) if hasattr(model, "to") else model
+
+        return replace(self, make_model=there)  # made when asked: couplings need no model
 
     def with_model(self, model) -> "Fit":
         """Return the same fit with another model."""
@@ -214,7 +219,7 @@ def open_fit(adata: AnnData, key: str, model=None, device: str | None = None) ->
         return Fit.read(adata if model is None else model, key).on(device)
     if isinstance(model, Fit):
         return model.on(device)
-    model = storage.load_model(model)
+    model = load_model(model)
     # which condition is which is told by its own fit alone
     if storage.has_fit(adata, key) and not getattr(model, "condition_dim", 0):
         return Fit.read(adata, key).with_model(model).on(device)

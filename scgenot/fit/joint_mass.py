@@ -4,6 +4,7 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
+from scgenot.cells.read import check_unique
 from scgenot.ot.plan import require
 
 
@@ -39,6 +40,7 @@ def across(fit, adata: AnnData, cells: np.ndarray, top_k: int, device: str | Non
 
 def within(fit, adata: AnnData, cells: np.ndarray, top_k: int, device: str | None):
     """Joint mass of all links within one AnnData, cells x cells."""
+    check_unique(adata, "obs")
     # strata of one pair share its labels; its mass is 1 over all of them
     pairs = [tuple(link.labels.items()) for link in fit.links]
     n_source: dict[tuple, int] = {}
@@ -46,7 +48,7 @@ def within(fit, adata: AnnData, cells: np.ndarray, top_k: int, device: str | Non
         n_source[pair] = n_source.get(pair, 0) + len(link.source_names)
     if adata is not fit.adata and fit.reference is not None:
         # cells are taken for those of the fit by their names
-        fit.reference.check(adata, cells, getattr(fit.task, "use_rep", "X"), within=True)
+        fit.reference.check(adata, cells, getattr(fit.task, "use_rep", "X"))
     rows, columns, values = [], [], []
     for pair, link in zip(pairs, fit.links, strict=True):
         here = link.here(adata.obs_names, cells, device)

@@ -111,11 +111,13 @@ class Reference:
     @classmethod
     def from_dict(cls, stored: Mapping) -> "Reference":
         """Make what :meth:`to_dict` took apart, after a file too."""
-        sides = [
-            part
-            for side in ("source", "target")
-            for part in (names_of(stored[f"{side}_names"]), np.asarray(stored[f"{side}_cells"]))
-        ]
+        sides = []
+        for side in ("source", "target"):
+            names, cells = names_of(stored[f"{side}_names"]), np.asarray(stored[f"{side}_cells"])
+            right = cells.ndim == 2 and len(cells) == len(names) and cells.dtype.kind == "f"
+            if not (right and np.isfinite(cells).all()):
+                raise ValueError(f"reference/{side}_cells are not those of its names")
+            sides += [names, cells]
         return cls(*sides, str(stored["digest"]))
 
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from os import PathLike
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,8 @@ from scgenot.fit.coupled import PAGE, name_of
 from scgenot.fit.reference import Reference
 from scgenot.fit.regions_found import Calibration
 from scgenot.fit.stored_link import StoredLink
-from scgenot.model import Genot, ModelFileError
+from scgenot.fit.stored_model import DAMAGE, OWN, read_model, remember, remember_parts
+from scgenot.model import Genot
 from scgenot.model.storage import digest
 from scgenot.pair import Question
 
@@ -33,24 +33,7 @@ KINDS = {
     CONFIDENCE: Mapping | None,
     COUPLING_KEY: str | None,
 }
-# what reading something else than was written may end in
-DAMAGE = (
-    KeyError,
-    TypeError,
-    ValueError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-)
 TASKS = {task.name: task for task in (Screen, TimeCourse, Translation)}
-# classes of the user's that were fitted in this session, by name: a file never names code to
-# import, so after a file they are passed to `sg.get.fit`
-OWN: dict[str, object] = {}
-
-
-def remember(kind: type) -> None:
-    """Keep a class of the user's, so that verbs of the same session find it by name."""
-    OWN[kind.__name__] = kind
 
 
 def provenance(solver, learner, seed: int) -> dict:
@@ -68,9 +51,8 @@ def described(options) -> dict | str | None:
 
 def task_dict(task) -> dict:
     """Return what a task keeps of itself."""
-    return (
-        task.to_dict() if hasattr(task, "to_dict") else {"use_rep": getattr(task, "use_rep", None)}
-    )
+    rep = {"use_rep": getattr(task, "use_rep", None)}
+    return task.to_dict() if hasattr(task, "to_dict") else rep
 
 
 def write(fit, adata: AnnData) -> None:
@@ -130,6 +112,18 @@ def update(fit, **entries) -> None:
         fit.adata.uns[fit.key] = {**fit.adata.uns[fit.key], **entries}
 
 
+def check_free(adata: AnnData, key: str, task) -> None:
+    """Raise a ValueError when a fit of this name would replace something else."""
+    entry, names = adata.uns.get(key), Keys(key)
+    ours = isinstance(entry, Mapping) and (COUPLING_KEY in entry or "task" in entry.get(PARAMS, {}))
+    if (entry is not None and not ours) or names.sample == getattr(task, "use_rep", None):
+        taken = f"obsm[{names.sample!r}]" if entry is None or ours else f"uns[{key!r}]"
+        raise ValueError(
+            f"`key_added={key!r}`: the fit would replace {taken}, which is not of a fit. Choose "
+            "another name."
+        )
+
+
 def has_fit(adata: AnnData, key: str) -> bool:
     """Whether there is a fit of a name."""
     entry = adata.uns.get(key)
@@ -139,6 +133,12 @@ def has_fit(adata: AnnData, key: str) -> bool:
 def entry_of(adata: AnnData, key: str) -> Mapping:
     """Return `uns[key]`, or raise a KeyError that lists the fits there are."""
     if isinstance(key, str) and has_fit(adata, key):
+        found = adata.uns[key].get("version")
+        if found != VERSION:
+            raise ValueError(
+                f"The fit `key={key!r}` was written by another version of scgenot, in layout "
+                f"{found}; this one reads layout {VERSION}: fit again."
+            )
         return adata.uns[key]
     fits = [name for name in adata.uns if has_fit(adata, name)]
     raise KeyError(
@@ -170,6 +170,7 @@ def read(cls, adata: AnnData, key: str, *, task=None, model=None, field=None, en
     try:
         for name, kind in KINDS.items():
             check_type(name, entry.get(name), kind)
+        remember_parts(entry[MODEL], model, field, encoder)
         return _put_together(cls, adata, key, entry, task, (model, field, encoder))
     except DAMAGE as error:
         raise ValueError(
@@ -204,7 +205,7 @@ def _put_together(cls, adata: AnnData, key: str, entry: Mapping, task, own: tupl
         reference=None if reference is None else Reference.from_dict(reference),
         calibration=Calibration.read(entry),
         coupling_key=entry.get(COUPLING_KEY),
-        make_model=lambda: read_model(entry[MODEL], *own),
+        make_model=lambda: read_model(entry[MODEL], key, *own),
     )
 
 
@@ -216,11 +217,13 @@ def read_task(params: Mapping, task, key: str):
     kind = task if task is not None else TASKS.get(name, OWN.get(name))
     if kind is None:
         raise ValueError(
-            f"The fit `key={key!r}` has a task of your own, {name!r}: read it with "
-            f"`fit = sg.get.fit(adata, {key!r}, task={name})` and pass `model=fit`. {PAGE}"
+            f"The fit `key={key!r}` has a task of your own, {name!r}: read it once with "
+            f"`sg.get.fit(adata, {key!r}, task={name})`, and all functions find it. {PAGE}"
         )
     if not isinstance(kind, type):
         return kind
+    if task is not None:
+        OWN[name] = kind
     try:
         made = kind.from_dict(params) if hasattr(kind, "from_dict") else kind()
         if kind in TASKS.values():
@@ -231,42 +234,6 @@ def read_task(params: Mapping, task, key: str):
             f"uns[{key!r}]['params'] cannot be read as the task {name!r} "
             f"({type(error).__name__}: {error}): it is damaged, or pass the task object as `task`."
         ) from error
-
-
-def read_model(stored: Mapping, make=None, field=None, encoder=None):
-    """Make the model of a fit; `make` is the class of one of the user's own."""
-    try:
-        config, weights = json.loads(str(stored["config"])), stored["weights"]
-        same = str(stored.get("digest")) in ("None", digest(weights))
-    except DAMAGE as error:
-        raise ModelFileError(f"the model of the fit is damaged ({error}): fit again.") from error
-    kind = str(stored.get("type", "Genot"))
-    make = make or {"Genot": Genot}.get(kind, OWN.get(kind))
-    if make is None:
-        raise ValueError(
-            f"The fit has a model of your own, {kind}: read it with `sg.get.fit(adata, "
-            f"model={kind})` and pass `model=fit`. {PAGE}"
-        )
-    if make is not Genot:
-        return make.from_arrays(config, weights)
-    if config.get("field") and field is None:
-        field = OWN.get(str(config["field"]))
-    if isinstance(config.get("encoder"), str) and encoder is None:
-        encoder = OWN.get(config["encoder"])
-    if not same:
-        raise ModelFileError("the model's weights are not those that were written: fit again.")
-    return Genot.from_arrays(config, weights, field=field, encoder=encoder)
-
-
-def load_model(model):
-    """Return a model from a path, or the model itself."""
-    if isinstance(model, (str, PathLike)):
-        return Genot.load(model)
-    if not hasattr(model, "sample"):
-        raise TypeError(
-            f"`model` must be a Genot, a fit, an AnnData or a path; found {type(model).__name__}."
-        )
-    return model
 
 
 class Alone:

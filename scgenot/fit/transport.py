@@ -178,7 +178,7 @@ def open_transport(
     check_count("n_samples", n_samples, 1)
     device = None if device is None else usable_device(device)  # None is the CPU for couplings
     fit = open_fit(adata, key, None, device)
-    fit.needs(TimeCourse, "this function of a time course")
+    fit.needs(TimeCourse, "A question across time")
     check_unique(adata, "obs")
     return Transport(adata, fit, method, n_samples, seed_of(rng), device)
 

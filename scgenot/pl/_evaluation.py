@@ -39,7 +39,7 @@ CAPTION = (
     "Energy distance and maximum mean discrepancy are estimated without bias: between populations "
     "that are alike they scatter around 0, so that a negative value is as good as 0."
 )
-WIDE = 40  # letters of the caption under one panel
+WIDE = 26  # letters of the caption under one panel
 # methods farther from the ceiling than this many times the median method are arrows at the edge
 FARTHEST = 3
 
@@ -95,6 +95,9 @@ def evaluation(
     rows = chosen_rows(table, condition, group)
     metrics = chosen_metrics(table, metric)
     n_columns = min(len(metrics), 3)
+    negative = any((rows[name] < 0).any() for name in metrics if name in UNBIASED)
+    # no wider than the panels: layouts make room for text at the expense of axes
+    caption = fill(CAPTION, WIDE * n_columns) if negative else ""
     ax, inside = panels(
         ax,
         len(metrics),
@@ -102,6 +105,7 @@ def evaluation(
         width=2.6,
         height=0.6 + 0.2 * len(rows),
         gap=(0.2, 0.45),
+        room=(1.6, 0.8 + 0.2 * caption.count("\n")),
         title=_title(rows),
         lines=2,
     )
@@ -114,10 +118,8 @@ def evaluation(
     handles += [Patch(color=COLORS["ceiling"], alpha=0.25, label="ceiling")]
     handles += [Line2D([], [], ls=":", color="black", label="best baseline")]
     legend_beside(ax, handles)
-    if any((rows[name] < 0).any() for name in metrics if name in UNBIASED):
+    if caption:
         below = {"xytext": (0, -30), "textcoords": "offset points", "va": "top"}
-        # no wider than the panels: layouts make room for text at the expense of axes
-        caption = fill(CAPTION, WIDE * n_columns)
         ax.annotate(caption, (0, 0), xycoords="axes fraction", fontsize="small", **below)
     return finish(ax, show=show)
 

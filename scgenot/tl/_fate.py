@@ -103,10 +103,10 @@ def fate(
     last = transport.last(end)
     onward, at_end = transport.steps.onward(last), transport.times == last
     names, ends = _terminal(adata, groupby, terminal, at_end)
+    columns = _column_names(names)
     shares = fates(transport.step, onward, ends, lineage=of == "lineage")
     shares[shares < NEGLIGIBLE] = 0
     _log_gaps(names, shares[np.isin(transport.times, list(onward))])
-    columns = [name.replace("/", "|") for name in names]
     table = pd.DataFrame(shares, index=adata.obs_names, columns=columns)
     out, keys = copy_of(adata) if copy else adata, Keys(key)
     entropy = {keys.fate_entropy: relative_entropy(shares)}
@@ -126,6 +126,19 @@ def _terminal(
             names, members = [*names, OTHER], np.column_stack([members, np.zeros_like(rest)])
         members[:, names.index(OTHER)] |= rest
     return names, np.where(here[:, None], members, np.nan)
+
+
+def _column_names(names: list[str]) -> list[str]:
+    """Return names of columns that a file can hold; refused where two groups get one."""
+    columns = [name.replace("/", "|") for name in names]
+    if twice := [
+        name for name, column in zip(names, columns, strict=True) if columns.count(column) > 1
+    ]:
+        raise ValueError(
+            f"`groupby`: the groups {twice} would get one column, as files have no slash in names: "
+            "rename one of them."
+        )
+    return columns
 
 
 def _log_gaps(names: list[str], before: np.ndarray) -> None:

@@ -39,7 +39,8 @@ def check_kind(task, kind: type, verb: str, key: str) -> None:
     if not isinstance(task, kind):
         found = getattr(task, "made_by", None)
         made = f"is from `{found}`" if found else f"has the task {name_of(task)!r}"
-        raise ValueError(f"`{verb}` needs a fit from `{kind.made_by}`; `key={key!r}` {made}.")
+        name = verb if " " in verb else f"`{verb}`"
+        raise ValueError(f"{name} needs a fit from `{kind.made_by}`; `key={key!r}` {made}.")
 
 
 def refuse_dose(dose: float | None, task) -> None:
