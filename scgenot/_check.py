@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import torch
 
 
+LARGEST = 1e100  # squared distances of larger cells are infinite
+
+
 def check_count(name: str, value, least: int, why: str = "") -> None:
     """Raise unless a value is an integer of at least some size."""
     expected = f"an integer >= {least}{why and ' '}{why}"
@@ -69,6 +72,8 @@ def check_matrix(values, name: str, least: int = 2) -> np.ndarray:
             f"`{name}` has NaN or infinite values in {bad} of {len(cells)} cells: "
             "drop or impute them."
         )
+    if cells.dtype.kind == "f" and np.abs(cells).max() > LARGEST:
+        raise ValueError(f"`{name}` has values above {LARGEST}: their squares overflow; rescale.")
     return cells
 
 

@@ -88,9 +88,9 @@ class Reference:
         if n > max(FEW, TOLERATED * len(cells)):
             warn_user(
                 f"{n} of {len(cells)} source cells ({n / len(cells):.0%}) stand out from the "
-                f"source cells that the model was fitted with, where {1 - LEVEL:.0%} would be expected: "
-                "their predictions are extrapolated. See whether they come from another kind of "
-                "cell or batch, and compare with measured cells before relying on them."
+                f"source cells that the model was fitted with, where {1 - LEVEL:.0%} would be "
+                "expected: their predictions are extrapolated. See whether they come from another "
+                "kind of cell or batch, and compare with measured cells before relying on them."
             )
 
     def to_dict(self) -> dict:

@@ -237,6 +237,7 @@ def read_model(stored: Mapping, make=None, field=None, encoder=None):
     """Make the model of a fit; `make` is the class of one of the user's own."""
     try:
         config, weights = json.loads(str(stored["config"])), stored["weights"]
+        check_type("config", config, Mapping)
         same = str(stored.get("digest")) in ("None", digest(weights))
     except DAMAGE as error:
         raise ModelFileError(f"the model of the fit is damaged ({error}): fit again.") from error
