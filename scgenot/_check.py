@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import torch
 
 
+LARGEST = 1e100  # squared distances of larger cells are infinite
+
+
 def check_count(name: str, value, least: int, why: str = "") -> None:
     """Raise unless a value is an integer of at least some size."""
     expected = f"an integer >= {least}{why and ' '}{why}"
@@ -53,7 +56,7 @@ def check_guidance(guidance) -> None:
 
 def check_matrix(values, name: str, least: int = 2) -> np.ndarray:
     """Return finite numbers, cells x features, of at least so many cells; raises a ValueError."""
-    cells = _array(values, name)
+    cells = as_array(values, name)
     if cells.ndim != 2 or not np.issubdtype(cells.dtype, np.number):
         raise ValueError(
             f"`{name}` must be numbers, cells x features; "
@@ -69,10 +72,12 @@ def check_matrix(values, name: str, least: int = 2) -> np.ndarray:
             f"`{name}` has NaN or infinite values in {bad} of {len(cells)} cells: "
             "drop or impute them."
         )
+    if cells.dtype.kind == "f" and np.abs(cells).max() > LARGEST:
+        raise ValueError(f"`{name}` has values above {LARGEST}: their squares overflow; rescale.")
     return cells
 
 
-def _array(values, name: str, kind: type | None = None) -> np.ndarray:
+def as_array(values, name: str, kind: type | None = None) -> np.ndarray:
     """Return values as an array, or raise a ValueError that names them."""
     try:
         return np.asarray(values, dtype=kind)
@@ -100,7 +105,7 @@ def check_weights(values, n: int, name: str, *, rows: bool = False) -> np.ndarra
     """Return weights of `n` cells, ones for None; `rows` also allows a matrix of shape (b, n)."""
     if values is None:
         return np.ones(n)
-    weights = _array(values, name, float)
+    weights = as_array(values, name, float)
     if weights.shape[-1:] != (n,) or weights.ndim > 1 + rows:
         expected = f"({n},)" + rows * f" or (b, {n})"
         raise ValueError(

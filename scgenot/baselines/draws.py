@@ -156,6 +156,7 @@ def random_pairs(
     """
     for name, value in (("n_source", n_source), ("n_target", n_target), ("n", n)):
         check_count(name, value, 1)
+        check_memory(name, value, value)
     generator = numpy_rng(rng)
     return _evenly(n_source, n, generator), _evenly(n_target, n, generator)
 

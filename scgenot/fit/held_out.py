@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 from anndata import AnnData
 
+from scgenot._check import as_array
 from scgenot._warn import each_once, warn_user
 from scgenot.cells.read import check_column
 from scgenot.fit.regions import RegionScores, pool, score_conditions
@@ -28,7 +29,7 @@ def held_out_mask(adata: AnnData, held_out: np.ndarray | str | None) -> np.ndarr
     if isinstance(held_out, str):
         check_column(adata, held_out, "held_out")
     column = adata.obs[held_out] if isinstance(held_out, str) else held_out
-    mask = np.asarray(column)
+    mask = as_array(column, "held_out")
     if str(getattr(column, "dtype", "")) == "boolean" and not column.isna().any():
         mask = column.to_numpy(dtype=bool)
     if mask.dtype != bool or mask.shape != (adata.n_obs,) or not mask.any():

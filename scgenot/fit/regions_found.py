@@ -36,6 +36,6 @@ class Calibration:
             (found.calibration, ["level", "raw_threshold", "threshold"]),
             (found.calibration_features, ["level", "correction"]),
         ):
-            if np.isnan(table[columns].to_numpy(dtype=float)).any():
-                raise ValueError("the calibration has NaN")
+            if not len(table) or np.isnan(table[columns].to_numpy(dtype=float)).any():
+                raise ValueError("the calibration is empty or has NaN")
         return found

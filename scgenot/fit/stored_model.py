@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from os import PathLike
 
+from scgenot._typed import check_type
 from scgenot.fit.coupled import PAGE
 from scgenot.model import Genot, ModelFileError
 from scgenot.model.storage import digest
@@ -40,6 +41,7 @@ def read_model(stored: Mapping, key: str, make=None, field=None, encoder=None):
     """Make the model of a fit; `make` is the class of one of the user's own."""
     try:
         config, weights = json.loads(str(stored["config"])), stored["weights"]
+        check_type("config", config, Mapping)
         same = str(stored.get("digest")) in ("None", digest(weights))
     except DAMAGE as error:
         raise ModelFileError(f"the model of the fit is damaged ({error}): fit again.") from error

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from scgenot._check import check_count
+
 
 class Field(Protocol):
     """What a velocity field must be: an `nn.Module` with this `forward`.
@@ -118,6 +120,9 @@ class VelocityField(nn.Module):
         encoder: nn.Module | None = None,
     ):
         super().__init__()
+        sizes = {"source_dim": source_dim, "target_dim": target_dim, "depth": depth}
+        for name, value in {**sizes, "condition_dim": condition_dim, "width": width}.items():
+            check_count(name, value, {"condition_dim": 0, "width": 2}.get(name, 1))
         self.encoder = encoder
         given_dim = source_dim + (condition_dim if encoder is None else encoder.out_dim)
         self.target_dim, self.n_linear = target_dim, n_linear

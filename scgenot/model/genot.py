@@ -18,8 +18,7 @@ from scgenot.model.growth import WithGrowth
 from scgenot.model.storage import put_together, read_file, take_apart, write_file
 from scgenot.model.units import Units
 
-# makes a field from the sizes (source, target, condition)
-FieldFactory = Callable[[int, int, int], nn.Module]
+FieldFactory = Callable[[int, int, int], nn.Module]  # of the sizes source, target, condition
 Cells = np.ndarray | Tensor
 
 
@@ -66,11 +65,10 @@ class Genot(WithGrowth):
         super().__init__()
         self.source_dim, self.target_dim, self.condition_dim = source_dim, target_dim, condition_dim
         self.width, self.depth, self.custom_field = width, depth, field is not None
-        self.displacement = displacement
-        self.condition_dropout = condition_dropout if condition_dim else 0.0
-        given_dim = condition_dim + (self.condition_dropout > 0)
+        dropout = condition_dropout if condition_dim else 0.0
+        self.displacement, self.condition_dropout = displacement, dropout
         make = field or partial(VelocityField, width=width, depth=depth, encoder=encoder)
-        self.field = make(source_dim, target_dim, given_dim)
+        self.field = make(source_dim, target_dim, condition_dim + (self.condition_dropout > 0))
         self.units = Units(source_dim, target_dim, displacement=displacement)
 
     @property
@@ -204,12 +202,10 @@ class Genot(WithGrowth):
         ----------
         source, target
             Cells, shapes `(n, p)` and `(n, q)`.
-        condition
-            Conditions, shape `(n, c)`, or one `(c,)` for all.
         exact
             Whether to take the exact divergence, q backward passes per evaluation; False for an
             unbiased estimate by one random direction per cell.
-        rng, method, n_steps, batch_size
+        condition, rng, method, n_steps, batch_size
             As in :meth:`sample`; the seed is that of the random directions.
 
         Returns
@@ -262,7 +258,6 @@ class Genot(WithGrowth):
         """
         return put_together(cls, config, arrays, field=field, encoder=encoder, device=device)
 
-    @typed
     def save(self, path: str | Path) -> None:
         """Write weights and configuration to one safetensors file.
 
@@ -296,5 +291,5 @@ class Genot(WithGrowth):
         -------
         The model, with the same bits.
         """
-        config, arrays = read_file(path, "model")
-        return cls.from_arrays(config, arrays, field=field, encoder=encoder, device=device)
+        stored = read_file(path, "model")
+        return cls.from_arrays(*stored, field=field, encoder=encoder, device=device)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from scgenot._check import as_array
 from scgenot.pair import Pair
 
 
@@ -93,7 +94,7 @@ def to_tensor(values: np.ndarray | Tensor, like: Tensor, name: str = "source") -
     """Bring an array or tensor to the type and device of a tensor; a ValueError names it."""
     if isinstance(values, Tensor):
         return values.to(like)
-    values = np.asarray(values.toarray() if hasattr(values, "toarray") else values)
+    values = as_array(values.toarray() if hasattr(values, "toarray") else values, name)
     if values.dtype.kind not in "biuf":
         raise ValueError(f"`{name}` must be an array of numbers; found {values.dtype}.")
     return torch.tensor(np.array(values, dtype=float), dtype=like.dtype, device=like.device)

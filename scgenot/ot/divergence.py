@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from scgenot._check import check_count, check_number
 from scgenot._typed import typed
 from scgenot._warn import warn_user
 from scgenot.ot.cost import bulk_center, is_typical, squared_euclidean
@@ -68,6 +69,10 @@ def sinkhorn_divergence(
     """
     if not 0 < epsilon < float("inf"):
         raise ValueError(f"`epsilon={epsilon}` must be positive.")
+    check_count("max_iterations", max_iterations, 1)
+    for name, value in (("scale", scale), ("tolerance", tolerance)):
+        if value is not None:
+            check_number(name, value, "positive, or None", lambda each: 0 < each < float("inf"))
     largest = max(len(x), len(y))
     if largest > MAX_CELLS:
         raise ValueError(

@@ -119,7 +119,7 @@ def _by_group(values: np.ndarray, labels: pd.Series | None) -> dict[str, np.ndar
     found = {label: values[known & (text == label)] for label in labels_of(labels)}
     found = {label: group for label, group in found.items() if len(group)}
     if not found:
-        raise ValueError(f"no cell with growth has a label in {labels.name!r}.")
+        raise ValueError(f"no cell with growth has a label in obs[{labels.name!r}].")
     return found
 
 

@@ -70,6 +70,8 @@ def response_heatmap(
             raise ValueError(f"`n_features` is {n_features}: it must be at least 1.")
         features = predicted.abs().max(axis=1).nlargest(n_features).index
     features = feature_names(features)
+    if not features:
+        raise ValueError("`features` is empty, or `table` has no features: nothing to draw.")
     missing = [feature for feature in features if feature not in predicted.index]
     if missing:
         raise KeyError(f"`features` {missing} are not in `table`.")

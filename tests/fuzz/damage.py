@@ -272,7 +272,8 @@ def free(where: tuple[str, ...]) -> bool:
 # other values of these are other fits, or are reported and nothing else
 FREE = {
     "params", "history", "pairs", "potential", "target", "target_weights", "epsilon",
-    "tau", "cost", "source_weights", "mass", "outcomes", "confidence", "reference", "components",
+    "tau", "cost", "source_weights", "mass", "outcomes", "confidence", "reference",
+    "loadings", "offset",
     "mean", "scale", "calibration", "calibration_features", "calibration_names", "written",
 }  # fmt: skip
 

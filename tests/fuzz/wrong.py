@@ -157,6 +157,13 @@ def _x(change: Callable) -> Callable[[AnnData], AnnData]:
     return damaged
 
 
+def _no_columns(adata: AnnData) -> AnnData:
+    """The same cells, of which nothing is said."""
+    adata = adata.copy()
+    adata.obs = adata.obs[[]]
+    return adata
+
+
 def _backed(adata: AnnData) -> AnnData:
     """The same cells in a file."""
     import tempfile
@@ -197,7 +204,7 @@ ANNDATA = {
     "X of NaN": _x(lambda x: _nan_first(_array(x))),
     "int X": _x(lambda x: x.astype(int)),
     "no X": _x(None),
-    "no columns": lambda adata: AnnData(adata.X, obsm=dict(adata.obsm), uns=dict(adata.uns)),
+    "no columns": _no_columns,
     "no fit": _drop("uns", "genot"),
     "no embedding": _drop("uns", "pca"),
     "fit of text": _set("uns", "genot", lambda _: "text"),

@@ -132,8 +132,8 @@ class Embedding:
         """Read the embedding of `uns[key]`, or raise a KeyError that says what to run."""
         check_anndata(adata, name)
         entry = adata.uns.get(key)
-        if not _is_embedding(entry):
-            found = [other for other, entry in adata.uns.items() if _is_embedding(entry)]
+        if not is_embedding(entry):
+            found = [other for other, entry in adata.uns.items() if is_embedding(entry)]
             raise KeyError(
                 f"`key={key!r}` names no embedding of `{name}`; found {found}: "
                 f"run `sg.tl.embed({name})`."
@@ -273,7 +273,7 @@ class Embedding:
             )
 
 
-def _is_embedding(entry) -> bool:
+def is_embedding(entry) -> bool:
     """Say whether an entry of uns was left by :func:`~scgenot.tl.embed`."""
     return isinstance(entry, Mapping) and EMBEDDING in entry
 

@@ -3,10 +3,9 @@
 import numpy as np
 from anndata import AnnData
 
-from scgenot.cells.embedding.embedding import Embedding, embedding_key
+from scgenot.cells.embedding.embedding import Embedding, embedding_key, is_embedding
 from scgenot.cells.embedding.features import are_whole, columns_of
 from scgenot.cells.embedding.scanpy_pca import ScanpyPCA, loadings_slot
-from scgenot.cells.keys import EMBEDDING
 from scgenot.cells.read import layer_label, representation
 
 
@@ -15,7 +14,7 @@ def embedding_of(adata: AnnData, rep: str | None) -> Embedding | ScanpyPCA | Non
     if rep in (None, "X"):
         return None
     key = embedding_key(rep)
-    if EMBEDDING in adata.uns.get(key, ()):
+    if is_embedding(adata.uns.get(key)):
         return Embedding.read(adata, key)
     return ScanpyPCA.of(adata, rep)
 
