@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scgenot._check import check_count
+from scgenot._check import check_count, check_memory
 
 
 class Field(Protocol):
@@ -123,6 +123,9 @@ class VelocityField(nn.Module):
         sizes = {"source_dim": source_dim, "target_dim": target_dim, "depth": depth}
         for name, value in {**sizes, "condition_dim": condition_dim, "width": width}.items():
             check_count(name, value, {"condition_dim": 0, "width": 2}.get(name, 1))
+        check_memory(
+            "width", width, width * (source_dim + target_dim + condition_dim + width * depth)
+        )
         self.encoder = encoder
         given_dim = source_dim + (condition_dim if encoder is None else encoder.out_dim)
         self.target_dim, self.n_linear = target_dim, n_linear

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scgenot._check import check_count, check_memory
+from scgenot._check import check_count, check_guidance, check_memory
 from scgenot._random import Rng, torch_rng
 from scgenot.flow.field import bind
 from scgenot.flow.ode import Method, integrate, log_density
@@ -31,6 +31,7 @@ def draw(
     cells = to_tensor(source, model.units.source.mean)
     x, c = model.units.source(cells), shown(model, conditions(model, condition, len(cells)))
     check_count("n_samples", n_samples, 1)
+    check_guidance(guidance)
     check_count("batch_size", batch_size, 1)
     check_memory("n_samples", n_samples, len(x) * n_samples * model.target_dim)
     # all noise at once, on the CPU: draws then depend neither on the batch size nor on the device
@@ -73,6 +74,8 @@ def density(
     """Log-densities of target cells; arguments and result as in :meth:`scgenot.Genot.log_prob`."""
     cells = to_tensor(source, model.units.source.mean)
     x, c = model.units.source(cells), shown(model, conditions(model, condition, len(cells)))
+    if len(target) != len(cells):
+        raise ValueError(f"`target` has {len(target)} cells, `source` {len(cells)}: give one each.")
     y = model.units.enter(cells, target)
     check_count("batch_size", batch_size, 1)
     signs = torch.randint(2, y.shape, generator=torch_rng(rng), dtype=torch.int8).to(y) * 2 - 1

@@ -65,8 +65,8 @@ class Genot(WithGrowth):
         super().__init__()
         self.source_dim, self.target_dim, self.condition_dim = source_dim, target_dim, condition_dim
         self.width, self.depth, self.custom_field = width, depth, field is not None
-        dropout = condition_dropout if condition_dim else 0.0
-        self.displacement, self.condition_dropout = displacement, dropout
+        self.displacement = displacement
+        self.condition_dropout = condition_dropout if condition_dim else 0.0
         make = field or partial(VelocityField, width=width, depth=depth, encoder=encoder)
         self.field = make(source_dim, target_dim, condition_dim + (self.condition_dropout > 0))
         self.units = Units(source_dim, target_dim, displacement=displacement)
@@ -212,9 +212,8 @@ class Genot(WithGrowth):
         -------
         Log-densities with respect to the units of the target cells, shape `(n,)`.
         """
-        return density(
-            self, source, target, condition, rng, method, n_steps, batch_size, exact=exact
-        )
+        options = rng, method, n_steps, batch_size
+        return density(self, source, target, condition, *options, exact=exact)
 
     def to_arrays(self) -> tuple[dict, dict[str, np.ndarray]]:
         """Return the model as values and arrays that an AnnData or a file can hold.
@@ -291,5 +290,6 @@ class Genot(WithGrowth):
         -------
         The model, with the same bits.
         """
-        stored = read_file(path, "model")
-        return cls.from_arrays(*stored, field=field, encoder=encoder, device=device)
+        return cls.from_arrays(
+            *read_file(path, "model"), field=field, encoder=encoder, device=device
+        )

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 
+from scgenot._check import as_array
 from scgenot._typed import typed
 from scgenot.pl._axes import finish, new_axes
 from scgenot.pl._colors import colors_for
@@ -102,7 +103,7 @@ def transition(
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
     """Return the groups with mass."""
     check_table(table, (), "sg.tl.cell_transition")
-    values = table.to_numpy(dtype=float)
+    values = as_array(table, "table", float)
     if not (values >= 0).all():
         raise ValueError("`table` has negative or missing values: mass must be at least 0.")
     if not values.sum() > 0:

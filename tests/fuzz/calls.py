@@ -122,7 +122,7 @@ def print_of(value) -> object:
     if hasattr(value, "items"):
         return {str(name): print_of(entry) for name, entry in value.items()}
     if sparse.issparse(value):
-        return (type(value).__name__, print_of(value.toarray()))
+        return (value.format, print_of(value.toarray()))
     if isinstance(value, pd.Series):
         return (str(value.dtype), print_of(value.to_numpy(dtype=object)))
     if isinstance(value, np.ndarray):

@@ -72,6 +72,8 @@ def positions(names: pd.Index, features: Sequence[str] | None, of: str) -> np.nd
         raise TypeError(
             f"`features={features!r}` must be a list of features, such as [{features!r}]."
         )
+    if len(features) == 0:
+        raise ValueError("`features` is empty: name one or more, or None for all.")
     if unknown := [feature for feature in features if feature not in names]:
         raise KeyError(f"`features` {some(unknown)} are not among the {len(names)} {of}.")
     return names.get_indexer(features)

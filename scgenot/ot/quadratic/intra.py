@@ -123,6 +123,8 @@ def fit_intra(
                 f'`intra_cost` is {cost!r}: choose "sqeuclidean", "inner" or pass a cost function.'
             )
         intra = FactoredIntra(rows, cost)
+    elif not callable(cost):
+        raise TypeError(f"`intra_cost={cost!r}` must be text or a cost function.")
     elif len(x) > max_dense_cells:
         raise ValueError(
             f"`intra_cost` is a function and the population has {len(x)} cells, over "
