@@ -63,7 +63,8 @@ def _principal_components(values: Values, k: int, seed: int, label: str, *, scal
     import scanpy as sc
 
     offset = np.asarray(values.mean(axis=0)).ravel()
-    if are_constant(values).all():
+    constant = are_constant(values)
+    if constant.all():
         raise ValueError(
             f"{label} is the same in all {values.shape[0]} cells: there is nothing to embed."
         )
@@ -81,6 +82,8 @@ def _principal_components(values: Values, k: int, seed: int, label: str, *, scal
         solver = "arpack"
     options = {"n_comps": k, "svd_solver": solver, "random_state": seed, "dtype": values.dtype}
     coordinates, components, ratio, variance = sc.pp.pca(values, return_info=True, **options)
+    if scale:
+        components[:, constant] = 0  # where iterative solvers may leave rounding
     embedding = {"loadings": components.T, "offset": offset.astype(values.dtype), **scaling}
     return coordinates, embedding, {"variance": variance, "variance_ratio": ratio}
 
