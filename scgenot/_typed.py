@@ -128,7 +128,7 @@ def _words(kind) -> str:
         return f"one of {list(get_args(kind))}"
     if home in (Sequence, Collection, Iterable, list, tuple):
         inner = get_args(kind)
-        of = _words(inner[0]) if inner else "values"
+        of = " or ".join(map(_words, _kinds(inner[0]))) if inner else "values"
         return f"{len(inner)} values" if home is tuple and inner else f"a list, each {of}"
     name = getattr(home, "__name__", str(home))
     if getattr(home, "_is_protocol", False) and home not in _WORDS and _asked(home):
