@@ -174,7 +174,7 @@ def test_new_cells_of_a_fit_with_shared_features_are_predicted():
 def test_a_fit_does_not_replace_its_own_shared_features():
     source, target = twins(60)
     for cells in (source, target):
-        cells.obsm["X_shared"] = np.ones((cells.n_obs, 2))
+        cells.obsm["X_shared"] = np.random.default_rng(0).normal(size=(cells.n_obs, 2))
     with pytest.raises(ValueError, match=r"key_added='shared'.*X_shared"):
         fit(source, target, shared_rep="X_shared", solver=None, key_added="shared")
 
