@@ -95,7 +95,8 @@ class Reference:
 
     def warn_if_unlike(self, cells: np.ndarray) -> None:
         """Warn when many source cells stand out from those that were fitted."""
-        n = int(unlike(cells, np.unique(self.source_cells, axis=0)).sum())
+        own = cells[:, : self.source_cells.shape[1]]  # features shared with the target follow
+        n = int(unlike(own, np.unique(self.source_cells, axis=0)).sum())
         if n > max(FEW, TOLERATED * len(cells)):
             warn_user(
                 f"{n} of {len(cells)} source cells ({n / len(cells):.0%}) stand out from the "

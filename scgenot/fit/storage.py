@@ -116,7 +116,8 @@ def check_free(adata: AnnData, key: str, task) -> None:
     """Raise a ValueError when a fit of this name would replace something else."""
     entry, names = adata.uns.get(key), Keys(key)
     ours = isinstance(entry, Mapping) and (COUPLING_KEY in entry or "task" in entry.get(PARAMS, {}))
-    if (entry is not None and not ours) or names.sample == getattr(task, "use_rep", None):
+    read = [getattr(task, name, None) for name in ("use_rep", "shared_rep")]
+    if (entry is not None and not ours) or names.sample in read:
         taken = f"obsm[{names.sample!r}]" if entry is None or ours else f"uns[{key!r}]"
         raise ValueError(
             f"`key_added={key!r}`: the fit would replace {taken}, which is not of a fit. Choose "

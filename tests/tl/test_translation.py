@@ -159,6 +159,26 @@ def test_shared_features_settle_a_symmetric_case():
     assert np.corrcoef(source.obsm["X_genot_mean"][:, 0], side)[0, 1] > 0.9
 
 
+def test_new_cells_of_a_fit_with_shared_features_are_predicted():
+    source, target = twins(60)
+    for cells in (source, target):
+        cells.obsm["shared"] = np.random.default_rng(0).normal(size=(cells.n_obs, 2))
+    new = source[:20].copy()
+    new.obs_names = [f"new-{name}" for name in new.obs_names]
+    learner = sg.model.FlowMatching(steps=5)
+    fit(source, target, shared_rep="shared", solver=None, learner=learner, predict=False)
+    sg.tl.predict(new, model=source)
+    assert np.isfinite(new.obsm["X_genot"]).all()
+
+
+def test_a_fit_does_not_replace_its_own_shared_features():
+    source, target = twins(60)
+    for cells in (source, target):
+        cells.obsm["X_shared"] = np.random.default_rng(0).normal(size=(cells.n_obs, 2))
+    with pytest.raises(ValueError, match=r"key_added='shared'.*X_shared"):
+        fit(source, target, shared_rep="X_shared", solver=None, key_added="shared")
+
+
 @pytest.mark.slow
 def test_unbalanced_fits_write_growth():
     source, target = twins(150)
