@@ -9,6 +9,7 @@ import pandas as pd
 from anndata import AnnData
 from tqdm.auto import tqdm
 
+from scgenot._check import check_memory
 from scgenot.cells.embedding import embedding_key, embedding_of
 from scgenot.cells.keys import Keys
 from scgenot.cells.labels import made_obs
@@ -68,6 +69,7 @@ def simulated(
 
 def described(fit, adata: AnnData, question: Question, n_samples: int) -> pd.DataFrame:
     """Return the obs of simulated cells: that of the source cells, but for what they become."""
+    check_memory("n_samples", n_samples, n_samples * len(question.rows) * 2)
     rows = np.tile(question.rows, n_samples)
     answer = {
         column: list(value) * n_samples if np.ndim(value) else value

@@ -35,8 +35,7 @@ class Genot(WithGrowth):
         Size of the :class:`~scgenot.flow.VelocityField`.
     field
         Class or function `(source_dim, target_dim, condition_dim) -> nn.Module` that makes another
-        field, with `forward(t, z, source, condition)`; then `width`, `depth` and `encoder` are not
-        used.
+        field, with `forward(t, z, source, condition)`; `width`, `depth`, `encoder` are then unused.
     displacement
         Whether the flow generates the displacement from the source cell instead of the target cell:
         the same conditional law, in coordinates that carry over to unseen cells. Sources must begin
@@ -95,10 +94,8 @@ class Genot(WithGrowth):
 
         Parameters
         ----------
-        source, target
-            Cells paired by the plan, shapes `(batch, p)` and `(batch, q)`.
-        condition
-            Conditions, shape `(batch, c)`, or None.
+        source, target, condition
+            Paired cells, shapes `(batch, p)` and `(batch, q)`; conditions `(batch, c)` or None.
         generator
             Source of times and noise, on the device of the cells.
         source_noise
@@ -297,6 +294,5 @@ class Genot(WithGrowth):
         -------
         The model, with the same bits.
         """
-        return cls.from_arrays(
-            *read_file(path, "model"), field=field, encoder=encoder, device=device
-        )
+        stored = read_file(path, "model")
+        return cls.from_arrays(*stored, field=field, encoder=encoder, device=device)

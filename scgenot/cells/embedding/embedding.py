@@ -145,6 +145,7 @@ class Embedding:
             params, values, arrays = entry[PARAMS], entry.get(VALUES, {}), entry[EMBEDDING]
             largest = values.get("largest", np.inf)
             check_type("largest", largest, float)
+            check_type("n_components", params["n_components"], int)
             for name in ("whole", "nonnegative"):
                 check_type(name, values.get(name, False), bool)
             return cls(
