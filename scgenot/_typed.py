@@ -51,6 +51,10 @@ def check_type(name: str, value, kind) -> None:
             f"them, such as `{name}[{(found or ['rna'])[0]!r}]`."
         )
     expected = " or ".join(dict.fromkeys(_words(each) for each in _kinds(kind)))
+    if isinstance(value, str) and any(map(_is_several, _kinds(kind))):
+        raise TypeError(
+            f"`{name}={value!r}` is text: give a list, such as {[value]}; it must be {expected}."
+        )
     if value is None or isinstance(value, (str, bytes, Number)):
         shown = repr(value) if isinstance(value, (str, bytes)) else value
         raise TypeError(f"`{name}={shown}` must be {expected}.")
@@ -75,7 +79,7 @@ def allows(kind, value) -> bool:
     if issubclass(home, tuple) and inner and inner[-1] is not Ellipsis:
         # how many there are is said better where they are used
         return _is_list(value) and (len(value) != len(inner) or all(map(allows, inner, value)))
-    if home in (Sequence, Collection, Iterable, list, tuple):
+    if _is_several(kind):
         return _is_list(value) and all(allows(inner[0], each) for each in value if inner)
     if issubclass(home, Mapping):
         return isinstance(value, Mapping) and all(
@@ -89,6 +93,11 @@ def allows(kind, value) -> bool:
 def _asked(protocol: type) -> list[str]:
     """Methods of an object that is used for what it offers."""
     return [each for each in vars(protocol) if not each.startswith("_")]
+
+
+def _is_several(kind) -> bool:
+    """Whether an annotation is that of several values in a row."""
+    return (get_origin(kind) or kind) in (Sequence, Collection, Iterable, list, tuple)
 
 
 def _is_choice(kind) -> bool:
@@ -126,7 +135,7 @@ def _words(kind) -> str:
     home = get_origin(kind) or kind
     if _is_choice(kind):
         return f"one of {list(get_args(kind))}"
-    if home in (Sequence, Collection, Iterable, list, tuple):
+    if _is_several(kind):
         inner = get_args(kind)
         of = " or ".join(map(_words, _kinds(inner[0]))) if inner else "values"
         return f"{len(inner)} values" if home is tuple and inner else f"a list, each {of}"

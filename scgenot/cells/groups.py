@@ -56,7 +56,7 @@ def read_groups(
     # labels that read the same are one group, as everywhere
     codes = np.array([*(first[text] for text in texts), -1])[codes]
     place = {texts[code]: code for code in np.unique(codes[codes >= 0])}
-    asked = [groups] if np.isscalar(groups) else groups
+    asked = groups if np.iterable(groups) and not isinstance(groups, str) else [groups]
     names = list(place) if groups is None else list(map(text_of, asked))
     unknown = [name for name in names if name not in place]
     if unknown or not names:

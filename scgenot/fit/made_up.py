@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scgenot._check import check_memory
 from scgenot._progress import progress_bar
 from scgenot._warn import each_once
 from scgenot.cells.embedding import embedding_key, embedding_of
@@ -70,6 +71,7 @@ def simulated(
 
 def described(fit, adata: AnnData, question: Question, n_samples: int) -> pd.DataFrame:
     """Return the obs of simulated cells: that of the source cells, but for what they become."""
+    check_memory("n_samples", n_samples, n_samples * len(question.rows) * 2)
     rows = np.tile(question.rows, n_samples)
     answer = {
         column: list(value) * n_samples if np.ndim(value) else value

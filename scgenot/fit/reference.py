@@ -56,7 +56,7 @@ class Reference:
         if rep in fitted.obsm:  # X is no coordinates of its own: its features have names
             names = np.union1d(self.source_names, self.target_names)
             known = fitted[fitted.obs_names.isin(names)]
-            self.check(known, dense(known.obsm[rep], rep), rep, sides, name="fitted")
+            self.check(known, dense(known.obsm[rep], rep), rep, sides, name="the fitted AnnData")
 
     def check(
         self,
@@ -65,7 +65,7 @@ class Reference:
         rep: str,
         sides: Sequence[str] = ("source", "target"),
         *,
-        name: str = "adata",
+        name: str = "`adata`",
     ) -> None:
         """Raise when fitted cells are elsewhere than they were: embedded anew, or integrated."""
         n_found = n_same = 0
@@ -88,7 +88,7 @@ class Reference:
         if moved:
             where = "X" if rep == "X" else f"obsm[{rep!r}]"
             raise ValueError(
-                f"{where} of `{name}` is not what it was at the fit: {n_found - n_same} of "
+                f"{where} of {name} is not what it was at the fit: {n_found - n_same} of "
                 f"{n_found} fitted cells that were compared are elsewhere. Fit again with the new "
                 "representation, or bring the old one back."
             )

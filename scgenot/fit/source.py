@@ -47,5 +47,5 @@ def read_targets(fit, adata: AnnData) -> np.ndarray:
     rep = fit.task.target_rep
     cells = representation(adata, rep, name="adata_target", argument="target_rep")
     if fit.reference is not None:
-        fit.reference.check(adata, cells, rep, ("target",), name="adata_target")
+        fit.reference.check(adata, cells, rep, ("target",), name="`adata_target`")
     return cells

@@ -89,10 +89,8 @@ class Genot(WithGrowth):
 
         Parameters
         ----------
-        source, target
-            Cells paired by the plan, shapes `(batch, p)` and `(batch, q)`.
-        condition
-            Conditions, shape `(batch, c)`, or None.
+        source, target, condition
+            Paired cells, shapes `(batch, p)` and `(batch, q)`; conditions `(batch, c)` or None.
         generator
             Source of times and noise, on the device of the cells.
         source_noise
@@ -290,6 +288,5 @@ class Genot(WithGrowth):
         -------
         The model, with the same bits.
         """
-        return cls.from_arrays(
-            *read_file(path, "model"), field=field, encoder=encoder, device=device
-        )
+        stored = read_file(path, "model")
+        return cls.from_arrays(*stored, field=field, encoder=encoder, device=device)

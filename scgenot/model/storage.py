@@ -186,9 +186,9 @@ def _check_values(name: str, value: Tensor, what: str) -> None:
         raise ModelFileError(f"The array {name!r} of {what} has scales that are not positive.")
 
 
-def digest(arrays: Mapping) -> str:
-    """Return what tells whether arrays are those that were written."""
-    found = hashlib.sha256()
+def digest(arrays: Mapping, text: str = "") -> str:
+    """Return what tells whether arrays and a text are those that were written."""
+    found = hashlib.sha256(text.encode())
     for name in sorted(arrays):
         array = np.asarray(arrays[name], order="C")
         found.update(f"{name} {array.dtype.name} {array.shape}".encode() + array.tobytes())
@@ -198,12 +198,13 @@ def digest(arrays: Mapping) -> str:
 def write_file(path: str | Path, kind: str, config: dict, arrays: Mapping) -> None:
     """Write a safetensors file as a whole or not at all; the mode of an older file is kept."""
     path = Path(path).resolve()  # a link stays a link
+    text = json.dumps({"format": FORMAT, **config})
     content = save(
         {name: np.asarray(array, order="C") for name, array in arrays.items()},
         {
             "kind": kind,
-            "config": json.dumps({"format": FORMAT, **config}),
-            "digest": digest(arrays),
+            "config": text,
+            "digest": digest(arrays, text),
         },
     )
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -234,8 +235,8 @@ def read_file(path: str | Path, kind: str) -> tuple[dict, dict[str, np.ndarray]]
         raise ModelFileError(
             f"{str(path)!r} is not a scgenot {kind} but {metadata.get('kind', 'something else')}."
         )
-    if metadata.get("digest") not in (None, digest(arrays)):
-        raise ModelFileError(f"{str(path)!r} is damaged: its arrays are not those that were saved.")
+    if metadata.get("digest") not in (None, digest(arrays, metadata["config"])):
+        raise ModelFileError(f"{str(path)!r} is damaged: it does not hold what was saved.")
     return config, arrays
 
 

@@ -126,4 +126,4 @@ def feature_table(
 
 def feature_names(features) -> list[str]:
     """Return a list of names, also for a single name."""
-    return [features] if isinstance(features, str) else list(features)
+    return list(features) if np.iterable(features) and not isinstance(features, str) else [features]

@@ -93,8 +93,8 @@ def part_damage(path: Path, out: Path, rng: np.random.Generator) -> str:
         kind += " and one more"
     known = {"digest": meta["digest"]} if rng.integers(2) else {}
     save_file(arrays, out, {"kind": meta["kind"], "config": json.dumps(config), **known})
-    if kind == "swapped" and not known:
-        kind = "swapped in silence"
+    if not known and kind.split(" and ")[0] in ("swapped", "config"):
+        kind += " in silence"
     return f"{kind} {name[:60]}"
 
 

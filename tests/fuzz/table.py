@@ -235,7 +235,10 @@ def divergence(x, y, **options):
     """The divergence of arrays: it takes tensors."""
     import torch
 
-    x, y = (torch.as_tensor(z) if isinstance(z, np.ndarray) else z for z in (x, y))
+    x, y = (
+        torch.as_tensor(z) if isinstance(z, np.ndarray) and z.dtype.kind in "biuf" else z
+        for z in (x, y)
+    )
     return sg.ot.sinkhorn_divergence(x, y, **options)
 
 

@@ -183,5 +183,8 @@ def test_extreme_cells_are_named():
     pair = make_pair()
     source = pair.source.copy()
     source[0, 1] = 1e300
+    with pytest.raises(ValueError, match="`source` has values above"):
+        Pair(source, pair.target)
+    source[:, 1] = np.linspace(0, 1e99, len(source))
     with pytest.raises(ValueError, match=r"`source` cells cannot be standardized in columns \[1\]"):
         learn(pair=Pair(source, pair.target))

@@ -231,7 +231,7 @@ def test_what_does_not_fit_is_named():
         FlowMatching(precision="float16")
     with pytest.raises(ValueError, match="`learning_rate=nan` must be above 0"):
         FlowMatching(learning_rate=float("nan"))
-    with pytest.raises(TypeError, match=r"`steps=1\.5` must be an integer >= 1"):
+    with pytest.raises(TypeError, match=r"`steps=1\.5` must be an integer"):
         FlowMatching(steps=1.5)
     with pytest.raises(FloatingPointError, match="The loss is nan at step 45"):
         run(replace(QUICK, learning_rate=1e38))

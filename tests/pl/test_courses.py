@@ -192,7 +192,7 @@ class TestTransition:
     def test_errors(self, course):
         with pytest.raises(ValueError, match="`kind='sankey'`"):
             pl.transition(self.table, kind="sankey")
-        with pytest.raises(TypeError, match=r"run `sg\.tl\.cell_transition`"):
+        with pytest.raises(TypeError, match="`table` must be a DataFrame; found AnnData"):
             pl.transition(course)
         with pytest.raises(ValueError, match="negative or missing"):
             pl.transition(-self.table)
@@ -380,7 +380,7 @@ class TestInterpolation:
             pl.interpolation({"a": self.near}, self.near[:, :4])
         with pytest.raises(KeyError, match=r"`basis='X_lsi'` .* `populations\['day'\]`"):
             pl.interpolation({"day": course}, basis="lsi")
-        with pytest.raises(TypeError, match="`true` must be an AnnData or an array"):
+        with pytest.raises(TypeError, match="`true='day 3'` must be an AnnData or an array"):
             pl.interpolation({"a": self.near}, "day 3")
         with pytest.raises(ValueError, match="must be finite"):
             pl.interpolation({"a": self.near * np.nan})

@@ -48,6 +48,9 @@ def fitted(short):
     calibration = pd.DataFrame(
         {
             "level": [0.5, 0.9],
+            "raw_threshold": [0.6, 0.95],
+            "threshold": [0.7, 0.97],
+            "correction": [0.1, 0.02],
             "raw_coverage": [0.3, 0.7],
             "coverage": [0.52, 0.89],
             "n": [100, 100],
@@ -194,7 +197,7 @@ class TestResponse:
             pl.response(screen, simulated, "g0", target="D")
         with pytest.raises(KeyError, match=r"`features` \['g7'\]: name some of var of `adata`"):
             pl.response(screen, simulated, ["g0", "g7"], target="C", dose=1)
-        with pytest.raises(TypeError, match=r"what `sg\.tl\.simulate` returned"):
+        with pytest.raises(TypeError, match="`simulated='C'` must be an AnnData"):
             pl.response(screen, "C", "g0")
         with pytest.raises(ValueError, match="`kind='box'`"):
             pl.response(screen, simulated, "g0", kind="box")

@@ -347,7 +347,7 @@ def test_a_measured_dose_is_found_however_it_is_stored(kind):
 
 def test_a_verdict_says_how_the_fit_ended(caplog):
     adata = screen("ctrl", "A", n=120)
-    with pytest.warns(UserWarning, match="effective targets"):
+    with pytest.warns(UserWarning, match="product of the marginals"):
         fit(adata, use_rep="X", solver=sg.ot.Sinkhorn(epsilon=5.0))
     new = screen("ctrl", "A", n=40, name="new", rng=1)
     with caplog.at_level(logging.INFO, logger="scgenot"):

@@ -142,6 +142,7 @@ class Embedding:
             params, values, arrays = entry[PARAMS], entry.get(VALUES, {}), entry[EMBEDDING]
             largest = values.get("largest", np.inf)
             check_type("largest", largest, float)
+            check_type("n_components", params["n_components"], int)
             for name in ("whole", "nonnegative"):
                 check_type(name, values.get(name, False), bool)
             return cls(
@@ -234,6 +235,8 @@ class Embedding:
                 f"`values` has shape {values.shape}, expected (n, {self.n_components}), "
                 f"coordinates of `key={self.key!r}`."
             )
+        if np.isinf(values).any():
+            raise ValueError("`values` has infinite values: rows without a prediction are NaN.")
         decoded = values[:, chosen] if self.loadings is None else values @ self.loadings[chosen].T
         if self.scale is not None:
             decoded = decoded * self.scale[chosen]
