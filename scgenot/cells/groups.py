@@ -20,6 +20,7 @@ def read_groups(
     *,
     among: np.ndarray | None = None,
     argument: str = "groupby",
+    named: str | None = None,
 ) -> tuple[pd.Index, np.ndarray]:
     """Read which cells are in which group.
 
@@ -35,6 +36,8 @@ def read_groups(
         Which cells count, shape `(n_obs,)`; None for all.
     argument
         What `groupby` is called in messages.
+    named
+        What `groups` is called in messages; None for `argument`.
 
     Returns
     -------
@@ -62,8 +65,8 @@ def read_groups(
     if unknown or not names:
         where = "" if among is None else f" of the {among.sum()} at this time"
         raise ValueError(
-            f"`{argument}`: no cell{where} has {unknown or 'any group'} in {groupby!r}; found "
-            f"{list(place)}."
+            f"`{named or argument}`: no cell{where} has {unknown or 'any group'} in {groupby!r}; "
+            f"found {list(place)}."
         )
     chosen = np.array([place[name] for name in names])
     return known[chosen], codes[:, None] == chosen
@@ -72,7 +75,7 @@ def read_groups(
 def read_mask(adata: AnnData, cells, groupby: str | None = None) -> np.ndarray:
     """Read a set of cells, given as a mask or as groups of a column of obs."""
     if groupby is not None:
-        return read_groups(adata, groupby, cells)[1].any(axis=1)
+        return read_groups(adata, groupby, cells, named="cells")[1].any(axis=1)
     mask = np.asarray(cells)
     if mask.shape != (adata.n_obs,) or mask.dtype != bool:
         raise ValueError(

@@ -48,7 +48,8 @@ def decode(
     KeyError
         When there is no such embedding, or a feature was not embedded.
     ValueError
-        When `values` has the wrong number of columns or infinite values, or the embedding was made with `l2=True`:
+        When `values` has infinite values or the wrong number of columns, or the embedding was made
+        with `l2=True`:
         lengths are then lost.
 
     Examples

@@ -118,7 +118,7 @@ def _terminal(
     adata: AnnData, groupby: str, terminal: Sequence[Hashable] | None, here: np.ndarray
 ) -> tuple[list[str], np.ndarray]:
     """Return the terminal groups, and 1 for each last cell in its own; NaN for earlier cells."""
-    groups, members = read_groups(adata, groupby, terminal, among=here)
+    groups, members = read_groups(adata, groupby, terminal, among=here, named="terminal")
     names = list(map(text_of, groups))
     rest = here & ~members.any(axis=1)
     if rest.any():
