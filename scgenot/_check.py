@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 
-LARGEST = 1e100  # squared distances of larger cells are infinite
+LARGEST = 1e150  # squared distances of larger cells are infinite
 
 
 def check_count(name: str, value, least: int, why: str = "") -> None:
@@ -72,7 +72,7 @@ def check_matrix(values, name: str, least: int = 2) -> np.ndarray:
             f"`{name}` has NaN or infinite values in {bad} of {len(cells)} cells: "
             "drop or impute them."
         )
-    if cells.dtype.kind == "f" and np.abs(cells).max() > LARGEST:
+    if cells.dtype.kind == "f" and float(np.abs(cells).max()) > LARGEST:
         raise ValueError(f"`{name}` has values above {LARGEST}: their squares overflow; rescale.")
     return cells
 

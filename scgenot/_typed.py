@@ -81,10 +81,16 @@ def allows(kind, value) -> bool:
         return isinstance(value, Mapping) and all(
             allows(inner[1], each) for each in value.values() if inner
         )
+    if home.__name__ == "DataFrame":  # those who draw a table say best which one
+        return True
     if getattr(home, "_is_protocol", False) and not issubclass(home, os.PathLike):
-        asked = [each for each in vars(home) if not each.startswith("_")]
-        return all(hasattr(value, each) for each in asked)
+        return all(hasattr(value, each) for each in _methods(home))
     return isinstance(value, os.PathLike if issubclass(home, os.PathLike) else home)
+
+
+def _methods(protocol: type) -> list[str]:
+    """Names of what a protocol asks for."""
+    return [each for each in vars(protocol) if not each.startswith("_")]
 
 
 def _is_choice(kind) -> bool:
@@ -126,6 +132,8 @@ def _words(kind) -> str:
         inner = get_args(kind)
         of = _words(inner[0]) if inner else "values"
         return f"{len(inner)} values" if home is tuple and inner else f"a list, each {of}"
+    if getattr(home, "_is_protocol", False) and (methods := _methods(home)):
+        return f"an object with the methods {' and '.join(methods)}"
     name = getattr(home, "__name__", str(home))
     return _WORDS.get(home, f"{'an' if name[0] in 'AEIOU' else 'a'} {name}")
 

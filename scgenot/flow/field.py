@@ -90,6 +90,13 @@ class VelocityField(nn.Module):
         Module that turns conditions into what the networks see, of size `encoder.out_dim`; None for
         the conditions as they are.
 
+    Raises
+    ------
+    TypeError
+        When a size is not an integer.
+    ValueError
+        When a size is too small, or larger than memory.
+
     Examples
     --------
     >>> field = sg.flow.VelocityField(8, 12, width=64)

@@ -59,6 +59,8 @@ def sinkhorn_divergence(
 
     Raises
     ------
+    TypeError
+        When an option has a wrong type.
     ValueError
         When `epsilon` is not positive, all cells of `y` are one point and there is no `scale`, or
         cells are too many.

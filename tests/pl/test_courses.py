@@ -351,7 +351,7 @@ class TestInterpolation:
             pl.interpolation({"a": self.near}, self.near[:, :4])
         with pytest.raises(KeyError, match=r"`basis='X_lsi'` .* `populations\['day'\]`"):
             pl.interpolation({"day": course}, basis="lsi")
-        with pytest.raises(TypeError, match="`true` must be an AnnData or an array"):
+        with pytest.raises(TypeError, match="`true.* must be an AnnData or an array"):
             pl.interpolation({"a": self.near}, "day 3")
         with pytest.raises(ValueError, match="must be finite"):
             pl.interpolation({"a": self.near * np.nan})

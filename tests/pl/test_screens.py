@@ -194,7 +194,7 @@ class TestResponse:
             pl.response(screen, simulated, "g0", target="D")
         with pytest.raises(KeyError, match=r"`features` \['g7'\]: name some of var of `adata`"):
             pl.response(screen, simulated, ["g0", "g7"], target="C", dose=1)
-        with pytest.raises(TypeError, match=r"what `sg\.tl\.simulate` returned"):
+        with pytest.raises(TypeError, match="`simulated.* must be an AnnData"):
             pl.response(screen, "C", "g0")
         with pytest.raises(ValueError, match="`kind='box'`"):
             pl.response(screen, simulated, "g0", kind="box")
