@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 
-LARGEST = 1e100  # squared distances of larger cells are infinite
+LARGEST = 1e150  # squared distances of larger cells are infinite
 
 
 def check_count(name: str, value, least: int, why: str = "") -> None:

@@ -85,6 +85,8 @@ def allows(kind, value) -> bool:
         return isinstance(value, Mapping) and all(
             allows(inner[1], each) for each in value.values() if inner
         )
+    if home.__name__ == "DataFrame":  # those who draw a table say best which one
+        return True
     if getattr(home, "_is_protocol", False) and not issubclass(home, os.PathLike):
         return all(hasattr(value, each) for each in _asked(home))
     return isinstance(value, os.PathLike if issubclass(home, os.PathLike) else home)

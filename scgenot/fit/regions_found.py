@@ -36,6 +36,7 @@ class Calibration:
             (found.calibration, ["level", "raw_threshold", "threshold"]),
             (found.calibration_features, ["level", "correction"]),
         ):
-            if not len(table) or np.isnan(table[columns].to_numpy(dtype=float)).any():
+            known = table[[column for column in columns if column in table]]
+            if not len(table) or np.isnan(known.to_numpy(dtype=float)).any():
                 raise ValueError("the calibration is empty or has NaN")
         return found

@@ -104,9 +104,9 @@ class VelocityField(nn.Module):
     Raises
     ------
     TypeError
-        When a size is no integer.
+        When a size is not an integer.
     ValueError
-        When a size is too small.
+        When a size is too small, or larger than memory.
 
     Examples
     --------

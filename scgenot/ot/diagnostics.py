@@ -9,7 +9,7 @@ from scgenot._warn import warn_user
 from scgenot.ot.iterate import divergence_from, exp_, log_sums, row_blocks
 
 # the median cell of a blurred coupling has more effective targets than this share of all ...
-BLURRED_SHARE = 1 / 20
+BLURRED_SHARE = 1 / 4
 # ... and more than this, about what a graph of neighbors holds
 BLURRED_TARGETS = 20
 # with fewer target cells the rule says nothing

@@ -192,7 +192,7 @@ class TestTransition:
     def test_errors(self, course):
         with pytest.raises(ValueError, match="`kind='sankey'`"):
             pl.transition(self.table, kind="sankey")
-        with pytest.raises(TypeError, match="`table` must be a DataFrame; found AnnData"):
+        with pytest.raises(TypeError, match=r"run `sg\.tl\.cell_transition`"):
             pl.transition(course)
         with pytest.raises(ValueError, match="negative or missing"):
             pl.transition(-self.table)
