@@ -242,7 +242,7 @@ def test_names_must_be_unique():
 def test_a_stratum_has_the_value_of_its_column(labels, values):
     adata = course(np.repeat([0, 1], 40), donor=np.tile(labels, 40))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         linked = links_of(adata, covariates=["donor"])
     assert {item.stratum["donor"] for item in linked} == values
     for item in linked:

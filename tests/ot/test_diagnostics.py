@@ -102,7 +102,7 @@ def test_error_claimed_is_the_error_found():
 class TestOutcomes:
     def test_converged(self):
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("error", UserWarning)
             found = Sinkhorn(epsilon=0.02)(random_pair()).diagnostics
         assert found.outcomes == (Outcome.CONVERGED,)
         assert found.to_dict()["outcome"] == "converged"
@@ -358,5 +358,5 @@ class TestMinibatch:
             coupling = Minibatch(Sinkhorn(max_iterations=1, tolerance=1e-9), 20)(random_pair())
         assert len(caught) == 1
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("error", UserWarning)
             coupling.sample_pairs(50, generator=torch.Generator().manual_seed(0))

@@ -98,7 +98,7 @@ def test_any_array_of_numbers(solver):
         locked,
     ):
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("error", UserWarning)
             warnings.filterwarnings("ignore", "Coupling of")
             assert np.array_equal(dense(solver(Pair(other, y))), expected)
 

@@ -264,7 +264,7 @@ def test_same_seed_same_bits():
 def test_automatic_epsilon_of_few_cells_is_not_called_blurred():
     x = np.random.default_rng(0).normal(size=(60, 2))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         coupling = Sinkhorn(epsilon="auto")(Pair(x, x + 1))
     assert 4 <= coupling.diagnostics.effective_targets <= 8
 

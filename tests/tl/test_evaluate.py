@@ -532,7 +532,7 @@ class TestScreen:
 
     def test_plans_of_baselines_are_no_risk_of_the_users(self, screen):
         with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
-            warnings.simplefilter("error")
+            warnings.simplefilter("error", UserWarning)
             for bound in ("BLURRED_TARGETS", "BLURRED_SHARE"):
                 patch.setattr(f"scgenot.ot.diagnostics.{bound}", 0)
             sg.tl.evaluate(screen, new_donor(40), metrics=["edistance"], n_resamples=5)

@@ -85,7 +85,7 @@ def test_no_direction_between_two_spaces():
 def test_cells_like_those_seen_are_not_warned_of(known):
     new = known_cells(400, rng=5)[:400].copy()  # the same law, other cells
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         sg.tl.predict(new, "A", model=known, n_samples=2)
 
 
@@ -97,7 +97,7 @@ def test_unlike_cells_are_warned_of(known):
     with pytest.warns(UserWarning, match="stand out"):
         sg.tl.simulate(new, "A", model=known)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         few = known_cells(400, rng=5)[:400].copy()
         few.X[:15] += 5  # under 5 % of the cells
         sg.tl.predict(few, "A", model=known, n_samples=2)
