@@ -85,8 +85,9 @@ def test_ceiling_and_best_baseline(table):
         (dotted,) = (line for line in panel.lines if line.get_linestyle() == ":")
         assert dotted.get_xdata()[0] == best
         (band,) = panel.patches
-        assert band.get_x() == pytest.approx(ceiling - 0.1)
-        assert band.get_width() == pytest.approx(0.3)
+        corners = band.get_path().transformed(band.get_patch_transform()).get_extents()
+        assert corners.x0 == pytest.approx(ceiling - 0.1)
+        assert corners.width == pytest.approx(0.3)
 
 
 def test_rows_that_sum_up_come_by_themselves(table):

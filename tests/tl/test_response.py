@@ -159,7 +159,7 @@ def test_genes_of_an_embedding():
             cells[cells.obs["drug"] == "control"].copy(), "A+B", dose=0.5, n_samples=32, clip=False
         )
         before = sg.tl.decode(cells[cells.obs["drug"] == "control"].obsm["X_pca"], adata)
-        np.testing.assert_allclose(rows["change"], new.X.mean(0) - before.mean(0), atol=1e-3)
+        np.testing.assert_allclose(rows["change"], new.X.mean(0) - before.mean(axis=0), atol=1e-3)
 
 
 def test_errors(known):

@@ -94,8 +94,8 @@ def test_transitions_are_pushed_and_pulled_groups(fitted, method):
         list(forward.index) == list(forward.columns) == ["c", "a", "b"]
     )  # in the order of the categories
     assert list(backward.columns) == ["b", "a"]
-    np.testing.assert_allclose(forward.sum(1), 1)
-    np.testing.assert_allclose(backward.sum(0), 1)
+    np.testing.assert_allclose(forward.sum(axis=1), 1)
+    np.testing.assert_allclose(backward.sum(axis=0), 1)
     pushed = (
         sg.tl.push(adata, "a", groupby="state", method=method, copy=True)
         .obs["genot_push"]
@@ -238,7 +238,7 @@ def test_a_group_that_is_not_in_the_fit_has_zeros_and_its_cells_no_fate(fitted):
     ]
     table = sg.tl.cell_transition(adata, "state", "state")
     assert (table.loc["new"] == 0).all()
-    np.testing.assert_allclose(table.drop("new").sum(1), 1)
+    np.testing.assert_allclose(table.drop("new").sum(axis=1), 1)
     sg.tl.fate(adata, "state")
     sg.tl.velocity(adata, method="coupling")
     for slot in ("genot_fate", "genot_velocity"):
