@@ -53,7 +53,9 @@ def check_type(name: str, value, kind) -> None:
     expected = " or ".join(dict.fromkeys(_words(each) for each in _kinds(kind)))
     if value is None or isinstance(value, (str, bytes, Number)):
         shown = repr(value) if isinstance(value, (str, bytes)) else value
-        raise TypeError(f"`{name}={shown}` must be {expected}.")
+        single = isinstance(value, str) and allows(kind, [value])
+        such = f", such as [{shown}]" if single else ""
+        raise TypeError(f"`{name}={shown}` must be {expected}{such}.")
     raise TypeError(f"`{name}` must be {expected}; found {type(value).__name__}.")
 
 
@@ -131,9 +133,9 @@ def _words(kind) -> str:
     if home in (Sequence, Collection, Iterable, list, tuple):
         inner = get_args(kind)
         of = _words(inner[0]) if inner else "values"
-        return f"{len(inner)} values" if home is tuple and inner else f"a list, each {of}"
+        return f"{len(inner)} values" if home is tuple and inner else f"a list (each {of})"
     if getattr(home, "_is_protocol", False) and (methods := _methods(home)):
-        return f"an object with the methods {' and '.join(methods)}"
+        return f"an object with the methods {' and '.join(f'`{each}`' for each in methods)}"
     name = getattr(home, "__name__", str(home))
     return _WORDS.get(home, f"{'an' if name[0] in 'AEIOU' else 'a'} {name}")
 

@@ -68,7 +68,7 @@ def _as_frame(values: np.ndarray | pd.DataFrame, n: int, names: pd.Index | None)
         if values.ndim != 2 or values.shape[1] != len(names):
             raise ValueError(
                 f"`decoder` gives an array of shape {values.shape}, expected "
-                f"(n, {len(names or [])}), the features of `adata`: return a "
+                f"(n, {0 if names is None else len(names)}), the features of `adata`: return a "
                 "DataFrame with the features as columns."
             )
         values = pd.DataFrame(values, columns=names)
