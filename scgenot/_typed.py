@@ -57,7 +57,9 @@ def check_type(name: str, value, kind) -> None:
         )
     if value is None or isinstance(value, (str, bytes, Number)):
         shown = repr(value) if isinstance(value, (str, bytes)) else value
-        raise TypeError(f"`{name}={shown}` must be {expected}.")
+        single = isinstance(value, str) and allows(kind, [value])
+        such = f", such as [{shown}]" if single else ""
+        raise TypeError(f"`{name}={shown}` must be {expected}{such}.")
     raise TypeError(f"`{name}` must be {expected}; found {type(value).__name__}.")
 
 

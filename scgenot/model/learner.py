@@ -175,7 +175,6 @@ class FlowMatching:
     on_interrupt: Literal["raise", "keep"] = "raise"
 
     def __post_init__(self):
-        check_fields(self)
         given = {name: value for name, value in vars(self).items() if value is not None}
         counts = dict.fromkeys(("steps", "batch_size", "validation_every", "patience", "depth"), 1)
         for name, least in {**counts, "warmup": 0, "width": 2}.items():
@@ -192,6 +191,7 @@ class FlowMatching:
         for name, (expected, allowed) in numbers.items():
             if name in given or name not in DEFAULTS:
                 check_number(name, getattr(self, name), expected, allowed)
+        check_fields(self)
 
     def resolved(self, defaults: Mapping[str, object] | None = None) -> "FlowMatching":
         """Replace options left at None by the task's defaults, or by the general ones.

@@ -194,4 +194,6 @@ def _score(scores: Mapping[str, float] | pd.Series | pd.DataFrame | None, name: 
             for column in scores
             if name in scores.index
         )
+    if not isinstance(scores, (Mapping, pd.Series)):
+        raise TypeError(f"`scores` must be a dictionary; found {type(scores).__name__}.")
     return f"\n{scores[name]:.3g}" if name in scores else ""

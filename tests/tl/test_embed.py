@@ -461,7 +461,7 @@ def test_sparse_counts_to_a_coupling(pca):
 
 def test_features_are_a_list(cells):
     embed(cells, n_components=5)
-    with pytest.raises(TypeError, match=r"`features='gene1'` must be a list"):
+    with pytest.raises(TypeError, match=r"`features='gene1'` is text: give a list"):
         decode(cells.obsm["X_pca"], cells, features="gene1")
 
 

@@ -143,7 +143,7 @@ def test_sets_are_those_of_their_sources():
             ValueError,
             "2 of the 4 genes of `proliferation`",
         ),
-        ({"apoptosis": "BAX"}, TypeError, r"`apoptosis='BAX'` is text: give a list, such as"),
+        ({"apoptosis": "BAX"}, ValueError, "1 of the 1 genes of `apoptosis`"),
         ({"birth": (1.7, 0.3)}, ValueError, "`birth`"),
         ({"death": (0.3, np.nan)}, ValueError, "`death`"),
         ({"layer": "none"}, KeyError, "`layer='none'`"),
