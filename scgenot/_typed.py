@@ -1,7 +1,7 @@
 """What a caller passes is held against the annotations of what was called."""
 
 import os
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import fields
 from functools import wraps
 from inspect import Parameter, signature
@@ -38,7 +38,8 @@ def check_fields(options) -> None:
 
 def check_type(name: str, value, kind) -> None:
     """Raise unless an annotation allows a value: a ValueError for text that is no choice."""
-    if allows(kind, value):
+    # those who draw a table say best which one
+    if allows(kind, value) or getattr(kind, "__name__", "") == "DataFrame":
         return
     choices = [choice for each in _kinds(kind) for choice in get_args(each) * _is_choice(each)]
     if choices and (isinstance(value, str) or value is None):
@@ -87,8 +88,6 @@ def allows(kind, value) -> bool:
         return isinstance(value, Mapping) and all(
             allows(inner[1], each) for each in value.values() if inner
         )
-    if home.__name__ == "DataFrame":  # those who draw a table say best which one
-        return True
     if getattr(home, "_is_protocol", False) and not issubclass(home, os.PathLike):
         return all(hasattr(value, each) for each in _asked(home))
     return isinstance(value, os.PathLike if issubclass(home, os.PathLike) else home)
@@ -124,7 +123,7 @@ def _is_number(value, kind: type) -> bool:
 def _is_list(value) -> bool:
     """Whether a value is several values in a row."""
     several = isinstance(value, Iterable) and hasattr(value, "__len__")
-    odd = (str, bytes, Mapping)
+    odd = (str, bytes, Mapping, Set)  # a set has no order
     return several and not isinstance(value, odd) and getattr(value, "ndim", 1) == 1
 
 

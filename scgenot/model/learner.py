@@ -22,7 +22,6 @@ from scgenot.pair import Link, Pair
 
 # what a field left at None is when the task has no default either
 DEFAULTS = {"steps": 3000, "displacement": False, "source_noise": 0.0, "condition_dropout": 0.0}
-CHOICES = {"precision": ("float32", "bfloat16"), "on_interrupt": ("raise", "keep")}
 # with fewer steps than this a network has hardly left its initial weights
 FEW_STEPS = 300
 HISTORY = ["step", "loss", "divergence", "validation"]

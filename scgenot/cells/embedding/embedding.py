@@ -158,7 +158,7 @@ class Embedding:
                 report={slot: value for slot, value in entry.items() if slot not in SLOTS},
                 **{array: arrays.get(array) for array in ARRAYS},
             )
-        except (AttributeError, KeyError, OverflowError, TypeError) as error:
+        except (AttributeError, LookupError, OverflowError, TypeError) as error:
             raise ValueError(
                 f"uns[{key!r}] of `{name}` is damaged ({error!r}): run `sg.tl.embed` again."
             ) from error

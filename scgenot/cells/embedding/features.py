@@ -7,6 +7,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from scgenot._check import as_array
 from scgenot.cells.read import check_unique, layer_label, matrix
 
 TF_SCALE = 1e4  # Signac's scale factor
@@ -42,7 +43,7 @@ def features_used(adata: AnnData, mask_var: str | np.ndarray | None) -> np.ndarr
         raise KeyError(
             f"`mask_var={mask_var!r}` is not in var of `adata`; found {list(adata.var)}."
         )
-    mask = np.asarray(adata.var[mask_var] if isinstance(mask_var, str) else mask_var)
+    mask = as_array(adata.var[mask_var] if isinstance(mask_var, str) else mask_var, "mask_var")
     if mask.dtype == object and mask.ndim == 1:  # a nullable column; missing values keep it so
         mask = pd.Series(mask).infer_objects().to_numpy()
     if mask.dtype != bool or mask.shape != (adata.n_vars,) or not mask.any():

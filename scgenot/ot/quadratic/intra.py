@@ -110,6 +110,8 @@ def fit_intra(
         raise ValueError(
             "All cells of a population have the same representation: there is nothing to compare."
         )
+    if not (isinstance(cost, str) or callable(cost)):
+        raise TypeError(f"`intra_cost={cost!r}` must be text or a cost function.")
     # one cell at 1e6 must set neither the center nor the unit
     weights = weights * is_typical((x - bulk_center(x)).square().sum(1))
     rows = Geometry.fit(x, weights, geometry)
@@ -123,8 +125,6 @@ def fit_intra(
                 f'`intra_cost` is {cost!r}: choose "sqeuclidean", "inner" or pass a cost function.'
             )
         intra = FactoredIntra(rows, cost)
-    elif not callable(cost):
-        raise TypeError(f"`intra_cost={cost!r}` must be text or a cost function.")
     elif len(x) > max_dense_cells:
         raise ValueError(
             f"`intra_cost` is a function and the population has {len(x)} cells, over "
