@@ -1,6 +1,6 @@
 """A perturbation screen: control cells to the treated cells of one condition and stratum."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,7 +43,7 @@ class Screen:
     """
 
     perturbation_key: str
-    control: str | None
+    control: Hashable | None
     use_rep: str | None = None
     layer: str | None = None
     dose_key: str | None = None

@@ -110,7 +110,7 @@ def fit_intra(
         raise ValueError(
             "All cells of a population have the same representation: there is nothing to compare."
         )
-    if not (isinstance(cost, str) or callable(cost)):
+    if not (isinstance(cost, str) or callable(cost) or hasattr(cost, "fit")):
         raise TypeError(f"`intra_cost={cost!r}` must be text or a cost function.")
     # one cell at 1e6 must set neither the center nor the unit
     weights = weights * is_typical((x - bulk_center(x)).square().sum(1))
