@@ -8,6 +8,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from scgenot._check import as_array
 from scgenot._typed import check_type
 from scgenot._warn import warn_user
 from scgenot.cells.keys import USUAL_REPS
@@ -98,7 +99,7 @@ def dense(values, label: str) -> np.ndarray:
         values = values.toarray()
     elif isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "biuf":
         values = values.astype(float).filled(np.nan)
-    values = np.asarray(values)
+    values = as_array(values, label)
     # torch refuses negative strides and foreign byte orders, and warns of read-only memory
     return np.require(values, _precision(values, label), ["C", "A", "W", "E"])
 

@@ -36,6 +36,8 @@ class Calibration:
             (found.calibration, ["level", "raw_threshold", "threshold"]),
             (found.calibration_features, ["level", "correction"]),
         ):
+            if "O" in {kind.kind for kind in table.dtypes[["level"]]}:
+                raise ValueError("the levels of the calibration are not numbers")
             known = table[[column for column in columns if column in table]]
             if not len(table) or np.isnan(known.to_numpy(dtype=float)).any():
                 raise ValueError("the calibration is empty or has NaN")

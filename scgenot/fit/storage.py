@@ -182,6 +182,8 @@ def read(cls, adata: AnnData, key: str, *, task=None, model=None, field=None, en
 
 def _put_together(cls, adata: AnnData, key: str, entry: Mapping, task, own: tuple):
     table = entry[PAIRS]
+    if len(table) != len(entry[LINKS]) or not len(table):
+        raise ValueError(f"{len(table)} rows of pairs are not those of {len(entry[LINKS])} links")
     times = [name for name in ("source_time", "target_time") if name in table]
     table = table.astype(dict.fromkeys(times, float)) if times else table
     columns = [

@@ -97,6 +97,9 @@ class StoredLink:
         weights = np.asarray(stored["source_weights"], dtype=float)
         if weights.shape != source.shape or not (np.isfinite(weights) & (weights >= 0)).all():
             raise ValueError("`source_weights` are not those of the source cells")
+        mass = float(stored["mass"])
+        if not 0 < mass < np.inf:
+            raise ValueError(f"`mass` is {mass}")
         plan = stored["plan"]
         check_type("plan", plan, Mapping)
         n_target = len(plan.get("target", target)), plan.get("mass", np.empty((0, len(target))))
@@ -110,7 +113,7 @@ class StoredLink:
             labels,
             dict(zip(keys, values, strict=True)),
             bool(stored["within"]),
-            float(stored["mass"]),
+            mass,
             int(stored["width"]),
         )
 

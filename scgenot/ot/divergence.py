@@ -75,6 +75,10 @@ def sinkhorn_divergence(
     for name, value in (("scale", scale), ("tolerance", tolerance)):
         if value is not None:
             check_number(name, value, "positive, or None", lambda each: 0 < each < float("inf"))
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or 0 in (*x.shape, *y.shape):
+        raise ValueError(
+            f"`x` has shape {tuple(x.shape)}, `y` {tuple(y.shape)}: give cells with equal features."
+        )
     largest = max(len(x), len(y))
     if largest > MAX_CELLS:
         raise ValueError(

@@ -129,12 +129,15 @@ class TimeCourse:
     @classmethod
     def from_dict(cls, stored: dict) -> "TimeCourse":
         """Make what :meth:`to_dict` took apart, after a file too."""
+        steps = np.asarray(stored["steps"], dtype=float)
+        if steps.ndim != 2 or steps.shape[1] != 2 or not (steps[:, 0] < steps[:, 1]).all():
+            raise ValueError("the steps are not pairs of an earlier and a later time")
         return cls(
             str(stored["time_key"]),
             **{name: stored.get(name) for name in ("use_rep", "layer", "growth_key")},
             covariates=tuple(map(str, stored.get("covariates", []))),
             scale=TimeScale.from_dict(stored["time_scale"]),
-            steps=tuple(tuple(map(float, step)) for step in stored["steps"]),
+            steps=tuple(map(tuple, steps.tolist())),
         )
 
 
