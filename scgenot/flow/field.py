@@ -160,8 +160,8 @@ class VelocityField(nn.Module):
 
         Returns
         -------
-        Modulation of the blocks `(..., 2 width depth)` and part of the linear maps
-        `(..., n_linear, q)`.
+        Modulation of the blocks `(..., 2 width depth)`, and a part
+        of the linear maps `(..., n_linear, q)`.
         """
         if condition is not None and self.encoder is not None:
             condition = self.encoder(condition)
