@@ -19,7 +19,9 @@ def twins(n_cells: int = 300, *, noise: float = 0.05, rng: Rng = 0) -> tuple[Ann
 
     Four cell types in five latent dimensions are rotated into 8 dimensions by one instrument and
     into 12 by the other, with noise. Within a type the cells are skewed, so that distances alone
-    determine the pairing.
+    determine the pairing. The 8 coordinates of the first are in `X` and `obsm["X_pca"]`, the 12 of
+    the second in `X` and `obsm["X_lsi"]`. Both have `obs["cell_type"]`; `obs["partner"]` of the
+    first names the same cell in the second.
 
     Parameters
     ----------
@@ -33,10 +35,7 @@ def twins(n_cells: int = 300, *, noise: float = 0.05, rng: Rng = 0) -> tuple[Ann
 
     Returns
     -------
-    Two AnnData of the same cells in different orders. The 8 coordinates of the first are in `X`
-    and `obsm["X_pca"]`, the 12 of the second in `X` and `obsm["X_lsi"]`. Both have
-    the column `obs["cell_type"]`; that of the first, `obs["partner"]`, names the same cell in the
-    second.
+    Two AnnData of the same cells in different orders.
 
     Examples
     --------
