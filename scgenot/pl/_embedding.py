@@ -73,4 +73,4 @@ def lower_left(n: int, columns: int) -> int:
 
 def disc_size(n: int) -> float:
     """Return the area of the disc of a cell when there are `n` of them."""
-    return float(np.clip(1.5e4 / n, 5, 40))
+    return float(np.clip(1.5e4 / max(n, 1), 5, 40))
