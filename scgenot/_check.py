@@ -37,16 +37,14 @@ def check_share(name: str, value) -> None:
     check_number(name, value, "between 0 and 1", lambda share: 0 < share < 1)
 
 
+def check_rate(name: str, value) -> None:
+    """Raise unless a value is a number of at least 0 and below 1."""
+    check_number(name, value, "at least 0 and below 1", lambda rate: 0 <= rate < 1)
+
+
 def check_unit(name: str, value) -> None:
     """Raise unless a value is a number between 0 and 1, the ends included."""
     check_number(name, value, "between 0 and 1", lambda share: 0 <= share <= 1)
-
-
-def check_hidden_share(value) -> None:
-    """Refuse a share of hidden conditions that is neither None nor in [0, 1)."""
-    if value is None:
-        return
-    check_number("condition_dropout", value, "at least 0 and below 1", lambda share: 0 <= share < 1)
 
 
 def check_guidance(guidance) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """Function of a scalar time and points `(..., q)`, giving velocities `(..., q)`."""
 
-Method = Literal["euler", "midpoint", "rk4", "dopri5"]
+Scheme = Literal["euler", "midpoint", "rk4", "dopri5"]
 
 
 def euler_step(velocity: Velocity, t: Tensor, z: Tensor, h: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def integrate(
     *,
     t0: float = 0.0,
     t1: float = 1.0,
-    method: Method = "midpoint",
+    method: Scheme = "midpoint",
     n_steps: int = 16,
     rtol: float = 1e-4,
     atol: float = 1e-4,
@@ -185,7 +185,7 @@ def log_density(
     velocity: Velocity,
     y: Tensor,
     *,
-    method: Method = "midpoint",
+    method: Scheme = "midpoint",
     n_steps: int = 16,
     rtol: float = 1e-4,
     atol: float = 1e-4,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from scgenot._check import check_count, check_guidance, check_memory
 from scgenot._random import Rng, torch_rng
 from scgenot.flow.field import bind
-from scgenot.flow.ode import Method, integrate, log_density
+from scgenot.flow.ode import Scheme, integrate, log_density
 from scgenot.model.units import to_tensor
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
@@ -23,7 +23,7 @@ def draw(
     n_samples: int,
     guidance: float,
     rng: Rng,
-    method: Method,
+    method: Scheme,
     n_steps: int,
     batch_size: int,
 ) -> Tensor:
@@ -65,7 +65,7 @@ def density(
     target,
     condition,
     rng: Rng,
-    method: Method,
+    method: Scheme,
     n_steps: int,
     batch_size: int,
     *,

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from scgenot._check import check_rate
 from scgenot._random import Rng
 from scgenot._typed import typed
 from scgenot.flow.field import VelocityField
-from scgenot.flow.ode import Method
+from scgenot.flow.ode import Scheme
 from scgenot.flow.path import straight_path, stratified_times
 from scgenot.model.generate import blurred, density, draw, dropped
 from scgenot.model.growth import WithGrowth
@@ -43,6 +44,11 @@ class Genot(WithGrowth):
     condition_dropout
         Fraction of training cells whose condition is hidden, told in one more column, for guidance.
 
+    Raises
+    ------
+    TypeError, ValueError
+        When a size is not an integer, or `condition_dropout` is not at least 0 and below 1.
+
     Examples
     --------
     >>> model = sg.Genot(pair.source.shape[1], pair.target.shape[1])  # train with sg.model.train
@@ -63,6 +69,7 @@ class Genot(WithGrowth):
         condition_dropout: float = 0.0,
     ):
         super().__init__()
+        check_rate("condition_dropout", condition_dropout)
         self.source_dim, self.target_dim, self.condition_dim = source_dim, target_dim, condition_dim
         self.width, self.depth, self.custom_field = width, depth, field is not None
         self.displacement = displacement
@@ -118,7 +125,7 @@ class Genot(WithGrowth):
         n_samples: int = 1,
         guidance: float = 1.0,
         rng: Rng = 0,
-        method: Method = "midpoint",
+        method: Scheme = "midpoint",
         n_steps: int = 6,
         batch_size: int = 4096,
     ) -> Tensor:
@@ -163,7 +170,7 @@ class Genot(WithGrowth):
         n_samples: int = 32,
         guidance: float = 1.0,
         rng: Rng = 0,
-        method: Method = "midpoint",
+        method: Scheme = "midpoint",
         n_steps: int = 6,
         batch_size: int = 4096,
     ) -> Tensor:
@@ -190,7 +197,7 @@ class Genot(WithGrowth):
         *,
         exact: bool = True,
         rng: Rng = 0,
-        method: Method = "midpoint",
+        method: Scheme = "midpoint",
         n_steps: int = 16,
         batch_size: int = 4096,
     ) -> Tensor:

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from scgenot._check import check_count, check_number
+from scgenot._check import check_count, check_number, check_rate
 from scgenot._outcome import Outcome
 from scgenot._typed import check_fields
 from scgenot.model.genot import FieldFactory, Genot
@@ -181,15 +181,16 @@ class FlowMatching:
                 check_count(name, getattr(self, name), least)
         positive = "above 0", lambda value: value > 0
         not_negative = "0 or more, and finite", lambda value: 0 <= value < math.inf
-        share = "at least 0 and below 1", lambda value: 0 <= value < 1
         numbers = {
             **dict.fromkeys(("learning_rate", "clip"), positive),
             **dict.fromkeys(("weight_decay", "source_noise"), not_negative),
-            **dict.fromkeys(("ema_decay", "validation_fraction", "condition_dropout"), share),
         }
         for name, (expected, allowed) in numbers.items():
             if name in given or name not in DEFAULTS:
                 check_number(name, getattr(self, name), expected, allowed)
+        for name in ("ema_decay", "validation_fraction", "condition_dropout"):
+            if name in given or name not in DEFAULTS:
+                check_rate(name, getattr(self, name))
         check_fields(self)
 
     def resolved(self, defaults: Mapping[str, object] | None = None) -> "FlowMatching":

@@ -77,7 +77,7 @@ class Minibatch:
 
     def __call__(self, pair: Pair) -> "MinibatchCoupling":
         """Couple one batch, and make what couples further ones."""
-        batch = Batch.draw(pair, self.batch_size, torch.Generator().manual_seed(self.rng))
+        batch = Subset.draw(pair, self.batch_size, torch.Generator().manual_seed(self.rng))
         first, solver = self.solver(batch.pair), self.solver
         found = getattr(first, "diagnostics", None)
         if found is not None and hasattr(solver, "with_epsilon_of"):
@@ -86,7 +86,7 @@ class Minibatch:
 
 
 @dataclass(frozen=True)
-class Batch:
+class Subset:
     """Some of the cells of a pair."""
 
     pair: Pair
@@ -94,7 +94,7 @@ class Batch:
     target: Tensor
 
     @classmethod
-    def draw(cls, pair: Pair, size: int, generator: torch.Generator) -> "Batch":
+    def draw(cls, pair: Pair, size: int, generator: torch.Generator) -> "Subset":
         """Draw cells by their weights, or take all with their weights when no more than `size`."""
         chosen, changes = [], {}
         for side in ("source", "target"):
@@ -169,7 +169,7 @@ class MinibatchCoupling:
             n_batches = max(n_batches, FEWEST_BATCHES)
         batches, plans = [], []
         for _ in range(n_batches):
-            batches.append(Batch.draw(self.pair, self.batch_size, generator))
+            batches.append(Subset.draw(self.pair, self.batch_size, generator))
             with warnings.catch_warnings():  # the first batch has warned
                 warnings.simplefilter("ignore", UserWarning)
                 plans.append(self.solver(batches[-1].pair))

@@ -14,7 +14,7 @@ from scgenot.fit.transport import Method, open_transport
 @typed
 def interpolate(
     adata: AnnData,
-    time: float,
+    time: object,  # a number; the fit says best on which scale
     *,
     n_cells: int | None = None,
     method: Method = "coupling",

@@ -57,7 +57,9 @@ def offline(monkeypatch):
         return str(file)
 
     monkeypatch.setattr(pooch, "retrieve", retrieve)
+    prepared = data_dir()
     monkeypatch.delenv("SCGENOT_DATA", raising=False)
+    monkeypatch.setattr("realdata.data_dir", lambda: prepared)  # of the tests; loaders see none
 
 
 def as_list(found) -> list[AnnData]:

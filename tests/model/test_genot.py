@@ -282,6 +282,12 @@ def test_guidance_weighs_the_condition():
         Genot(2, 2, 1).sample(x, condition, guidance=2)
 
 
+@pytest.mark.parametrize("rate", [-0.1, 1, float("nan")])
+def test_a_rate_of_hidden_conditions_is_below_1(rate):
+    with pytest.raises(ValueError, match=r"`condition_dropout=.*at least 0 and below 1"):
+        Genot(2, 2, 1, condition_dropout=rate)
+
+
 def test_conditions_are_hidden_while_training_only():
     model = Genot(2, 2, 1, field=lambda p, q, c: Still(), condition_dropout=0.25)
     given = torch.full((4000, 1), 4.0)

@@ -324,9 +324,9 @@ class TestMinibatch:
     @staticmethod
     def masses(coupling, seed):
         """Mass of the near cells, and of all, in one batch."""
-        from scgenot.ot.minibatch import Batch
+        from scgenot.ot.minibatch import Subset
 
-        batch = Batch.draw(coupling.pair, 16, torch.Generator().manual_seed(seed))
+        batch = Subset.draw(coupling.pair, 16, torch.Generator().manual_seed(seed))
         sent = coupling.solver(batch.pair).marginals()[0]
         return float(sent[batch.source < 100].sum()), float(sent.sum())
 

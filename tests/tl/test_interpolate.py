@@ -124,7 +124,7 @@ def test_refusals(fitted, options, message):
 
 @pytest.mark.parametrize("time", ["day 2", None, [1, 2]])
 def test_a_time_is_one_number(fitted, time):
-    with pytest.raises(TypeError, match=r"`time.*must be a number"):
+    with pytest.raises(TypeError, match=r"`time=.*must be one number.*\[0.0"):
         sg.tl.interpolate(fitted, time)
 
 
