@@ -73,8 +73,9 @@ def write_slots(
 
 
 def is_fit(entry) -> bool:
-    """Whether an entry of `uns` is that of a fit."""
-    return isinstance(entry, Mapping) and PARAMS in entry
+    """Whether an entry of `uns` is that of a fit; other packages keep `params` there too."""
+    params = entry.get(PARAMS) if isinstance(entry, Mapping) else None
+    return isinstance(params, Mapping) and "task" in params
 
 
 def fit_keys(adata: AnnData) -> set[str]:

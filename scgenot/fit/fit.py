@@ -30,6 +30,7 @@ from scgenot.fit.coupled import (
 from scgenot.fit.defaults import learn, solver_of
 from scgenot.fit.making import Solver
 from scgenot.fit.reference import Reference
+from scgenot.fit.regions_found import Calibration
 from scgenot.fit.source import read_source, read_targets
 from scgenot.fit.stored_link import StoredLink
 from scgenot.fit.stored_model import load_model
@@ -60,6 +61,16 @@ class Fit:
         How the couplings and the training ended.
     reference
         Some of the fitted cells, to tell whether cells belong to the fit.
+    confidence
+        How the search of a quadratic coupling ended.
+    calibration
+        Regions found on held-out cells; None before :func:`~scgenot.tl.calibrate`.
+    coupling_key
+        Where the joint mass is, in `obsp` or `obsm`; None before :func:`~scgenot.tl.coupling`.
+    growth
+        Growth of each source cell, of a fit that is not yet written.
+    make_model
+        Makes the model when it is first asked for.
     """
 
     task: object
@@ -72,7 +83,7 @@ class Fit:
     outcomes: tuple[Outcome, ...] = ()
     confidence: dict | None = None
     reference: Reference | None = None
-    calibration: dict | None = None
+    calibration: Calibration | None = None
     coupling_key: str | None = None
     growth: np.ndarray | None = None
     make_model: Callable[[], object] | None = field(default=None, repr=False)

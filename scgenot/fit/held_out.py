@@ -75,4 +75,4 @@ def score_held_out(
 def warn_if_among(adata: AnnData, known: Collection[str], why: str) -> None:
     """Warn when held-out cells have names of cells that should not be among them."""
     if n := int(adata.obs_names.isin(list(known)).sum()):
-        warn_user(f"{n} of the {adata.n_obs} cells of `held_out` have names of cells {why}")
+        warn_user(f"{n} of the {adata.n_obs} held-out cells have names of cells {why}")

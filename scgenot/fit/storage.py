@@ -12,7 +12,7 @@ from scgenot._outcome import Outcome
 from scgenot._typed import check_fields, check_type
 from scgenot.cells.keys import Keys
 from scgenot.cells.tasks import Screen, TimeCourse, Translation
-from scgenot.cells.write import check_finite, plain, predicted_slots, write_slots, writing
+from scgenot.cells.write import check_finite, is_fit, plain, predicted_slots, write_slots, writing
 from scgenot.fit.coupled import PAGE, name_of
 from scgenot.fit.reference import Reference
 from scgenot.fit.regions_found import Calibration
@@ -115,7 +115,7 @@ def update(fit, **entries) -> None:
 def check_free(adata: AnnData, key: str, task) -> None:
     """Raise a ValueError when a fit of this name would replace something else."""
     entry, names = adata.uns.get(key), Keys(key)
-    ours = isinstance(entry, Mapping) and (COUPLING_KEY in entry or "task" in entry.get(PARAMS, {}))
+    ours = is_fit(entry) or (isinstance(entry, Mapping) and COUPLING_KEY in entry)
     read = [getattr(task, name, None) for name in ("use_rep", "shared_rep")]
     if (entry is not None and not ours) or names.sample in read:
         taken = f"obsm[{names.sample!r}]" if entry is None or ours else f"uns[{key!r}]"
@@ -151,7 +151,7 @@ def entry_of(adata: AnnData, key: str) -> Mapping:
 def task_of(adata: AnnData, key: str):
     """Return the task of a fit, also of made-up cells, which carry its parameters only."""
     entry = adata.uns.get(key)
-    if not isinstance(entry, Mapping) or PARAMS not in entry:
+    if not is_fit(entry):
         entry = entry_of(adata, key)
     return read_task(entry[PARAMS], None, key)
 

@@ -109,7 +109,7 @@ def source() -> AnnData:
         adata.obs[name] = 1.0
     adata.obs[other.annotated("kind")] = "a"
     adata.obs[f"{other.annotated('kind')}_probability"] = 1.0
-    adata.uns["other"] = {"params": {}, "written": ["obs/descendants"]}
+    adata.uns["other"] = {"params": {"task": "own"}, "written": ["obs/descendants"]}
     adata.obs["descendants"] = 1.0
     gone = Keys("gone")
     adata.obs[gone.uncertainty] = 1.0

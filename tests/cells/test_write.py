@@ -9,7 +9,7 @@ from scipy import sparse
 from scgenot.cells.groups import read_groups, read_mask
 from scgenot.cells.keys import Keys
 from scgenot.cells.labels import text_of
-from scgenot.cells.write import predicted_slots, write_prediction, write_slots
+from scgenot.cells.write import fit_keys, predicted_slots, write_prediction, write_slots
 
 
 def cells(n=4) -> AnnData:
@@ -20,7 +20,9 @@ def cells(n=4) -> AnnData:
 
 def fit(adata, growth=None) -> None:
     obs = {} if growth is None else {Keys("t").growth: growth}
-    write_slots(adata, uns={"t": {"params": {}}}, obs=obs, remove=predicted_slots(adata, "t"))
+    write_slots(
+        adata, uns={"t": {"params": {"task": "own"}}}, obs=obs, remove=predicted_slots(adata, "t")
+    )
 
 
 def state(adata) -> tuple:
@@ -105,3 +107,10 @@ def test_groups_keep_the_labels_of_their_column(column, labels):
             assert read_mask(adata, way, "group").tolist() == expected
     with pytest.raises(ValueError, match=r"no cell has \['9'\] in 'group'; found \["):
         read_groups(adata, "group", 9)
+
+
+def test_params_of_another_package_are_no_fit():
+    adata = cells()
+    adata.uns["neighbors"] = {"params": {"n_neighbors": 15, "method": "umap"}}
+    adata.uns["genot"] = {"params": {"task": "time_course"}}
+    assert fit_keys(adata) == {"genot"}

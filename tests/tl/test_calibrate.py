@@ -137,7 +137,7 @@ def test_cells_that_calibrated_are_not_counted_unsaid(right):
     n = 500 * 3  # control, A and B
     with pytest.warns(
         UserWarning,
-        match=f"^{n} of the {both.n_obs} cells of `held_out` have names of cells that calib",
+        match=f"^{n} of the {both.n_obs} held-out cells have names of cells that calib",
     ):
         sg.tl.coverage(both, "A", model=right)
 
@@ -150,7 +150,7 @@ def test_held_out_cells_of_one_anndata(right):
     assert (sg.tl.coverage(mixed, held_out="test")["n"] == 120).all()
     with pytest.warns(
         UserWarning,
-        match="200 of the 480 cells of `held_out` have names of cells that the model was",
+        match="200 of the 480 held-out cells have names of cells that the model was",
     ):
         sg.tl.coverage(mixed, "A")
 
