@@ -12,7 +12,7 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from realdata import data_dir, load
+import realdata
 from scgenot import datasets
 from scgenot.datasets import _time_courses, _two_modalities
 
@@ -40,7 +40,7 @@ def published() -> dict[str, Path]:
     """Local copies of the published files, by checksum."""
     lines = [
         (sums.parent, *line.split())
-        for sums in data_dir().glob("*/orig/SHA256SUMS")
+        for sums in realdata.data_dir().glob("*/orig/SHA256SUMS")
         for line in sums.read_text().splitlines()
     ]
     return {sha256: folder / name for folder, sha256, name in lines}
@@ -57,7 +57,7 @@ def offline(monkeypatch):
         return str(file)
 
     monkeypatch.setattr(pooch, "retrieve", retrieve)
-    prepared = data_dir()
+    prepared = realdata.data_dir()
     monkeypatch.delenv("SCGENOT_DATA", raising=False)
     monkeypatch.setattr("realdata.data_dir", lambda: prepared)  # of the tests; loaders see none
 
@@ -83,17 +83,17 @@ def assert_same(first: AnnData, second: AnnData):
 def test_what_is_built_is_what_was_prepared(name, offline, monkeypatch):
     built = as_list(getattr(datasets, name)(progress=False))
     monkeypatch.setattr(pooch, "retrieve", None)  # not asked where there are prepared files
-    monkeypatch.setenv("SCGENOT_DATA", str(data_dir()))
+    monkeypatch.setenv("SCGENOT_DATA", str(realdata.data_dir()))
     read = as_list(getattr(datasets, name)())
     assert len(built) == len(read) == len(SETS[name])
     for ours, theirs, file in zip(built, read, SETS[name], strict=True):
         assert_same(ours, theirs)
-        assert np.array_equal(theirs.obs_names, load(f"{name}/{file}").obs_names)
+        assert np.array_equal(theirs.obs_names, realdata.load(f"{name}/{file}").obs_names)
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_addresses_are_those_of_the_notes(name):
-    note = (data_dir() / name / "NOTE.md").read_text()
+    note = (realdata.data_dir() / name / "NOTE.md").read_text()
     owner, repository, commit = ORIGINALS[name].address.split("/")[3:6]
     assert f"{owner}/{repository} @{commit}" in note
     assert set(ORIGINALS[name].sha256.values()) <= set(published())
@@ -101,7 +101,7 @@ def test_addresses_are_those_of_the_notes(name):
 
 def test_gates():
     """The slow test of all of CITE-seq says the same."""
-    prepared = load("citeseq_pbmc10k/protein")
+    prepared = realdata.load("citeseq_pbmc10k/protein")
     assert (np.asarray(_two_modalities._gated(prepared)) == prepared.obs["gated_type"]).all()
 
 
@@ -128,8 +128,8 @@ def test_clones_are_cells_of_one_lineage(offline):
     ],
 )
 def test_sets_that_are_not_downloaded(name, file, shape, monkeypatch):
-    prepared = load(f"{name}/{file}")
-    monkeypatch.setenv("SCGENOT_DATA", str(data_dir()))
+    prepared = realdata.load(f"{name}/{file}")
+    monkeypatch.setenv("SCGENOT_DATA", str(realdata.data_dir()))
     adata = getattr(datasets, name)()
     assert adata.shape == shape
     assert_same(adata, prepared)
