@@ -21,6 +21,7 @@ def embed(
     mask_var: str | np.ndarray | None = "highly_variable",
     scale: bool = False,
     l2: bool = False,
+    adjust: bool = True,
     key_added: str | None = None,
     rng: Rng = 0,
     copy: bool = False,
@@ -68,6 +69,12 @@ def embed(
     l2
         Scale each cell to unit length (the geometry of angles). What the length was is lost, so
         that :func:`~scgenot.tl.decode` is not possible.
+    adjust
+        Give each cell the coordinates that components of all *other* cells give it, in closed form.
+        Components fit the noise of their own cells, whose plain coordinates spread further than
+        those of new cells, the more so the fewer cells and the more features there are; what is
+        learned from them is wrong for new cells. New cells are projected as ever. Without effect
+        where all components are kept, as for `"clr"` with all columns. False: plain coordinates.
     key_added
         Name of the embedding, by default `method`.
     rng
@@ -85,7 +92,8 @@ def embed(
         Loadings, shape `(n_vars, k)`, 0 for features not used; the former name for `key="pca"`, as
         scanpy has it. None of it for `"clr"` with all columns.
     `.uns['{key}']['embedding']`
-        Arrays `features`, `offset`, `loadings`, for `"lsi"` `idf`, and `scale` when asked for.
+        Arrays `features`, `offset`, `loadings`, for `"lsi"` `idf`, and `scale` when asked for;
+        `fingerprints` of the adjusted cells, by which they are known again.
     `.uns['{key}']['values']`
         `whole`, whether all values were whole numbers; `nonnegative`, whether what is decoded
         should not be negative.
@@ -93,7 +101,9 @@ def embed(
         The arguments.
     `.uns['{key}']['variance']`, `['variance_ratio']`
         Variance of the principal components, in squared units of the (scaled) data and as a
-        fraction.
+        fraction; of plain coordinates.
+    `.uns['{key}']['shrinkage']`
+        Standard deviation of adjusted over plain coordinates, for each component.
     `.uns['{key}']['depth_correlation']`, `['dropped']`
         For `"lsi"`: correlation of every computed component with log depth; positions of those
         dropped.
@@ -118,9 +128,11 @@ def embed(
 
     References
     ----------
-    Stuart et al. (2021), *Single-cell chromatin state analysis with Signac* (TF-IDF); Aitchison
-    (1982), *The statistical analysis of compositional data* (CLR); Stoeckius et al. (2017),
-    *CITE-seq* (CLR of proteins).
+    Lee, Zou and Wright (2010), *Convergence and prediction of principal component scores in
+    high-dimensional settings*, and Bunch, Nielsen and Sorensen (1978), *Rank-one modification of
+    the symmetric eigenproblem* (`adjust`); Stuart et al. (2021), *Single-cell chromatin state
+    analysis with Signac* (TF-IDF); Aitchison (1982), *The statistical analysis of compositional
+    data* (CLR); Stoeckius et al. (2017), *CITE-seq* (CLR of proteins).
 
     Examples
     --------
@@ -138,6 +150,7 @@ def embed(
         mask_var=mask_var,
         scale=scale,
         l2=l2,
+        adjust=adjust,
         seed=seed_of(rng) % 2**32,
         key=key_added,
     )

@@ -18,7 +18,8 @@ def project(
 ) -> AnnData | None:
     """Place new cells in the embedding of other cells.
 
-    The cells that were embedded keep their coordinates, up to rounding.
+    The cells that were embedded keep their coordinates, up to rounding, only if these were not
+    adjusted (`adjust=False` of :func:`~scgenot.tl.embed`): projection is for other cells.
 
     Parameters
     ----------

@@ -3,12 +3,14 @@
 import logging
 
 import numpy as np
+from anndata import AnnData
 from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
 from scgenot._check import check_count
 from scgenot._warn import warn_user
+from scgenot.cells.embedding.adjust import adjusted_scores, enough_components
 from scgenot.cells.embedding.features import (
     MAX_LOGARITHM,
     Values,
@@ -19,14 +21,34 @@ from scgenot.cells.embedding.features import (
     inverse_frequency,
     tfidf,
 )
+from scgenot.cells.read import check_anndata, check_unique
 
 logger = logging.getLogger("scgenot")
 
+METHODS = ("pca", "lsi", "clr")
 DEFAULT_COMPONENTS = 30
 # absolute; LSI components that follow log depth more closely are dropped
 MAX_DEPTH_CORRELATION = 0.8
 
 Fit = tuple[np.ndarray, dict, dict]  # coordinates, embedding, further entries of uns
+
+
+def check_options(adata: AnnData, method: str, key: str | None, *, scale: bool) -> None:
+    """Refuse options and cells that cannot be embedded."""
+    check_anndata(adata)
+    if method not in METHODS:
+        raise ValueError(f"`method={method!r}` must be 'pca', 'lsi' or 'clr'.")
+    if scale and method == "lsi":
+        raise ValueError(
+            "`scale=True` is not for `method='lsi'`: TF-IDF weighs the features itself."
+        )
+    if key is not None and (not isinstance(key, str) or "/" in key):
+        raise ValueError(
+            f"`key_added={key!r}` must be text without '/': AnnData files cannot hold another key."
+        )
+    if adata.n_obs < 2:
+        raise ValueError(f"`adata` has {adata.n_obs} cell(s): an embedding needs at least 2.")
+    check_unique(adata, "var")
 
 
 def _count_components(n_components: int | None, most: int) -> int:
@@ -43,7 +65,9 @@ def _count_components(n_components: int | None, most: int) -> int:
     return n_components
 
 
-def fit_pca(values: Values, n_components: int | None, seed: int, label: str, *, scale: bool) -> Fit:
+def fit_pca(
+    values: Values, n_components: int | None, seed: int, label: str, *, scale: bool, adjust: bool
+) -> Fit:
     """Principal components; warns of what does not look like logarithms."""
     n_cells, n_features = values.shape
     smallest, largest = entries(values).min(initial=0), entries(values).max(initial=0)
@@ -55,10 +79,12 @@ def fit_pca(values: Values, n_components: int | None, seed: int, label: str, *, 
             "`sc.pp.normalize_total` and `sc.pp.log1p` before `method='pca'`."
         )
     k = _count_components(n_components, min(n_cells - 1, n_features))
-    return _principal_components(values, k, seed, label, scale=scale)
+    return _principal_components(values, k, seed, label, scale=scale, adjust=adjust)
 
 
-def _principal_components(values: Values, k: int, seed: int, label: str, *, scale: bool) -> Fit:
+def _principal_components(
+    values: Values, k: int, seed: int, label: str, *, scale: bool, adjust: bool
+) -> Fit:
     """Principal components of (scaled) values, by Scanpy."""
     import scanpy as sc
 
@@ -76,25 +102,49 @@ def _principal_components(values: Values, k: int, seed: int, label: str, *, scal
             values = values.multiply(1 / scaling["scale"]).tocsr()
         else:
             values = values / scaling["scale"]
-    if k == min(values.shape):  # all components: beyond the iterative solver
+    most = min(values.shape[0] - 1, values.shape[1])
+    computed = enough_components(k, most) if adjust else k
+    if computed == min(values.shape):  # all components: beyond the iterative solver
         values, solver = values.toarray() if sparse.issparse(values) else values, "full"
     else:
         solver = "arpack"
-    options = {"n_comps": k, "svd_solver": solver, "random_state": seed, "dtype": values.dtype}
-    coordinates, components, ratio, variance = sc.pp.pca(values, return_info=True, **options)
+    options = {"n_comps": computed, "svd_solver": solver, "random_state": seed}
+    options["dtype"] = values.dtype
+    scores, components, ratio, variance = sc.pp.pca(values, return_info=True, **options)
     if scale:
         components[:, constant] = 0  # where iterative solvers may leave rounding
-    embedding = {"loadings": components.T, "offset": offset.astype(values.dtype), **scaling}
-    return coordinates, embedding, {"variance": variance, "variance_ratio": ratio}
+    report = {"variance": variance[:k], "variance_ratio": ratio[:k]}
+    if adjust:
+        center = offset / scaling["scale"] if scale else offset
+        raw, loadings = scores[:, :k], components.T
+        scores = adjusted_scores(scores, k, values, loadings, offset=center, seed=seed)[:, :k]
+        report["shrinkage"] = shrinkage(scores, raw)
+    embedding = {"loadings": components[:k].T, "offset": offset.astype(values.dtype), **scaling}
+    return scores, embedding, report
 
 
-def fit_lsi(counts: Values, n_components: int | None, seed: int, label: str) -> Fit:
+def shrinkage(adjusted: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Standard deviation of adjusted scores in units of that without; 1 where there is none."""
+    before = scores.std(axis=0, dtype=float)
+    varies = before > 0
+    return np.divide(adjusted.std(axis=0, dtype=float), before, np.ones(len(before)), where=varies)
+
+
+def fit_lsi(
+    counts: Values, n_components: int | None, seed: int, label: str, *, adjust: bool
+) -> Fit:
     """Components of TF-IDF that do not follow depth."""
     idf = inverse_frequency(counts)
     values = tfidf(counts, idf, label)
-    k = _count_components(n_components, min(values.shape) - 1)
-    svd = TruncatedSVD(k, algorithm="arpack", random_state=seed).fit(values)
-    coordinates, loadings = values @ svd.components_.T, svd.components_.T
+    most = min(values.shape) - 1
+    k = _count_components(n_components, most)
+    computed = enough_components(k, most) if adjust else k
+    svd = TruncatedSVD(computed, algorithm="arpack", random_state=seed).fit(values)
+    components = svd.components_.T
+    scores, loadings = values @ components, components[:, :k]
+    coordinates = raw = scores[:, :k]
+    if adjust:
+        coordinates = adjusted_scores(scores, k, values, components, offset=None, seed=seed)[:, :k]
 
     log_depth = np.log(depth(counts, label)[:, 0])
     spreads = log_depth.std() * coordinates.std(axis=0)
@@ -113,10 +163,14 @@ def fit_lsi(counts: Values, n_components: int | None, seed: int, label: str) -> 
     offset = coordinates[:, dropped].mean(axis=0) @ loadings[:, dropped].T
     embedding = {"loadings": loadings[:, ~dropped], "offset": offset, "idf": idf}
     report = {"depth_correlation": correlation, "dropped": np.flatnonzero(dropped)}
+    if adjust:
+        report["shrinkage"] = shrinkage(coordinates, raw)[~dropped]
     return coordinates[:, ~dropped], embedding, report
 
 
-def fit_clr(counts: Values, n_components: int | None, seed: int, label: str, *, scale: bool) -> Fit:
+def fit_clr(
+    counts: Values, n_components: int | None, seed: int, label: str, *, scale: bool, adjust: bool
+) -> Fit:
     """Centred log ratios, all columns of them or their principal components."""
     values = clr(counts)
     if n_components is None or n_components == values.shape[1]:
@@ -127,7 +181,7 @@ def fit_clr(counts: Values, n_components: int | None, seed: int, label: str, *, 
         return (values - offset) / scaling, {"offset": offset, "scale": scaling}, {}
     # rows sum to 0: one dimension fewer than columns
     k = _count_components(n_components, min(len(values) - 1, values.shape[1] - 1))
-    return _principal_components(values, k, seed, label, scale=scale)
+    return _principal_components(values, k, seed, label, scale=scale, adjust=adjust)
 
 
 def spread(values: Values) -> np.ndarray:

@@ -11,7 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scgenot._typed import check_type
-from scgenot.cells.embedding.components import fit_clr, fit_lsi, fit_pca
+from scgenot.cells.embedding.components import METHODS, check_options, fit_clr, fit_lsi, fit_pca
 from scgenot.cells.embedding.features import (
     alike,
     are_whole,
@@ -20,18 +20,19 @@ from scgenot.cells.embedding.features import (
     clr,
     columns_of,
     features_used,
+    fingerprints,
     positions,
     read_features,
     tfidf,
     unit_rows,
 )
 from scgenot.cells.keys import EMBEDDING, PARAMS, VALUES
-from scgenot.cells.read import check_anndata, check_unique, dense, layer_label
+from scgenot.cells.read import check_anndata, dense, layer_label
 from scgenot.cells.write import writing
 
 SLOTS = (PARAMS, EMBEDDING, VALUES)
-METHODS = ("pca", "lsi", "clr")
 ARRAYS = ("features", "loadings", "offset", "scale", "idf")
+STORED = (*ARRAYS, "fingerprints")
 
 # cells whose coordinates are compared
 N_COMPARED = 50
@@ -48,7 +49,8 @@ class Embedding:
 
     The only reader and writer of what :func:`~scgenot.tl.embed` leaves in `uns`. `features` are
     names, shape `(g,)`, as `offset`, `scale` and `idf`; `loadings` has shape `(g, n_components)`,
-    None for the identity. `whole`, `nonnegative` and `largest` are of the values that were
+    None for the identity. `fingerprints` are of cells whose coordinates were adjusted, and are no
+    projection therefore. `whole`, `nonnegative` and `largest` are of the values that were
     embedded, `report` holds what is there to be read by the user only, such as `variance`.
     """
 
@@ -60,6 +62,7 @@ class Embedding:
     loadings: np.ndarray | None = None
     scale: np.ndarray | None = None
     idf: np.ndarray | None = None
+    fingerprints: np.ndarray | None = None
     l2: bool = False
     layer: str | None = None
     mask_var: str | None = None
@@ -75,6 +78,9 @@ class Embedding:
         arrays = {name: getattr(self, name) for name in shapes if getattr(self, name) is not None}
         wrong = [name for name, array in arrays.items() if np.shape(array) != shapes[name]]
         wrong += [name for name, array in arrays.items() if not np.isfinite(array).all()]
+        known = self.fingerprints
+        if known is not None and (np.ndim(known) != 1 or np.asarray(known).dtype != np.uint64):
+            wrong.append("fingerprints")
         if self.method not in METHODS or (self.method == "lsi") != ("idf" in arrays):
             wrong.append("method")
         if "loadings" not in arrays and g != k:
@@ -96,26 +102,30 @@ class Embedding:
         mask_var: str | np.ndarray | None = "highly_variable",
         scale: bool = False,
         l2: bool = False,
+        adjust: bool = True,
         seed: int = 0,
         key: str | None = None,
     ) -> tuple[Self, np.ndarray]:
         """Embed cells; return the embedding and their coordinates."""
-        _check_options(adata, method, key, scale=scale)
+        check_options(adata, method, key, scale=scale)
         used = features_used(adata, mask_var)
         values, label = read_features(adata, layer, used), f"{layer_label(layer)} of `adata`"
         if method != "pca":
             check_counts(values, method, label)
         if method == "lsi":
-            cells, arrays, report = fit_lsi(values, n_components, seed, label)
+            cells, arrays, report = fit_lsi(values, n_components, seed, label, adjust=adjust)
         else:
             fit = fit_pca if method == "pca" else fit_clr
-            cells, arrays, report = fit(values, n_components, seed, label, scale=scale)
+            options = {"scale": scale, "adjust": adjust}
+            cells, arrays, report = fit(values, n_components, seed, label, **options)
+        cells = unit_rows(cells) if l2 else cells
         embedding = cls(
             key or method,
             method,
             np.asarray(adata.var_names[used], dtype=str),
             cells.shape[1],
             **arrays,
+            fingerprints=fingerprints(cells) if "shrinkage" in report else None,
             l2=l2,
             layer=layer,
             mask_var=mask_var if isinstance(mask_var, str) and mask_var in adata.var else None,
@@ -125,7 +135,7 @@ class Embedding:
             largest=float(values.max()),
             report=report,
         )
-        return embedding, unit_rows(cells) if l2 else cells
+        return embedding, cells
 
     @classmethod
     def read(cls, adata: AnnData, key: str, name: str = "adata") -> Self:
@@ -156,7 +166,7 @@ class Embedding:
                 nonnegative=bool(values.get("nonnegative", False)),
                 largest=float(largest),
                 report={slot: value for slot, value in entry.items() if slot not in SLOTS},
-                **{array: arrays.get(array) for array in ARRAYS},
+                **{array: arrays.get(array) for array in STORED},
             )
         except (AttributeError, LookupError, OverflowError, TypeError) as error:
             raise ValueError(
@@ -177,8 +187,9 @@ class Embedding:
         names = ("method", "n_components", "l2", "layer", "mask_var")
         params = {name: known[name] for name in names if name in known}
         entry = {
-            PARAMS: params | {"scale": self.scale is not None},
-            EMBEDDING: {name: np.array(known[name]) for name in ARRAYS if name in known},
+            PARAMS: params
+            | {"scale": self.scale is not None, "adjust": self.fingerprints is not None},
+            EMBEDDING: {name: np.array(known[name]) for name in STORED if name in known},
             VALUES: {name: known[name] for name in ("whole", "nonnegative", "largest")},
         }
         with writing():
@@ -260,12 +271,17 @@ class Embedding:
 
         None when it cannot be told: features are missing, or are not as they were embedded.
         """
-        step = max(1, -(-adata.n_obs // N_COMPARED))
+        compared = np.arange(0, adata.n_obs, max(1, -(-adata.n_obs // N_COMPARED)))
+        if self.fingerprints is not None:
+            known = np.isin(fingerprints(cells[compared]), self.fingerprints)
+            compared = compared[~known]
+        if len(compared) == 0:
+            return True
         try:
-            expected = self.project(adata[::step])
+            expected = self.project(adata[compared])
         except (KeyError, ValueError):
             return None
-        return alike(cells[::step], expected)
+        return alike(cells[compared], expected)
 
     def _check_offset(self) -> None:
         """Raise where the means are not known, as of some principal components of Scanpy's."""
@@ -279,21 +295,3 @@ class Embedding:
 def is_embedding(entry) -> bool:
     """Say whether an entry of uns was left by :func:`~scgenot.tl.embed`."""
     return isinstance(entry, Mapping) and EMBEDDING in entry
-
-
-def _check_options(adata: AnnData, method: str, key: str | None, *, scale: bool) -> None:
-    """Refuse options and cells that cannot be embedded."""
-    check_anndata(adata)
-    if method not in METHODS:
-        raise ValueError(f"`method={method!r}` must be 'pca', 'lsi' or 'clr'.")
-    if scale and method == "lsi":
-        raise ValueError(
-            "`scale=True` is not for `method='lsi'`: TF-IDF weighs the features itself."
-        )
-    if key is not None and (not isinstance(key, str) or "/" in key):
-        raise ValueError(
-            f"`key_added={key!r}` must be text without '/': AnnData files cannot hold another key."
-        )
-    if adata.n_obs < 2:
-        raise ValueError(f"`adata` has {adata.n_obs} cell(s): an embedding needs at least 2.")
-    check_unique(adata, "var")

@@ -1,6 +1,7 @@
 """What is embedded: values of chosen features, and the two transforms of counts."""
 
 from collections.abc import Collection, Sequence
+from hashlib import blake2b
 
 import numpy as np
 import pandas as pd
@@ -153,6 +154,13 @@ def unit_rows(cells: np.ndarray) -> np.ndarray:
     """Scale rows to length 1; a row of zeros stays."""
     length = np.linalg.norm(cells, axis=1, keepdims=True)
     return cells / np.where(length == 0, 1, length)
+
+
+def fingerprints(cells: np.ndarray) -> np.ndarray:
+    """Return one number for each cell's coordinates in single precision, shape `(n,)`."""
+    rows = np.ascontiguousarray(cells, dtype=np.float32)
+    digests = b"".join(blake2b(row.tobytes(), digest_size=8).digest() for row in rows)
+    return np.frombuffer(digests, dtype=np.uint64).copy()
 
 
 def alike(found: np.ndarray, expected: np.ndarray) -> bool:

@@ -142,6 +142,7 @@ class Conditions:
             sizes = [*conditions.largest.values(), *(conditions.doses or ())]
             is_whole = (
                 conditions.n_slots >= 1
+                and conditions.names  # or a separator that is none
                 and np.isfinite(tokens.to_numpy(dtype=float)).all()
                 and set(conditions.known) <= set(tokens.index)
                 and tokens.index.is_unique

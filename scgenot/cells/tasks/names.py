@@ -39,14 +39,18 @@ class Names:
     separator: str | None = "+"
     whole: frozenset[str] = frozenset()
 
-    @classmethod
-    def read(cls, column, control, separator: str | None, rows: Iterable = ()) -> "Names":
-        """Decide which names of a column are combinations; `rows` are those of an embedding."""
+    def __post_init__(self):
+        """Refuse what nothing can be split at."""
+        separator = self.separator
         if separator is not None and (not isinstance(separator, str) or not separator):
             raise TypeError(
                 f"`separator={separator!r}` must be text, or None when names are never "
                 "combinations."
             )
+
+    @classmethod
+    def read(cls, column, control, separator: str | None, rows: Iterable = ()) -> "Names":
+        """Decide which names of a column are combinations; `rows` are those of an embedding."""
         control = None if control is None else text_of(control)
         known = frozenset(map(text_of, rows))
         found = texts_of(factorize(column)[1])
