@@ -254,18 +254,18 @@ def papalexi(seeds: list[int]) -> list[Row]:
     adata, rows = load("papalexi_crispr/papalexi"), []
     sure = (adata.obs["grna_fraction"] > 0.9) & adata.obs["target"].isin([CONTROL, *KNOCK_OUTS])
     names = adata.obs["target"].astype(str)
-    adata = log_normalised(adata[sure].copy(), treated=names[sure] != CONTROL, kind=names[sure])
+    adata = log_normalised(adata[sure].copy(), treated=names[sure] != CONTROL, kind=sure[sure])
     for seed in seeds:
         training = np.random.default_rng(seed).random(adata.n_obs) < 0.6
         cells = embedded(adata, training)
         train, test, started = cells[training].copy(), cells[~training], time.perf_counter()
         options = {"use_rep": "X_pca", "rng": seed, "predict": False, "progress": False}
-        sg.tl.fit_perturbation(train, "kind", CONTROL, **options)
+        sg.tl.fit_perturbation(train, "target", CONTROL, **options)
         seconds = time.perf_counter() - started
-        fitted, asked = ((c.obs["kind"] == CONTROL).to_numpy() for c in (train, test))
+        fitted, asked = ((c.obs["target"] == CONTROL).to_numpy() for c in (train, test))
         for name in KNOCK_OUTS:
-            query, truth = test[asked].copy(), test[test.obs["kind"] == name]
-            target = train[train.obs["kind"] == name]
+            query, truth = test[asked].copy(), test[test.obs["target"] == name]
+            target = train[train.obs["target"] == name]
             found = predictions(train[fitted], target, query, seed)
             sg.tl.predict(query, name, model=train, rng=seed)
             found["GENOT"] = query.obsm["X_genot"]
