@@ -3,7 +3,7 @@
 import numpy as np
 from anndata import AnnData
 
-from scgenot.cells.embedding import place
+from scgenot.cells.embedding import place, read_slot
 from scgenot.cells.read import representation
 
 
@@ -14,6 +14,8 @@ def read_source(fit, adata: AnnData, *, use_rep=None, shared_rep=None) -> np.nda
     rep = use_rep or getattr(task, "use_rep", None)
     layer = getattr(task, "layer", None) if use_rep is None else None
     cells = place(adata, fitted, rep, layer=layer)
+    if (slot := read_slot(adata, task, rep)) != rep:
+        cells = representation(adata, slot)
     own = use_rep is None or use_rep == getattr(task, "use_rep", None)
     if own and fit.reference is not None:
         within = all(link.within for link in fit.links)
@@ -21,7 +23,7 @@ def read_source(fit, adata: AnnData, *, use_rep=None, shared_rep=None) -> np.nda
         if adata is fit.adata:
             fit.reference.check(adata, cells, rep, sides)
         else:
-            fit.reference.check_fitted(fitted, rep, sides)
+            fit.reference.check_fitted(fitted, read_slot(fitted, task, rep), sides)
     if fit.reference is not None:  # knows the width without making the model
         check_width(cells, fit.reference.source_cells.shape[1], rep)
     shared_rep = shared_rep or getattr(task, "shared_rep", None)

@@ -4,6 +4,7 @@ from anndata import AnnData
 
 from scgenot._random import Rng
 from scgenot._typed import typed
+from scgenot.cells.embedding import adjusted_cells
 from scgenot.cells.keys import Keys
 from scgenot.cells.read import check_anndata, check_writable, copy_of
 from scgenot.cells.tasks import Task
@@ -91,19 +92,20 @@ def fit(
     check_anndata(adata, name)
     # a fit reads its cells again and again: a view of a file is refused with `copy=True` too
     check_writable(adata, copy=copy and not (adata.isbacked and adata.is_view), name=name)
-    made = Fit.make(
-        adata,
-        task,
-        solver=solver,
-        learner=learner,
-        predict=predict,
-        key=key_added,
-        rng=rng,
-        device=device,
-        progress=progress,
-    )
-    predicted = predict_at_once(made, adata, predict=predict, progress=progress)
     out = copy_of(adata) if copy else adata
+    with adjusted_cells(out, task):
+        made = Fit.make(
+            out,
+            task,
+            solver=solver,
+            learner=learner,
+            predict=predict,
+            key=key_added,
+            rng=rng,
+            device=device,
+            progress=progress,
+        )
+        predicted = predict_at_once(made, out, predict=predict, progress=progress)
     made.write(out)
     if predicted is not None:
         write_prediction(out, key_added, **predicted)

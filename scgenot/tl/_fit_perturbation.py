@@ -21,6 +21,7 @@ def fit_perturbation(
     *,
     use_rep: str | None = None,
     layer: str | None = None,
+    adjust: bool = True,
     dose_key: str | None = None,
     embedding: pd.DataFrame | None = None,
     separator: str | None = "+",
@@ -54,6 +55,11 @@ def fit_perturbation(
         first of `X_pca`, `X_lsi`, `X_clr` that is there.
     layer
         A key of `layers` to use in place of a representation.
+    adjust
+        Where Scanpy made the representation and the features are those it was made of: fit in the
+        coordinates that components of all other cells give each cell, as
+        :func:`~scgenot.tl.embed` does, in place of Scanpy's own, which stay as they are. False
+        reads these.
     dose_key
         Column of `obs` with the dose, on any linear scale; the network sees its logarithm. Dose 0
         is control, whatever the perturbation is called; control cells may have none.
@@ -105,6 +111,9 @@ def fit_perturbation(
         Configuration and weights; :func:`scgenot.get.model` makes a model of them.
     `uns[key_added]["history"]`
         Loss and validation by step.
+    `obsm["X_pca_adjusted"]`, `uns["pca_adjusted"]`
+        Where `adjust` had an effect on `X_pca`: the coordinates that were fitted, and `shrinkage`,
+        their standard deviation over that of Scanpy's, for each component.
     `obsm["X_<key_added>"]` and others
         What :func:`predict` writes, unless `predict=False`.
     `uns[key_added]["pairs"]`
@@ -137,6 +146,7 @@ def fit_perturbation(
         control,
         use_rep=use_rep,
         layer=layer,
+        adjust=adjust,
         dose_key=dose_key,
         embedding=embedding,
         separator=separator,

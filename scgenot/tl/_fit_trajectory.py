@@ -19,6 +19,7 @@ def fit_trajectory(
     *,
     use_rep: str | None = None,
     layer: str | None = None,
+    adjust: bool = True,
     pairs: Sequence[tuple] | None = None,
     growth_key: str | None = None,
     covariates: Sequence[str] = (),
@@ -49,6 +50,11 @@ def fit_trajectory(
         first of `X_pca`, `X_lsi`, `X_clr` that is there.
     layer
         A key of `layers` to use in place of a representation.
+    adjust
+        Where Scanpy made the representation and the features are those it was made of: fit in the
+        coordinates that components of all other cells give each cell, as
+        :func:`~scgenot.tl.embed` does, in place of Scanpy's own, which stay as they are. False
+        reads these.
     pairs
         Earlier and later time of each pair; None for consecutive time points.
     growth_key
@@ -89,6 +95,9 @@ def fit_trajectory(
         Configuration and weights; :func:`scgenot.get.model` makes a model of them.
     `uns[key_added]["history"]`
         Loss and validation by step.
+    `obsm["X_pca_adjusted"]`, `uns["pca_adjusted"]`
+        Where `adjust` had an effect on `X_pca`: the coordinates that were fitted, and `shrinkage`,
+        their standard deviation over that of Scanpy's, for each component.
     `obsm["X_<key_added>"]` and others
         What :func:`predict` writes, unless `predict=False`.
     `uns[key_added]["pairs"]`
@@ -123,6 +132,7 @@ def fit_trajectory(
         time_key,
         use_rep=use_rep,
         layer=layer,
+        adjust=adjust,
         pairs=pairs,
         growth_key=growth_key,
         covariates=covariates,

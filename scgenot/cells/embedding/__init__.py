@@ -2,6 +2,16 @@
 
 from scgenot.cells.embedding.embedding import Embedding, embedding_key
 from scgenot.cells.embedding.place import check_same, embedding_of, place
+from scgenot.cells.embedding.scanpy_adjust import adjusted_cells, read_slot
 from scgenot.cells.embedding.scanpy_pca import ScanpyPCA
 
-__all__ = ["Embedding", "ScanpyPCA", "check_same", "embedding_key", "embedding_of", "place"]
+__all__ = [
+    "Embedding",
+    "ScanpyPCA",
+    "adjusted_cells",
+    "check_same",
+    "embedding_key",
+    "embedding_of",
+    "place",
+    "read_slot",
+]

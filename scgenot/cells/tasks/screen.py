@@ -8,6 +8,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scgenot._warn import warn_user
+from scgenot.cells.embedding import read_slot
 from scgenot.cells.labels import factorize, text_of
 from scgenot.cells.read import check_unique, named_rep, representation
 from scgenot.cells.strata import Strata, check_list, stratum_text
@@ -30,7 +31,7 @@ class Screen:
 
     Parameters
     ----------
-    perturbation_key, control, use_rep, layer, dose_key, embedding, separator, covariates
+    perturbation_key, control, use_rep, layer, adjust, dose_key, embedding, separator, covariates
         As in :func:`scgenot.tl.fit_perturbation`.
     network_covariates
         As in :func:`scgenot.tl.fit_perturbation`.
@@ -46,6 +47,7 @@ class Screen:
     control: Hashable | None
     use_rep: str | None = None
     layer: str | None = None
+    adjust: bool = True
     dose_key: str | None = None
     embedding: pd.DataFrame | None = field(default=None, repr=False)
     separator: str | None = "+"
@@ -86,7 +88,9 @@ class Screen:
         read = self.read(adata)
         check_unique(adata, "obs")
         self.use_rep = named_rep(adata, self.use_rep, self.layer)
-        cells = representation(adata, self.use_rep, layer=self.layer)
+        slot = read_slot(adata, self, self.use_rep)
+        self.adjust = slot != self.use_rep
+        cells = representation(adata, slot, layer=self.layer)
         Strata.read(adata, self.told, argument="network_covariates")  # errors under their name
         strata = Strata.read(adata, [*self.covariates, *self.told])
         groups, left_out = read.groups()
@@ -268,7 +272,7 @@ class Screen:
 
     def to_dict(self) -> dict:
         """Return what an AnnData can hold."""
-        names = ("perturbation_key", "control", "dose_key", "use_rep", "layer")
+        names = ("perturbation_key", "control", "dose_key", "use_rep", "layer", "adjust")
         return {
             **{name: getattr(self, name) for name in names},
             "covariates": list(self.covariates),
@@ -285,6 +289,7 @@ class Screen:
             str(stored["perturbation_key"]),
             stored.get("control"),
             **{name: stored.get(name) for name in names},
+            adjust=bool(stored.get("adjust", False)),
             separator=conditions.separator,
             covariates=tuple(map(str, stored.get("covariates", []))),
             network_covariates=tuple(map(str, stored.get("network_covariates", []))),

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from anndata import AnnData
 
+from scgenot.cells.embedding import read_slot
 from scgenot.cells.read import check_column, check_unique, named_rep, representation
 from scgenot.cells.strata import Strata, stratum_text
 from scgenot.cells.tasks.task import refuse_dose
@@ -20,7 +21,7 @@ class TimeCourse:
 
     Parameters
     ----------
-    time_key, use_rep, layer, pairs, growth_key, covariates
+    time_key, use_rep, layer, adjust, pairs, growth_key, covariates
         As in :func:`scgenot.tl.fit_trajectory`.
     scale
         The times of the fitted course, set by `links`.
@@ -35,6 +36,7 @@ class TimeCourse:
     time_key: str
     use_rep: str | None = None
     layer: str | None = None
+    adjust: bool = True
     pairs: Sequence[tuple] | None = None
     growth_key: str | None = None
     covariates: Sequence[str] = ()
@@ -57,7 +59,9 @@ class TimeCourse:
         steps = choose_steps(self.scale, times, self.time_key, self.pairs)
         self.steps = tuple(sorted(steps))
         self.use_rep = named_rep(adata, self.use_rep, self.layer)
-        cells = representation(adata, self.use_rep, layer=self.layer)
+        slot = read_slot(adata, self, self.use_rep)
+        self.adjust = slot != self.use_rep
+        cells = representation(adata, slot, layer=self.layer)
         rates = read_rates(adata, self.growth_key)
         strata, parts = Strata.read(adata, self.covariates), {}
         for step in steps:
@@ -122,6 +126,7 @@ class TimeCourse:
             "steps": [list(step) for step in self.steps],
             "use_rep": self.use_rep,
             "layer": self.layer,
+            "adjust": self.adjust,
             "growth_key": self.growth_key,
             "covariates": list(self.covariates),
         }
@@ -135,6 +140,7 @@ class TimeCourse:
         return cls(
             str(stored["time_key"]),
             **{name: stored.get(name) for name in ("use_rep", "layer", "growth_key")},
+            adjust=bool(stored.get("adjust", False)),
             covariates=tuple(map(str, stored.get("covariates", []))),
             scale=TimeScale.from_dict(stored["time_scale"]),
             steps=tuple(map(tuple, steps.tolist())),
