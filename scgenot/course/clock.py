@@ -1,17 +1,22 @@
 """What all samples of a course say about the way between two of them.
 
-How far each cell has come (:func:`fit_clock`, :func:`clock_fractions`), and where the way bends
-(:func:`bend`).
+How far each cell has come (:func:`fit_clock`, :func:`clock_fractions`), how fast the course goes
+(:func:`fit_pace`), and where its way bends (:func:`bend`).
 """
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 
 from scgenot._random import Rng, numpy_rng
 
 Samples = Mapping[float, np.ndarray]  # time -> cells
 Clock = Callable[[np.ndarray], np.ndarray]
+
+# of the mean pace of a course, the least that is taken for a step
+SLOWEST = 0.01
 
 _PENALTY = 0.01  # of the clock's ridge regression, in units of the mean variance
 
@@ -49,20 +54,32 @@ def clock_fractions(
     return fractions
 
 
+def fit_pace(means: Mapping[float, np.ndarray]) -> Callable[[float], float]:
+    """Learn how far the course has come by a time: the way of the mean, monotone between samples.
+
+    Through the summed distances between means of successive samples, with the tangents of Fritsch
+    and Butland (1984): where the course slows down from sample to sample it does within a step.
+    """
+    times = sorted(means)
+    ways = [np.linalg.norm(means[later] - means[earlier]) for earlier, later in pairwise(times)]
+    if not np.sum(ways) > 0:
+        return float
+    # a mean that stands still is passed too: each step leads on
+    least = SLOWEST * np.sum(ways) * np.diff(times) / (times[-1] - times[0])
+    return PchipInterpolator(times, np.cumsum([0, *np.maximum(ways, least)]))
+
+
 def bend(
     fractions: np.ndarray, step: tuple[float, float], means: Mapping[float, np.ndarray]
 ) -> np.ndarray:
-    """Return how far the mean of a population lies off the straight line of a step."""
-    (before, after), w = step, fractions[:, None]
-    length = after - before
-    velocity = (means[after] - means[before]) / length
-    turn = []  # tangent minus velocity, at both ends
-    outer = [t for t in means if t < before], [t for t in means if t > after]
-    for end, others in zip(step, outer, strict=True):
-        if not others:
-            turn.append(np.zeros_like(velocity))
-            continue
-        neighbor = min(others, key=lambda t: abs(t - end))
-        outside = (means[neighbor] - means[end]) / (neighbor - end)
-        turn.append((outside - velocity) * length / (length + abs(neighbor - end)))
-    return length * (w * (1 - w) ** 2 * turn[0] - w**2 * (1 - w) * turn[1])
+    """Return how far the mean of a population lies off the straight line of a step.
+
+    The way is monotone between two samples in each coordinate (Fritsch and Butland 1984), so that
+    it cannot overshoot.
+    """
+    places, w = sorted(means), fractions[:, None]
+    line = (1 - w) * means[step[0]] + w * means[step[1]]
+    if len(places) == 2:
+        return np.zeros_like(line)
+    way = PchipInterpolator(places, np.stack([means[place] for place in places]))
+    return np.where((w == 0) | (w == 1), 0, way(step[0] + fractions * (step[1] - step[0])) - line)

@@ -1,8 +1,9 @@
 """A population at a time that was not sampled, from pairs of a cell before and a cell after.
 
-Straight lines between paired cells (McCann 1997) miss three things, and each has one function:
-cells of one sample are not equally far (:func:`clock_fractions`), the course of a population bends
-(:func:`bend`), and some cells multiply or die on the way (:func:`pair_weights`).
+Straight lines between paired cells (McCann 1997) miss four things, and each has one function:
+cells of one sample are not equally far (:func:`clock_fractions`), a population does not go at one
+pace (:func:`fit_pace`), its course bends (:func:`bend`), and some cells multiply or die on the way
+(:func:`pair_weights`).
 :func:`interpolate_pairs` puts them together.
 """
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from scgenot._check import check_count
 from scgenot._random import Rng, numpy_rng, systematic
-from scgenot.course.clock import Samples, bend, clock_fractions, fit_clock
+from scgenot.course.clock import Samples, bend, clock_fractions, fit_clock, fit_pace
 
 # the smallest growth of a cell that pairs are weighted by
 HARDLY = 1e-6
@@ -60,7 +61,7 @@ def interpolate_pairs(
     step
         Times of the source and of the target cells.
     samples
-        Cells at each sampled time, both times of the step among them, for the clock and the bend;
+        Cells at each sampled time, both times of the step among them, for clock, pace and bend;
         None for straight lines at one speed.
     growth
         Growth of the source and of the target cells of the pairs, two arrays of shape `(k,)`; None
@@ -93,7 +94,14 @@ def interpolate_pairs(
         raise ValueError(f"`time={time}` is outside the step from {before} to {after}.")
     if n is not None:
         check_count("n", n, 1)
-    generator, s = numpy_rng(rng), (time - before) / (after - before)
+    generator, way = numpy_rng(rng), None
+    if samples is not None:
+        samples = _checked(samples, step, source.shape[1])
+        means = {t: population.mean(0) for t, population in samples.items()}
+        pace = fit_pace(means)
+        way = {float(pace(t)): mean for t, mean in means.items()}
+        before, time, after = (float(pace(t)) for t in (before, time, after))
+    s = (time - before) / (after - before)
     pairs = np.arange(len(source))
     if growth is not None or n is not None:
         weights = pair_weights(*_growths(growth, len(source)), s)
@@ -101,12 +109,11 @@ def interpolate_pairs(
     x, y = source[pairs], target[pairs]
     fractions = np.full(len(pairs), s)
     if samples is not None:
-        samples = _checked(samples, step, source.shape[1])
         clock = fit_clock(samples)
         fractions = clock_fractions(clock(x), clock(y), s, rng=generator)
     cells = (1 - fractions[:, None]) * x + fractions[:, None] * y
     if samples is not None:
-        cells += bend(fractions, step, {t: population.mean(0) for t, population in samples.items()})
+        cells += bend(fractions, (before, after), way)
     if epsilon != 0:
         cells += bridge_noise(fractions, source.shape[1], epsilon, rng=generator)
     return Interpolation(cells, pairs, fractions)

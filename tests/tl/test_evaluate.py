@@ -756,7 +756,7 @@ class TestCourse:
         # of the mean of the course, (2, 4), the line is off by 1, the spline by less
         half_way = metrics.r2_means((x + y) / 2, true)
         assert of(table, "mean shift", "r2_distance") == pytest.approx(1 - half_way, abs=0.05)
-        assert of(table, "coupling, clock and bend", "edistance") < of(
+        assert of(table, "coupling, clock, pace and bend", "edistance") < of(
             table, "plain coupling", "edistance"
         )
         everything = sg.tl.evaluate(

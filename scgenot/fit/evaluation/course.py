@@ -132,7 +132,7 @@ def left_out_comparison(
 
     predictions = {
         GENOT: Prediction.of_all(MODEL, ours("model")),
-        "coupling, clock and bend": Prediction.of_all(COUPLING, ours("coupling")),
+        "coupling, clock, pace and bend": Prediction.of_all(COUPLING, ours("coupling")),
         PLAIN_COUPLING: Prediction.of_all(COUPLING, ours("coupling", straight=True)),
         **between(x, y, (time - step[0]) / (step[1] - step[0]), n, asked.seed),
     }
