@@ -28,6 +28,8 @@ class Keys:
         self.fate, self.fate_entropy = f"{key}_fate", f"{key}_fate_entropy"
         # obsm: expected displacement per unit of time, in the representation
         self.velocity = f"{key}_velocity"
+        # uns of interpolated cells: where they are between which times, and left-out scores
+        self.interpolation = f"{key}_interpolation"
         # obs: how a cell was made, "simulated" or "interpolated"; missing where measured
         self.origin = f"{key}_origin"
 

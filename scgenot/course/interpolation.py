@@ -31,11 +31,14 @@ class Interpolation:
         Which pair each of them was made from, shape `(n,)`.
     fractions
         How far each has come from its source to its target cell, from 0 to 1, shape `(n,)`.
+    progress
+        How far the population has come, from 0 to 1.
     """
 
     cells: np.ndarray
     pairs: np.ndarray
     fractions: np.ndarray
+    progress: float
 
 
 def interpolate_pairs(
@@ -116,7 +119,7 @@ def interpolate_pairs(
         cells += bend(fractions, (before, after), way)
     if epsilon != 0:
         cells += bridge_noise(fractions, source.shape[1], epsilon, rng=generator)
-    return Interpolation(cells, pairs, fractions)
+    return Interpolation(cells, pairs, fractions, s)
 
 
 def pair_weights(source_growth: np.ndarray, target_growth: np.ndarray, s: float) -> np.ndarray:

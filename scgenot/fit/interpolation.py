@@ -12,6 +12,7 @@ from scgenot.course.interpolation import (
     growth_of_mass,
     interpolate_pairs,
 )
+from scgenot.fit.left_out import left_out_scores, warn_if_trivial_wins
 from scgenot.fit.stored_link import LinkHere
 from scgenot.fit.transport import Transport
 from scgenot.ot.plan import require
@@ -56,6 +57,15 @@ def population_at(
         rng=transport.seed,
     )
     return pairs.rows[found.pairs], found
+
+
+def record(transport: Transport, time: float, found: Interpolation, *, check: bool) -> dict:
+    """Return what is kept of an interpolation; warn where trivial answers are better."""
+    kept = {"time": time, "step": list(transport.steps.around(time)), "fraction": found.progress}
+    if check and len(table := left_out_scores(transport)):
+        warn_if_trivial_wins(table)
+        kept["left_out"] = table
+    return kept
 
 
 def coupled_pairs(transport: Transport, step: tuple[float, float], n: int) -> Pairs:

@@ -135,3 +135,43 @@ def test_states_that_nothing_decodes_are_refused():
     with pytest.raises(ValueError, match="decoder"):
         sg.tl.interpolate(adata, 2)
     assert sg.tl.interpolate(adata, 2, decoder=lambda states: states).shape == (60, 2)
+
+
+class TestLeftOut:
+    def test_each_inner_time_is_scored(self, fitted, tmp_path):
+        found = sg.tl.interpolate(fitted, 0.5, n_cells=30)
+        kept = found.uns["genot_interpolation"]
+        assert kept["time"] == 0.5
+        assert list(kept["step"]) == [0, 1]
+        assert 0 < kept["fraction"] < 0.5  # the parabola starts slowly
+        table = kept["left_out"]
+        assert set(table["time"]) == {1.0}
+        assert len(table) == 6
+        scores = table.set_index("method")["energy"]
+        day1 = fitted.X[fitted.obs["day"] == 1].astype(float)
+        day0 = fitted.X[fitted.obs["day"] == 0].astype(float)
+        expected = sg.metrics.energy_distance(day0, day1, unbiased=True)
+        assert scores["time before"] == pytest.approx(expected, rel=1e-5)
+        found.write_h5ad(tmp_path / "between.h5ad")
+        again = read_h5ad(tmp_path / "between.h5ad").uns["genot_interpolation"]["left_out"]
+        pd.testing.assert_frame_equal(
+            again.reset_index(drop=True), table, check_dtype=False, check_index_type=False
+        )
+
+    def test_not_asked_for_and_two_times(self, fitted):
+        kept = sg.tl.interpolate(fitted, 0.5, check=False).uns["genot_interpolation"]
+        assert "left_out" not in kept
+        two = course((0, 1))
+        sg.tl.fit_trajectory(two, "day", use_rep="X", learner=FEW, progress=False)
+        kept = sg.tl.interpolate(two, 0.5).uns["genot_interpolation"]
+        assert "left_out" not in kept
+        assert kept["fraction"] == 0.5
+
+    def test_a_trivial_answer_that_wins_is_named(self):
+        """The course stops and goes: each inner time is as the one before or after."""
+        adata = course((0, 1, 3, 4))
+        for later, earlier in ((1, 0), (4, 3)):
+            adata.X[adata.obs["day"] == later] = adata.X[adata.obs["day"] == earlier][::-1]
+        sg.tl.fit_trajectory(adata, "day", use_rep="X", learner=FEW, progress=False)
+        with pytest.warns(UserWarning, match="'mixture of both' is nearer than interpolation"):
+            sg.tl.interpolate(adata, 2)
