@@ -21,7 +21,7 @@ from scgenot.cells.embedding.features import Values
 
 N_BISECTIONS = 40
 N_PROBES = 32
-MAX_ENTRIES = 2**22
+MAX_ENTRIES = 2**18  # of one block: what the cache of a processor holds
 # of the largest eigenvalue; below are components of rounding
 SMALLEST = 1e-6
 
