@@ -21,7 +21,13 @@ from scgenot.model.validation import held_out
 from scgenot.pair import Link, Pair
 
 # what a field left at None is when the task has no default either
-DEFAULTS = {"steps": 3000, "displacement": False, "source_noise": 0.0, "condition_dropout": 0.0}
+DEFAULTS = {
+    "steps": 3000,
+    "displacement": False,
+    "source_noise": 0.0,
+    "condition_dropout": 0.0,
+    "validation_fraction": 0.1,
+}
 # with fewer steps than this a network has hardly left its initial weights
 FEW_STEPS = 300
 HISTORY = ["step", "loss", "divergence", "validation"]
@@ -88,8 +94,8 @@ class FlowMatching:
     """Learn the conditional law of plans by flow matching (GENOT, arXiv 2310.09254).
 
     Options left at None take the task's default; without a task they are 3000 steps, no
-    displacement, no source noise, no condition dropout and the
-    :class:`~scgenot.flow.VelocityField`.
+    displacement, no source noise, no condition dropout, a tenth of the cells for validation and
+    the :class:`~scgenot.flow.VelocityField`.
 
     Parameters
     ----------
@@ -167,7 +173,7 @@ class FlowMatching:
     clip: float = 1.0
     ema_decay: float = 0.999
     validation_every: int = 100
-    validation_fraction: float = 0.1
+    validation_fraction: float | None = None
     patience: int = 15
     precision: Literal["float32", "bfloat16"] = "float32"
     validation_split: str = "cell"
@@ -206,6 +212,8 @@ class FlowMatching:
         A learner that has a value for every option but `field`, which may be None.
         """
         values = DEFAULTS | dict(defaults or {})
+        if self.validation_split != "cell":  # who says what is to be held out wants it held out
+            values["validation_fraction"] = DEFAULTS["validation_fraction"]
         return replace(self, **{k: v for k, v in values.items() if getattr(self, k) is None})
 
     def __call__(self, links: Sequence[Link], run: Run) -> Learned:
