@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from scgenot import metrics
 from scgenot.metrics import inputs
+from scgenot.metrics.discrimination import discrimination_from
 from scgenot.metrics.transport import wasserstein_bounds
 
 TWO_SAMPLE = [
@@ -388,6 +389,21 @@ class TestDiscrimination:
         every = metrics.perturbation_discrimination(predicted, true)
         some = metrics.perturbation_discrimination(predicted[[5, 2]], true, rows=[5, 2])
         np.testing.assert_array_equal(some, every[[5, 2]])
+
+    def test_resampled_profiles_of_one_condition(self):
+        rng = np.random.default_rng(3)
+        predicted, own, control = rng.normal(size=(3, 6, 5)) + 10
+        others = rng.normal(size=(8, 5)) + 10
+        found = discrimination_from(predicted, own, others, control)
+        for k in range(6):
+            true = np.vstack([own[k], others]) - control[k]
+            (expected,) = metrics.perturbation_discrimination(
+                (predicted[k] - control[k])[None], true, rows=[0]
+            )
+            assert found[k] == pytest.approx(expected)
+        own[2] = np.nan
+        found = discrimination_from(control, own, others, control)
+        np.testing.assert_array_equal(found, [0.5, 0.5, np.nan, 0.5, 0.5, 0.5])
 
     def test_chance_for_unrelated_effects(self):
         rng = np.random.default_rng(1)

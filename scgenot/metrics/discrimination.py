@@ -77,6 +77,23 @@ def cosines(effects: np.ndarray, others: np.ndarray) -> np.ndarray:
     return _directions(effects, largest) @ _directions(others, largest).T
 
 
+def discrimination_from(
+    predicted: np.ndarray, own: np.ndarray, others: np.ndarray, control: np.ndarray
+) -> np.ndarray:
+    """Score the prediction for one condition `b` times, each with its own control.
+
+    Mean profiles `predicted`, `own` and `control` have shape `(b, d)`, `others` `(p - 1, d)`.
+    """
+    # effects of the others by their parts: an array (b, p - 1, d) of them may not fit in memory
+    moved, away = control - control[0], others - control[0]
+    squares = (away**2).sum(1) - 2 * moved @ away.T + (moved**2).sum(1)[:, None]
+    lengths = np.sqrt(np.maximum(squares, 0))
+    effects, true = (_directions(side - control, lengths[0].max()) for side in (predicted, own))
+    products = effects @ away.T - (effects * moved).sum(1)[:, None]
+    similar = np.where(lengths > 0, products / np.where(lengths > 0, lengths, 1), 0)
+    return share_below(similar, (effects * true).sum(1))
+
+
 def share_below(others: np.ndarray, own: np.ndarray) -> np.ndarray:
     """Share of the numbers of each row that are below its own, ties one half; NaN stays NaN."""
     ahead = own[:, None] - others

@@ -31,13 +31,20 @@ WORDS = {
     "r2_distance": "error of means (1 − R²)",
     "r2_variances": "R² of variances",
     "pearson_delta": "correlation of changes",
+    "squared_error_means": "squared error of means",
     "wmse": "weighted error of means",
     "weighted_r2_delta": "weighted R² of changes",
+    "discrimination": "perturbation discrimination",
 }
-UNBIASED = ("edistance", "mmd")  # their estimates for equal populations scatter around 0
+UNBIASED = (
+    "edistance",
+    "mmd",
+    "squared_error_means",
+)  # their estimates for equal populations scatter around 0
 CAPTION = (
-    "Energy distance and maximum mean discrepancy are estimated without bias: between populations "
-    "that are alike they scatter around 0, so that a negative value is as good as 0."
+    "Energy distance, maximum mean discrepancy and squared error of means are estimated without "
+    "bias: between populations that are alike they scatter around 0, so that a negative value is "
+    "as good as 0."
 )
 WIDE = 26  # letters of the caption under one panel
 # methods farther from the ceiling than this many times the median method are arrows at the edge
@@ -58,8 +65,8 @@ def evaluation(
 
     The blue line and band are the ceiling and its interval, the dotted line is the best baseline.
     Methods that are far from the others are arrows at the edge, with their value. The title says
-    which cells were held out. Energy distances and mean discrepancies may be negative, since their
-    estimates are unbiased; a caption says so where one is.
+    which cells were held out. Energy distances, mean discrepancies and squared errors of means may
+    be negative, since their estimates are unbiased; a caption says so where one is.
 
     Parameters
     ----------

@@ -142,6 +142,10 @@ def evaluate(
         1 less the coefficient of determination of means, as in pertpy, truth as reference.
     `r2_variances`
         Coefficient of determination of variances.
+    `squared_error_means`
+        Squared error of means less what the noise of the predicted and of the true cells adds,
+        :func:`scgenot.metrics.squared_error_means`; not after :func:`fit_translation`, where each
+        prediction has noise in common with its true cell.
     `pearson_delta`
         After :func:`fit_perturbation`: correlation of mean changes from control, over the 50
         features that change most. It flatters what predicts the average of all perturbations.
@@ -151,6 +155,12 @@ def evaluate(
         :math:`w_k \propto ((|t_k| - \min |t|) / (\max |t| - \min |t|))^2`, Welch's `t` of the true
         cells against those of other perturbations in the fit. What predicts the mean of all has a
         delta of 0, so at most 0. With a single perturbation, control stands in for the others.
+    `discrimination`
+        After :func:`fit_perturbation` with at least 3 held-out conditions in each group: share of
+        the other held-out conditions whose true mean change from control is less like the
+        prediction than that of its own, :func:`scgenot.metrics.perturbation_discrimination`. A
+        perturbation at another dose is another condition. The interval is without the noise of the
+        other conditions.
 
     Raises
     ------
@@ -162,8 +172,8 @@ def evaluate(
         be predicted.
     ValueError
         When true cells are of the fit, cells of the fit are gone from `fitted`, `held_out` lacks
-        source or target cells, times fit no step, a metric, or one to maximize, is unknown, groups
-        are too small, or an option is out of range.
+        source or target cells, times fit no step, a metric, or one to maximize, is unknown or needs
+        more conditions, groups are too small, or an option is out of range.
 
     References
     ----------

@@ -70,6 +70,15 @@ def test_points_intervals_and_names(table):
     assert "a negative value is as good as 0" in " ".join(ax.texts[0].get_text().split())
 
 
+def test_metrics_are_named_in_words(table):
+    for metric, words in (
+        ("squared_error_means", "squared error of means"),
+        ("discrimination", "perturbation discrimination"),
+    ):
+        named = table.rename(columns=lambda name, new=metric: name.replace("edistance", new))
+        assert pl.evaluation(named, metric).child_axes[0].get_title().startswith(f"{words}\n")
+
+
 def test_what_is_far_off_is_an_arrow_with_its_value(table):
     panel = pl.evaluation(table, "edistance").child_axes[0]
     assert panel.get_xlim()[1] < 2  # the others can be told apart

@@ -1,7 +1,9 @@
 """evaluate: rows as by hand, intervals that cover, a verdict that names who wins, and no leak."""
 
 import json
+import logging
 import warnings
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -28,6 +30,7 @@ from scgenot.fit.evaluation.comparison import (
     Prediction,
     choose,
     split_all,
+    with_profiles,
 )
 from scgenot.fit.evaluation.fitted import choose_links
 from scgenot.fit.evaluation.generic import generic_comparisons
@@ -90,7 +93,9 @@ class TestMetrics:
             "r2_variances": metrics.r2_variances(x, y),
         }
         assert list(expected) == list(prepared.POPULATIONS)
-        for name, metric in prepared.POPULATIONS.items():
+        expected["squared_error_means"] = metrics.squared_error_means(x, y)
+        offered = {**prepared.POPULATIONS, **prepared.INDEPENDENT}
+        for name, metric in offered.items():
             assert value_of(metric, comparison)[0] == pytest.approx(expected[name], rel=1e-9), name
         found = value_of(prepared.pearson_delta, comparison)[0]
         assert found == pytest.approx(
@@ -172,6 +177,28 @@ class TestMetrics:
         assert value_of(prepared.weighted_r2_delta, comparison)[0] == pytest.approx(expected)
         average = comparison_of(x - x.mean(0) + centre, y, others=comparison.others)
         assert value_of(prepared.weighted_r2_delta, average)[0] <= 0
+
+    def test_discrimination_is_that_of_all_conditions(self):
+        rng = np.random.default_rng(0)
+        control, effects = rng.normal(size=(50, 6)), rng.normal(size=(5, 6))
+        predicted = [control + 0.5 * effect + 0.3 * rng.normal(size=6) for effect in effects]
+        true = [rng.normal(size=(40, 6)) + effect for effect in effects]
+        found = [comparison_of(p, t, control=control) for p, t in zip(predicted, true, strict=True)]
+        found = [value_of(prepared.discrimination, one)[0] for one in with_profiles(found)]
+        means = [np.stack([cells.mean(0) for cells in side]) for side in (predicted, true)]
+        expected = metrics.perturbation_discrimination(*(m - control.mean(0) for m in means))
+        np.testing.assert_allclose(found, expected)
+
+    def test_conditions_are_told_apart_within_their_group(self):
+        x, y = two_populations()
+        groups = ["g", "h", "g", "h", "g"]
+        found = [comparison_of(x, y + k) for k in range(5)]
+        found = with_profiles(
+            [replace(one, group=group) for one, group in zip(found, groups, strict=True)]
+        )
+        assert [one.profiles.own for one in found] == [0, 0, 1, 1, 2]
+        np.testing.assert_allclose(found[2].profiles.others, [y.mean(0), y.mean(0) + 4])
+        np.testing.assert_allclose(found[1].profiles.others, [y.mean(0) + 3])
 
 
 class TestIntervals:
@@ -637,6 +664,40 @@ class TestScreen:
             sg.tl.evaluate(some, new_donor(30))
 
 
+class TestDiscrimination:
+    def test_fewer_than_three_conditions(self, screen, caplog):
+        options = {"n_resamples": 5, "min_cells": 10}
+        with caplog.at_level(logging.INFO, logger="scgenot"):
+            table = sg.tl.evaluate(screen, new_donor(60), **options)
+        assert not [column for column in table if column.startswith("discrimination")]
+        assert "squared_error_means" in table
+        assert "'discrimination' needs 3 or more held-out conditions in each group" in caplog.text
+        with pytest.raises(ValueError, match=r"'discrimination' needs 3 .* 2 in 'all'"):
+            sg.tl.evaluate(screen, new_donor(60), metrics=["discrimination"], **options)
+
+    def test_the_average_of_all_is_chance(self):
+        adata = sg.datasets.screen(60, drugs=4, heterogeneity=0.0, rng=0)
+        adata.obs["donor"] = np.where(np.arange(adata.n_obs) % 2, "d1", "d2")
+        seen, new = (adata[adata.obs["donor"] == donor].copy() for donor in ("d1", "d2"))
+        sg.tl.fit_perturbation(seen, "drug", "control", learner=FEW, progress=False)
+        names = ["discrimination", "squared_error_means"]
+        table = sg.tl.evaluate(seen, new, metrics=names, n_cells=None, n_resamples=20)
+        assert table.attrs["higher_is_better"] == ["discrimination"]
+        average = "mean shift of all perturbations"
+        assert of(table, average, "discrimination", "mean") == pytest.approx(0.5)
+        # untreated cells are as like to every drug
+        assert of(table, "identity", "discrimination", "D1") == 0.5
+        x, drug = new.obsm["X_pca"].astype(float), new.obs["drug"].to_numpy()
+        old, known = seen.obsm["X_pca"].astype(float), seen.obs["drug"].to_numpy()
+        drugs = [d for d in pd.unique(drug) if d != "control"]
+        true = np.stack([x[drug == d].mean(0) - x[drug == "control"].mean(0) for d in drugs])
+        shift = np.stack([old[known == d].mean(0) - old[known == "control"].mean(0) for d in drugs])
+        expected = metrics.perturbation_discrimination(shift, true)
+        for name, value in zip(drugs, expected, strict=True):
+            assert of(table, "mean shift", "discrimination", name) == pytest.approx(value)
+        assert of(table, "replicate", "discrimination", "mean") > 0.5
+
+
 class TestUnseenConditions:
     def test_others_are_pooled(self):
         rng = np.random.default_rng(0)
@@ -865,6 +926,8 @@ class TestTranslation:
         )
         assert {"GENOT", "GENOT, mean"} <= set(table["method"])
         assert table.attrs["comparisons"][0]["model"] == "GENOT, mean"
+        # a cell and its own translation have noise in common
+        assert "squared_error_means" not in table
         assert table.loc[table["method"] == "ridge, shown the pairs", "kind"].item() == "supervised"
         # random matching is the right population: there is no range to calibrate a distance by
         assert table["edistance_scaled"].isna().all()

@@ -1,7 +1,7 @@
 """What is compared in an evaluation: predictions for one population, and its true cells."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -50,6 +50,19 @@ class Others:
 
 
 @dataclass(frozen=True)
+class Profiles:
+    """Mean features of the true cells of all conditions of a group; `own` is one row of them."""
+
+    means: np.ndarray
+    own: int
+
+    @property
+    def others(self) -> np.ndarray:
+        """Mean features of the other conditions."""
+        return np.delete(self.means, self.own, axis=0)
+
+
+@dataclass(frozen=True)
 class Comparison:
     """All predictions for one condition and group, and what metrics need to know of it."""
 
@@ -63,6 +76,7 @@ class Comparison:
     paired: bool = False
     control: np.ndarray | None = None
     others: Others | None = None
+    profiles: Profiles | None = None
     labels: np.ndarray | None = None
     reference: np.ndarray | None = None
     reference_labels: np.ndarray | None = None
@@ -134,6 +148,18 @@ def choose(
         control=None if control is None else control[source],
         labels=None if labels is None else labels[true],
     )
+
+
+def with_profiles(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Tell each comparison the mean features of all conditions of its group."""
+    members: dict[str, list[int]] = {}
+    for k, one in enumerate(comparisons):
+        members.setdefault(one.group, []).append(k)
+    found = {}
+    for rows in members.values():
+        means = np.stack([comparisons[k].true_features.mean(0) for k in rows])
+        found |= {k: Profiles(means, own) for own, k in enumerate(rows)}
+    return [replace(one, profiles=found[k]) for k, one in enumerate(comparisons)]
 
 
 def read_groups(adata: AnnData, groupby: str | None) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from scgenot import metrics
 from scgenot.fit.evaluation.comparison import Comparison
+from scgenot.metrics.discrimination import discrimination_from
 from scgenot.metrics.distances import median_distance
 from scgenot.metrics.inputs import mean
 from scgenot.metrics.moments import determination, weighted_mse, welch_weights
@@ -79,6 +80,11 @@ def r2_variances(cells: Populations, counts: Counts) -> np.ndarray:
     return metrics.r2_variances(*cells.features, **counts.first())
 
 
+def squared_error_means(cells: Populations, counts: Counts) -> np.ndarray:
+    """Squared error of the features' means, less what the noise of both sides adds."""
+    return metrics.squared_error_means(*cells.features, **counts.first())
+
+
 def pearson_delta(cells: Populations, counts: Counts) -> np.ndarray:
     """Correlation of mean changes from control over the 50 features that change most."""
     control, weights = cells.comparison.control_features, counts.first()
@@ -98,6 +104,13 @@ def weighted_r2_delta(cells: Populations, counts: Counts) -> np.ndarray:
     center = whole.control_features.mean(0) if whole.others is None else whole.others.center
     predicted, true = feature_means(cells, counts)
     return determination(predicted - center, true - center, change_weights(whole))
+
+
+def discrimination(cells: Populations, counts: Counts) -> np.ndarray:
+    """Share of the other held-out conditions whose true effect is less like the prediction."""
+    control = mean(cells.comparison.control_features, counts.source)
+    others = cells.comparison.profiles.others
+    return discrimination_from(*feature_means(cells, counts), others, control)
 
 
 def feature_means(cells: Populations, counts: Counts) -> tuple[np.ndarray, np.ndarray]:
@@ -147,6 +160,16 @@ def plain(metric: Plain) -> Metric:
 
 MEANS = {"r2_distance": r2_distance, "r2_variances": r2_variances}
 POPULATIONS = {"edistance": edistance, "mmd": mmd, "wasserstein": wasserstein, **MEANS}
-CHANGES = {"pearson_delta": pearson_delta, "wmse": wmse, "weighted_r2_delta": weighted_r2_delta}
+# of cells that are not paired: a pair has noise in common
+INDEPENDENT = {"squared_error_means": squared_error_means}
+CHANGES = {
+    "pearson_delta": pearson_delta,
+    "wmse": wmse,
+    "weighted_r2_delta": weighted_r2_delta,
+    "discrimination": discrimination,
+}
 MATCHES = {"foscttm": foscttm, "label_transfer": label_transfer}
-HIGHER_IS_BETTER = ("r2_variances", "pearson_delta", "weighted_r2_delta", "label_transfer")
+HIGHER_IS_BETTER = (
+    *("r2_variances", "pearson_delta", "weighted_r2_delta", "discrimination"),
+    "label_transfer",
+)
