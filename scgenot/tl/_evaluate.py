@@ -74,10 +74,11 @@ def evaluate(
     maximize
         Names of functions of your own of which more is better.
     features
-        Features whose means are compared; None for all that states decode to.
+        Features whose means and variances are compared; None for all that states decode to.
     decoder
-        From states to features, as in :func:`simulate`. None inverts the embedding; where nothing
-        does, and for a translation without `decoder`, means are those of the representation.
+        From states to features, as in :func:`simulate`. None inverts the embedding, also a PCA of
+        Scanpy's that was made before other cells were held out; where nothing does, and for a
+        translation without `decoder`, means and variances are those of the representation.
     n_cells
         Most source and most true cells to compare in a group, the same random ones for every
         method; None for all.

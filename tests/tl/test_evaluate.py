@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 import torch
 from anndata import AnnData, read_h5ad
 from scipy.optimize import linear_sum_assignment
@@ -696,6 +697,65 @@ class TestDiscrimination:
         for name, value in zip(drugs, expected, strict=True):
             assert of(table, "mean shift", "discrimination", name) == pytest.approx(value)
         assert of(table, "replicate", "discrimination", "mean") > 0.5
+
+
+class TestGenes:
+    NAMES = ("r2_distance", "r2_variances", "squared_error_means", "wmse")
+
+    def table(self, prepare):
+        """Evaluate a fit on one of two donors; `prepare` embeds all cells before the split."""
+        adata = known_cells(80)
+        rng = np.random.default_rng(0)
+        genes = 0.1 * adata.X @ rng.gamma(1.0, size=(3, 12)) + 0.01 * rng.normal(size=(240, 12))
+        adata = AnnData(genes.astype(np.float32), obs=adata.obs)
+        adata.obs["donor"] = np.where(np.arange(240) % 2, "d1", "d2")
+        prepare(adata)
+        seen, new = (adata[adata.obs["donor"] == donor].copy() for donor in ("d1", "d2"))
+        options = {"use_rep": "X_pca", "learner": FEW, "progress": False}
+        sg.tl.fit_perturbation(seen, "drug", "control", adjust=False, **options)
+        return seen, new, sg.tl.evaluate(seen, new, n_cells=None, n_resamples=5)
+
+    def test_of_scanpys_components_that_were_made_before_the_split(self):
+        seen, new, table = self.table(lambda adata: sc.pp.pca(adata, n_comps=3))
+        loadings = seen.varm["PCs"]
+        for drug in "AB":
+            predicted, true = (
+                new.obsm["X_pca"][new.obs["drug"] == name].astype(float) @ loadings.T
+                for name in ("control", drug)
+            )
+            # the means of the features are the same on both sides: variances do not know of them
+            expected = metrics.r2_variances(predicted, true)
+            assert of(table, "identity", "r2_variances", drug) == pytest.approx(expected, rel=1e-4)
+            expected = metrics.squared_error_means(predicted, true)
+            assert of(table, "identity", "squared_error_means", drug) == pytest.approx(
+                expected, rel=1e-4
+            )
+            # nearly all of the variance is in three components: these are means of the genes too
+            query, genes = (new.X[new.obs["drug"] == name] for name in ("control", drug))
+            expected = 1 - metrics.r2_means(query, genes)
+            assert of(table, "identity", "r2_distance", drug) == pytest.approx(expected, rel=0.05)
+
+    def test_are_those_of_an_embedding_of_ours(self):
+        embedded = self.table(
+            lambda adata: sg.tl.embed(adata, n_components=3, mask_var=None, adjust=False)
+        )[2]
+        scanpys = self.table(lambda adata: sc.pp.pca(adata, n_comps=3))[2]
+        for name in self.NAMES:
+            assert of(scanpys, "identity", name, "A") == pytest.approx(
+                of(embedded, "identity", name, "A"), rel=0.02
+            ), name
+
+    def test_nothing_decodes(self, caplog):
+        def forget(adata):
+            sc.pp.pca(adata, n_comps=3)
+            adata.X = np.log1p(adata.X)
+
+        with caplog.at_level(logging.INFO, logger="scgenot"):
+            _, new, table = self.table(forget)
+        assert "Nothing decodes states to features" in caplog.text
+        predicted, true = (new.obsm["X_pca"][new.obs["drug"] == name] for name in ("control", "A"))
+        expected = metrics.r2_variances(predicted, true)
+        assert of(table, "identity", "r2_variances", "A") == pytest.approx(expected)
 
 
 class TestUnseenConditions:

@@ -159,7 +159,7 @@ def as_features(fit, decoder: Callable | None, features: Sequence[str] | None) -
     """Return the function from states to the features whose means are compared."""
     rep = getattr(fit.task, "use_rep", None)
     try:
-        to_frame = feature_decoder(fit, rep, decoder, features)
+        to_frame = feature_decoder(fit, rep, decoder, features, fitted_means=True)
     except ValueError:
         if features is not None:
             raise
