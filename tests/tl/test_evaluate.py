@@ -303,7 +303,8 @@ class TestVerdict:
         assert lines[0] == (
             "GENOT beats the best baseline beyond the interval on 0 of 2 metrics and loses on 2 "
             "(edistance, r2_variances). "
-            "It loses to its own coupling on 2 (edistance, r2_variances)."
+            "It loses to its own coupling beyond the interval on 2 of 2 metrics (edistance, "
+            "r2_variances)."
         )
         assert lines[1].startswith("edistance: GENOT has no value (")
 
@@ -318,7 +319,34 @@ class TestVerdict:
         kinds = {GENOT: (MODEL, x), "chance": (BASELINE, x - 9), "coupling": (COUPLING, y + 0.01)}
         head = table_of(kinds, y).attrs["verdict"].split("\n")[0]
         assert "on 1 of 2 metrics (edistance)" in head
-        assert head.endswith("It loses to its own coupling on 2 (edistance, r2_variances).")
+        assert head.endswith(
+            "It loses to its own coupling beyond the interval on 2 of 2 metrics (edistance, "
+            "r2_variances)."
+        )
+
+    def test_a_coupling_that_is_not_told_apart_is_not_in_the_headline(self):
+        x, y = two_populations(200, 200)
+        rng = np.random.default_rng(1)
+        near = y + 0.1 * rng.normal(size=(2, *y.shape))
+        kinds = {
+            GENOT: (MODEL, near[0]),
+            "chance": (BASELINE, x - 9),
+            "coupling": (COUPLING, near[1]),
+        }
+        table = table_of(kinds, y)
+        found = {c["outcome"] for c in table.attrs["comparisons"] if c["kind"] == COUPLING}
+        assert found == {"is not told apart from"}
+        head, *details = table.attrs["verdict"].split("\n")
+        assert "coupling" not in head
+        assert "; it is not told apart from coupling (" in details[0]
+
+    def test_a_better_coupling_is_named_where_no_baseline_has_a_value(self):
+        x, y = two_populations(200, 200)
+        none = np.full_like(x, np.nan)
+        kinds = {GENOT: (MODEL, x), "chance": (BASELINE, none), "coupling": (COUPLING, y + 0.01)}
+        head = table_of(kinds, y).attrs["verdict"].split("\n")[0]
+        assert head.startswith("GENOT cannot be judged: no metric has a value for any baseline. It")
+        assert "It loses to its own coupling beyond the interval on 2 of 2 metrics" in head
 
     def test_problems_of_the_fit_are_in_the_verdict(self):
         x, y = two_populations(40, 40)

@@ -1,5 +1,6 @@
 """The verdict of an evaluation in words, and the comparisons that it is made of."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -74,21 +75,24 @@ def verdict(
 
 
 def headline(comparisons: Sequence[Mapping]) -> str:
-    """Count wins and losses against the best baselines, and losses to the plain coupling."""
+    """Count wins and losses against the best baselines, and losses to its own coupling."""
 
     def which(kind: str, *outcomes: str) -> tuple[int, str]:
         names = [c["metric"] for c in comparisons if c["kind"] == kind and c["outcome"] in outcomes]
         return len(names), f" ({', '.join(names)})" * bool(names)
 
-    n = sum(c["kind"] == BASELINE for c in comparisons)
-    if n == 0:
-        return f"{GENOT} cannot be judged: no metric has a value for any baseline."
-    wins, won = which(BASELINE, "beats")
-    losses, lost = which(BASELINE, "loses to", NO_VALUE)
-    text = f"{GENOT} beats the best baseline beyond the interval on {wins} of {n} metrics{won}"
-    text += f" and loses on {losses}{lost}."
+    counts = Counter(c["kind"] for c in comparisons)
+    text = f"{GENOT} cannot be judged: no metric has a value for any baseline."
+    if n := counts[BASELINE]:
+        wins, won = which(BASELINE, "beats")
+        losses, lost = which(BASELINE, "loses to", NO_VALUE)
+        text = f"{GENOT} beats the best baseline beyond the interval on {wins} of {n} metrics{won}"
+        text += f" and loses on {losses}{lost}."
     behind, names = which(COUPLING, "loses to", NO_VALUE)
-    return text + f" It loses to its own coupling on {behind}{names}." * bool(behind)
+    if behind:
+        text += " It loses to its own coupling beyond the interval on "
+        text += f"{behind} of {counts[COUPLING]} metrics{names}."
+    return text
 
 
 def best_baselines(rows: Sequence[Mapping], metrics: Sequence[str]) -> list[dict]:
