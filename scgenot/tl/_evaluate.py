@@ -118,8 +118,9 @@ def evaluate(
         the negative baseline by more than the interval of the difference.
 
     `attrs` has `verdict`; `comparisons`, what the verdict is made of; `trivial`, how much of the
-    range the best baseline fills, by condition, group and metric; `higher_is_better`, `negative`,
-    `metrics`, `interval` and `task`.
+    range the best baseline fills, by condition, group and metric; `higher_is_better`; `ideal`, the
+    value that is right for metrics of which neither more nor less is better; `negative`, `metrics`,
+    `interval` and `task`.
 
     Metrics, in the representation:
 
@@ -133,6 +134,13 @@ def evaluate(
     `wasserstein`
         Exact 2-Wasserstein distance between as many cells a side as the ceiling has, at most 500.
         pertpy's is an entropic transport cost, squared.
+    `coverage_80`, `coverage_90`
+        Share of true cells in the region that holds 80 or 90 % of the predicted ones, before any
+        correction: the *raw* region of all features of :func:`calibrate`, of one half of the
+        predicted cells against the other. Neither more nor less is better: the level is right, and
+        comparisons and the calibrated scale are of the distance from it. The interval is without
+        the noise of the first half. Not after :func:`fit_translation`: there a region is one of
+        each cell, and that of the population says nothing of it.
     `foscttm`, `label_transfer`
         After :func:`fit_translation`, see :mod:`scgenot.metrics`; the verdict is on the mean of
         draws, which is what matches cells.

@@ -33,12 +33,14 @@ from scgenot.fit.evaluation.comparison import (
     split_all,
     with_profiles,
 )
+from scgenot.fit.evaluation.coverage import Distances, first_half
 from scgenot.fit.evaluation.fitted import choose_links
 from scgenot.fit.evaluation.generic import generic_comparisons
 from scgenot.fit.evaluation.metrics import Counts, Populations
-from scgenot.fit.evaluation.scores import make_table, resample, score_all
+from scgenot.fit.evaluation.scores import Score, as_rows, make_table, resample, score_all
 from scgenot.fit.evaluation.screen import Moments, other_cells
-from scgenot.fit.evaluation.verdict import compare, interval
+from scgenot.fit.evaluation.verdict import compare, interval, verdict
+from scgenot.fit.regions import score
 from scgenot.metrics.inputs import mean
 from scgenot.metrics.transport import assignment_potentials
 from scgenot.pair import Link, Pair
@@ -95,7 +97,12 @@ class TestMetrics:
         }
         assert list(expected) == list(prepared.POPULATIONS)
         expected["squared_error_means"] = metrics.squared_error_means(x, y)
+        # the regions of `calibrate`, one half of the predicted cells against the other
+        held = score(y, x[::2], x[1::2], [0.8, 0.9])
+        for name, level in prepared.IDEAL.items():
+            expected[name] = (held.scores <= held.raw_threshold(level)).mean()
         offered = {**prepared.POPULATIONS, **prepared.INDEPENDENT}
+        assert set(expected) == set(offered)
         for name, metric in offered.items():
             assert value_of(metric, comparison)[0] == pytest.approx(expected[name], rel=1e-9), name
         found = value_of(prepared.pearson_delta, comparison)[0]
@@ -200,6 +207,77 @@ class TestMetrics:
         assert [one.profiles.own for one in found] == [0, 0, 1, 1, 2]
         np.testing.assert_allclose(found[2].profiles.others, [y.mean(0), y.mean(0) + 4])
         np.testing.assert_allclose(found[1].profiles.others, [y.mean(0) + 3])
+
+
+class TestCoverage:
+    @staticmethod
+    def of(predicted, true, level=0.8):
+        ones = (np.ones((1, len(side))) for side in (predicted, true))
+        return Distances.of(predicted, true).coverage(level, *ones)[0]
+
+    @pytest.mark.parametrize("level", [0.8, 0.9])
+    def test_of_the_right_law_is_the_level(self, level):
+        """True and predicted cells are alike: `k` of `f + 1` are no farther than the `k`-th of
+        `f`.
+        """
+        rng = np.random.default_rng(0)
+        found = [
+            self.of(rng.normal(size=(38, 3)), rng.normal(size=(30, 3)), level) for _ in range(400)
+        ]
+        expected = np.ceil(level * 19) / 20
+        assert np.mean(found) == pytest.approx(expected, abs=4 * np.std(found) / np.sqrt(400))
+
+    def test_of_too_narrow_and_too_wide_predictions(self):
+        rng = np.random.default_rng(0)
+        predicted, true = rng.normal(size=(2, 400, 3))
+        assert self.of(0.5 * predicted, true) < 0.6
+        assert self.of(2 * predicted, true) > 0.9
+        assert self.of(predicted + 10, true) == 0
+
+    def test_copies_do_not_measure_each_other(self):
+        rng = np.random.default_rng(0)
+        cells = rng.normal(size=(60, 2))
+        predicted = rng.permutation(np.repeat(cells, 7, axis=0))
+        inside = first_half(predicted)
+        assert inside.sum() == 7 * 30
+        assert not set(map(tuple, predicted[inside])) & set(map(tuple, predicted[~inside]))
+        assert self.of(predicted, rng.normal(size=(500, 2))) == pytest.approx(0.8, abs=0.2)
+        # one cell for all: its region is itself
+        assert self.of(np.zeros((20, 2)), cells) == 0
+
+    def test_a_resample_counts_repeated_cells(self):
+        rng = np.random.default_rng(0)
+        x, y = two_populations(40, 30)
+        a, b = (rng.multinomial(n, np.full(n, 1 / n), size=4).astype(float) for n in (40, 30))
+        b[3] = 0
+        measured = Distances.of(x, y)
+        found = measured.coverage(0.9, a, b)
+        for k in range(3):
+            own = np.repeat(measured.own, a[k, 1::2].astype(int))
+            threshold = np.quantile(own, 0.9, method="inverted_cdf")
+            inside = np.repeat(measured.true <= threshold, b[k].astype(int))
+            assert found[k] == pytest.approx(inside.mean())
+        assert np.isnan(found[3])
+
+    def test_neither_more_nor_less_is_better(self):
+        values = {GENOT: (MODEL, 0.95), "near": (BASELINE, 0.75), "far": (BASELINE, 0.5)}
+        scores = {
+            name: Score(kind, 9, 9, {"coverage_80": np.full(4, value)})
+            for name, (kind, value) in values.items()
+        }
+        (found,) = compare(scores, [], 0.9)
+        assert (found["best"], found["outcome"]) == ("near", "loses to")
+        assert (found["value"], found["best_value"]) == (0.95, 0.75)
+        assert found["difference"] == pytest.approx(0.15 - 0.05)
+        row = {"method": GENOT, "coverage_80_scaled": np.nan}
+        text = verdict([found], [row, row | {"method": "near"}], "far", 0.9)
+        assert "(0.95 against 0.75; 0.8 is right; difference of the errors 0.1, " in text
+        scores["replicate"] = Score("ceiling", 9, 9, {"coverage_80": np.full(4, 0.8)})
+        rows = as_rows(scores, "A", "all", negative="far", higher_is_better=[], level=0.9)
+        scaled = {row["method"]: row["coverage_80_scaled"] for row in rows}
+        # an error of 0.3 is 0, none is 1
+        assert scaled[GENOT] == pytest.approx(0.5)
+        assert scaled["near"] == pytest.approx(1 - 0.05 / 0.3)
 
 
 class TestIntervals:
@@ -467,6 +545,21 @@ class TestScreen:
                 of(table, "random cells of all perturbations", "edistance_scaled", condition) == 0
             )
             assert of(table, "replicate", "edistance_scaled", condition) == 1
+
+    def test_regions_of_an_exact_model_hold_what_they_say(self, screen):
+        table = sg.tl.evaluate(screen, new_donor(), metrics=["coverage_80", "coverage_90"])
+        assert table.attrs["ideal"] == {"coverage_80": 0.8, "coverage_90": 0.9}
+        for condition in DRUG:
+            for name, level in table.attrs["ideal"].items():
+                error = np.sqrt(level * (1 - level) * (1 / 300 + 1 / 150))
+                found = of(table, GENOT, name, condition)
+                assert found == pytest.approx(level, abs=4 * error)
+                low, high = (
+                    of(table, GENOT, f"{name}_{end}", condition) for end in ("low", "high")
+                )
+                assert low < found < high
+        # untreated cells are elsewhere
+        assert of(table, "identity", "coverage_90", "A") < 0.8
 
     def test_a_model_that_takes_one_drug_for_another_loses(self, screen):
         swapped = new_donor()
@@ -1015,7 +1108,7 @@ class TestTranslation:
         assert {"GENOT", "GENOT, mean"} <= set(table["method"])
         assert table.attrs["comparisons"][0]["model"] == "GENOT, mean"
         # a cell and its own translation have noise in common
-        assert "squared_error_means" not in table
+        assert not set(prepared.INDEPENDENT) & set(table)
         assert table.loc[table["method"] == "ridge, shown the pairs", "kind"].item() == "supervised"
         # random matching is the right population: there is no range to calibrate a distance by
         assert table["edistance_scaled"].isna().all()

@@ -8,6 +8,7 @@ import numpy as np
 
 from scgenot import metrics
 from scgenot.fit.evaluation.comparison import Comparison
+from scgenot.fit.evaluation.coverage import Distances
 from scgenot.metrics.discrimination import discrimination_from
 from scgenot.metrics.distances import median_distance
 from scgenot.metrics.inputs import mean
@@ -44,6 +45,11 @@ class Populations:
         whole = self.comparison
         true = whole.true_features if self.true is whole.true else whole.to_features(self.true)
         return whole.to_features(self.predicted), true
+
+    @cached_property
+    def distances(self) -> Distances:
+        """Distances to predicted cells, for all levels of regions."""
+        return Distances.of(self.predicted, self.true)
 
 
 Metric = Callable[[Populations, Counts], np.ndarray]
@@ -83,6 +89,16 @@ def r2_variances(cells: Populations, counts: Counts) -> np.ndarray:
 def squared_error_means(cells: Populations, counts: Counts) -> np.ndarray:
     """Squared error of the features' means, less what the noise of both sides adds."""
     return metrics.squared_error_means(*cells.features, **counts.first())
+
+
+def coverage_80(cells: Populations, counts: Counts) -> np.ndarray:
+    """Share of true cells in the region that holds 80 % of the predicted ones."""
+    return cells.distances.coverage(0.8, counts.predicted, counts.true)
+
+
+def coverage_90(cells: Populations, counts: Counts) -> np.ndarray:
+    """Share of true cells in the region that holds 90 % of the predicted ones."""
+    return cells.distances.coverage(0.9, counts.predicted, counts.true)
 
 
 def pearson_delta(cells: Populations, counts: Counts) -> np.ndarray:
@@ -160,8 +176,12 @@ def plain(metric: Plain) -> Metric:
 
 MEANS = {"r2_distance": r2_distance, "r2_variances": r2_variances}
 POPULATIONS = {"edistance": edistance, "mmd": mmd, "wasserstein": wasserstein, **MEANS}
-# of cells that are not paired: a pair has noise in common
-INDEPENDENT = {"squared_error_means": squared_error_means}
+# where predicted and true cells are not paired: a pair has noise in common, and a region of its own
+INDEPENDENT = {
+    "squared_error_means": squared_error_means,
+    "coverage_80": coverage_80,
+    "coverage_90": coverage_90,
+}
 CHANGES = {
     "pearson_delta": pearson_delta,
     "wmse": wmse,
@@ -173,3 +193,10 @@ HIGHER_IS_BETTER = (
     *("r2_variances", "pearson_delta", "weighted_r2_delta", "discrimination"),
     "label_transfer",
 )
+# neither more nor less is better: the value that is right
+IDEAL = {"coverage_80": 0.8, "coverage_90": 0.9}
+
+
+def error_of(metric: str, values: np.ndarray) -> np.ndarray:
+    """Return how far values are from the one that is right, or else the values."""
+    return np.abs(values - IDEAL[metric]) if metric in IDEAL else values

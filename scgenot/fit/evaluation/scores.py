@@ -16,7 +16,14 @@ from scgenot.fit.evaluation.comparison import (
     SUPERVISED,
     Comparison,
 )
-from scgenot.fit.evaluation.metrics import POPULATIONS, Counts, Metric, Populations
+from scgenot.fit.evaluation.metrics import (
+    IDEAL,
+    POPULATIONS,
+    Counts,
+    Metric,
+    Populations,
+    error_of,
+)
 from scgenot.fit.evaluation.verdict import MEAN, best_baselines, compare, interval, verdict
 
 REPLICATE = "replicate"
@@ -107,10 +114,11 @@ def as_rows(
         for metric, values in score.values.items():
             low, high = interval(values, level)
             row |= {metric: float(values[0]), f"{metric}_low": low, f"{metric}_high": high}
-            worst, best = (scores[end].values[metric] for end in (negative, REPLICATE))
+            ends = [values, *(scores[end].values[metric] for end in (negative, REPLICATE))]
+            ours, worst, best = (error_of(metric, found) for found in ends)
             gain = best - worst if metric in higher_is_better else worst - best
             told_apart = interval(gain, level)[0] > 0
-            scaled = (values[0] - worst[0]) / (best[0] - worst[0]) if told_apart else np.nan
+            scaled = (ours[0] - worst[0]) / (best[0] - worst[0]) if told_apart else np.nan
             row[f"{metric}_scaled"] = float(scaled)
         rows.append(row)
     return rows
@@ -147,6 +155,7 @@ def make_table(
     table.attrs = {
         "metrics": list(metrics),
         "higher_is_better": [name for name in metrics if name in higher_is_better],
+        "ideal": {name: IDEAL[name] for name in metrics if name in IDEAL},
         "negative": negative,
         "interval": float(level),
         "comparisons": compared,

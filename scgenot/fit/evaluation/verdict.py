@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from scgenot.fit.evaluation.comparison import BASELINE, COUPLING, GENOT
-from scgenot.fit.evaluation.metrics import MATCHES
+from scgenot.fit.evaluation.metrics import IDEAL, MATCHES, error_of
 
 MEAN = "mean"  # the condition and group of the rows that average several
 NO_VALUE = "has no value"
@@ -28,10 +28,12 @@ def compare(scores: Mapping, higher_is_better: Sequence[str], level: float) -> l
     found = []
     for metric in scores[GENOT].values:
         model = f"{GENOT}, {MEAN}" if metric in MATCHES and f"{GENOT}, {MEAN}" in scores else GENOT
-        ours, higher = scores[model].values[metric], metric in higher_is_better
+        values, higher = scores[model].values[metric], metric in higher_is_better
+        ours = error_of(metric, values)
         for kind in (BASELINE, COUPLING):
-            others = {n: s.values[metric] for n, s in scores.items() if s.kind == kind}
-            others = {name: values for name, values in others.items() if np.isfinite(values[0])}
+            of_kind = {n: s.values[metric] for n, s in scores.items() if s.kind == kind}
+            others = {n: error_of(metric, found) for n, found in of_kind.items()}
+            others = {n: error for n, error in others.items() if np.isfinite(error[0])}
             if not others:
                 continue
             best = (max if higher else min)(others, key=lambda name: others[name][0])
@@ -39,10 +41,11 @@ def compare(scores: Mapping, higher_is_better: Sequence[str], level: float) -> l
             low, high = interval(ours - theirs, level)
             ahead, behind = (low > 0, high < 0) if higher else (high < 0, low > 0)
             outcome = "beats" if ahead else "loses to" if behind else "is not told apart from"
-            values = {"value": float(ours[0]), "best_value": float(theirs[0])}
-            values |= {"difference": float(ours[0] - theirs[0]), "low": low, "high": high}
-            values["outcome"] = outcome if np.isfinite(ours[0]) else NO_VALUE
-            found.append({"metric": metric, "model": model, "kind": kind, "best": best, **values})
+            row = {"metric": metric, "model": model, "kind": kind, "best": best}
+            row |= {"value": float(values[0]), "best_value": float(of_kind[best][0])}
+            row |= {"difference": float(ours[0] - theirs[0]), "low": low, "high": high}
+            row["outcome"] = outcome if np.isfinite(ours[0]) else NO_VALUE
+            found.append(row)
     return found
 
 
@@ -61,8 +64,10 @@ def verdict(
             lines[start] = [f"{NO_VALUE} (its predictions are not finite), which counts as a loss"]
             continue
         against = f"the best baseline, {c['best']}" if c["kind"] == BASELINE else c["best"]
+        right = IDEAL.get(c["metric"])
+        what = "difference" if right is None else f"{right:g} is right; difference of the errors"
         text = (
-            f"{c['outcome']} {against} ({c['value']:.3g} against {c['best_value']:.3g}; difference "
+            f"{c['outcome']} {against} ({c['value']:.3g} against {c['best_value']:.3g}; {what} "
             f"{c['difference']:.2g}, {level:.0%} interval {c['low']:.2g} to {c['high']:.2g})"
         )
         scaled = {row["method"]: row[f"{c['metric']}_scaled"] for row in rows}
