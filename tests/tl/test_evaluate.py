@@ -265,7 +265,7 @@ class TestCoverage:
             name: Score(kind, 9, 9, {"coverage_80": np.full(4, value)})
             for name, (kind, value) in values.items()
         }
-        (found,) = compare(scores, [], 0.9)
+        (found,) = compare(scores, [], prepared.IDEAL, 0.9)
         assert (found["best"], found["outcome"]) == ("near", "loses to")
         assert (found["value"], found["best_value"]) == (0.95, 0.75)
         assert found["difference"] == pytest.approx(0.15 - 0.05)
@@ -273,7 +273,8 @@ class TestCoverage:
         text = verdict([found], [row, row | {"method": "near"}], "far", 0.9)
         assert "(0.95 against 0.75; 0.8 is right; difference of the errors 0.1, " in text
         scores["replicate"] = Score("ceiling", 9, 9, {"coverage_80": np.full(4, 0.8)})
-        rows = as_rows(scores, "A", "all", negative="far", higher_is_better=[], level=0.9)
+        directions = {"higher_is_better": [], "ideal": prepared.IDEAL}
+        rows = as_rows(scores, "A", "all", negative="far", level=0.9, **directions)
         scaled = {row["method"]: row["coverage_80_scaled"] for row in rows}
         # an error of 0.3 is 0, none is 1
         assert scaled[GENOT] == pytest.approx(0.5)
@@ -296,7 +297,7 @@ class TestIntervals:
             whole = Comparison("", "", predictions, y, 60, "other", as_it_is, control=x)
             scores = score_all(whole, {"metric": metric}, 100, rng)
             if difference:
-                (found,) = compare(scores, ["metric"], level)
+                (found,) = compare(scores, ["metric"], {}, level)
                 low, high = found["low"], found["high"]
             else:
                 low, high = interval(scores[GENOT].values["metric"], level)
@@ -734,6 +735,14 @@ class TestScreen:
         )
         assert of(table, GENOT, "size", "A") == 50
         assert table.attrs["higher_is_better"] == ["size"]
+
+    def test_a_name_of_your_own_keeps_the_direction(self, screen):
+        named = {"variances": "r2_variances", "covered": "coverage_80", "size": lambda p, t: 1.0}
+        table = sg.tl.evaluate(screen, new_donor(50), metrics=named, n_resamples=5)
+        assert table.attrs["higher_is_better"] == ["variances"]
+        assert table.attrs["ideal"] == {"covered": 0.8}
+        table = sg.tl.evaluate(screen, new_donor(50), metrics=[metrics.r2_variances], n_resamples=5)
+        assert table.attrs["higher_is_better"] == ["r2_variances"]
 
     @pytest.mark.parametrize(
         ("options", "error", "match"),

@@ -26,11 +26,11 @@ from scgenot.fit.evaluation.comparison import (
 from scgenot.fit.evaluation.comparisons import comparisons, offered
 from scgenot.fit.evaluation.fitted import Evaluation
 from scgenot.fit.evaluation.metrics import (
-    HIGHER_IS_BETTER,
     Metric,
     Plain,
     discrimination,
     plain,
+    under_own_names,
 )
 from scgenot.fit.evaluation.scores import make_table
 
@@ -81,10 +81,12 @@ def evaluation_table(
     chosen = with_enough_conditions(chosen, found, by_name=metrics is not None)
     if discrimination in chosen.values():
         found = with_profiles(found)
+    higher, ideal = under_own_names(chosen)
     table = make_table(
         found,
         chosen,
-        higher_is_better=[*HIGHER_IS_BETTER, *maximize],
+        higher_is_better=[*higher, *maximize],
+        ideal=ideal,
         n_resamples=n_resamples,
         level=interval,
         seed=seed,

@@ -1,6 +1,6 @@
 """The metrics that an evaluation offers: those of :mod:`scgenot.metrics` for many resamples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -197,6 +197,15 @@ HIGHER_IS_BETTER = (
 IDEAL = {"coverage_80": 0.8, "coverage_90": 0.9}
 
 
-def error_of(metric: str, values: np.ndarray) -> np.ndarray:
-    """Return how far values are from the one that is right, or else the values."""
-    return np.abs(values - IDEAL[metric]) if metric in IDEAL else values
+def error_of(values: np.ndarray, right: float | None) -> np.ndarray:
+    """Return how far values are from the one that is right; the values where there is none."""
+    return values if right is None else np.abs(values - right)
+
+
+def under_own_names(chosen: Mapping[str, Metric]) -> tuple[list[str], dict[str, float]]:
+    """Names that were given to metrics of which more is better, and to those with an ideal."""
+    known = {**POPULATIONS, **INDEPENDENT, **CHANGES, **MATCHES}
+    names = {function: name for name, function in known.items()}
+    own = {given: names[metric] for given, metric in chosen.items() if metric in names}
+    higher = [given for given in chosen if own.get(given, given) in HIGHER_IS_BETTER]
+    return higher, {given: IDEAL[name] for given, name in own.items() if name in IDEAL}

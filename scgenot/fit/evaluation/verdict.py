@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from scgenot.fit.evaluation.comparison import BASELINE, COUPLING, GENOT
-from scgenot.fit.evaluation.metrics import IDEAL, MATCHES, error_of
+from scgenot.fit.evaluation.metrics import MATCHES, error_of
 
 MEAN = "mean"  # the condition and group of the rows that average several
 NO_VALUE = "has no value"
@@ -23,16 +23,19 @@ def interval(values: np.ndarray, level: float) -> tuple[float, float]:
     return float(values[0] + low), float(values[0] + high)
 
 
-def compare(scores: Mapping, higher_is_better: Sequence[str], level: float) -> list[dict]:
+def compare(
+    scores: Mapping, higher_is_better: Sequence[str], ideal: Mapping[str, float], level: float
+) -> list[dict]:
     """Compare the model with the best baseline and with the coupling that it learned from."""
     found = []
     for metric in scores[GENOT].values:
         model = f"{GENOT}, {MEAN}" if metric in MATCHES and f"{GENOT}, {MEAN}" in scores else GENOT
         values, higher = scores[model].values[metric], metric in higher_is_better
-        ours = error_of(metric, values)
+        right = ideal.get(metric)
+        ours = error_of(values, right)
         for kind in (BASELINE, COUPLING):
             of_kind = {n: s.values[metric] for n, s in scores.items() if s.kind == kind}
-            others = {n: error_of(metric, found) for n, found in of_kind.items()}
+            others = {n: error_of(found, right) for n, found in of_kind.items()}
             others = {n: error for n, error in others.items() if np.isfinite(error[0])}
             if not others:
                 continue
@@ -41,7 +44,7 @@ def compare(scores: Mapping, higher_is_better: Sequence[str], level: float) -> l
             low, high = interval(ours - theirs, level)
             ahead, behind = (low > 0, high < 0) if higher else (high < 0, low > 0)
             outcome = "beats" if ahead else "loses to" if behind else "is not told apart from"
-            row = {"metric": metric, "model": model, "kind": kind, "best": best}
+            row = {"metric": metric, "model": model, "kind": kind, "best": best, "ideal": right}
             row |= {"value": float(values[0]), "best_value": float(of_kind[best][0])}
             row |= {"difference": float(ours[0] - theirs[0]), "low": low, "high": high}
             row["outcome"] = outcome if np.isfinite(ours[0]) else NO_VALUE
@@ -64,7 +67,7 @@ def verdict(
             lines[start] = [f"{NO_VALUE} (its predictions are not finite), which counts as a loss"]
             continue
         against = f"the best baseline, {c['best']}" if c["kind"] == BASELINE else c["best"]
-        right = IDEAL.get(c["metric"])
+        right = c["ideal"]
         what = "difference" if right is None else f"{right:g} is right; difference of the errors"
         text = (
             f"{c['outcome']} {against} ({c['value']:.3g} against {c['best_value']:.3g}; {what} "
