@@ -205,8 +205,19 @@ class TestMetrics:
             [replace(one, group=group) for one, group in zip(found, groups, strict=True)]
         )
         assert [one.profiles.own for one in found] == [0, 0, 1, 1, 2]
-        np.testing.assert_allclose(found[2].profiles.others, [y.mean(0), y.mean(0) + 4])
-        np.testing.assert_allclose(found[1].profiles.others, [y.mean(0) + 3])
+        np.testing.assert_allclose(found[2].profiles.means, [y.mean(0) + k for k in (0, 2, 4)])
+        np.testing.assert_allclose(found[1].profiles.means, [y.mean(0) + k for k in (1, 3)])
+
+    def test_the_ceiling_tells_halves_of_all_conditions_apart(self):
+        rng = np.random.default_rng(0)
+        control, effects = rng.normal(size=(50, 6)), rng.normal(size=(5, 6))
+        true = [rng.normal(size=(40, 6)) + 0.3 * effect for effect in effects]
+        found = with_profiles([comparison_of(control, t, control=control) for t in true])
+        chosen = {"discrimination": prepared.discrimination}
+        scores = [score_all(one, chosen, 2, rng)["replicate"] for one in found]
+        sides = (np.stack([t[rows].mean(0) for t in true]) for rows in (slice(20), slice(20, 40)))
+        expected = metrics.perturbation_discrimination(*(m - control.mean(0) for m in sides))
+        np.testing.assert_allclose([s.values["discrimination"][0] for s in scores], expected)
 
 
 class TestCoverage:

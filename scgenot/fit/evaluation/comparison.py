@@ -51,15 +51,14 @@ class Others:
 
 @dataclass(frozen=True)
 class Profiles:
-    """Mean features of the true cells of all conditions of a group; `own` is one row of them."""
+    """Mean features of the true cells of all conditions of a group; `own` is one row of them.
+
+    `halves` are of those true cells that the ceiling is compared with.
+    """
 
     means: np.ndarray
+    halves: np.ndarray
     own: int
-
-    @property
-    def others(self) -> np.ndarray:
-        """Mean features of the other conditions."""
-        return np.delete(self.means, self.own, axis=0)
 
 
 @dataclass(frozen=True)
@@ -157,8 +156,10 @@ def with_profiles(comparisons: Sequence[Comparison]) -> list[Comparison]:
         members.setdefault(one.group, []).append(k)
     found = {}
     for rows in members.values():
-        means = np.stack([comparisons[k].true_features.mean(0) for k in rows])
-        found |= {k: Profiles(means, own) for own, k in enumerate(rows)}
+        features = [comparisons[k].true_features for k in rows]
+        means = np.stack([true.mean(0) for true in features])
+        halves = np.stack([true[len(true) // 2 :].mean(0) for true in features])
+        found |= {k: Profiles(means, halves, own) for own, k in enumerate(rows)}
     return [replace(one, profiles=found[k]) for k, one in enumerate(comparisons)]
 
 

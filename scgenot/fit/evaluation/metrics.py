@@ -124,8 +124,10 @@ def weighted_r2_delta(cells: Populations, counts: Counts) -> np.ndarray:
 
 def discrimination(cells: Populations, counts: Counts) -> np.ndarray:
     """Share of the other held-out conditions whose true effect is less like the prediction."""
-    control = mean(cells.comparison.control_features, counts.source)
-    others = cells.comparison.profiles.others
+    whole, control = cells.comparison, mean(cells.comparison.control_features, counts.source)
+    # of as many cells as its own true profile is, or noise would tell conditions apart
+    profiles = whole.profiles.means if cells.true is whole.true else whole.profiles.halves
+    others = np.delete(profiles, whole.profiles.own, axis=0)
     return discrimination_from(*feature_means(cells, counts), others, control)
 
 
