@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from scgenot import metrics
 from scgenot.metrics import inputs
+from scgenot.metrics.discrimination import discrimination_from
 from scgenot.metrics.transport import wasserstein_bounds
 
 TWO_SAMPLE = [
@@ -21,6 +22,7 @@ TWO_SAMPLE = [
     metrics.wasserstein,
     metrics.r2_means,
     metrics.r2_variances,
+    metrics.squared_error_means,
 ]
 
 
@@ -318,6 +320,109 @@ class TestMoments:
             metrics.r2_variances(cells, np.ones((5, 3)))
 
 
+class TestSquaredErrorMeans:
+    def test_by_hand(self):
+        # means 1 and 4; variances 2 and 8 / 3 of two and four cells
+        found = metrics.squared_error_means(column(0, 2), column(2, 4, 4, 6))
+        assert found == pytest.approx(9 - 2 / 2 - 8 / 3 / 4)
+
+    def test_noise_is_that_of_the_jackknife(self, cells):
+        true, noise = np.random.default_rng(1).normal(size=(25, 3)), 0
+        for side in (cells, true):
+            left_out = np.array([np.delete(side, i, 0).mean(0) for i in range(len(side))])
+            noise += ((left_out - left_out.mean(0)) ** 2).sum() * (len(side) - 1) / len(side)
+        error = ((cells.mean(0) - true.mean(0)) ** 2).sum()
+        assert metrics.squared_error_means(cells, true) == pytest.approx(error - noise)
+
+    @pytest.mark.parametrize("shift", [0.0, 0.3])
+    def test_unbiased(self, shift):
+        """On average the squared distance of the laws' means, 3 features each moved by `shift`."""
+        rng, spread = np.random.default_rng(2), np.array([1.0, 2.0, 3.0])
+        found = [
+            metrics.squared_error_means(
+                spread * rng.exponential(size=(12, 3)),
+                spread * rng.exponential(size=(20, 3)) + shift,
+            )
+            for _ in range(2000)
+        ]
+        error = np.std(found) / np.sqrt(len(found))
+        assert np.mean(found) == pytest.approx(3 * shift**2, abs=4 * error)
+        assert np.mean(found) + 4 * error < (spread**2).sum() * (1 / 12 + 1 / 20)
+
+
+class TestDiscrimination:
+    def test_the_truth_is_told_apart(self):
+        effects = np.random.default_rng(0).normal(size=(6, 4))
+        np.testing.assert_array_equal(metrics.perturbation_discrimination(effects, effects), 1)
+        # the scale of a prediction does not count, its direction does
+        scales = np.arange(1, 7)[:, None]
+        found = metrics.perturbation_discrimination(scales * effects, effects)
+        np.testing.assert_array_equal(found, 1)
+
+    def test_by_hand(self):
+        true = np.array([[1, 0], [1, 1], [0, 1], [-1, 0]])
+        # cosines of (2, 1) / sqrt(5) with the rows: 2, 3 / sqrt(2), 1, -2
+        predicted = np.tile([2, 1], (4, 1))
+        found = metrics.perturbation_discrimination(predicted, true)
+        np.testing.assert_allclose(found, [2 / 3, 1, 1 / 3, 0])
+
+    def test_one_prediction_for_all_is_chance(self):
+        rng = np.random.default_rng(0)
+        true, same = rng.normal(size=(9, 5)), np.tile(rng.normal(size=5), (9, 1))
+        assert metrics.perturbation_discrimination(same, true).mean() == pytest.approx(0.5)
+
+    def test_no_effect_ties_with_all(self):
+        true = np.random.default_rng(0).normal(size=(5, 3))
+        for none in (0.0, 1e-15):
+            predicted = np.full((5, 3), none)
+            np.testing.assert_array_equal(metrics.perturbation_discrimination(predicted, true), 0.5)
+
+    def test_conditions_that_are_alike_tie(self):
+        true = np.array([[1.0, 2.0], [0.1, 0.2], [-3.0, 1.0]])
+        np.testing.assert_allclose(
+            metrics.perturbation_discrimination(true, true), [0.75, 0.75, 1.0]
+        )
+
+    def test_some_conditions_among_all(self):
+        rng = np.random.default_rng(0)
+        predicted, true = rng.normal(size=(2, 7, 4))
+        every = metrics.perturbation_discrimination(predicted, true)
+        some = metrics.perturbation_discrimination(predicted[[5, 2]], true, rows=[5, 2])
+        np.testing.assert_array_equal(some, every[[5, 2]])
+
+    def test_resampled_profiles_of_one_condition(self):
+        rng = np.random.default_rng(3)
+        predicted, own, control = rng.normal(size=(3, 6, 5)) + 10
+        others = rng.normal(size=(8, 5)) + 10
+        found = discrimination_from(predicted, own, others, control)
+        for k in range(6):
+            true = np.vstack([own[k], others]) - control[k]
+            (expected,) = metrics.perturbation_discrimination(
+                (predicted[k] - control[k])[None], true, rows=[0]
+            )
+            assert found[k] == pytest.approx(expected)
+        own[2] = np.nan
+        found = discrimination_from(control, own, others, control)
+        np.testing.assert_array_equal(found, [0.5, 0.5, np.nan, 0.5, 0.5, 0.5])
+
+    def test_chance_for_unrelated_effects(self):
+        rng = np.random.default_rng(1)
+        found = metrics.perturbation_discrimination(*rng.normal(size=(2, 300, 20)))
+        assert found.mean() == pytest.approx(0.5, abs=4 * np.sqrt(1 / 12 / 300))
+
+    def test_errors(self):
+        effects = np.random.default_rng(0).normal(size=(4, 3))
+        with pytest.raises(ValueError, match="`predicted` has 3 conditions, `true` 4"):
+            metrics.perturbation_discrimination(effects[:3], effects)
+        with pytest.raises(ValueError, match="`true` has shape"):
+            metrics.perturbation_discrimination(effects[:1], effects[:1])
+        with pytest.raises(ValueError, match="`predicted` has 2 features, `true` 3"):
+            metrics.perturbation_discrimination(effects[:, :2], effects)
+        for rows in ([0, 4], [0], [0.5, 1.0], [-1, 0]):
+            with pytest.raises(ValueError, match="`rows` must be 2 integers from 0 to 3"):
+                metrics.perturbation_discrimination(effects[:2], effects, rows=rows)
+
+
 class TestChangeCorrelation:
     CONTROL = np.array([[0.0, 0.0, 0.0, 0.0], [2.0, 2.0, 2.0, 2.0]])
 
@@ -411,6 +516,7 @@ WEIGHTED = {
     "mmd, unbiased": partial(metrics.mmd, bandwidths=(1, 2), unbiased=True),
     "r2 of means": metrics.r2_means,
     "r2 of variances": metrics.r2_variances,
+    "squared error": metrics.squared_error_means,
     "correlation": lambda x, y, **weights: metrics.change_correlation(x, y, CONTROL, **weights),
     "sinkhorn": partial(metrics.sinkhorn_divergence, epsilon=0.5),
     "grouped": lambda x, y, **weights: metrics.grouped(
@@ -507,6 +613,12 @@ class TestWhatWeightsMean:
         )
         found = metrics.r2_variances(self.X, self.Y, **weights_of(self.A, self.B))
         assert found == pytest.approx(expected)
+        # the noise of a weighted mean
+        shares = [(w**2).sum() / w.sum() ** 2 for w in (self.A, self.B)]
+        noise = sum(variance.sum() * w for variance, w in zip(variances, shares, strict=True))
+        error = ((self.REPEATED[0].mean(0) - self.REPEATED[1].mean(0)) ** 2).sum()
+        found = WEIGHTED["squared error"](self.X, self.Y, **weights_of(self.A, self.B))
+        assert found == pytest.approx(error - noise)
 
     def test_one_cell_is_not_compared_with_itself(self):
         with pytest.raises(ValueError, match="fewer than 2 cells"):

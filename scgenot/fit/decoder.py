@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from scgenot.cells.embedding import embedding_key, embedding_of
+from scgenot.cells.embedding import ScanpyPCA, embedding_key, embedding_of
 from scgenot.cells.embedding.features import positions
 from scgenot.cells.read import matrix
 
@@ -20,8 +20,13 @@ def feature_decoder(
     rep: str | None,
     decoder: Decoder | None = None,
     features: Sequence[str] | None = None,
+    *,
+    fitted_means: bool = False,
 ) -> Callable[[np.ndarray], pd.DataFrame]:
-    """Return the function from states in the representation of a fit to features."""
+    """Return the function from states in the representation of a fit to features.
+
+    `fitted_means`: where Scanpy's components lack their means, take those of the fitted cells.
+    """
     fitted, rep = fit.adata, rep if fit.one_space else None
     names = None if fitted is None else fitted.var_names
     if decoder is not None and not callable(decoder):
@@ -46,6 +51,8 @@ def feature_decoder(
             "of states to a DataFrame of features, such as "
             "`lambda values: sg.tl.decode(values, adata_target, key='pca')`."
         )
+    if fitted_means and isinstance(embedding, ScanpyPCA) and embedding.offset is None:
+        embedding = embedding.with_means_of(fitted, rep)
     # what cannot be decoded is refused here, before any state is sampled
     embedding.decode(np.empty((0, embedding.n_components)), features)
     return lambda values: embedding.decode(values, features)

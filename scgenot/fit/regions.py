@@ -108,14 +108,19 @@ def generate(
     return np.concatenate(drawn).reshape(-1, drawn[0].shape[2])
 
 
+def neighbor_distances(reference: np.ndarray, *sides: np.ndarray) -> list[np.ndarray]:
+    """Return the distance of cells to their 10th nearest reference cell, for each population."""
+    tree = NearestNeighbors(n_neighbors=min(NEIGHBOR, len(reference))).fit(reference)
+    return [tree.kneighbors(side)[0][:, -1] for side in sides]
+
+
 def score(
     treated: np.ndarray, reference: np.ndarray, fresh: np.ndarray, levels: Sequence[float]
 ) -> RegionScores:
     """Score the treated cells of one stratum against generated ones, and generated ones against
     others.
     """
-    tree = NearestNeighbors(n_neighbors=min(NEIGHBOR, len(reference))).fit(reference)
-    scores, own = (tree.kneighbors(side)[0][:, -1] for side in (treated, fresh))
+    scores, own = neighbor_distances(reference, treated, fresh)
     scale = np.median(own) or 1.0
     tails = np.array([[(1 - level) / 2, (1 + level) / 2] for level in levels])
     generated = np.concatenate([reference, fresh])

@@ -97,6 +97,54 @@ def r2_variances(
 
 
 @typed
+def squared_error_means(
+    predicted: np.ndarray,
+    true: np.ndarray,
+    *,
+    predicted_weights: np.ndarray | None = None,
+    true_weights: np.ndarray | None = None,
+) -> float | np.ndarray:
+    r"""Squared error of the features' means, less what the noise of both sides adds; 0 is best.
+
+    :math:`\sum_k (m_k - \hat m_k)^2 - \sum_k \hat s_k^2 / n - \sum_k s_k^2 / m` over features `k`,
+    where :math:`\hat s_k^2` and :math:`s_k^2` are unbiased variances over the `n` predicted and the
+    `m` true cells: a variance over `n` is the jackknife's variance of a mean. Without it, a sample
+    of the very population that is asked for has an error. The expectation is the squared distance
+    of the populations' means where all cells are independent, which excludes predictions of which
+    row `i` belongs to the true cell `i`; a value may be negative.
+
+    Parameters
+    ----------
+    predicted, true
+        Two populations, shapes `(n, d)` and `(m, d)`; rows need not match.
+    predicted_weights, true_weights
+        Weights of the cells as in :func:`energy_distance`; the noise is then
+        :math:`\sum_i w_i^2 / (\sum_i w_i)^2` of the variance in :func:`r2_variances`.
+
+    Returns
+    -------
+    A sum over features, in their squared units; an array of shape `(b,)` for `b` rows of weights.
+
+    Raises
+    ------
+    ValueError
+        When an array is not finite or has a wrong shape, or weights are negative or all zero.
+
+    References
+    ----------
+    Efron, Stein (1981), *The jackknife estimate of variance*.
+
+    Examples
+    --------
+    >>> sg.metrics.squared_error_means(predicted, true)
+    """
+    sides = Weighted.of({"predicted": predicted, "true": true}, predicted_weights, true_weights)
+    noise = [_noise(*side) for side in zip(sides.cells, sides.weights, strict=True)]
+    predicted, true = sides.means
+    return sides.result(((predicted - true) ** 2).sum(1) - sum(noise))
+
+
+@typed
 def change_correlation(
     predicted: np.ndarray,
     true: np.ndarray,
@@ -198,6 +246,12 @@ def _variance(cells: np.ndarray, weights: np.ndarray) -> np.ndarray:
     cells, square = cells - cells.mean(0), weights.sum(1, keepdims=True) ** 2
     biased = mean(cells**2, weights) - mean(cells, weights) ** 2
     return biased * square / positive(square - (weights**2).sum(1, keepdims=True))
+
+
+def _noise(cells: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Variance of the mean, by the jackknife, summed over features."""
+    share = (weights**2).sum(1) / positive(weights.sum(1) ** 2)
+    return _variance(cells, weights).sum(1) * share
 
 
 def _r2(sides: Weighted, predicted: np.ndarray, true: np.ndarray, what: str) -> float | np.ndarray:

@@ -1,6 +1,6 @@
 """A fit beside baselines and the ceiling."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import fill
 
 import numpy as np
@@ -31,13 +31,22 @@ WORDS = {
     "r2_distance": "error of means (1 − R²)",
     "r2_variances": "R² of variances",
     "pearson_delta": "correlation of changes",
+    "squared_error_means": "squared error of means",
     "wmse": "weighted error of means",
     "weighted_r2_delta": "weighted R² of changes",
+    "discrimination": "perturbation discrimination",
+    "coverage_80": "cells in the 80 % region",
+    "coverage_90": "cells in the 90 % region",
 }
-UNBIASED = ("edistance", "mmd")  # their estimates for equal populations scatter around 0
+UNBIASED = (
+    "edistance",
+    "mmd",
+    "squared_error_means",
+)  # their estimates for equal populations scatter around 0
 CAPTION = (
-    "Energy distance and maximum mean discrepancy are estimated without bias: between populations "
-    "that are alike they scatter around 0, so that a negative value is as good as 0."
+    "Energy distance, maximum mean discrepancy and squared error of means are estimated without "
+    "bias: between populations that are alike they scatter around 0, so that a negative value is "
+    "as good as 0."
 )
 WIDE = 26  # letters of the caption under one panel
 # methods farther from the ceiling than this many times the median method are arrows at the edge
@@ -58,8 +67,8 @@ def evaluation(
 
     The blue line and band are the ceiling and its interval, the dotted line is the best baseline.
     Methods that are far from the others are arrows at the edge, with their value. The title says
-    which cells were held out. Energy distances and mean discrepancies may be negative, since their
-    estimates are unbiased; a caption says so where one is.
+    which cells were held out. Energy distances, mean discrepancies and squared errors of means may
+    be negative, since their estimates are unbiased; a caption says so where one is.
 
     Parameters
     ----------
@@ -110,9 +119,7 @@ def evaluation(
         lines=2,
     )
     for position, (panel, name) in enumerate(zip(inside, metrics, strict=True)):
-        one_metric(
-            panel, rows, name, table.attrs.get("higher_is_better"), named=position % n_columns == 0
-        )
+        one_metric(panel, rows, name, table.attrs, named=position % n_columns == 0)
     kinds = [kind for kind in COLORS if kind in set(rows["kind"]) and kind != "ceiling"]
     handles = [Line2D([], [], marker="o", color=COLORS[kind], label=kind) for kind in kinds]
     handles += [Patch(color=COLORS["ceiling"], alpha=0.25, label="ceiling")]
@@ -168,14 +175,16 @@ def chosen_metrics(table: pd.DataFrame, metric: str | Sequence[str] | None) -> l
 
 
 def one_metric(
-    panel: Axes, rows: pd.DataFrame, metric: str, higher: Sequence[str] | None, *, named: bool
+    panel: Axes, rows: pd.DataFrame, metric: str, attrs: Mapping, *, named: bool
 ) -> None:
     """Draw one metric of all methods, from top to bottom."""
     shown = rows[rows["kind"] != "ceiling"].reset_index(drop=True)
     values, low, high = (
         shown[f"{metric}{end}"].to_numpy(dtype=float) for end in ("", "_low", "_high")
     )
+    higher, ideal = attrs.get("higher_is_better"), attrs.get("ideal", {}).get(metric)
     sign = -1 if metric in (higher or ()) else 1
+    errors = sign * values if ideal is None else np.abs(values - ideal)
     ceiling = rows[rows["kind"] == "ceiling"]
     if len(ceiling):
         ends = ceiling[[f"{metric}_low", f"{metric}_high"]].iloc[0]
@@ -196,13 +205,14 @@ def one_metric(
             panel.text(edge + gap, y, f"{value:.2g}", **style)
     others = shown.index[(shown["kind"] == "baseline") & np.isfinite(values)]
     if len(others):
-        best = others[np.argmin(sign * values[others])]
+        best = others[np.argmin(errors[others])]
         panel.axvline(values[best], color="black", lw=0.9, ls=":", zorder=0)
     panel.set(xlim=(left, right), ylim=(len(shown) - 0.5, -0.5), yticks=range(len(shown)))
     panel.set_yticklabels(shown["method"] if named else [], fontsize="small")
     panel.tick_params(axis="x", labelsize="small")
     panel.locator_params(axis="x", nbins=4)
     direction = "" if higher is None else f"\n{'higher' if sign < 0 else 'lower'} is better"
+    direction = direction if ideal is None else f"\n{100 * ideal:g} % is right"
     panel.set_title(f"{WORDS.get(metric, metric)}{direction}", fontsize="medium")
     panel.spines[["top", "right"]].set_visible(False)
 

@@ -74,10 +74,11 @@ def evaluate(
     maximize
         Names of functions of your own of which more is better.
     features
-        Features whose means are compared; None for all that states decode to.
+        Features whose means and variances are compared; None for all that states decode to.
     decoder
-        From states to features, as in :func:`simulate`. None inverts the embedding; where nothing
-        does, and for a translation without `decoder`, means are those of the representation.
+        From states to features, as in :func:`simulate`. None inverts the embedding, also a PCA of
+        Scanpy's that was made before other cells were held out; where nothing does, and for a
+        translation without `decoder`, means and variances are those of the representation.
     n_cells
         Most source and most true cells to compare in a group, the same random ones for every
         method; None for all.
@@ -117,8 +118,9 @@ def evaluate(
         the negative baseline by more than the interval of the difference.
 
     `attrs` has `verdict`; `comparisons`, what the verdict is made of; `trivial`, how much of the
-    range the best baseline fills, by condition, group and metric; `higher_is_better`, `negative`,
-    `metrics`, `interval` and `task`.
+    range the best baseline fills, by condition, group and metric; `higher_is_better`; `ideal`, the
+    value that is right for metrics of which neither more nor less is better; `negative`, `metrics`,
+    `interval` and `task`.
 
     Metrics, in the representation:
 
@@ -132,6 +134,13 @@ def evaluate(
     `wasserstein`
         Exact 2-Wasserstein distance between as many cells a side as the ceiling has, at most 500.
         pertpy's is an entropic transport cost, squared.
+    `coverage_80`, `coverage_90`
+        Share of true cells in the region that holds 80 or 90 % of the predicted ones, before any
+        correction: the *raw* region of all features of :func:`calibrate`, of one half of the
+        predicted cells against the other. Neither more nor less is better: the level is right, and
+        comparisons and the calibrated scale are of the distance from it. The interval is without
+        the noise of the first half. Not after :func:`fit_translation`: there a region is one of
+        each cell, and that of the population says nothing of it.
     `foscttm`, `label_transfer`
         After :func:`fit_translation`, see :mod:`scgenot.metrics`; the verdict is on the mean of
         draws, which is what matches cells.
@@ -142,6 +151,10 @@ def evaluate(
         1 less the coefficient of determination of means, as in pertpy, truth as reference.
     `r2_variances`
         Coefficient of determination of variances.
+    `squared_error_means`
+        Squared error of means less what the noise of the predicted and of the true cells adds,
+        :func:`scgenot.metrics.squared_error_means`; not after :func:`fit_translation`, where each
+        prediction has noise in common with its true cell.
     `pearson_delta`
         After :func:`fit_perturbation`: correlation of mean changes from control, over the 50
         features that change most. It flatters what predicts the average of all perturbations.
@@ -151,6 +164,12 @@ def evaluate(
         :math:`w_k \propto ((|t_k| - \min |t|) / (\max |t| - \min |t|))^2`, Welch's `t` of the true
         cells against those of other perturbations in the fit. What predicts the mean of all has a
         delta of 0, so at most 0. With a single perturbation, control stands in for the others.
+    `discrimination`
+        After :func:`fit_perturbation` with at least 3 held-out conditions in each group: share of
+        the other held-out conditions whose true mean change from control is less like the
+        prediction than that of its own, :func:`scgenot.metrics.perturbation_discrimination`. A
+        perturbation at another dose is another condition. The interval is without the noise of the
+        other conditions.
 
     Raises
     ------
@@ -162,8 +181,8 @@ def evaluate(
         be predicted.
     ValueError
         When true cells are of the fit, cells of the fit are gone from `fitted`, `held_out` lacks
-        source or target cells, times fit no step, a metric, or one to maximize, is unknown, groups
-        are too small, or an option is out of range.
+        source or target cells, times fit no step, a metric, or one to maximize, is unknown or needs
+        more conditions, groups are too small, or an option is out of range.
 
     References
     ----------

@@ -195,6 +195,8 @@ def of_arrays() -> list[Entry]:
             },
         ),
         metric("mmd"),
+        metric("perturbation_discrimination", rows=np.arange(20)[np.arange(24) % 20]),
+        metric("squared_error_means"),
         metric("r2_means"),
         metric("r2_variances"),
         metric("sinkhorn_divergence"),

@@ -70,6 +70,25 @@ def test_points_intervals_and_names(table):
     assert "a negative value is as good as 0" in " ".join(ax.texts[0].get_text().split())
 
 
+def test_metrics_are_named_in_words(table):
+    for metric, words in (
+        ("squared_error_means", "squared error of means"),
+        ("discrimination", "perturbation discrimination"),
+    ):
+        named = table.rename(columns=lambda name, new=metric: name.replace("edistance", new))
+        assert pl.evaluation(named, metric).child_axes[0].get_title().startswith(f"{words}\n")
+
+
+def test_the_value_that_is_right_is_in_the_title(table):
+    table = table.rename(columns=lambda name: name.replace("r2_variances", "coverage_80"))
+    table.attrs = {"higher_is_better": [], "ideal": {"coverage_80": 0.8}}
+    table.loc[table["method"] == "mean shift", "coverage_80"] = 0.9
+    panel = pl.evaluation(table, "coverage_80").child_axes[0]
+    assert panel.get_title() == "cells in the 80 % region\n80 % is right"
+    (dotted,) = (line for line in panel.lines if line.get_linestyle() == ":")
+    assert dotted.get_xdata()[0] == 0.9  # the other baseline has 0.2
+
+
 def test_what_is_far_off_is_an_arrow_with_its_value(table):
     panel = pl.evaluation(table, "edistance").child_axes[0]
     assert panel.get_xlim()[1] < 2  # the others can be told apart

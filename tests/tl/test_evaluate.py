@@ -1,12 +1,15 @@
 """evaluate: rows as by hand, intervals that cover, a verdict that names who wins, and no leak."""
 
 import json
+import logging
 import warnings
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 import torch
 from anndata import AnnData, read_h5ad
 from scipy.optimize import linear_sum_assignment
@@ -28,13 +31,16 @@ from scgenot.fit.evaluation.comparison import (
     Prediction,
     choose,
     split_all,
+    with_profiles,
 )
+from scgenot.fit.evaluation.coverage import Distances, first_half
 from scgenot.fit.evaluation.fitted import choose_links
 from scgenot.fit.evaluation.generic import generic_comparisons
 from scgenot.fit.evaluation.metrics import Counts, Populations
-from scgenot.fit.evaluation.scores import make_table, resample, score_all
+from scgenot.fit.evaluation.scores import Score, as_rows, make_table, resample, score_all
 from scgenot.fit.evaluation.screen import Moments, other_cells
-from scgenot.fit.evaluation.verdict import compare, interval
+from scgenot.fit.evaluation.verdict import compare, interval, verdict
+from scgenot.fit.regions import score
 from scgenot.metrics.inputs import mean
 from scgenot.metrics.transport import assignment_potentials
 from scgenot.pair import Link, Pair
@@ -90,7 +96,14 @@ class TestMetrics:
             "r2_variances": metrics.r2_variances(x, y),
         }
         assert list(expected) == list(prepared.POPULATIONS)
-        for name, metric in prepared.POPULATIONS.items():
+        expected["squared_error_means"] = metrics.squared_error_means(x, y)
+        # the regions of `calibrate`, one half of the predicted cells against the other
+        held = score(y, x[::2], x[1::2], [0.8, 0.9])
+        for name, level in prepared.IDEAL.items():
+            expected[name] = (held.scores <= held.raw_threshold(level)).mean()
+        offered = {**prepared.POPULATIONS, **prepared.INDEPENDENT}
+        assert set(expected) == set(offered)
+        for name, metric in offered.items():
             assert value_of(metric, comparison)[0] == pytest.approx(expected[name], rel=1e-9), name
         found = value_of(prepared.pearson_delta, comparison)[0]
         assert found == pytest.approx(
@@ -173,6 +186,111 @@ class TestMetrics:
         average = comparison_of(x - x.mean(0) + centre, y, others=comparison.others)
         assert value_of(prepared.weighted_r2_delta, average)[0] <= 0
 
+    def test_discrimination_is_that_of_all_conditions(self):
+        rng = np.random.default_rng(0)
+        control, effects = rng.normal(size=(50, 6)), rng.normal(size=(5, 6))
+        predicted = [control + 0.5 * effect + 0.3 * rng.normal(size=6) for effect in effects]
+        true = [rng.normal(size=(40, 6)) + effect for effect in effects]
+        found = [comparison_of(p, t, control=control) for p, t in zip(predicted, true, strict=True)]
+        found = [value_of(prepared.discrimination, one)[0] for one in with_profiles(found)]
+        means = [np.stack([cells.mean(0) for cells in side]) for side in (predicted, true)]
+        expected = metrics.perturbation_discrimination(*(m - control.mean(0) for m in means))
+        np.testing.assert_allclose(found, expected)
+
+    def test_conditions_are_told_apart_within_their_group(self):
+        x, y = two_populations()
+        groups = ["g", "h", "g", "h", "g"]
+        found = [comparison_of(x, y + k) for k in range(5)]
+        found = with_profiles(
+            [replace(one, group=group) for one, group in zip(found, groups, strict=True)]
+        )
+        assert [one.profiles.own for one in found] == [0, 0, 1, 1, 2]
+        np.testing.assert_allclose(found[2].profiles.means, [y.mean(0) + k for k in (0, 2, 4)])
+        np.testing.assert_allclose(found[1].profiles.means, [y.mean(0) + k for k in (1, 3)])
+
+    def test_the_ceiling_tells_halves_of_all_conditions_apart(self):
+        rng = np.random.default_rng(0)
+        control, effects = rng.normal(size=(50, 6)), rng.normal(size=(5, 6))
+        true = [rng.normal(size=(40, 6)) + 0.3 * effect for effect in effects]
+        found = with_profiles([comparison_of(control, t, control=control) for t in true])
+        chosen = {"discrimination": prepared.discrimination}
+        scores = [score_all(one, chosen, 2, rng)["replicate"] for one in found]
+        sides = (np.stack([t[rows].mean(0) for t in true]) for rows in (slice(20), slice(20, 40)))
+        expected = metrics.perturbation_discrimination(*(m - control.mean(0) for m in sides))
+        np.testing.assert_allclose([s.values["discrimination"][0] for s in scores], expected)
+
+
+class TestCoverage:
+    @staticmethod
+    def of(predicted, true, level=0.8):
+        ones = (np.ones((1, len(side))) for side in (predicted, true))
+        return Distances.of(predicted, true).coverage(level, *ones)[0]
+
+    @pytest.mark.parametrize("level", [0.8, 0.9])
+    def test_of_the_right_law_is_the_level(self, level):
+        """True and predicted cells are alike: `k` of `f + 1` are no farther than the `k`-th of
+        `f`.
+        """
+        rng = np.random.default_rng(0)
+        found = [
+            self.of(rng.normal(size=(38, 3)), rng.normal(size=(30, 3)), level) for _ in range(400)
+        ]
+        expected = np.ceil(level * 19) / 20
+        assert np.mean(found) == pytest.approx(expected, abs=4 * np.std(found) / np.sqrt(400))
+
+    def test_of_too_narrow_and_too_wide_predictions(self):
+        rng = np.random.default_rng(0)
+        predicted, true = rng.normal(size=(2, 400, 3))
+        assert self.of(0.5 * predicted, true) < 0.6
+        assert self.of(2 * predicted, true) > 0.9
+        assert self.of(predicted + 10, true) == 0
+
+    def test_copies_do_not_measure_each_other(self):
+        rng = np.random.default_rng(0)
+        cells = rng.normal(size=(60, 2))
+        predicted = rng.permutation(np.repeat(cells, 7, axis=0))
+        inside = first_half(predicted)
+        assert inside.sum() == 7 * 30
+        assert not set(map(tuple, predicted[inside])) & set(map(tuple, predicted[~inside]))
+        assert self.of(predicted, rng.normal(size=(500, 2))) == pytest.approx(0.8, abs=0.2)
+        # one cell for all: its region is itself
+        assert self.of(np.zeros((20, 2)), cells) == 0
+
+    def test_a_resample_counts_repeated_cells(self):
+        rng = np.random.default_rng(0)
+        x, y = two_populations(40, 30)
+        a, b = (rng.multinomial(n, np.full(n, 1 / n), size=4).astype(float) for n in (40, 30))
+        b[3] = 0
+        measured = Distances.of(x, y)
+        found = measured.coverage(0.9, a, b)
+        for k in range(3):
+            own = np.repeat(measured.own, a[k, 1::2].astype(int))
+            threshold = np.quantile(own, 0.9, method="inverted_cdf")
+            inside = np.repeat(measured.true <= threshold, b[k].astype(int))
+            assert found[k] == pytest.approx(inside.mean())
+        assert np.isnan(found[3])
+
+    def test_neither_more_nor_less_is_better(self):
+        values = {GENOT: (MODEL, 0.95), "near": (BASELINE, 0.75), "far": (BASELINE, 0.5)}
+        scores = {
+            name: Score(kind, 9, 9, {"coverage_80": np.full(4, value)})
+            for name, (kind, value) in values.items()
+        }
+        (found,) = compare(scores, [], prepared.IDEAL, 0.9)
+        assert (found["best"], found["outcome"]) == ("near", "loses to")
+        assert (found["value"], found["best_value"]) == (0.95, 0.75)
+        assert found["difference"] == pytest.approx(0.15 - 0.05)
+        row = {"method": GENOT, "coverage_80_scaled": np.nan}
+        text = verdict([found], [row, row | {"method": "near"}], "far", 0.9)
+        assert "(0.95 against 0.75; 0.8 is right; difference of the errors 0.1, " in text
+        scores["replicate"] = Score("ceiling", 9, 9, {"coverage_80": np.full(4, 0.8)})
+        directions = {"higher_is_better": [], "ideal": prepared.IDEAL}
+        rows = as_rows(scores, "A", "all", negative="far", level=0.9, **directions)
+        scaled = {row["method"]: row["coverage_80_scaled"] for row in rows}
+        # an error of 0.3 is 0, none is 1
+        assert scaled[GENOT] == pytest.approx(0.5)
+        assert scaled["near"] == pytest.approx(1 - 0.05 / 0.3)
+
 
 class TestIntervals:
     """Coverage over repeated experiments, within three standard deviations of a binomial."""
@@ -190,7 +308,7 @@ class TestIntervals:
             whole = Comparison("", "", predictions, y, 60, "other", as_it_is, control=x)
             scores = score_all(whole, {"metric": metric}, 100, rng)
             if difference:
-                (found,) = compare(scores, ["metric"], level)
+                (found,) = compare(scores, ["metric"], {}, level)
                 low, high = found["low"], found["high"]
             else:
                 low, high = interval(scores[GENOT].values["metric"], level)
@@ -275,7 +393,8 @@ class TestVerdict:
         assert lines[0] == (
             "GENOT beats the best baseline beyond the interval on 0 of 2 metrics and loses on 2 "
             "(edistance, r2_variances). "
-            "It loses to its own coupling on 2 (edistance, r2_variances)."
+            "It loses to its own coupling beyond the interval on 2 of 2 metrics (edistance, "
+            "r2_variances)."
         )
         assert lines[1].startswith("edistance: GENOT has no value (")
 
@@ -290,7 +409,34 @@ class TestVerdict:
         kinds = {GENOT: (MODEL, x), "chance": (BASELINE, x - 9), "coupling": (COUPLING, y + 0.01)}
         head = table_of(kinds, y).attrs["verdict"].split("\n")[0]
         assert "on 1 of 2 metrics (edistance)" in head
-        assert head.endswith("It loses to its own coupling on 2 (edistance, r2_variances).")
+        assert head.endswith(
+            "It loses to its own coupling beyond the interval on 2 of 2 metrics (edistance, "
+            "r2_variances)."
+        )
+
+    def test_a_coupling_that_is_not_told_apart_is_not_in_the_headline(self):
+        x, y = two_populations(200, 200)
+        rng = np.random.default_rng(1)
+        near = y + 0.1 * rng.normal(size=(2, *y.shape))
+        kinds = {
+            GENOT: (MODEL, near[0]),
+            "chance": (BASELINE, x - 9),
+            "coupling": (COUPLING, near[1]),
+        }
+        table = table_of(kinds, y)
+        found = {c["outcome"] for c in table.attrs["comparisons"] if c["kind"] == COUPLING}
+        assert found == {"is not told apart from"}
+        head, *details = table.attrs["verdict"].split("\n")
+        assert "coupling" not in head
+        assert "; it is not told apart from coupling (" in details[0]
+
+    def test_a_better_coupling_is_named_where_no_baseline_has_a_value(self):
+        x, y = two_populations(200, 200)
+        none = np.full_like(x, np.nan)
+        kinds = {GENOT: (MODEL, x), "chance": (BASELINE, none), "coupling": (COUPLING, y + 0.01)}
+        head = table_of(kinds, y).attrs["verdict"].split("\n")[0]
+        assert head.startswith("GENOT cannot be judged: no metric has a value for any baseline. It")
+        assert "It loses to its own coupling beyond the interval on 2 of 2 metrics" in head
 
     def test_problems_of_the_fit_are_in_the_verdict(self):
         x, y = two_populations(40, 40)
@@ -411,6 +557,21 @@ class TestScreen:
                 of(table, "random cells of all perturbations", "edistance_scaled", condition) == 0
             )
             assert of(table, "replicate", "edistance_scaled", condition) == 1
+
+    def test_regions_of_an_exact_model_hold_what_they_say(self, screen):
+        table = sg.tl.evaluate(screen, new_donor(), metrics=["coverage_80", "coverage_90"])
+        assert table.attrs["ideal"] == {"coverage_80": 0.8, "coverage_90": 0.9}
+        for condition in DRUG:
+            for name, level in table.attrs["ideal"].items():
+                error = np.sqrt(level * (1 - level) * (1 / 300 + 1 / 150))
+                found = of(table, GENOT, name, condition)
+                assert found == pytest.approx(level, abs=4 * error)
+                low, high = (
+                    of(table, GENOT, f"{name}_{end}", condition) for end in ("low", "high")
+                )
+                assert low < found < high
+        # untreated cells are elsewhere
+        assert of(table, "identity", "coverage_90", "A") < 0.8
 
     def test_a_model_that_takes_one_drug_for_another_loses(self, screen):
         swapped = new_donor()
@@ -586,6 +747,14 @@ class TestScreen:
         assert of(table, GENOT, "size", "A") == 50
         assert table.attrs["higher_is_better"] == ["size"]
 
+    def test_a_name_of_your_own_keeps_the_direction(self, screen):
+        named = {"variances": "r2_variances", "covered": "coverage_80", "size": lambda p, t: 1.0}
+        table = sg.tl.evaluate(screen, new_donor(50), metrics=named, n_resamples=5)
+        assert table.attrs["higher_is_better"] == ["variances"]
+        assert table.attrs["ideal"] == {"covered": 0.8}
+        table = sg.tl.evaluate(screen, new_donor(50), metrics=[metrics.r2_variances], n_resamples=5)
+        assert table.attrs["higher_is_better"] == ["r2_variances"]
+
     @pytest.mark.parametrize(
         ("options", "error", "match"),
         [
@@ -635,6 +804,99 @@ class TestScreen:
         some = screen[50:].copy()
         with pytest.raises(ValueError, match="lacks 50 of 300 cells that were fitted"):
             sg.tl.evaluate(some, new_donor(30))
+
+
+class TestDiscrimination:
+    def test_fewer_than_three_conditions(self, screen, caplog):
+        options = {"n_resamples": 5, "min_cells": 10}
+        with caplog.at_level(logging.INFO, logger="scgenot"):
+            table = sg.tl.evaluate(screen, new_donor(60), **options)
+        assert not [column for column in table if column.startswith("discrimination")]
+        assert "squared_error_means" in table
+        assert "'discrimination' needs 3 or more held-out conditions in each group" in caplog.text
+        with pytest.raises(ValueError, match=r"'discrimination' needs 3 .* 2 in 'all'"):
+            sg.tl.evaluate(screen, new_donor(60), metrics=["discrimination"], **options)
+
+    def test_the_average_of_all_is_chance(self):
+        adata = sg.datasets.screen(60, drugs=4, heterogeneity=0.0, rng=0)
+        adata.obs["donor"] = np.where(np.arange(adata.n_obs) % 2, "d1", "d2")
+        seen, new = (adata[adata.obs["donor"] == donor].copy() for donor in ("d1", "d2"))
+        sg.tl.fit_perturbation(seen, "drug", "control", learner=FEW, progress=False)
+        names = ["discrimination", "squared_error_means"]
+        table = sg.tl.evaluate(seen, new, metrics=names, n_cells=None, n_resamples=20)
+        assert table.attrs["higher_is_better"] == ["discrimination"]
+        average = "mean shift of all perturbations"
+        assert of(table, average, "discrimination", "mean") == pytest.approx(0.5)
+        # untreated cells are as like to every drug
+        assert of(table, "identity", "discrimination", "D1") == 0.5
+        x, drug = new.obsm["X_pca"].astype(float), new.obs["drug"].to_numpy()
+        old, known = seen.obsm["X_pca"].astype(float), seen.obs["drug"].to_numpy()
+        drugs = [d for d in pd.unique(drug) if d != "control"]
+        true = np.stack([x[drug == d].mean(0) - x[drug == "control"].mean(0) for d in drugs])
+        shift = np.stack([old[known == d].mean(0) - old[known == "control"].mean(0) for d in drugs])
+        expected = metrics.perturbation_discrimination(shift, true)
+        for name, value in zip(drugs, expected, strict=True):
+            assert of(table, "mean shift", "discrimination", name) == pytest.approx(value)
+        assert of(table, "replicate", "discrimination", "mean") > 0.5
+
+
+class TestGenes:
+    NAMES = ("r2_distance", "r2_variances", "squared_error_means", "wmse")
+
+    def table(self, prepare):
+        """Evaluate a fit on one of two donors; `prepare` embeds all cells before the split."""
+        adata = known_cells(80)
+        rng = np.random.default_rng(0)
+        genes = 0.1 * adata.X @ rng.gamma(1.0, size=(3, 12)) + 0.01 * rng.normal(size=(240, 12))
+        adata = AnnData(genes.astype(np.float32), obs=adata.obs)
+        adata.obs["donor"] = np.where(np.arange(240) % 2, "d1", "d2")
+        prepare(adata)
+        seen, new = (adata[adata.obs["donor"] == donor].copy() for donor in ("d1", "d2"))
+        options = {"use_rep": "X_pca", "learner": FEW, "progress": False}
+        sg.tl.fit_perturbation(seen, "drug", "control", adjust=False, **options)
+        return seen, new, sg.tl.evaluate(seen, new, n_cells=None, n_resamples=5)
+
+    def test_of_scanpys_components_that_were_made_before_the_split(self):
+        seen, new, table = self.table(lambda adata: sc.pp.pca(adata, n_comps=3))
+        loadings = seen.varm["PCs"]
+        for drug in "AB":
+            predicted, true = (
+                new.obsm["X_pca"][new.obs["drug"] == name].astype(float) @ loadings.T
+                for name in ("control", drug)
+            )
+            # the means of the features are the same on both sides: variances do not know of them
+            expected = metrics.r2_variances(predicted, true)
+            assert of(table, "identity", "r2_variances", drug) == pytest.approx(expected, rel=1e-4)
+            expected = metrics.squared_error_means(predicted, true)
+            assert of(table, "identity", "squared_error_means", drug) == pytest.approx(
+                expected, rel=1e-4
+            )
+            # nearly all of the variance is in three components: these are means of the genes too
+            query, genes = (new.X[new.obs["drug"] == name] for name in ("control", drug))
+            expected = 1 - metrics.r2_means(query, genes)
+            assert of(table, "identity", "r2_distance", drug) == pytest.approx(expected, rel=0.05)
+
+    def test_are_those_of_an_embedding_of_ours(self):
+        embedded = self.table(
+            lambda adata: sg.tl.embed(adata, n_components=3, mask_var=None, adjust=False)
+        )[2]
+        scanpys = self.table(lambda adata: sc.pp.pca(adata, n_comps=3))[2]
+        for name in self.NAMES:
+            assert of(scanpys, "identity", name, "A") == pytest.approx(
+                of(embedded, "identity", name, "A"), rel=0.02
+            ), name
+
+    def test_nothing_decodes(self, caplog):
+        def forget(adata):
+            sc.pp.pca(adata, n_comps=3)
+            adata.X = np.log1p(adata.X)
+
+        with caplog.at_level(logging.INFO, logger="scgenot"):
+            _, new, table = self.table(forget)
+        assert "Nothing decodes states to features" in caplog.text
+        predicted, true = (new.obsm["X_pca"][new.obs["drug"] == name] for name in ("control", "A"))
+        expected = metrics.r2_variances(predicted, true)
+        assert of(table, "identity", "r2_variances", "A") == pytest.approx(expected)
 
 
 class TestUnseenConditions:
@@ -865,6 +1127,8 @@ class TestTranslation:
         )
         assert {"GENOT", "GENOT, mean"} <= set(table["method"])
         assert table.attrs["comparisons"][0]["model"] == "GENOT, mean"
+        # a cell and its own translation have noise in common
+        assert not set(prepared.INDEPENDENT) & set(table)
         assert table.loc[table["method"] == "ridge, shown the pairs", "kind"].item() == "supervised"
         # random matching is the right population: there is no range to calibrate a distance by
         assert table["edistance_scaled"].isna().all()

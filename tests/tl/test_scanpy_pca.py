@@ -62,6 +62,32 @@ def test_it_is_refused_where_the_cells_are_not_those_of_the_pca():
     assert embedding_of(adata, "X_pca") is None
 
 
+@pytest.mark.parametrize("key_added", [None, "X_own"])
+def test_cells_that_were_split_off_tell_the_means(key_added):
+    adata, rep = cells(), key_added or "X_pca"
+    sc.pp.pca(adata, n_comps=8, key_added=key_added)
+    part = adata[:20].copy()
+    without = embedding_of(part, rep)
+    assert without.offset is None
+    # three factors: eight components leave nothing out but float32
+    found = without.with_means_of(part, rep)
+    np.testing.assert_allclose(found.decode(part.obsm[rep]), part[:, found.features].X, atol=1e-3)
+    np.testing.assert_allclose(
+        found.decode(adata.obsm[rep][20:]), adata[20:, found.features].X, atol=1e-3
+    )
+    # of few components the mean of the fitted cells is still their own
+    sc.pp.pca(adata, n_comps=1, key_added=key_added)
+    part = adata[:20].copy()
+    found = embedding_of(part, rep).with_means_of(part, rep)
+    np.testing.assert_allclose(
+        found.decode(part.obsm[rep]).mean(), part[:, found.features].X.mean(0), rtol=1e-4
+    )
+    part.X = np.log1p(part.X)
+    assert embedding_of(part, rep).with_means_of(part, rep).offset is None
+    part.X = None
+    assert embedding_of(part, rep).with_means_of(part, rep).offset is None
+
+
 def test_components_of_other_genes_are_another_embedding():
     adata = cells()
     sc.pp.pca(adata, n_comps=3, mask_var=None)

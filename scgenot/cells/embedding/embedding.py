@@ -288,7 +288,7 @@ class Embedding:
         if self.offset is None:
             raise ValueError(
                 f"{self.key!r} was made by `sc.pp.pca`, which keeps no means, and the features of "
-                "its cells do not give its coordinates: make it with `sg.tl.embed`."
+                "the cells of `adata` do not give its coordinates: make it with `sg.tl.embed`."
             )
 
 

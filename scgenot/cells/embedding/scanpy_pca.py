@@ -61,6 +61,23 @@ class ScanpyPCA(Embedding):
         known |= {"whole": are_whole(values), "largest": float(values.max())}
         return cls(**known, nonnegative=bool(values.min() >= 0))
 
+    def with_means_of(self, adata: AnnData, rep: str) -> Self:
+        """Take the means that decode cells to features of their own mean, where the cells tell.
+
+        Cells that were split off after the PCA do: their features give the coordinates up to one
+        shift. Where features were changed since, the means stay unknown.
+        """
+        columns = adata.var_names.get_indexer(self.features)
+        cells = dense(adata.obsm[rep], f"obsm[{rep!r}]").astype(float)
+        try:
+            values = read_features(adata, self.layer, columns)
+        except (KeyError, ValueError):  # no X, or not as it was
+            return self
+        mean, center = np.asarray(values.mean(axis=0, dtype=float)).ravel(), cells.mean(axis=0)
+        some = (values[:N_COMPARED] - mean) @ self.loadings
+        near = np.allclose(some, cells[:N_COMPARED] - center, atol=ROUNDING * cells.std())
+        return replace(self, offset=mean - self.loadings @ center) if near else self
+
     def digest(self) -> str:
         """Return a fingerprint of features and loadings: the means may not be known."""
         return Embedding.digest(replace(self, offset=None))

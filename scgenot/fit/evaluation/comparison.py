@@ -1,7 +1,7 @@
 """What is compared in an evaluation: predictions for one population, and its true cells."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -50,6 +50,18 @@ class Others:
 
 
 @dataclass(frozen=True)
+class Profiles:
+    """Mean features of the true cells of all conditions of a group; `own` is one row of them.
+
+    `halves` are of those true cells that the ceiling is compared with.
+    """
+
+    means: np.ndarray
+    halves: np.ndarray
+    own: int
+
+
+@dataclass(frozen=True)
 class Comparison:
     """All predictions for one condition and group, and what metrics need to know of it."""
 
@@ -63,6 +75,7 @@ class Comparison:
     paired: bool = False
     control: np.ndarray | None = None
     others: Others | None = None
+    profiles: Profiles | None = None
     labels: np.ndarray | None = None
     reference: np.ndarray | None = None
     reference_labels: np.ndarray | None = None
@@ -134,6 +147,20 @@ def choose(
         control=None if control is None else control[source],
         labels=None if labels is None else labels[true],
     )
+
+
+def with_profiles(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Tell each comparison the mean features of all conditions of its group."""
+    members: dict[str, list[int]] = {}
+    for k, one in enumerate(comparisons):
+        members.setdefault(one.group, []).append(k)
+    found = {}
+    for rows in members.values():
+        features = [comparisons[k].true_features for k in rows]
+        means = np.stack([true.mean(0) for true in features])
+        halves = np.stack([true[len(true) // 2 :].mean(0) for true in features])
+        found |= {k: Profiles(means, halves, own) for own, k in enumerate(rows)}
+    return [replace(one, profiles=found[k]) for k, one in enumerate(comparisons)]
 
 
 def read_groups(adata: AnnData, groupby: str | None) -> np.ndarray:

@@ -11,14 +11,14 @@ from scgenot.fit.coupled import links_of
 from scgenot.fit.evaluation.comparison import Grouped, read_groups, refuse_seen
 from scgenot.fit.evaluation.fitted import Evaluation
 from scgenot.fit.evaluation.generic import generic_comparisons
-from scgenot.fit.evaluation.metrics import POPULATIONS, Metric
+from scgenot.fit.evaluation.metrics import INDEPENDENT, POPULATIONS, Metric
 from scgenot.pair import Link, Pair
 
 
 @singledispatch
 def offered(task) -> dict[str, Metric]:
     """Return the metrics that suit a task."""
-    return dict(POPULATIONS)
+    return {**POPULATIONS, **INDEPENDENT}
 
 
 @singledispatch

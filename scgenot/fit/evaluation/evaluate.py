@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -15,13 +16,27 @@ from scgenot.fit.decoder import feature_decoder
 
 # registers the comparisons of each task
 from scgenot.fit.evaluation import course, screen, translation  # noqa: F401
-from scgenot.fit.evaluation.comparison import Features, shuffled, split_all
+from scgenot.fit.evaluation.comparison import (
+    Comparison,
+    Features,
+    shuffled,
+    split_all,
+    with_profiles,
+)
 from scgenot.fit.evaluation.comparisons import comparisons, offered
 from scgenot.fit.evaluation.fitted import Evaluation
-from scgenot.fit.evaluation.metrics import HIGHER_IS_BETTER, Metric, Plain, plain
+from scgenot.fit.evaluation.metrics import (
+    Metric,
+    Plain,
+    discrimination,
+    plain,
+    under_own_names,
+)
 from scgenot.fit.evaluation.scores import make_table
 
 logger = logging.getLogger("scgenot")
+
+N_CONDITIONS = 3  # among fewer, the place of a prediction is one of two
 
 
 def evaluation_table(
@@ -62,10 +77,16 @@ def evaluation_table(
         # plans of baselines: nobody chose their epsilon, and nobody can change it
         warnings.filterwarnings("ignore", message=PROBLEM)
         split = split_all(comparisons(fit.task, asked), min_cells=min_cells)
+    found = [shuffled(one, n_cells, numpy_rng([seed, k])) for k, one in enumerate(split)]
+    chosen = with_enough_conditions(chosen, found, by_name=metrics is not None)
+    if discrimination in chosen.values():
+        found = with_profiles(found)
+    higher, ideal = under_own_names(chosen)
     table = make_table(
-        [shuffled(one, n_cells, numpy_rng([seed, k])) for k, one in enumerate(split)],
+        found,
         chosen,
-        higher_is_better=[*HIGHER_IS_BETTER, *maximize],
+        higher_is_better=[*higher, *maximize],
+        ideal=ideal,
         n_resamples=n_resamples,
         level=interval,
         seed=seed,
@@ -110,6 +131,22 @@ def choose_metrics(
     }
 
 
+def with_enough_conditions(
+    chosen: dict[str, Metric], found: Sequence[Comparison], *, by_name: bool
+) -> dict[str, Metric]:
+    """Leave out what tells conditions apart where few were held out; raise when it was named."""
+    names = [name for name, metric in chosen.items() if metric is discrimination]
+    few = {group: n for group, n in Counter(one.group for one in found).items() if n < N_CONDITIONS}
+    if not names or not few:
+        return chosen
+    text = f"{names[0]!r} needs {N_CONDITIONS} or more held-out conditions in each group; found "
+    text += ", ".join(f"{n} in {group!r}" for group, n in few.items())
+    if by_name:
+        raise ValueError(f"`metrics`: {text}.")
+    logger.info("%s: left out.", text)
+    return {name: metric for name, metric in chosen.items() if name not in names}
+
+
 def check_maximize(maximize: Sequence[str], chosen: Mapping[str, Metric]) -> None:
     """Raise when `maximize` is not a list of names of the metrics."""
     if isinstance(maximize, str):
@@ -124,7 +161,7 @@ def as_features(fit, decoder: Callable | None, features: Sequence[str] | None) -
     """Return the function from states to the features whose means are compared."""
     rep = getattr(fit.task, "use_rep", None)
     try:
-        to_frame = feature_decoder(fit, rep, decoder, features)
+        to_frame = feature_decoder(fit, rep, decoder, features, fitted_means=True)
     except ValueError:
         if features is not None:
             raise

@@ -1,6 +1,6 @@
 """The metrics that an evaluation offers: those of :mod:`scgenot.metrics` for many resamples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,6 +8,8 @@ import numpy as np
 
 from scgenot import metrics
 from scgenot.fit.evaluation.comparison import Comparison
+from scgenot.fit.evaluation.coverage import Distances
+from scgenot.metrics.discrimination import discrimination_from
 from scgenot.metrics.distances import median_distance
 from scgenot.metrics.inputs import mean
 from scgenot.metrics.moments import determination, weighted_mse, welch_weights
@@ -44,6 +46,11 @@ class Populations:
         true = whole.true_features if self.true is whole.true else whole.to_features(self.true)
         return whole.to_features(self.predicted), true
 
+    @cached_property
+    def distances(self) -> Distances:
+        """Distances to predicted cells, for all levels of regions."""
+        return Distances.of(self.predicted, self.true)
+
 
 Metric = Callable[[Populations, Counts], np.ndarray]
 Plain = Callable[[np.ndarray, np.ndarray], float]
@@ -79,6 +86,21 @@ def r2_variances(cells: Populations, counts: Counts) -> np.ndarray:
     return metrics.r2_variances(*cells.features, **counts.first())
 
 
+def squared_error_means(cells: Populations, counts: Counts) -> np.ndarray:
+    """Squared error of the features' means, less what the noise of both sides adds."""
+    return metrics.squared_error_means(*cells.features, **counts.first())
+
+
+def coverage_80(cells: Populations, counts: Counts) -> np.ndarray:
+    """Share of true cells in the region that holds 80 % of the predicted ones."""
+    return cells.distances.coverage(0.8, counts.predicted, counts.true)
+
+
+def coverage_90(cells: Populations, counts: Counts) -> np.ndarray:
+    """Share of true cells in the region that holds 90 % of the predicted ones."""
+    return cells.distances.coverage(0.9, counts.predicted, counts.true)
+
+
 def pearson_delta(cells: Populations, counts: Counts) -> np.ndarray:
     """Correlation of mean changes from control over the 50 features that change most."""
     control, weights = cells.comparison.control_features, counts.first()
@@ -98,6 +120,15 @@ def weighted_r2_delta(cells: Populations, counts: Counts) -> np.ndarray:
     center = whole.control_features.mean(0) if whole.others is None else whole.others.center
     predicted, true = feature_means(cells, counts)
     return determination(predicted - center, true - center, change_weights(whole))
+
+
+def discrimination(cells: Populations, counts: Counts) -> np.ndarray:
+    """Share of the other held-out conditions whose true effect is less like the prediction."""
+    whole, control = cells.comparison, mean(cells.comparison.control_features, counts.source)
+    # of as many cells as its own true profile is, or noise would tell conditions apart
+    profiles = whole.profiles.means if cells.true is whole.true else whole.profiles.halves
+    others = np.delete(profiles, whole.profiles.own, axis=0)
+    return discrimination_from(*feature_means(cells, counts), others, control)
 
 
 def feature_means(cells: Populations, counts: Counts) -> tuple[np.ndarray, np.ndarray]:
@@ -147,6 +178,36 @@ def plain(metric: Plain) -> Metric:
 
 MEANS = {"r2_distance": r2_distance, "r2_variances": r2_variances}
 POPULATIONS = {"edistance": edistance, "mmd": mmd, "wasserstein": wasserstein, **MEANS}
-CHANGES = {"pearson_delta": pearson_delta, "wmse": wmse, "weighted_r2_delta": weighted_r2_delta}
+# where predicted and true cells are not paired: a pair has noise in common, and a region of its own
+INDEPENDENT = {
+    "squared_error_means": squared_error_means,
+    "coverage_80": coverage_80,
+    "coverage_90": coverage_90,
+}
+CHANGES = {
+    "pearson_delta": pearson_delta,
+    "wmse": wmse,
+    "weighted_r2_delta": weighted_r2_delta,
+    "discrimination": discrimination,
+}
 MATCHES = {"foscttm": foscttm, "label_transfer": label_transfer}
-HIGHER_IS_BETTER = ("r2_variances", "pearson_delta", "weighted_r2_delta", "label_transfer")
+HIGHER_IS_BETTER = (
+    *("r2_variances", "pearson_delta", "weighted_r2_delta", "discrimination"),
+    "label_transfer",
+)
+# neither more nor less is better: the value that is right
+IDEAL = {"coverage_80": 0.8, "coverage_90": 0.9}
+
+
+def error_of(values: np.ndarray, right: float | None) -> np.ndarray:
+    """Return how far values are from the one that is right; the values where there is none."""
+    return values if right is None else np.abs(values - right)
+
+
+def under_own_names(chosen: Mapping[str, Metric]) -> tuple[list[str], dict[str, float]]:
+    """Names that were given to metrics of which more is better, and to those with an ideal."""
+    known = {**POPULATIONS, **INDEPENDENT, **CHANGES, **MATCHES}
+    names = {function: name for name, function in known.items()}
+    own = {given: names[metric] for given, metric in chosen.items() if metric in names}
+    higher = [given for given in chosen if own.get(given, given) in HIGHER_IS_BETTER]
+    return higher, {given: IDEAL[name] for given, name in own.items() if name in IDEAL}

@@ -16,7 +16,13 @@ from scgenot.fit.evaluation.comparison import (
     SUPERVISED,
     Comparison,
 )
-from scgenot.fit.evaluation.metrics import POPULATIONS, Counts, Metric, Populations
+from scgenot.fit.evaluation.metrics import (
+    POPULATIONS,
+    Counts,
+    Metric,
+    Populations,
+    error_of,
+)
 from scgenot.fit.evaluation.verdict import MEAN, best_baselines, compare, interval, verdict
 
 REPLICATE = "replicate"
@@ -97,6 +103,7 @@ def as_rows(
     *,
     negative: str,
     higher_is_better: Sequence[str],
+    ideal: Mapping[str, float],
     level: float,
 ) -> list[dict]:
     """Make one row for each prediction."""
@@ -107,10 +114,11 @@ def as_rows(
         for metric, values in score.values.items():
             low, high = interval(values, level)
             row |= {metric: float(values[0]), f"{metric}_low": low, f"{metric}_high": high}
-            worst, best = (scores[end].values[metric] for end in (negative, REPLICATE))
+            ends = [values, *(scores[end].values[metric] for end in (negative, REPLICATE))]
+            ours, worst, best = (error_of(found, ideal.get(metric)) for found in ends)
             gain = best - worst if metric in higher_is_better else worst - best
             told_apart = interval(gain, level)[0] > 0
-            scaled = (values[0] - worst[0]) / (best[0] - worst[0]) if told_apart else np.nan
+            scaled = (ours[0] - worst[0]) / (best[0] - worst[0]) if told_apart else np.nan
             row[f"{metric}_scaled"] = float(scaled)
         rows.append(row)
     return rows
@@ -121,6 +129,7 @@ def make_table(
     metrics: Mapping[str, Metric],
     *,
     higher_is_better: Sequence[str],
+    ideal: Mapping[str, float] | None = None,
     n_resamples: int,
     level: float,
     seed: int,
@@ -128,25 +137,27 @@ def make_table(
     notes: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Score all comparisons, and average them where there are several."""
-    negative = comparisons[0].negative
+    negative, ideal = comparisons[0].negative, ideal or {}
     scores = [
         score_all(comparison, metrics, n_resamples, numpy_rng([seed, k]))
         for k, comparison in enumerate(comparisons)
     ]
-    options = {"negative": negative, "higher_is_better": higher_is_better, "level": level}
+    directions = {"higher_is_better": higher_is_better, "ideal": ideal}
+    options = {"negative": negative, "level": level, **directions}
     whole, rows = scores[0], []
     if len(comparisons) > 1:
         whole = average(scores)
         rows += as_rows(whole, MEAN, MEAN, **options)
     for comparison, found in zip(comparisons, scores, strict=True):
         rows += as_rows(found, comparison.condition, comparison.group, **options)
-    compared = compare(whole, higher_is_better, level)
+    compared = compare(whole, level=level, **directions)
     sentences = [outcome.sentence for outcome in outcomes if outcome.is_problem]
     table = pd.DataFrame(rows)
     # plain values only, which can be compared when tables are joined, and written
     table.attrs = {
         "metrics": list(metrics),
         "higher_is_better": [name for name in metrics if name in higher_is_better],
+        "ideal": dict(ideal),
         "negative": negative,
         "interval": float(level),
         "comparisons": compared,

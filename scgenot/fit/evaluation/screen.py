@@ -25,7 +25,7 @@ from scgenot.fit.evaluation.comparison import (
 from scgenot.fit.evaluation.comparisons import comparisons, offered
 from scgenot.fit.evaluation.fitted import Evaluation, held_out_strata
 from scgenot.fit.evaluation.generic import random_cells
-from scgenot.fit.evaluation.metrics import CHANGES, POPULATIONS, Metric
+from scgenot.fit.evaluation.metrics import CHANGES, INDEPENDENT, POPULATIONS, Metric
 
 MAX_CELLS = 200  # of each other perturbation, whose features are looked at
 ALL_MEAN, ALL_CELLS = "mean shift of all perturbations", "random cells of all perturbations"
@@ -35,7 +35,7 @@ Key = tuple[frozenset[str], float | None]  # the parts of a perturbation, and it
 
 @offered.register
 def _(task: Screen) -> dict[str, Metric]:
-    return {**POPULATIONS, **CHANGES}
+    return {**POPULATIONS, **INDEPENDENT, **CHANGES}
 
 
 @dataclass(frozen=True)

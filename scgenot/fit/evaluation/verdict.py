@@ -1,11 +1,12 @@
 """The verdict of an evaluation in words, and the comparisons that it is made of."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from scgenot.fit.evaluation.comparison import BASELINE, COUPLING, GENOT
-from scgenot.fit.evaluation.metrics import MATCHES
+from scgenot.fit.evaluation.metrics import MATCHES, error_of
 
 MEAN = "mean"  # the condition and group of the rows that average several
 NO_VALUE = "has no value"
@@ -22,15 +23,20 @@ def interval(values: np.ndarray, level: float) -> tuple[float, float]:
     return float(values[0] + low), float(values[0] + high)
 
 
-def compare(scores: Mapping, higher_is_better: Sequence[str], level: float) -> list[dict]:
+def compare(
+    scores: Mapping, higher_is_better: Sequence[str], ideal: Mapping[str, float], level: float
+) -> list[dict]:
     """Compare the model with the best baseline and with the coupling that it learned from."""
     found = []
     for metric in scores[GENOT].values:
         model = f"{GENOT}, {MEAN}" if metric in MATCHES and f"{GENOT}, {MEAN}" in scores else GENOT
-        ours, higher = scores[model].values[metric], metric in higher_is_better
+        values, higher = scores[model].values[metric], metric in higher_is_better
+        right = ideal.get(metric)
+        ours = error_of(values, right)
         for kind in (BASELINE, COUPLING):
-            others = {n: s.values[metric] for n, s in scores.items() if s.kind == kind}
-            others = {name: values for name, values in others.items() if np.isfinite(values[0])}
+            of_kind = {n: s.values[metric] for n, s in scores.items() if s.kind == kind}
+            others = {n: error_of(found, right) for n, found in of_kind.items()}
+            others = {n: error for n, error in others.items() if np.isfinite(error[0])}
             if not others:
                 continue
             best = (max if higher else min)(others, key=lambda name: others[name][0])
@@ -38,10 +44,11 @@ def compare(scores: Mapping, higher_is_better: Sequence[str], level: float) -> l
             low, high = interval(ours - theirs, level)
             ahead, behind = (low > 0, high < 0) if higher else (high < 0, low > 0)
             outcome = "beats" if ahead else "loses to" if behind else "is not told apart from"
-            values = {"value": float(ours[0]), "best_value": float(theirs[0])}
-            values |= {"difference": float(ours[0] - theirs[0]), "low": low, "high": high}
-            values["outcome"] = outcome if np.isfinite(ours[0]) else NO_VALUE
-            found.append({"metric": metric, "model": model, "kind": kind, "best": best, **values})
+            row = {"metric": metric, "model": model, "kind": kind, "best": best, "ideal": right}
+            row |= {"value": float(values[0]), "best_value": float(of_kind[best][0])}
+            row |= {"difference": float(ours[0] - theirs[0]), "low": low, "high": high}
+            row["outcome"] = outcome if np.isfinite(ours[0]) else NO_VALUE
+            found.append(row)
     return found
 
 
@@ -60,8 +67,10 @@ def verdict(
             lines[start] = [f"{NO_VALUE} (its predictions are not finite), which counts as a loss"]
             continue
         against = f"the best baseline, {c['best']}" if c["kind"] == BASELINE else c["best"]
+        right = c["ideal"]
+        what = "difference" if right is None else f"{right:g} is right; difference of the errors"
         text = (
-            f"{c['outcome']} {against} ({c['value']:.3g} against {c['best_value']:.3g}; difference "
+            f"{c['outcome']} {against} ({c['value']:.3g} against {c['best_value']:.3g}; {what} "
             f"{c['difference']:.2g}, {level:.0%} interval {c['low']:.2g} to {c['high']:.2g})"
         )
         scaled = {row["method"]: row[f"{c['metric']}_scaled"] for row in rows}
@@ -74,21 +83,24 @@ def verdict(
 
 
 def headline(comparisons: Sequence[Mapping]) -> str:
-    """Count wins and losses against the best baselines, and losses to the plain coupling."""
+    """Count wins and losses against the best baselines, and losses to its own coupling."""
 
     def which(kind: str, *outcomes: str) -> tuple[int, str]:
         names = [c["metric"] for c in comparisons if c["kind"] == kind and c["outcome"] in outcomes]
         return len(names), f" ({', '.join(names)})" * bool(names)
 
-    n = sum(c["kind"] == BASELINE for c in comparisons)
-    if n == 0:
-        return f"{GENOT} cannot be judged: no metric has a value for any baseline."
-    wins, won = which(BASELINE, "beats")
-    losses, lost = which(BASELINE, "loses to", NO_VALUE)
-    text = f"{GENOT} beats the best baseline beyond the interval on {wins} of {n} metrics{won}"
-    text += f" and loses on {losses}{lost}."
+    counts = Counter(c["kind"] for c in comparisons)
+    text = f"{GENOT} cannot be judged: no metric has a value for any baseline."
+    if n := counts[BASELINE]:
+        wins, won = which(BASELINE, "beats")
+        losses, lost = which(BASELINE, "loses to", NO_VALUE)
+        text = f"{GENOT} beats the best baseline beyond the interval on {wins} of {n} metrics{won}"
+        text += f" and loses on {losses}{lost}."
     behind, names = which(COUPLING, "loses to", NO_VALUE)
-    return text + f" It loses to its own coupling on {behind}{names}." * bool(behind)
+    if behind:
+        text += " It loses to its own coupling beyond the interval on "
+        text += f"{behind} of {counts[COUPLING]} metrics{names}."
+    return text
 
 
 def best_baselines(rows: Sequence[Mapping], metrics: Sequence[str]) -> list[dict]:
