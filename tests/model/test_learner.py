@@ -63,11 +63,16 @@ def test_options_of_the_task_fill_what_was_left_out():
     learned = learn(FlowMatching(width=8, depth=1), pair=pair, defaults=defaults)
     assert learned.history["step"].iloc[-1] == 7
     assert (learned.model.displacement, learned.model.condition_dropout) == (True, 0.2)
-    given = FlowMatching(displacement=False, steps=3, condition_dropout=0.0, source_noise=0.1)
+    own = {"condition_dropout": 0.0, "source_noise": 0.1, "validation_fraction": 0.2}
+    given = FlowMatching(displacement=False, steps=3, **own)
     assert given.resolved(defaults) == given
     usual = FlowMatching().resolved()
     found = usual.steps, usual.displacement, usual.source_noise, usual.condition_dropout
     assert found == (3000, False, 0.0, 0.0)
+    fractions = {"validation_fraction": 0.0}
+    assert FlowMatching().resolved(fractions).validation_fraction == 0
+    # what is to be held out is
+    assert FlowMatching(validation_split="donor").resolved(fractions).validation_fraction == 0.1
 
 
 def test_the_seed_decides_and_the_generator_of_the_user_stays():

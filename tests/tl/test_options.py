@@ -168,10 +168,11 @@ SOLVERS = {
         **dict.fromkeys(("batch_size", "validation_every", "patience", "width", "depth"), NO_COUNT),
         "steps": tuple(value for value in NO_COUNT if value is not None),  # the task's default
         **dict.fromkeys(("learning_rate", "clip"), (*NO_NUMBER, 0, np.nan)),
+        **dict.fromkeys(("weight_decay", "ema_decay"), (*NO_NUMBER, -1, np.nan)),
         **dict.fromkeys(
-            ("weight_decay", "ema_decay", "validation_fraction"), (*NO_NUMBER, -1, np.nan)
+            ("source_noise", "condition_dropout", "validation_fraction"),  # or the task's default
+            ("x", [1, 2], -0.1, np.nan),
         ),
-        **dict.fromkeys(("source_noise", "condition_dropout"), ("x", [1, 2], -0.1, np.nan)),
         "displacement": ("x", 1, 0.5),
         "field": ("VelocityField", 1),
         "validation_split": (None, 1),
