@@ -169,12 +169,11 @@ def fit_perturbation(
         covariates=covariates,
         network_covariates=network_covariates,
     )
+    candidates = {"solver": solver, "learner": learner, "hold_out": hold_out}
     return fit(
         adata,
         task,
-        solver=solver,
-        learner=learner,
-        hold_out=hold_out,
+        **candidates,
         n_folds=n_folds,
         predict=predict,
         key_added=key_added,
