@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from scgenot import get
 from scgenot._typed import typed
-from scgenot.pl._axes import finish, legend_beside, new_axes
+from scgenot.pl._axes import finish, new_axes
 from scgenot.pl._colors import PREDICTED_COLOR
 
 COLORS = {"candidate": PREDICTED_COLOR, "baseline": "#555555"}
@@ -26,7 +26,7 @@ def choice(
 
     Points are mean relative differences of the energy distance to held-out cells from that of the
     first candidate, bars their 95 % interval over folds: what lies left of the dashed line is
-    better. The mean distances themselves are at the right. The chosen candidate has a ring and a
+    better. Their mean distances themselves are at the right. The chosen candidate has a ring and a
     bold name.
 
     Parameters
@@ -68,11 +68,13 @@ def choice(
     ax.set_title(f"Candidates on held-out cells{lost}", fontsize="medium")
     ax.set_xlabel("energy distance, relative to the first candidate\n(left is better)")
     ax.spines[["top", "right"]].set_visible(False)
+    ax.annotate("mean", (1.02, 1.0), xycoords="axes fraction", fontsize="small", va="bottom")
     kinds = [kind for kind in COLORS if kind in set(rows["kind"])]
     handles = [Line2D([], [], marker="o", ms=5, color=COLORS[kind], label=kind) for kind in kinds]
     handles += [Line2D([], [], **RING, label="chosen")]
     handles += [Line2D([], [], ls="--", color=PREDICTED_COLOR, label="first candidate")]
-    legend_beside(ax, handles)
+    # beyond the distances
+    ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.14, 0.5), frameon=False)
     return finish(ax, show=show)
 
 

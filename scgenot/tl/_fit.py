@@ -62,7 +62,8 @@ def fit(
         candidate is kept unless another is better by more than the 95 % interval of the relative
         difference over folds; the winner is fitted to all cells. On cells like those of the fit
         only whole populations are compared, unless there are `covariates`: hold out a column to
-        find couplings that lose track of which cell is which.
+        find couplings that lose track of which cell is which, and the column in which new cells
+        will differ to find what is learned best for these.
     n_folds
         Parts into which cells or values are dealt, each held out once; 2 or more.
     predict
