@@ -120,8 +120,8 @@ def choice(adata: AnnData, key: str = "genot", *, folds: bool = False) -> pd.Dat
     found = fit(adata, key).choice
     if found is None:
         raise KeyError(
-            f"The fit `key={key!r}` has no choice: it was made with one candidate. Give several as "
-            "`solver` or `learner`, or 'auto'."
+            f"The fit `key={key!r}` has no choice: it was made with one candidate, or with several "
+            "that could not be compared. Give several as `solver` or `learner`, or 'auto'."
         )
     return found.choice if folds else found.choice_summary
 

@@ -65,7 +65,10 @@ def fit(
         find couplings that lose track of which cell is which, and the column in which new cells
         will differ to find what is learned best for these.
     n_folds
-        Parts into which cells or values are dealt, each held out once; 2 or more.
+        Parts into which cells or values are dealt, each held out once; 2 or more. More parts tell
+        candidates apart more easily. The trainings of all together have 1.2 times the steps of one
+        fit, or 100 each where that is more: up to six candidates in three folds take two to three
+        times as long as one.
     predict
         Whether to write what :func:`predict` writes of the source cells, with its defaults, at
         once (where the task can be asked without a

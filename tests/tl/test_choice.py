@@ -362,6 +362,7 @@ def test_couplings_are_shared_between_learners():
     assert len(calls) == 3 + 1
 
 
+@pytest.mark.slow
 def test_the_time_of_a_choice():
     noises, options = (0.3, 0.0, 0.1), {"steps": 900, "width": 32}
     learners = [sg.model.FlowMatching(source_noise=noise, **options) for noise in noises]

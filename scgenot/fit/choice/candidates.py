@@ -15,8 +15,9 @@ AUTO = "auto"
 WIDER = 5
 # source noise of the other learner of an automatic list, where the default has none
 SOURCE_NOISE = 0.3
-# all short trainings together have this share of the steps of one fit
-SHARE = 1.5
+# all short trainings together have this share of the steps of one fit, which may stop early: with
+# the fit of the winner and the scores, a choice takes less than three times as long as one fit
+SHARE = 1.2
 # and each at least so many, or all of its own
 MIN_STEPS = 100
 # what says nothing of how a candidate couples or learns
