@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 
 from scgenot._typed import typed
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from scgenot.fit.fit import Fit
     from scgenot.model import Genot
 
-__all__ = ["couplings", "fit", "model", "params", "task"]
+__all__ = ["choice", "couplings", "fit", "model", "params", "task"]
 
 
 @typed
@@ -82,6 +83,47 @@ def model(adata: AnnData, key: str = "genot") -> "Genot":
     >>> genot.save("genot.safetensors")
     """
     return fit(adata, key).model
+
+
+@typed
+def choice(adata: AnnData, key: str = "genot", *, folds: bool = False) -> pd.DataFrame:
+    """Return how the candidates of a fit did on held-out cells, beside trivial answers.
+
+    Parameters
+    ----------
+    adata
+        Cells of a fit that was given several candidates.
+    key
+        The `key_added` of the fit.
+    folds
+        Whether to return the scores of each fold, of all metrics.
+
+    Returns
+    -------
+    A row for each candidate, in their order, and for each baseline: `candidate`; `kind`,
+    "candidate" or "baseline"; `value`, the mean energy distance over folds, unbiased, lower is
+    better; `difference`, the mean over folds of its difference from that of the first candidate,
+    over the sum of both biased distances, with its 95 % interval `low` to `high`; `chosen`; and
+    `note`, why a candidate failed. With `folds=True` the columns `candidate`, `kind`, `fold`,
+    `metric` and `value`.
+
+    Raises
+    ------
+    KeyError
+        When there is no such fit, or it chose between no candidates.
+
+    Examples
+    --------
+    >>> sg.tl.fit_perturbation(adata, "drug", "DMSO", solver="auto", hold_out="donor")
+    >>> sg.get.choice(adata)
+    """
+    found = fit(adata, key).choice
+    if found is None:
+        raise KeyError(
+            f"The fit `key={key!r}` has no choice: it was made with one candidate, or with several "
+            "that could not be compared. Give several as `solver` or `learner`, or 'auto'."
+        )
+    return found.choice if folds else found.choice_summary
 
 
 @typed

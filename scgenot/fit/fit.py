@@ -17,6 +17,7 @@ from scgenot.cells.keys import Keys
 from scgenot.cells.read import check_anndata
 from scgenot.cells.tasks.task import check_kind
 from scgenot.fit import storage
+from scgenot.fit.chosen import Choice
 from scgenot.fit.coupled import (
     check_question,
     couple,
@@ -34,7 +35,7 @@ from scgenot.fit.regions_found import Calibration
 from scgenot.fit.source import read_source, read_targets
 from scgenot.fit.stored_link import StoredLink
 from scgenot.fit.stored_model import load_model
-from scgenot.pair import Question
+from scgenot.pair import Link, Question
 
 
 @dataclass(repr=False)
@@ -67,6 +68,8 @@ class Fit:
         Regions found on held-out cells; None before :func:`~scgenot.tl.calibrate`.
     coupling_key
         Where the joint mass is, in `obsp` or `obsm`; None before :func:`~scgenot.tl.coupling`.
+    choice
+        How several candidates did on held-out cells; None where there was one.
     growth
         Growth of each source cell, of a fit that is not yet written.
     make_model
@@ -85,6 +88,7 @@ class Fit:
     reference: Reference | None = None
     calibration: Calibration | None = None
     coupling_key: str | None = None
+    choice: Choice | None = None
     growth: np.ndarray | None = None
     make_model: Callable[[], object] | None = field(default=None, repr=False)
 
@@ -111,6 +115,24 @@ class Fit:
             task.ask(adata)
         solver = solver_of(task, links, solver, device=device, seed=seed)
         links = couple(links, solver, progress=progress)
+        run = {"seed": seed, "device": device, "progress": progress}
+        return cls.of_coupled(links, adata, task, solver=solver, learner=learner, key=key, **run)
+
+    @classmethod
+    def of_coupled(
+        cls,
+        links: Sequence[Link],
+        adata: AnnData,
+        task,
+        *,
+        solver: Solver,
+        learner,
+        key: str,
+        seed: int,
+        device: str,
+        progress: bool,
+    ) -> "Fit":
+        """Learn a model from links that a solver has coupled."""
         learned = learn(learner, links, task, seed=seed, device=device, progress=progress)
         confidences = [getattr(link.plan, "confidence", None) for link in links]
         fit = cls(

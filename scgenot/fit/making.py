@@ -11,6 +11,9 @@ from scgenot.pair import Link, Pair
 
 Solver = Callable[[Pair], object]
 Learner = Callable[[Sequence[Link], object], object]
+# one, several to choose from, or "auto" for a short list of the task's
+Solvers = Solver | Sequence[Solver | None] | str | None
+Learners = Learner | Sequence[Learner | None] | str | None
 
 # what an option of a solver or learner is called elsewhere; `{}` is for its value
 RENAMED = {

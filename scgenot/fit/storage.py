@@ -13,6 +13,7 @@ from scgenot._typed import check_fields, check_type
 from scgenot.cells.keys import Keys
 from scgenot.cells.tasks import Screen, TimeCourse, Translation
 from scgenot.cells.write import check_finite, is_fit, plain, predicted_slots, write_slots, writing
+from scgenot.fit.chosen import Choice
 from scgenot.fit.coupled import PAGE, name_of
 from scgenot.fit.reference import Reference
 from scgenot.fit.regions_found import Calibration
@@ -86,6 +87,7 @@ def write(fit, adata: AnnData) -> None:
         CONFIDENCE: fit.confidence,
         COUPLING_NAMES: None if fit.links[0].within else fit.links[0].target_names,
     }
+    entry |= {} if fit.choice is None else fit.choice.to_dict()
     entry = {name: value for name, value in entry.items() if value is not None}
     write_slots(
         adata,
@@ -208,6 +210,7 @@ def _put_together(cls, adata: AnnData, key: str, entry: Mapping, task, own: tupl
         reference=None if reference is None else Reference.from_dict(reference),
         calibration=Calibration.read(entry),
         coupling_key=entry.get(COUPLING_KEY),
+        choice=Choice.read(entry),
         make_model=lambda: read_model(entry[MODEL], key, *own),
     )
 

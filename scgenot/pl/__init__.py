@@ -1,6 +1,7 @@
 """Plots of what a fit wrote."""
 
 from scgenot.pl._calibration import calibration
+from scgenot.pl._choice import choice
 from scgenot.pl._coupling import coupling
 from scgenot.pl._dose_response import dose_response
 from scgenot.pl._evaluation import evaluation
@@ -17,6 +18,7 @@ from scgenot.pl._translation import translation
 
 __all__ = [
     "calibration",
+    "choice",
     "coupling",
     "dose_response",
     "evaluation",

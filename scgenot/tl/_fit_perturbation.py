@@ -8,7 +8,7 @@ from anndata import AnnData
 from scgenot._random import Rng
 from scgenot._typed import typed
 from scgenot.cells.tasks import Screen
-from scgenot.fit.making import Learner, Solver, moved_options
+from scgenot.fit.making import Learners, Solvers, moved_options
 from scgenot.tl._fit import fit
 
 
@@ -27,8 +27,10 @@ def fit_perturbation(
     separator: str | None = "+",
     covariates: Sequence[str] = (),
     network_covariates: Sequence[str] = (),
-    solver: Solver | None = None,
-    learner: Learner | None = None,
+    solver: Solvers = None,
+    learner: Learners = None,
+    hold_out: str = "cells",
+    n_folds: int = 3,
     predict: bool | None = None,
     key_added: str = "genot",
     rng: Rng = 0,
@@ -82,11 +84,17 @@ def fit_perturbation(
     solver
         Turns a :class:`~scgenot.pair.Pair` into a :class:`~scgenot.ot.Coupling`; None for
         `sg.ot.Sinkhorn(epsilon=0.02)`. With `tau=(0.9, 1)` control cells may have no descendants,
-        as under a drug that kills.
+        as under a drug that kills. A list of several, or "auto" for epsilon .02 and .1, has the
+        fit choose.
     learner
         Turns links into a model; None for `sg.model.FlowMatching()`, whose fields left at None take
         the defaults of the task: 1500 steps, source noise .3, displacements, condition dropout .1
-        with several conditions.
+        with several conditions. A list of several, or "auto" for source noise .3 and 0, has the
+        fit choose.
+    hold_out, n_folds
+        With several candidates, what they are compared on: "cells", or a column of `obs` such as
+        donor, cell type or dose, whose values are held out in turn; and how many parts cells or
+        values are dealt into. See :func:`fit`.
     predict
         Whether to write what :func:`predict` writes of the source cells, with its defaults, at
         once (with one perturbation only). None: unless there are more than 50,000 source cells.
@@ -119,6 +127,8 @@ def fit_perturbation(
     `uns[key_added]["pairs"]`
         One row a pair: perturbation, dose, stratum, cells, epsilon, marginal error, convergence,
         effective targets and mass.
+    `uns[key_added]["choice"]`, `uns[key_added]["choice_summary"]`
+        With several candidates: how they did on held-out cells, see :func:`scgenot.get.choice`.
     `uns[key_added]["links"]`
         The fitted cells by name and their couplings, which other functions read.
 
@@ -133,6 +143,12 @@ def fit_perturbation(
         When there are no control cells or only those, a perturbation or dose is missing, a control
         cell has a dose, `embedding` lacks a perturbation, a perturbation has no stratum with enough
         cells, values are not finite, obs names are not unique, or `key_added` has a slash.
+
+    Warns
+    -----
+    UserWarning
+        When several candidates could not be compared, some of them failed, or a trivial answer is
+        closer to held-out cells than the best of them.
 
     Examples
     --------
@@ -153,11 +169,12 @@ def fit_perturbation(
         covariates=covariates,
         network_covariates=network_covariates,
     )
+    candidates = {"solver": solver, "learner": learner, "hold_out": hold_out}
     return fit(
         adata,
         task,
-        solver=solver,
-        learner=learner,
+        **candidates,
+        n_folds=n_folds,
         predict=predict,
         key_added=key_added,
         rng=rng,

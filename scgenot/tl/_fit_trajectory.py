@@ -7,7 +7,7 @@ from anndata import AnnData
 from scgenot._random import Rng
 from scgenot._typed import typed
 from scgenot.cells.tasks import TimeCourse
-from scgenot.fit.making import Learner, Solver, moved_options
+from scgenot.fit.making import Learners, Solvers, moved_options
 from scgenot.tl._fit import fit
 
 
@@ -23,8 +23,10 @@ def fit_trajectory(
     pairs: Sequence[tuple] | None = None,
     growth_key: str | None = None,
     covariates: Sequence[str] = (),
-    solver: Solver | None = None,
-    learner: Learner | None = None,
+    solver: Solvers = None,
+    learner: Learners = None,
+    hold_out: str = "cells",
+    n_folds: int = 3,
     predict: bool | None = None,
     key_added: str = "genot",
     rng: Rng = 0,
@@ -67,10 +69,15 @@ def fit_trajectory(
     solver
         Turns a :class:`~scgenot.pair.Pair` into a :class:`~scgenot.ot.Coupling`; None for
         `sg.ot.Sinkhorn(epsilon=0.01)`. With `tau=(0.8, 1)` growth is learned from the data, or
-        corrected.
+        corrected. A list of several, or "auto" for epsilon .01 and .05, has the fit choose.
     learner
         Turns links into a model; None for `sg.model.FlowMatching()`, whose fields left at None take
-        the defaults of the task: 3000 steps, displacements.
+        the defaults of the task: 3000 steps, displacements. A list of several, or "auto" for no
+        source noise and .3, has the fit choose.
+    hold_out, n_folds
+        With several candidates, what they are compared on: "cells", or a column of `obs` such as
+        donor, or the time for those in between, whose values are held out in turn; and how many
+        parts cells or values are dealt into. See :func:`fit`.
     predict
         Whether to write what :func:`predict` writes of the source cells, with its defaults, at
         once. None: unless there are more than 50,000 source cells.
@@ -103,6 +110,8 @@ def fit_trajectory(
     `uns[key_added]["pairs"]`
         One row a pair: times, stratum, cells, epsilon, marginal error, convergence, effective
         targets and mass.
+    `uns[key_added]["choice"]`, `uns[key_added]["choice_summary"]`
+        With several candidates: how they did on held-out cells, see :func:`scgenot.get.choice`.
     `obs["<key_added>_growth"]`
         Descendants of each source cell, after prior and tau: the mass it sends, of 1 for the mean
         cell where none is lost. NaN for cells that are no source. Only with rates that differ
@@ -120,6 +129,12 @@ def fit_trajectory(
         When there is one time point only or a time has one cell, a time or rate is missing, values
         are not finite, a pair is not of two sampled times in order, obs names are not unique, or
         `key_added` has a slash.
+
+    Warns
+    -----
+    UserWarning
+        When several candidates could not be compared, some of them failed, or a trivial answer is
+        closer to held-out cells than the best of them.
 
     Examples
     --------
@@ -142,6 +157,8 @@ def fit_trajectory(
         task,
         solver=solver,
         learner=learner,
+        hold_out=hold_out,
+        n_folds=n_folds,
         predict=predict,
         key_added=key_added,
         rng=rng,

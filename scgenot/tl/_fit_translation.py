@@ -51,7 +51,8 @@ def fit_translation(
     solver
         Turns a :class:`~scgenot.pair.Pair` into a :class:`~scgenot.ot.Coupling`. None for
         :class:`~scgenot.ot.GromovWasserstein`, or :class:`~scgenot.ot.FusedGromovWasserstein` with
-        `shared_rep`.
+        `shared_rep`. One only: between two AnnData the truth about held-out cells is not known, so
+        that a fit cannot choose between several.
     source_weights, target_weights
         Columns of `obs` with non-negative weights of the cells; None for equal weights.
     learner

@@ -91,7 +91,12 @@ def trained(**options):
 
 
 trained.__signature__ = signature(sg.model.FlowMatching)
-FITTED = {"solver": [sg.ot.Sinkhorn(epsilon=0.1)], "predict": [True, False, None]}
+FITTED = {
+    "solver": [sg.ot.Sinkhorn(epsilon=0.1), ["auto"], "auto"],
+    "learner": [[w.QUICK, None], [w.QUICK, w.QUICK]],
+    "hold_out": ["type", "batch", "day"],
+    "predict": [True, False, None],
+}
 
 
 def asked(name: str, **given) -> Entry:
@@ -107,6 +112,7 @@ def entries() -> list[Entry]:
     held = np.arange(72) % 4 >= 2
     return [
         *of_arrays(),
+        Entry("get.choice", sg.get.choice, lambda: {"adata": w.chosen().copy()}),
         Entry("get.couplings", sg.get.couplings, lambda: {"adata": w.course().copy()}),
         Entry("get.fit", sg.get.fit, lambda: {"adata": w.course().copy()}),
         Entry("get.model", sg.get.model, lambda: {"adata": w.course().copy()}),
@@ -257,6 +263,7 @@ def plots() -> list[Entry]:
     of = lambda value: lambda: value  # noqa: E731
     return [
         plot("calibration", {"table": [w.screen()]}, table=table["coverage"]),
+        plot("choice", adata=lambda: w.chosen().copy()),
         plot("coupling", {"normalize": ["target", None]}, adata=course, groupby=of("type")),
         plot("dose_response", adata=screen, simulated=simulated, features=of(["G5"])),
         plot("evaluation", table=table["evaluated"]),

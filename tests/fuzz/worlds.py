@@ -4,6 +4,7 @@ import atexit
 import shutil
 import tempfile
 import warnings
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -58,6 +59,16 @@ def course() -> AnnData:
     sg.tl.coupling(adata, device="cpu")
     sg.tl.fate(adata, "type", device="cpu")
     sg.tl.velocity(adata, basis="umap", device="cpu")
+    return adata
+
+
+@cache
+def chosen() -> AnnData:
+    adata = cells(72, 1)
+    adata.obs["drug"] = np.repeat(["control", "A", "B"], 24)
+    learners = [QUICK, replace(QUICK, width=4)]
+    options = {**FIT, "learner": learners, "predict": False, "use_rep": "X_pca"}
+    sg.tl.fit_perturbation(adata, "drug", "control", **options)
     return adata
 
 

@@ -42,6 +42,7 @@ def comparisons(task, asked: Evaluation) -> Iterator[Grouped]:
         to_features=asked.to_features,
         groups=(groups, groups) if all(link.within for link in links) else None,
         seed=asked.seed,
+        others=asked.baselines,
     )
 
 

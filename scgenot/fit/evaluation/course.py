@@ -130,12 +130,13 @@ def left_out_comparison(
         transport = Transport(fit.adata, fit, method, 1, asked.seed, None)
         return population_at(transport, time, n, straight=straight)[1].cells
 
-    predictions = {
-        GENOT: Prediction.of_all(MODEL, ours("model")),
-        "coupling, clock, pace and bend": Prediction.of_all(COUPLING, ours("coupling")),
-        PLAIN_COUPLING: Prediction.of_all(COUPLING, ours("coupling", straight=True)),
-        **between(x, y, (time - step[0]) / (step[1] - step[0]), n, asked.seed),
-    }
+    predictions = {GENOT: Prediction.of_all(MODEL, ours("model"))}
+    if asked.baselines:
+        predictions |= {
+            "coupling, clock, pace and bend": Prediction.of_all(COUPLING, ours("coupling")),
+            PLAIN_COUPLING: Prediction.of_all(COUPLING, ours("coupling", straight=True)),
+            **between(x, y, (time - step[0]) / (step[1] - step[0]), n, asked.seed),
+        }
     true = held_out.cells[held_out.times == time].astype(float)
     n_source = max(len(found.cells) for found in predictions.values())
     name, to_features = f"{time:g}", asked.to_features

@@ -12,7 +12,7 @@ from anndata import AnnData
 from scgenot._random import numpy_rng, torch_rng
 from scgenot.cells.strata import Strata, match_stratum, read_strata
 from scgenot.fit.evaluation.comparison import COUPLING, Features, Prediction
-from scgenot.fit.evaluation.generic import PLAIN_COUPLING, moved_cells
+from scgenot.fit.evaluation.generic import MAX_PLANNED, PLAIN_COUPLING, moved_cells
 from scgenot.fit.fit import Fit
 from scgenot.fit.sample import draw_blocks
 
@@ -29,6 +29,8 @@ class Evaluation:
     n_cells: int | None
     in_sample: bool
     seed: int
+    baselines: bool = True  # whether to predict by anything but the model
+    n_planned: int = MAX_PLANNED
 
     @cached_property
     def training(self) -> np.ndarray:
@@ -75,6 +77,8 @@ class Evaluation:
         strata: Sequence[dict],
     ) -> dict[str, Prediction]:
         """Predict by the plain coupling and by the baselines of one space."""
+        if not self.baselines:
+            return {}
         source, target = (self.fit.rows(links, side) for side in ("source", "target"))
         found, plan = {}, self.coupled(links, query, strata)
         if plan is not None:
@@ -83,7 +87,7 @@ class Evaluation:
         several = own is not None and len(np.unique(groups)) > 1
         three = (own[source], own[target], groups) if several else None
         before, after = self.training[source], self.training[target]
-        return found | moved_cells(before, after, query, self.seed, three)
+        return found | moved_cells(before, after, query, self.seed, three, self.n_planned)
 
 
 def choose_links(links: Sequence, strata: Sequence[dict], rng: np.random.Generator) -> np.ndarray:

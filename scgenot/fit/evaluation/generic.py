@@ -35,6 +35,7 @@ def generic_comparisons(
     to_features: Features,
     groups: tuple[np.ndarray, np.ndarray] | None = None,
     seed: int = 0,
+    others: bool = True,
 ) -> Iterator[Grouped]:
     """Predict the target cells of each held-out link from its source cells.
 
@@ -56,6 +57,8 @@ def generic_comparisons(
         Group of each row of the source's and of the target's AnnData; None for one group.
     seed
         Seed of the draws of baselines.
+    others
+        Whether to predict by anything but the model.
 
     Yields
     ------
@@ -64,15 +67,14 @@ def generic_comparisons(
     for link in held_out:
         query, true = (np.asarray(side, float) for side in (link.pair.source, link.pair.target))
         predictions = {GENOT: Prediction.of_all(MODEL, draw(query, link.pair.condition))}
-        plain = coupled(query, link)
-        if plain is not None:
+        if others and (plain := coupled(query, link)) is not None:
             predictions[PLAIN_COUPLING] = Prediction.of_all(COUPLING, plain)
         training = same_question(fitted, link)
         before = np.concatenate([found.pair.source for found in training])
         after = np.concatenate([found.pair.target for found in training])
-        if one_space:
+        if others and one_space:
             predictions |= moved_cells(before, after, query, seed)
-        else:
+        elif others:
             predictions[RANDOM] = random_cells(after, len(query), seed)
         comparison = Comparison(
             condition=link.pair.name,
@@ -103,6 +105,7 @@ def moved_cells(
     query: np.ndarray,
     seed: int,
     groups: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+    n_planned: int = MAX_PLANNED,
 ) -> dict[str, Prediction]:
     """Predict by every baseline of one space; `groups` are those of the three populations."""
     cells = {
@@ -116,7 +119,7 @@ def moved_cells(
     found = {name: Prediction.of_all(BASELINE, moved) for name, moved in cells.items()}
     found[RANDOM] = random_cells(after, len(query), seed)
     rng = numpy_rng([seed, 2])
-    x, y = (side[rng.permutation(len(side))[:MAX_PLANNED]] for side in (before, after))
+    x, y = (side[rng.permutation(len(side))[:n_planned]] for side in (before, after))
     for name, displacement in (("discrete plan", False), ("discrete plan, displacement", True)):
         options = {"displacement": displacement, "rng": numpy_rng([seed, 3])}
         planned = baselines.plan_nearest(x, y, query, **options)

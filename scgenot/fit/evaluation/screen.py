@@ -117,12 +117,12 @@ def _(task: Screen, asked: Evaluation) -> Iterator[Grouped]:
             strata = held_out_strata(held_out, keys, question.rows)
             links, own_groups = measured.links[known], groups[question.rows]
             predictions |= asked.map_predictions(links, query, own_groups, strata)
-        else:
+        elif asked.baselines:
             predictions["identity"] = Prediction.of_all(BASELINE, baselines.identity(query))
             predictions |= between_doses(measured, key, query, seed)
             predictions |= from_parts(measured, key, query)
         several = len(measured.links) > 1
-        if several:
+        if several and asked.baselines:
             predictions |= of_all(measured, query, seed)
         comparison = Comparison(
             condition=name if dose is None else f"{name or 'treated'} {dose:g}",
