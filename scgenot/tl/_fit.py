@@ -48,7 +48,7 @@ def fit(
         Turns a :class:`~scgenot.Pair` into a plan, such as a :class:`~scgenot.ot.Coupling`; None
         for :class:`~scgenot.ot.Sinkhorn` in one space and
         :class:`~scgenot.ot.GromovWasserstein` between two. A list of several has the fit choose;
-        "auto" is a short list of the task's: the default, and five times its epsilon.
+        "auto" is a short list of the task's: the default, and another epsilon.
     learner
         Turns links into a model; None for `sg.model.FlowMatching()`, whose fields left at None take
         the defaults of the task. A list of several has the fit choose; "auto" is a short list of

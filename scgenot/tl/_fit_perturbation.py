@@ -84,7 +84,7 @@ def fit_perturbation(
     solver
         Turns a :class:`~scgenot.pair.Pair` into a :class:`~scgenot.ot.Coupling`; None for
         `sg.ot.Sinkhorn(epsilon=0.02)`. With `tau=(0.9, 1)` control cells may have no descendants,
-        as under a drug that kills. A list of several, or "auto" for epsilon .02 and .1, has the
+        as under a drug that kills. A list of several, or "auto" for epsilon .02 and .005, has the
         fit choose.
     learner
         Turns links into a model; None for `sg.model.FlowMatching()`, whose fields left at None take

@@ -219,7 +219,7 @@ def test_auto_is_a_short_list():
     fit(adata, solver="auto", learner=GOOD)
     table = sg.get.choice(adata)
     own = table["candidate"][table["kind"] == "candidate"].tolist()
-    assert own == ["Sinkhorn(epsilon=0.02)", "Sinkhorn(epsilon=0.1)"]
+    assert own == ["Sinkhorn(epsilon=0.02)", "Sinkhorn(epsilon=0.005)"]
 
 
 def test_an_automatic_learner(monkeypatch):

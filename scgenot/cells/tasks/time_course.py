@@ -50,6 +50,7 @@ class TimeCourse:
     # of the mean cost: on clones as much mass stays in the clone as in the exact plan, at .05 a
     # fifth less
     epsilon = 0.01
+    other_epsilon = 0.05
     learning = {"displacement": True}  # noqa: RUF012
 
     def links(self, adata: AnnData) -> list[Link]:

@@ -11,8 +11,9 @@ from scgenot.model import FlowMatching
 from scgenot.pair import Link
 
 AUTO = "auto"
-# an automatic list has the default and this many times its epsilon
-WIDER = 5
+# an automatic list has the default and the task's other epsilon, or this many times that of a task
+# which names no other
+CLOSER = 0.25
 # source noise of the other learner of an automatic list, where the default has none
 SOURCE_NOISE = 0.3
 # all short trainings together have this share of the steps of one fit, which may stop early: with
@@ -56,7 +57,7 @@ def candidates_of(
     """Return every solver with every learner, in the order in which they were given."""
     where = {"device": device, "seed": seed}
     if solvers == [AUTO]:
-        solvers = auto_solvers(solver_of(task, links, None, **where))
+        solvers = auto_solvers(solver_of(task, links, None, **where), task)
     solvers = [solver_of(task, links, solver, **where) for solver in solvers]
     learners = auto_learners(task) if learners == [AUTO] else learners
     resolved = [resolved_learner(learner, task) for learner in learners]
@@ -67,12 +68,13 @@ def candidates_of(
     return found
 
 
-def auto_solvers(usual) -> list:
-    """Return the usual solver of a task, and the same with a larger epsilon."""
+def auto_solvers(usual, task) -> list:
+    """Return the usual solver of a task, and the same with another epsilon."""
     epsilon = getattr(usual, "epsilon", None)
     if not isinstance(epsilon, Real):
         return [usual]
-    return [usual, replace(usual, epsilon=WIDER * epsilon)]
+    other = getattr(task, "other_epsilon", CLOSER * epsilon)
+    return [usual, replace(usual, epsilon=other)]
 
 
 def auto_learners(task) -> list:
