@@ -61,8 +61,7 @@ class Screen:
     weights_are_growth = False
     # smaller couples types and donors that differ little less with one another
     epsilon = 0.02
-    # closer couplings carry more of what a donor has of its own along
-    other_epsilon = 0.005
+    other_epsilon = 0.005  # carries more of what a donor has of its own along
 
     @property
     def learning(self) -> dict:

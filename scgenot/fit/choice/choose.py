@@ -11,7 +11,7 @@ from scgenot.cells.read import check_column
 from scgenot.fit import storage
 from scgenot.fit.choice.candidates import AUTO, Candidate, as_list, candidates_of
 from scgenot.fit.choice.folds import CELLS, NoChoice, folds_of
-from scgenot.fit.choice.score import score_candidates
+from scgenot.fit.choice.score import quiet, score_candidates
 from scgenot.fit.chosen import LEVEL, Choice
 from scgenot.fit.coupled import links_of
 from scgenot.fit.evaluation.generic import RANDOM
@@ -48,7 +48,8 @@ def fit_chosen(
         return Fit.make(adata, task, solver=solvers[0], learner=learners[0], rng=rng, **run)
     seed, place = seed_of(rng), usable_device(device)
     own = copy(task)
-    links = links_of(own, adata)
+    with quiet():  # the fit that is returned warns of what it finds
+        links = links_of(own, adata)
     storage.check_free(adata, key, own)
     if predict:
         own.ask(adata)
