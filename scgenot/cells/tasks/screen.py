@@ -68,7 +68,7 @@ class Screen:
         """Defaults of the learner."""
         # longer only fits the noise of couplings; source noise is for cells unlike those fitted:
         # new types, new donors; conditions are hidden where there are several to guide between;
-        # all cells are trained on: a tenth of small strata is missed more than the best step is won
+        # all cells are trained on: which of small strata are held out would decide when to stop
         several = len(self.conditions.known) > 1 or self.dose_key or self.network_covariates
         return {
             "steps": 1500,
