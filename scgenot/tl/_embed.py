@@ -74,7 +74,8 @@ def embed(
         Components fit the noise of their own cells, whose plain coordinates spread further than
         those of new cells, the more so the fewer cells and the more features there are; what is
         learned from them is wrong for new cells. New cells are projected as ever. Without effect
-        where all components are kept, as for `"clr"` with all columns. False: plain coordinates.
+        where all components are kept, as for `"clr"` with all columns, and for more than 100,000
+        cells, which fit hardly any noise. False: plain coordinates.
     key_added
         Name of the embedding, by default `method`.
     rng

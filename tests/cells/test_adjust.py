@@ -116,3 +116,14 @@ def test_cells_few_alike_or_in_the_mean_stay_finite():
         sg.tl.embed(adata, mask_var=None)
         assert np.isfinite(adata.obsm["X_pca"]).all()
         assert np.isfinite(adata.uns["pca"]["shrinkage"]).all()
+
+
+def test_very_many_cells_keep_plain_scores(monkeypatch):
+    monkeypatch.setattr("scgenot.cells.embedding.embedding.MOST_CELLS", 40)
+    values = np.random.default_rng(0).normal(size=(41, 60))
+    adata, plain = AnnData(values), AnnData(values)
+    sg.tl.embed(adata, n_components=5)
+    sg.tl.embed(plain, n_components=5, adjust=False)
+    np.testing.assert_array_equal(adata.obsm["X_pca"], plain.obsm["X_pca"])
+    assert "shrinkage" not in adata.uns["pca"]
+    assert not adata.uns["pca"]["params"]["adjust"]

@@ -19,6 +19,8 @@ from scipy import sparse
 
 from scgenot.cells.embedding.features import Values
 
+# of more cells than this plain scores are kept: they fit hardly any noise
+MOST_CELLS = 100_000
 N_BISECTIONS = 40
 N_PROBES = 32
 MAX_ENTRIES = 2**18  # of one block: what the cache of a processor holds

@@ -11,6 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scgenot._typed import check_type
+from scgenot.cells.embedding.adjust import MOST_CELLS
 from scgenot.cells.embedding.components import METHODS, check_options, fit_clr, fit_lsi, fit_pca
 from scgenot.cells.embedding.features import (
     alike,
@@ -110,6 +111,7 @@ class Embedding:
         check_options(adata, method, key, scale=scale)
         used = features_used(adata, mask_var)
         values, label = read_features(adata, layer, used), f"{layer_label(layer)} of `adata`"
+        adjust = adjust and adata.n_obs <= MOST_CELLS
         if method != "pca":
             check_counts(values, method, label)
         if method == "lsi":

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 from anndata import AnnData
 
-from scgenot.cells.embedding.adjust import adjusted_scores, enough_components
+from scgenot.cells.embedding.adjust import MOST_CELLS, adjusted_scores, enough_components
 from scgenot.cells.embedding.components import shrinkage
 from scgenot.cells.embedding.embedding import N_COMPARED, embedding_key, is_embedding
 from scgenot.cells.embedding.features import alike, fingerprints, read_features
@@ -54,7 +54,8 @@ def new_slots(adata: AnnData, rep: str) -> dict[tuple[str, str], object]:
     """Return what is to be written, by slot and name; ABSENT for what is of older scores."""
     key = embedding_key(rep)
     names = ("obsm", f"{rep}{SUFFIX}"), ("uns", f"{key}{SUFFIX}")
-    pca = None if is_embedding(adata.uns.get(key)) else ScanpyPCA.of(adata, rep)
+    other = is_embedding(adata.uns.get(key)) or adata.n_obs > MOST_CELLS
+    pca = None if other else ScanpyPCA.of(adata, rep)
     if pca is None or pca.offset is None:
         return {one: ABSENT for one in names if one[1] in getattr(adata, one[0])}
     scores = dense(adata.obsm[rep], f"obsm[{rep!r}]")
