@@ -447,6 +447,13 @@ class TestObject:
         cells.uns["pca"]["embedding"] = {**sound, "offset": sound["offset"] * np.nan}
         with pytest.raises(ValueError, match=r"damaged \(offset\)"):
             Embedding.read(cells, "pca")
+        cells.uns["pca"]["embedding"] = sound
+        for name, wrong in {"l2": np.full(3, np.nan), "layer": 3.0, "mask_var": [1]}.items():
+            known = cells.uns["pca"]["params"]
+            cells.uns["pca"]["params"] = {**known, name: wrong}
+            with pytest.raises(ValueError, match=rf"uns\['pca'\] of `adata` is damaged.*{name}"):
+                Embedding.read(cells, "pca")
+            cells.uns["pca"]["params"] = known
         del cells.uns["pca"]["params"]
         with pytest.raises(ValueError, match=r"uns\['pca'\] of `adata` is damaged"):
             decode(cells.obsm["X_pca"], cells)

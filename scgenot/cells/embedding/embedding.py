@@ -34,6 +34,8 @@ from scgenot.cells.write import writing
 SLOTS = (PARAMS, EMBEDDING, VALUES)
 ARRAYS = ("features", "loadings", "offset", "scale", "idf")
 STORED = (*ARRAYS, "fingerprints")
+KINDS = dict.fromkeys(("l2", "whole", "nonnegative"), bool)
+KINDS |= {"n_components": int, "largest": float, "layer": str, "mask_var": str}
 
 # cells whose coordinates are compared
 N_COMPARED = 50
@@ -152,11 +154,9 @@ class Embedding:
             )
         try:
             params, values, arrays = entry[PARAMS], entry.get(VALUES, {}), entry[EMBEDDING]
-            largest = values.get("largest", np.inf)
-            check_type("largest", largest, float)
-            check_type("n_components", params["n_components"], int)
-            for name in ("whole", "nonnegative"):
-                check_type(name, values.get(name, False), bool)
+            for slot, kind in KINDS.items():
+                if (found := {**values, **params}.get(slot)) is not None:
+                    check_type(slot, found, kind)
             return cls(
                 key=key,
                 method=str(params["method"]),
@@ -166,7 +166,7 @@ class Embedding:
                 mask_var=params.get("mask_var"),
                 whole=bool(values.get("whole", True)),
                 nonnegative=bool(values.get("nonnegative", False)),
-                largest=float(largest),
+                largest=float(values.get("largest", np.inf)),
                 report={slot: value for slot, value in entry.items() if slot not in SLOTS},
                 **{array: arrays.get(array) for array in STORED},
             )
