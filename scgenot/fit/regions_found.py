@@ -38,6 +38,8 @@ class Calibration:
         ):
             if "O" in {kind.kind for kind in table.dtypes[["level"]]}:
                 raise ValueError("the levels of the calibration are not numbers")
+            if not table["level"].between(0, 1, inclusive="neither").all():
+                raise ValueError("the levels of the calibration are not between 0 and 1")
             known = table[[column for column in columns if column in table]]
             if not len(table) or np.isnan(known.to_numpy(dtype=float)).any():
                 raise ValueError("the calibration is empty or has NaN")

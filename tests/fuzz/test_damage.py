@@ -1,11 +1,13 @@
 """Damaged model files and entries of `uns` are refused by name, or harmless."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
 import scgenot as sg
 from fuzz import damage, worlds
+from scgenot.fit.regions_found import Calibration
 from scgenot.model import ModelFileError
 
 
@@ -40,3 +42,15 @@ def test_one_changed_weight_in_uns_is_seen():
     weights[name] = weights[name] + 1
     with pytest.raises(ModelFileError, match="fit again"):
         sg.get.model(adata)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e12, -0.5])
+def test_an_impossible_level_of_a_calibration_is_named(level):
+    table = pd.DataFrame({"level": [level], "raw_threshold": [1.0], "threshold": [1.0]})
+    features = pd.DataFrame({"level": [0.9], "correction": [0.0]})
+    tables = {"calibration": table, "calibration_features": features}
+    entry = tables | {"calibration_strata": [], "calibration_names": np.array(["a"])}
+    with pytest.raises(ValueError, match="levels of the calibration are not between 0 and 1"):
+        Calibration.read(entry)
+    table["level"] = 0.9
+    assert Calibration.read(entry).levels == [0.9]
