@@ -171,7 +171,10 @@ class TimeScale:
 def _parse(label) -> tuple[str, float, str] | None:
     """What stands before the number in a label, the number, what stands behind; None if unclear."""
     if isinstance(label, (int, float, np.number)) and not isinstance(label, (bool, np.timedelta64)):
-        return "", float(label), ""
+        try:
+            return "", float(label), ""
+        except OverflowError:  # an integer beyond all numbers
+            return None
     if not isinstance(label, str):
         return None
     text = label.strip().replace("\N{MINUS SIGN}", "-")

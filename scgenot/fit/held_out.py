@@ -17,7 +17,13 @@ def each_of(target, dose) -> list[tuple]:
     sides = (target, dose)
     targets, doses = ([v] if v is None or np.ndim(v) == 0 else list(v) for v in sides)
     asked = list(product(targets, doses))
-    if not asked or len(set(asked)) < len(asked):
+    try:
+        n_different = len(set(asked))
+    except TypeError as error:
+        raise TypeError(
+            f"`target={target!r}` at `dose={dose!r}` must be labels and numbers, or lists of them."
+        ) from error
+    if not asked or n_different < len(asked):
         raise ValueError(f"`target={target!r}` at `dose={dose!r}`: give one or more, each once.")
     return asked
 

@@ -84,7 +84,12 @@ def one_condition(
 
 def doses(adata: AnnData, screen: Screen, rows: np.ndarray) -> np.ndarray:
     """Return the doses of some cells, those that differ by rounding made equal."""
-    return tidy_doses(dose_values(adata.obs[screen.dose_key])[rows])
+    found = dose_values(adata.obs[screen.dose_key])[rows]
+    if (n_bad := int(np.isinf(found).sum())) > 0:
+        raise ValueError(
+            f"obs[{screen.dose_key!r}] of `adata` is infinite in {n_bad} cells: doses are numbers."
+        )
+    return tidy_doses(found)
 
 
 def measured_table(

@@ -250,3 +250,8 @@ def test_damaged_scales(change):
         TimeScale.from_dict(read([1, 2]).to_dict() | change)
     with pytest.raises(ValueError, match="the stored times are damaged"):
         TimeScale.from_dict({})
+
+
+def test_an_integer_beyond_all_numbers_is_no_time():
+    with pytest.raises(ValueError, match="`end=1000"):
+        read([1, 2]).find(10**400, "end")

@@ -274,6 +274,12 @@ class TestDoseResponse:
         assert [label.get_text() for label in panel.get_xticklabels()] == ["0", "1", "10"]
         assert panel.get_xlabel() == "dose"
 
+    def test_infinite_doses_are_named(self, screen, simulated):
+        screen = screen.copy()
+        screen.obs["dose"] += np.inf
+        with pytest.raises(ValueError, match=r"obs\['dose'\] of `adata` is infinite in"):
+            pl.dose_response(screen, simulated, "g0", target="C")
+
     def test_bars_are_quartiles(self, screen, simulated):
         (panel,) = pl.dose_response(screen, simulated, "g0", target="C").child_axes
         bars = [c for c in panel.collections if isinstance(c, mpl.collections.LineCollection)]

@@ -269,3 +269,5 @@ class TestElsewhere:
             sg.tl.simulate(embedded, "A", n_samples=0)
         with pytest.raises(ValueError, match="give one or more, each once"):
             sg.tl.simulate(embedded, ["A", "A"])
+        with pytest.raises(TypeError, match="must be labels and numbers"):
+            sg.tl.simulate(embedded, [{}])
