@@ -87,8 +87,12 @@ def fit(
     Returns
     -------
     None, or the copy. Sets `uns[key_added]`, and what :func:`predict` writes. With several
-    candidates `uns[key_added]["choice"]` has their scores by fold, `["choice_summary"]` a row for
-    each and for each baseline, see :func:`scgenot.get.choice`.
+    candidates also:
+
+    `uns[key_added]["choice"]`
+        Scores of candidates and baselines by fold.
+    `uns[key_added]["choice_summary"]`
+        A row for each candidate and baseline, see :func:`scgenot.get.choice`.
 
     Raises
     ------
