@@ -421,6 +421,8 @@ class TestDiscrimination:
         for rows in ([0, 4], [0], [0.5, 1.0], [-1, 0]):
             with pytest.raises(ValueError, match="`rows` must be 2 integers from 0 to 3"):
                 metrics.perturbation_discrimination(effects[:2], effects, rows=rows)
+        with pytest.raises(ValueError, match="`rows` must be an array of numbers"):
+            metrics.perturbation_discrimination(effects[:2], effects, rows=[[0], [1, 2]])
 
 
 class TestChangeCorrelation:

@@ -137,7 +137,7 @@ def entry_of(adata: AnnData, key: str) -> Mapping:
     """Return `uns[key]`, or raise a KeyError that lists the fits there are."""
     if isinstance(key, str) and has_fit(adata, key):
         found = adata.uns[key].get("version")
-        if found != VERSION:
+        if not np.array_equal(found, VERSION):  # whatever it was changed into
             raise ValueError(
                 f"The fit `key={key!r}` was written by another version of scgenot, in layout "
                 f"{found}; this one reads layout {VERSION}: fit again."

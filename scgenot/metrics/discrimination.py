@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scgenot._check import check_one_space
+from scgenot._check import as_array, check_one_space
 from scgenot._typed import typed
 
 # similarities nearer than this tie, effects smaller than this part of the largest are none: means
@@ -116,7 +116,7 @@ def _own_rows(rows: Sequence[int] | np.ndarray | None, k: int, p: int) -> np.nda
                 f"`predicted` has {k} conditions, `true` {p}: say with `rows` which they are."
             )
         return np.arange(p)
-    own = np.asarray(rows)
+    own = as_array(rows, "rows")
     whole = own.shape == (k,) and np.issubdtype(own.dtype, np.integer)
     if not whole or (own < 0).any() or (own >= p).any():
         raise ValueError(f"`rows` must be {k} integers from 0 to {p - 1}, rows of `true`.")

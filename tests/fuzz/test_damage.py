@@ -54,3 +54,11 @@ def test_an_impossible_level_of_a_calibration_is_named(level):
         Calibration.read(entry)
     table["level"] = 0.9
     assert Calibration.read(entry).levels == [0.9]
+
+
+@pytest.mark.parametrize("version", [np.array(["a", "b"]), "1", None])
+def test_a_layout_that_is_none_is_named(version):
+    adata = worlds.quietly(worlds.source).copy()
+    adata.uns["genot"]["version"] = version
+    with pytest.raises(ValueError, match="written by another version of scgenot"):
+        sg.get.fit(adata)
