@@ -100,6 +100,11 @@ EXPLAINED = {
         "problem.py",
         "* epsilon, epsilon])",
     ): "steps of annealing in the search: the optimum is the same",
+    ("graph.py", "directed=True"): "equivalent: the graph is symmetric",
+    ("clock.py", "(w == 1) | (w == 1)"): "equivalent: the curve is exact at the start of a step",
+    ("learner.py", "width: int="): "default size of the network: a choice, not a law",
+    ("problem.py", "seed - 2 * self.options.rng"): "another seed",
+    ("growth.py", "BATCH_SIZE, LEARNING_RATE ="): "a choice, not a law",
     ("store.py", "torch.full_like(x[:, -1]"): "equivalent: the shape alone is taken",
 }
 

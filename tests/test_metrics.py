@@ -11,8 +11,8 @@ from scipy.stats import norm
 
 from scgenot import metrics
 from scgenot.metrics import inputs
-from scgenot.metrics.discrimination import discrimination_from
-from scgenot.metrics.transport import wasserstein_bounds
+from scgenot.metrics.discrimination import cosines, discrimination_from
+from scgenot.metrics.transport import _subset, wasserstein_bounds
 
 TWO_SAMPLE = [
     metrics.foscttm,
@@ -350,7 +350,22 @@ class TestSquaredErrorMeans:
         assert np.mean(found) + 4 * error < (spread**2).sum() * (1 / 12 + 1 / 20)
 
 
+def test_a_subset_is_drawn_in_proportion_to_weights():
+    """Weights as small as those of a population that sums to 1."""
+    cells, weights = np.arange(40.0)[:, None], np.repeat([0.05, 0.0], 20)
+    kept = _subset(cells, weights, 10, np.random.default_rng(0))
+    assert (kept < 20).all()
+
+
 class TestDiscrimination:
+    def test_two_conditions_and_effects_of_rounding(self):
+        effects = np.eye(2)
+        np.testing.assert_array_equal(metrics.perturbation_discrimination(effects, effects), 1)
+        # a row of rounding has no direction, also where another has no effect at all
+        rounded = np.array([[1.0, 0], [0, 1e-17], [0, 0]])
+        found = cosines(rounded, rounded)
+        np.testing.assert_array_equal(found, np.diag([1.0, 0, 0]))
+
     def test_the_truth_is_told_apart(self):
         effects = np.random.default_rng(0).normal(size=(6, 4))
         np.testing.assert_array_equal(metrics.perturbation_discrimination(effects, effects), 1)

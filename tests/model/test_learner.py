@@ -193,3 +193,10 @@ def test_extreme_cells_are_named():
     source[:, 1] = np.linspace(0, 1e99, len(source))
     with pytest.raises(ValueError, match=r"`source` cells cannot be standardized in columns \[1\]"):
         learn(pair=Pair(source, pair.target))
+
+
+@pytest.mark.parametrize("name", ["ema_decay", "validation_fraction", "condition_dropout"])
+def test_rates_out_of_range_are_refused(name):
+    for rate in (-0.1, 1.5):
+        with pytest.raises(ValueError, match=f"`{name}={rate}`"):
+            FlowMatching(**{name: rate})

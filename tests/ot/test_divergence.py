@@ -74,6 +74,10 @@ def test_same_value_as_pot(x, y, epsilon):
     assert abs(float(sinkhorn_divergence(x, y, epsilon=epsilon)) - expected) < 1e-9 * expected
 
 
+def test_epsilon_is_a_twentieth_of_the_spread(x, y):
+    assert sinkhorn_divergence(x, y) == sinkhorn_divergence(x, y, epsilon=0.05)
+
+
 def test_symmetric(x, y):
     one, other = sinkhorn_divergence(x, y, scale=4.0), sinkhorn_divergence(y, x, scale=4.0)
     torch.testing.assert_close(one, other, rtol=1e-10, atol=0)
