@@ -113,6 +113,7 @@ def test_a_bad_learner_is_never_chosen(learners):
     assert not table.loc[table["kind"] == "baseline", "chosen"].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solvers", [[SHARP, BLUNT], [BLUNT, SHARP]])
 def test_a_bad_coupling_is_never_chosen(solvers):
     adata = screen(150)
@@ -139,6 +140,7 @@ def test_one_candidate_is_no_choice():
         sg.get.choice(one)
 
 
+@pytest.mark.slow
 def test_the_winner_is_what_it_would_be_alone():
     alone, chosen = screen(60), screen(60)
     fit(alone, learner=FLOW, rng=3)
@@ -222,6 +224,7 @@ def test_auto_is_a_short_list():
     assert own == ["Sinkhorn(epsilon=0.02)", "Sinkhorn(epsilon=0.005)"]
 
 
+@pytest.mark.slow
 def test_an_automatic_learner(monkeypatch):
     monkeypatch.setattr(sg.tasks.Screen, "learning", {"steps": 20, "source_noise": 0.3})
     adata = screen(45)
