@@ -4,6 +4,7 @@ import anndata as ad
 import numpy as np
 import pytest
 import scanpy as sc
+from scipy import sparse
 
 import scgenot as sg
 
@@ -130,3 +131,12 @@ def test_a_failure_and_a_copy_leave_the_cells_alone(scanpy_cells):
     copied = fit(scanpy_cells, copy=True)
     assert (set(scanpy_cells.obsm), set(scanpy_cells.uns)) == before
     assert "X_pca_adjusted" in copied.obsm
+
+
+def test_few_features_of_a_sparse_matrix():
+    """All components are then computed, which iterative solvers cannot."""
+    adata = cells()[:, :12].copy()
+    adata.X = sparse.csr_matrix(adata.X)
+    sc.pp.pca(adata, n_comps=5)
+    fit(adata, predict=False)
+    assert adata.obsm["X_pca_adjusted"].shape == (90, 5)

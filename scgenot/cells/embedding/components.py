@@ -85,9 +85,7 @@ def fit_pca(
 def _principal_components(
     values: Values, k: int, seed: int, label: str, *, scale: bool, adjust: bool
 ) -> Fit:
-    """Principal components of (scaled) values, by Scanpy."""
-    import scanpy as sc
-
+    """Principal components of (scaled) values."""
     offset = np.asarray(values.mean(axis=0)).ravel()
     constant = are_constant(values)
     if constant.all():
@@ -102,15 +100,8 @@ def _principal_components(
             values = values.multiply(1 / scaling["scale"]).tocsr()
         else:
             values = values / scaling["scale"]
-    most = min(values.shape[0] - 1, values.shape[1])
-    computed = enough_components(k, most) if adjust else k
-    if computed == min(values.shape):  # all components: beyond the iterative solver
-        values, solver = values.toarray() if sparse.issparse(values) else values, "full"
-    else:
-        solver = "arpack"
-    options = {"n_comps": computed, "svd_solver": solver, "random_state": seed}
-    options["dtype"] = values.dtype
-    scores, components, ratio, variance = sc.pp.pca(values, return_info=True, **options)
+    computed = enough_components(k, min(values.shape[0] - 1, values.shape[1])) if adjust else k
+    scores, components, ratio, variance = scanpy_components(values, computed, seed)
     if scale:
         components[:, constant] = 0  # where iterative solvers may leave rounding
     report = {"variance": variance[:k], "variance_ratio": ratio[:k]}
@@ -121,6 +112,17 @@ def _principal_components(
         report["shrinkage"] = shrinkage(scores, raw)
     embedding = {"loadings": components[:k].T, "offset": offset.astype(values.dtype), **scaling}
     return scores, embedding, report
+
+
+def scanpy_components(values: Values, n: int, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """Return scores, components, shares of variance and variances, by Scanpy."""
+    import scanpy as sc
+
+    solver = "arpack"
+    if n == min(values.shape):  # all components: beyond the iterative solver
+        values, solver = values.toarray() if sparse.issparse(values) else values, "full"
+    options = {"n_comps": n, "svd_solver": solver, "random_state": seed, "dtype": values.dtype}
+    return sc.pp.pca(values, return_info=True, **options)
 
 
 def shrinkage(adjusted: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from anndata import AnnData
 
 from scgenot.cells.embedding.adjust import MOST_CELLS, adjusted_scores, enough_components
-from scgenot.cells.embedding.components import shrinkage
+from scgenot.cells.embedding.components import scanpy_components, shrinkage
 from scgenot.cells.embedding.embedding import N_COMPARED, embedding_key, is_embedding
 from scgenot.cells.embedding.features import alike, fingerprints, read_features
 from scgenot.cells.embedding.scanpy_pca import ScanpyPCA
@@ -79,15 +79,10 @@ def new_slots(adata: AnnData, rep: str) -> dict[tuple[str, str], object]:
 
 def _scores(adata: AnnData, pca: ScanpyPCA, scores: np.ndarray) -> np.ndarray | None:
     """Adjusted scores on the same components; None when further ones do not continue them."""
-    import scanpy as sc
-
     used = adata.var_names.get_indexer(pca.features)
     values, k = read_features(adata, pca.layer, used), scores.shape[1]
-    most = min(values.shape[0] - 1, values.shape[1])
-    n = enough_components(k, most)
-    solver = "full" if n == min(values.shape) else "arpack"
-    options = {"n_comps": n, "svd_solver": solver, "dtype": values.dtype, "return_info": True}
-    more, components, *_ = sc.pp.pca(values, **options)
+    n = enough_components(k, min(values.shape[0] - 1, values.shape[1]))
+    more, components, *_ = scanpy_components(values, n)
     signs = np.sign((more[:, :k] * scores).sum(axis=0))
     if not alike(more[:, :k] * signs, scores):
         return None
