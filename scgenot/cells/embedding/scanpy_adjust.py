@@ -14,7 +14,7 @@ from scgenot.cells.embedding.features import alike, fingerprints, read_features
 from scgenot.cells.embedding.scanpy_pca import ScanpyPCA
 from scgenot.cells.keys import USUAL_REPS
 from scgenot.cells.read import dense
-from scgenot.cells.write import ABSENT, writing
+from scgenot.cells.write import ABSENT, write_slots
 
 logger = logging.getLogger("scgenot")
 
@@ -93,9 +93,8 @@ def _scores(adata: AnnData, pca: ScanpyPCA, scores: np.ndarray) -> np.ndarray | 
 
 def _put(adata: AnnData, slots: dict[tuple[str, str], object]) -> None:
     """Write entries, and remove those that are to be absent."""
-    with writing():
-        for (slot, name), value in slots.items():
-            if value is not ABSENT:
-                getattr(adata, slot)[name] = value
-            elif name in getattr(adata, slot):
-                del getattr(adata, slot)[name]
+    new = {"obsm": {}, "uns": {}}
+    for (slot, name), value in slots.items():
+        if value is not ABSENT:
+            new[slot][name] = value
+    write_slots(adata, **new, remove=[one for one, value in slots.items() if value is ABSENT])
