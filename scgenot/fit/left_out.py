@@ -5,10 +5,10 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from scgenot import baselines
 from scgenot._random import numpy_rng, torch_rng
 from scgenot._warn import warn_user
 from scgenot.course.interpolation import growth_of_mass, interpolate_pairs
+from scgenot.fit.between import trivial_populations
 from scgenot.fit.transport import Transport
 from scgenot.metrics import energy_distance
 from scgenot.ot import Sinkhorn
@@ -66,18 +66,12 @@ def _predictions(transport, others, step, time, rng) -> dict[str, np.ndarray]:
     masses = (np.asarray(mass.double().cpu()) for mass in plan.marginals())
     growth = tuple(growth_of_mass(m)[k] for m, k in zip(masses, (i, j), strict=True))
     pairs = x[i], y[j], time
-    largest = int(min(len(x) / (1 - s), len(y) / s))
     return {
         OURS: interpolate_pairs(
             *pairs, step=step, samples=others, growth=growth, n=n, rng=rng
         ).cells,
         STRAIGHT: interpolate_pairs(*pairs, step=step, n=n, rng=rng).cells,
-        "time before": x,
-        "time after": y,
-        "mixture of both": baselines.mixture(x, y, s, largest, rng=rng),
-        "random pairs": baselines.straight(
-            x, y, s, pairs=baselines.random_pairs(len(x), len(y), n, rng=rng)
-        ),
+        **trivial_populations(x, y, s, n, rng),
     }
 
 

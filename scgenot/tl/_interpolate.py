@@ -89,8 +89,8 @@ def interpolate(
         `time`; `step`, the sampled times around it; `fraction`, how far the population has come
         between these at the pace of the course; with `check` and three sampled times or more
         `left_out`, a table with the energy distance to each inner time from the prediction by all
-        others: `interpolated`, `straight lines`, `time before`, `time after`, `mixture of both`,
-        `random pairs`.
+        others: `interpolated`, `straight lines`, `time before`, `time after`, `mixture`,
+        `random pairs`, `mean shift`, `Gaussian map`.
 
     Raises
     ------

@@ -146,7 +146,7 @@ class TestLeftOut:
         assert 0 < kept["fraction"] < 0.5  # the parabola starts slowly
         table = kept["left_out"]
         assert set(table["time"]) == {1.0}
-        assert len(table) == 6
+        assert len(table) == 8
         scores = table.set_index("method")["energy"]
         day1 = fitted.X[fitted.obs["day"] == 1].astype(float)
         day0 = fitted.X[fitted.obs["day"] == 0].astype(float)
@@ -173,5 +173,5 @@ class TestLeftOut:
         for later, earlier in ((1, 0), (4, 3)):
             adata.X[adata.obs["day"] == later] = adata.X[adata.obs["day"] == earlier][::-1]
         sg.tl.fit_trajectory(adata, "day", use_rep="X", learner=FEW, progress=False)
-        with pytest.warns(UserWarning, match="'mixture of both' is nearer than interpolation"):
+        with pytest.warns(UserWarning, match="'mixture' is nearer than interpolation"):
             sg.tl.interpolate(adata, 2)

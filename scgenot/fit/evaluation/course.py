@@ -12,6 +12,7 @@ from scgenot._random import numpy_rng
 from scgenot.cells.read import check_anndata, check_column
 from scgenot.cells.tasks import TimeCourse
 from scgenot.course.steps import Steps
+from scgenot.fit.between import BEFORE, trivial_populations
 from scgenot.fit.evaluation.comparison import (
     ALL,
     BASELINE,
@@ -29,8 +30,6 @@ from scgenot.fit.evaluation.fitted import Evaluation, held_out_strata
 from scgenot.fit.evaluation.generic import MAX_PLANNED, PLAIN_COUPLING
 from scgenot.fit.interpolation import population_at
 from scgenot.fit.transport import Transport
-
-BEFORE = "time before"
 
 
 @dataclass(frozen=True)
@@ -147,19 +146,8 @@ def left_out_comparison(
 def between(x: np.ndarray, y: np.ndarray, s: float, n: int, seed: int) -> dict[str, Prediction]:
     """Predict the population a fraction of the way from one time to the next by baselines."""
     rng = numpy_rng([seed, 6])
-    x, y = rng.permutation(x), rng.permutation(y)
-    shifts = {"mean shift": baselines.mean_shift, "Gaussian map": baselines.gaussian_map}
-    # every cell at most once: repeated cells would count against the mixture
-    largest = min(n, int(min(len(x) / (1 - s), len(y) / s)))
-    some, others = x[:MAX_PLANNED], y[:MAX_PLANNED]
-    product = baselines.random_pairs(len(x), len(y), n, rng=rng)
+    cells = trivial_populations(x, y, s, n, rng)
+    some, others = (rng.permutation(side)[:MAX_PLANNED] for side in (x, y))
     planned = baselines.plan_pairs(some, others, n, rng=rng)
-    cells = {
-        BEFORE: x[:n],
-        "time after": y[:n],
-        "mixture": baselines.mixture(x, y, s, largest, rng=rng),
-        "random pairs": baselines.straight(x, y, s, pairs=product),
-        **{name: x[:n] + s * (move(x, y, x[:n]) - x[:n]) for name, move in shifts.items()},
-        "discrete plan": baselines.straight(some, others, s, pairs=planned),
-    }
+    cells["discrete plan"] = baselines.straight(some, others, s, pairs=planned)
     return {name: Prediction.of_all(BASELINE, values) for name, values in cells.items()}
