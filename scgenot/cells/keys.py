@@ -1,5 +1,7 @@
 """Every string that scgenot writes to AnnData, derived from `key_added`; the only place."""
 
+from collections.abc import Mapping
+
 
 class Keys:
     """Names of the slots of one fit."""
@@ -67,3 +69,13 @@ USUAL_REPS = ("X_pca", "X_lsi", "X_clr")
 EMBEDDING = "embedding"
 # of what was embedded: whether whole numbers, whether decoded features are never negative
 VALUES = "values"
+
+
+def embedding_key(rep: str) -> str:
+    """Return the name of the embedding that made a representation: `pca` of `X_pca`."""
+    return rep.removeprefix("X_")
+
+
+def is_embedding(entry) -> bool:
+    """Say whether an entry of uns was left by :func:`~scgenot.tl.embed`."""
+    return isinstance(entry, Mapping) and EMBEDDING in entry

@@ -39,7 +39,8 @@ def decode(
     -------
     Cells x features, with the index of `values` when that is a DataFrame. Units: for `"pca"` those
     of the values that were embedded (log-normalised expression); for `"lsi"` the TF-IDF scale,
-    `log(1 + 1e4 TF IDF)`, at average depth; for `"clr"` the centred log ratio.
+    `log(1 + 1e4 TF IDF)`, at average depth; for `"topics"` the frequency, a share of
+    the counts of a cell; for `"clr"` the centred log ratio.
 
     Raises
     ------

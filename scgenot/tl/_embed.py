@@ -15,7 +15,7 @@ from scgenot.cells.read import check_anndata, check_writable, copy_of
 def embed(
     adata: AnnData,
     *,
-    method: Literal["pca", "lsi", "clr"] = "pca",
+    method: Literal["pca", "lsi", "topics", "clr"] = "pca",
     n_components: int | None = None,
     layer: str | None = None,
     mask_var: str | np.ndarray | None = "highly_variable",
@@ -28,8 +28,8 @@ def embed(
 ) -> AnnData | None:
     """Embed cells in a few dimensions, such that new cells and features can be computed from it.
 
-    Every method is linear after a transform `t`: coordinates are `(t(x) - offset) / scale @
-    loadings`, where `scale` is 1 unless asked for.
+    Every method but topics is linear after a transform `t`: coordinates are `(t(x) - offset) /
+    scale @ loadings`, where `scale` is 1 unless asked for.
 
     `"pca"`
         Principal components, by :func:`scanpy.pp.pca`. `t` does nothing: values should be
@@ -41,6 +41,11 @@ def embed(
         (usually the first), so that there may be fewer than `n_components`. Coordinates keep the
         scale of their component (Signac standardises them): distances then approximate those
         between TF-IDF profiles, and directions of noise are not blown up.
+    `"topics"`
+        For counts, of ATAC above all. Latent Dirichlet allocation, 50 passes of
+        :class:`sklearn.decomposition.LatentDirichletAllocation`: a coordinate is the share of a
+        topic in a cell, rows sum to 1, and depth has no part in it. Decoding gives the frequency of
+        each feature. Slower than `"lsi"`.
     `"clr"`
         For protein counts. `t` is the centred log ratio of each cell, `log(1 + x)` less its mean
         over proteins. All columns are kept, as they are, or rotated to principal components when
@@ -55,8 +60,7 @@ def embed(
     method
         One of the methods above.
     n_components
-        Components to compute. None: 30, or as many as there can be, for `"pca"` and `"lsi"`; all
-        columns for `"clr"`.
+        Components to compute. None: 30, or as many as there can be; all columns for `"clr"`.
     layer
         A key of `layers` to use in place of `X`.
     mask_var
@@ -74,8 +78,8 @@ def embed(
         Components fit the noise of their own cells, whose plain coordinates spread further than
         those of new cells, the more so the fewer cells and the more features there are; what is
         learned from them is wrong for new cells. New cells are projected as ever. Without effect
-        where all components are kept, as for `"clr"` with all columns, and for more than 100,000
-        cells, which fit hardly any noise. False: plain coordinates.
+        where all components are kept, as for `"clr"` with all columns, for `"topics"`, and for more
+        than 100,000 cells, which fit hardly any noise. False: plain coordinates.
     key_added
         Name of the embedding, by default `method`.
     rng
@@ -93,7 +97,8 @@ def embed(
         Loadings, shape `(n_vars, k)`, 0 for features not used; the former name for `key="pca"`, as
         scanpy has it. None of it for `"clr"` with all columns.
     `.uns['{key}']['embedding']`
-        Arrays `features`, `offset`, `loadings`, for `"lsi"` `idf`, and `scale` when asked for;
+        Arrays `features`, `offset`, `loadings`, for `"lsi"` `idf`, for `"topics"`
+        `totals`, the pseudocounts of each topic, and `scale` when asked for;
         `fingerprints` of the adjusted cells, by which they are known again.
     `.uns['{key}']['values']`
         `whole`, whether all values were whole numbers; `nonnegative`, whether what is decoded
@@ -117,9 +122,9 @@ def embed(
         When `layer` or a column named by `mask_var` is not there.
     ValueError
         When values are not finite, negative where counts are needed, or the same in all cells; when
-        var names are not unique, there are fewer than 2 cells, a cell has no counts (`"lsi"`),
-        `scale` is asked of `"lsi"`, `n_components` is impossible, or `adata` is a view of a backed
-        file.
+        var names are not unique, there are fewer than 2 cells, a cell has no counts (`"lsi"`,
+        `"topics"`), `scale` is asked of these two, `n_components` is impossible, or `adata` is a
+        view of a backed file.
 
     Warns
     -----
@@ -132,13 +137,15 @@ def embed(
     Lee, Zou and Wright (2010), *Convergence and prediction of principal component scores in
     high-dimensional settings*, and Bunch, Nielsen and Sorensen (1978), *Rank-one modification of
     the symmetric eigenproblem* (`adjust`); Stuart et al. (2021), *Single-cell chromatin state
-    analysis with Signac* (TF-IDF); Aitchison (1982), *The statistical analysis of compositional
+    analysis with Signac* (TF-IDF); Blei, Ng and Jordan (2003), *Latent Dirichlet allocation*
+    (topics); Aitchison (1982), *The statistical analysis of compositional
     data* (CLR); Stoeckius et al. (2017), *CITE-seq* (CLR of proteins).
 
     Examples
     --------
     >>> sg.tl.embed(adata_rna)  # doctest: +SKIP
     >>> sg.tl.embed(adata_atac, method="lsi", n_components=50)  # doctest: +SKIP
+    >>> sg.tl.embed(adata_atac, method="topics", n_components=20)  # doctest: +SKIP
     >>> sg.tl.embed(adata_protein, method="clr", scale=True)  # doctest: +SKIP
     """
     check_anndata(adata)

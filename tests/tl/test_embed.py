@@ -15,7 +15,7 @@ from scgenot.model import FlowMatching
 from scgenot.ot import GromovWasserstein
 from scgenot.tl import coupling, decode, embed, fit_translation, project
 
-METHODS = ("pca", "lsi", "clr")
+METHODS = ("pca", "lsi", "topics", "clr")
 
 
 @pytest.fixture
@@ -153,6 +153,47 @@ class TestCoordinates:
         assert {"small_loadings"} == set(cells.varm)
         project(cells, cells, key="small")
         assert decode(cells.obsm["X_small"], cells, key="small").shape == (60, 25)
+
+
+class TestTopics:
+    """Simulated counts of three topics with known frequencies."""
+
+    @staticmethod
+    def simulated(n_cells=400, depth=500, seed=0):
+        rng = np.random.default_rng(seed)
+        frequencies = rng.dirichlet(np.full(40, 0.1), size=3)
+        shares = rng.dirichlet(np.full(3, 0.5), size=n_cells)
+        values = np.stack([rng.multinomial(depth, p) for p in shares @ frequencies])
+        return AnnData(sparse.csr_matrix(values.astype(np.float32))), shares, frequencies
+
+    def test_shares_and_frequencies_are_found(self):
+        adata, shares, frequencies = self.simulated()
+        embed(adata, method="topics", n_components=3)
+        found, loadings = adata.obsm["X_topics"], adata.varm["topics_loadings"]
+        assert found.sum(1) == pytest.approx(1, abs=1e-5)
+        assert loadings.sum(0) == pytest.approx(1)
+        order = (frequencies @ loadings).argmax(1)
+        assert sorted(order) == [0, 1, 2]
+        # a share of 500 counts has a standard error of at most .022
+        assert np.abs(found[:, order] - shares).mean() < 0.022
+        assert np.abs(loadings[:, order].T - frequencies).sum(1).max() < 0.1
+
+    def test_decoded_are_frequencies(self):
+        adata, shares, frequencies = self.simulated()
+        embed(adata, method="topics", n_components=3)
+        decoded = decode(adata.obsm["X_topics"], adata, key="topics").to_numpy()
+        assert decoded.sum(1) == pytest.approx(1, abs=1e-5)
+        true, plain = shares @ frequencies, adata.X.toarray() / 500
+        # 2 free numbers a cell in place of 39 leave a twentieth of the sampling error, the prior
+        # and the frequencies add to it
+        assert np.square(decoded - true).sum() < 0.25 * np.square(plain - true).sum()
+
+    def test_more_topics_than_features_and_a_scale_are_refused(self):
+        adata, _, _ = self.simulated(n_cells=10)
+        with pytest.raises(ValueError, match="`n_components=11` must be between 1 and 10"):
+            embed(adata, method="topics", n_components=11)
+        with pytest.raises(ValueError, match="`scale=True` is not for `method='topics'`"):
+            embed(adata, method="topics", n_components=2, scale=True)
 
 
 class TestMask:

@@ -21,11 +21,12 @@ from scgenot.cells.embedding.features import (
     inverse_frequency,
     tfidf,
 )
+from scgenot.cells.embedding.topics import fit_topics
 from scgenot.cells.read import check_anndata, check_unique
 
 logger = logging.getLogger("scgenot")
 
-METHODS = ("pca", "lsi", "clr")
+METHODS = ("pca", "lsi", "topics", "clr")
 DEFAULT_COMPONENTS = 30
 # absolute; LSI components that follow log depth more closely are dropped
 MAX_DEPTH_CORRELATION = 0.8
@@ -37,10 +38,10 @@ def check_options(adata: AnnData, method: str, key: str | None, *, scale: bool) 
     """Refuse options and cells that cannot be embedded."""
     check_anndata(adata)
     if method not in METHODS:
-        raise ValueError(f"`method={method!r}` must be 'pca', 'lsi' or 'clr'.")
-    if scale and method == "lsi":
+        raise ValueError(f"`method={method!r}` must be 'pca', 'lsi', 'topics' or 'clr'.")
+    if scale and method in ("lsi", "topics"):
         raise ValueError(
-            "`scale=True` is not for `method='lsi'`: TF-IDF weighs the features itself."
+            f"`scale=True` is not for `method={method!r}`, which weighs the features itself."
         )
     if key is not None and (not isinstance(key, str) or "/" in key):
         raise ValueError(
@@ -49,6 +50,26 @@ def check_options(adata: AnnData, method: str, key: str | None, *, scale: bool) 
     if adata.n_obs < 2:
         raise ValueError(f"`adata` has {adata.n_obs} cell(s): an embedding needs at least 2.")
     check_unique(adata, "var")
+
+
+def fit_components(
+    values: Values,
+    method: str,
+    n_components: int | None,
+    seed: int,
+    label: str,
+    *,
+    scale: bool,
+    adjust: bool,
+) -> Fit:
+    """Fit the embedding of a method."""
+    if method == "topics":
+        k = _count_components(n_components, min(values.shape))
+        return fit_topics(values, k, seed, label)
+    if method == "lsi":
+        return fit_lsi(values, n_components, seed, label, adjust=adjust)
+    fit = fit_pca if method == "pca" else fit_clr
+    return fit(values, n_components, seed, label, scale=scale, adjust=adjust)
 
 
 def _count_components(n_components: int | None, most: int) -> int:

@@ -1,6 +1,6 @@
 """The embedding as an object: fitted to cells, kept in `uns`, projected to and decoded from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -12,28 +12,30 @@ from anndata import AnnData
 
 from scgenot._typed import check_type
 from scgenot.cells.embedding.adjust import MOST_CELLS
-from scgenot.cells.embedding.components import METHODS, check_options, fit_clr, fit_lsi, fit_pca
+from scgenot.cells.embedding.components import METHODS, check_options, fit_components
 from scgenot.cells.embedding.features import (
+    Values,
     alike,
     are_whole,
     check_counts,
     check_prepared,
-    clr,
     columns_of,
     features_used,
     fingerprints,
     positions,
     read_features,
-    tfidf,
+    transformed,
     unit_rows,
 )
-from scgenot.cells.keys import EMBEDDING, PARAMS, VALUES
+from scgenot.cells.embedding.topics import topics_of
+from scgenot.cells.keys import EMBEDDING, PARAMS, VALUES, is_embedding
 from scgenot.cells.read import check_anndata, dense, layer_label
 from scgenot.cells.write import writing
 
 SLOTS = (PARAMS, EMBEDDING, VALUES)
-ARRAYS = ("features", "loadings", "offset", "scale", "idf")
+ARRAYS = ("features", "loadings", "offset", "scale", "idf", "totals")
 STORED = (*ARRAYS, "fingerprints")
+OWN = {"lsi": ["idf"], "topics": ["totals"]}  # arrays that one method has
 KINDS = dict.fromkeys(("l2", "whole", "nonnegative"), bool)
 KINDS |= {"n_components": int, "largest": float, "layer": str, "mask_var": str}
 
@@ -41,20 +43,16 @@ KINDS |= {"n_components": int, "largest": float, "layer": str, "mask_var": str}
 N_COMPARED = 50
 
 
-def embedding_key(rep: str) -> str:
-    """Return the name of the embedding that made a representation: `pca` of `X_pca`."""
-    return rep.removeprefix("X_")
-
-
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """A linear map of transformed features, `(t(x) - offset) / scale @ loadings`.
+    """A linear map of transformed features, `(t(x) - offset) / scale @ loadings`, or topics.
 
     The only reader and writer of what :func:`~scgenot.tl.embed` leaves in `uns`. `features` are
     names, shape `(g,)`, as `offset`, `scale` and `idf`; `loadings` has shape `(g, n_components)`,
-    None for the identity. `fingerprints` are of cells whose coordinates were adjusted, and are no
-    projection therefore. `whole`, `nonnegative` and `largest` are of the values that were
-    embedded, `report` holds what is there to be read by the user only, such as `variance`.
+    None for the identity; `totals`, shape `(n_components,)`, are of topics. `fingerprints` are of
+    cells whose coordinates were adjusted, and are no projection therefore. `whole`, `nonnegative`
+    and `largest` are of the values that were embedded, `report` holds what is there to be read by
+    the user only, such as `variance`.
     """
 
     key: str
@@ -65,6 +63,7 @@ class Embedding:
     loadings: np.ndarray | None = None
     scale: np.ndarray | None = None
     idf: np.ndarray | None = None
+    totals: np.ndarray | None = None
     fingerprints: np.ndarray | None = None
     l2: bool = False
     layer: str | None = None
@@ -77,14 +76,16 @@ class Embedding:
     def __post_init__(self):
         """Refuse arrays that do not fit together, such as those of a damaged file."""
         g, k = len(self.features), self.n_components
-        shapes = {"loadings": (g, k), "offset": (g,), "scale": (g,), "idf": (g,)}
+        shapes = {"loadings": (g, k), **dict.fromkeys(("offset", "scale", "idf"), (g,))}
+        shapes["totals"] = (k,)
         arrays = {name: getattr(self, name) for name in shapes if getattr(self, name) is not None}
         wrong = [name for name, array in arrays.items() if np.shape(array) != shapes[name]]
         wrong += [name for name, array in arrays.items() if not np.isfinite(array).all()]
         known = self.fingerprints
         if known is not None and (np.ndim(known) != 1 or np.asarray(known).dtype != np.uint64):
             wrong.append("fingerprints")
-        if self.method not in METHODS or (self.method == "lsi") != ("idf" in arrays):
+        own = [name for name in ("idf", "totals") if name in arrays]
+        if self.method not in METHODS or own != OWN.get(self.method, []):
             wrong.append("method")
         if "loadings" not in arrays and g != k:
             wrong.append("loadings")
@@ -116,12 +117,9 @@ class Embedding:
         adjust = adjust and adata.n_obs <= MOST_CELLS
         if method != "pca":
             check_counts(values, method, label)
-        if method == "lsi":
-            cells, arrays, report = fit_lsi(values, n_components, seed, label, adjust=adjust)
-        else:
-            fit = fit_pca if method == "pca" else fit_clr
-            options = {"scale": scale, "adjust": adjust}
-            cells, arrays, report = fit(values, n_components, seed, label, **options)
+        cells, arrays, report = fit_components(
+            values, method, n_components, seed, label, scale=scale, adjust=adjust
+        )
         cells = unit_rows(cells) if l2 else cells
         embedding = cls(
             key or method,
@@ -134,8 +132,8 @@ class Embedding:
             layer=layer,
             mask_var=mask_var if isinstance(mask_var, str) and mask_var in adata.var else None,
             whole=are_whole(values),
-            # TF-IDF is never negative, a centred log ratio may be
-            nonnegative=method == "lsi" or (method == "pca" and bool(values.min() >= 0)),
+            # a centred log ratio may be negative
+            nonnegative=method != "clr" and bool(values.min() >= 0),
             largest=float(values.max()),
             report=report,
         )
@@ -220,14 +218,19 @@ class Embedding:
             check_prepared(values, label, whole=self.whole, largest=self.largest)
         else:
             check_counts(values, self.method, label)
-            values = tfidf(values, self.idf, label) if self.method == "lsi" else clr(values)
+        cells = self._coordinates(values, label)
+        return unit_rows(cells) if self.l2 else cells
+
+    def _coordinates(self, values: Values, label: str) -> np.ndarray:
+        """Return the coordinates of features that were checked."""
+        if self.method == "topics":
+            return topics_of(values, self.loadings, self.totals, label)
+        values = transformed(values, self.method, self.idf, label)
         scale = 1 if self.scale is None else self.scale
         if self.loadings is None:
-            cells = (values - self.offset) / scale
-        else:
-            loadings = (self.loadings.T / scale).T
-            cells = values @ loadings - self.offset @ loadings
-        return unit_rows(cells) if self.l2 else cells
+            return (values - self.offset) / scale
+        loadings = (self.loadings.T / scale).T
+        return values @ loadings - self.offset @ loadings
 
     def decode(
         self, values: np.ndarray | pd.DataFrame, features: Sequence[str] | None = None
@@ -292,8 +295,3 @@ class Embedding:
                 f"{self.key!r} was made by `sc.pp.pca`, which keeps no means, and the features of "
                 "the cells of `adata` do not give its coordinates: make it with `sg.tl.embed`."
             )
-
-
-def is_embedding(entry) -> bool:
-    """Say whether an entry of uns was left by :func:`~scgenot.tl.embed`."""
-    return isinstance(entry, Mapping) and EMBEDDING in entry

@@ -150,6 +150,13 @@ def clr(counts: Values) -> np.ndarray:
     return logged - logged.mean(axis=1, keepdims=True)
 
 
+def transformed(values: Values, method: str, idf: np.ndarray | None, label: str) -> Values:
+    """Transform values as the linear part of a method takes them."""
+    if method == "lsi":
+        return tfidf(values, idf, label)
+    return clr(values) if method == "clr" else values
+
+
 def unit_rows(cells: np.ndarray) -> np.ndarray:
     """Scale rows to length 1; a row of zeros stays."""
     length = np.linalg.norm(cells, axis=1, keepdims=True)

@@ -3,9 +3,10 @@
 import numpy as np
 from anndata import AnnData
 
-from scgenot.cells.embedding.embedding import Embedding, embedding_key, is_embedding
+from scgenot.cells.embedding.embedding import Embedding
 from scgenot.cells.embedding.features import are_whole, columns_of
 from scgenot.cells.embedding.scanpy_pca import ScanpyPCA, loadings_slot
+from scgenot.cells.keys import embedding_key, is_embedding
 from scgenot.cells.read import layer_label, representation
 
 

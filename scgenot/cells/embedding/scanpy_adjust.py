@@ -9,10 +9,10 @@ from anndata import AnnData
 
 from scgenot.cells.embedding.adjust import MOST_CELLS, adjusted_scores, enough_components
 from scgenot.cells.embedding.components import scanpy_components, shrinkage
-from scgenot.cells.embedding.embedding import N_COMPARED, embedding_key, is_embedding
+from scgenot.cells.embedding.embedding import N_COMPARED
 from scgenot.cells.embedding.features import alike, fingerprints, read_features
 from scgenot.cells.embedding.scanpy_pca import ScanpyPCA
-from scgenot.cells.keys import USUAL_REPS
+from scgenot.cells.keys import USUAL_REPS, embedding_key, is_embedding
 from scgenot.cells.read import dense
 from scgenot.cells.write import ABSENT, write_slots
 

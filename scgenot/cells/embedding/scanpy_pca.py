@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scgenot.cells.embedding.embedding import N_COMPARED, Embedding, embedding_key
+from scgenot.cells.embedding.embedding import N_COMPARED, Embedding
 from scgenot.cells.embedding.features import alike, are_whole, read_features
+from scgenot.cells.keys import embedding_key
 from scgenot.cells.read import dense
 
 # of the coordinates' spread: means are those of all cells only up to Scanpy's rounding
