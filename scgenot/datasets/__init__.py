@@ -2,6 +2,7 @@
 
 from scgenot.datasets._branching import branching
 from scgenot.datasets._gaussians import gaussians
+from scgenot.datasets._mixtures import mixtures
 from scgenot.datasets._screen import screen
 from scgenot.datasets._time_courses import klein_mesc, larry_clones, worm_embryo
 from scgenot.datasets._treatments import kang_ifnb, ova_tcell_doses
@@ -19,6 +20,7 @@ __all__ = [
     "kang_ifnb",
     "klein_mesc",
     "larry_clones",
+    "mixtures",
     "ova_tcell_doses",
     "scgem_reprogramming",
     "screen",

@@ -3,6 +3,7 @@
 from scgenot.model.genot import Genot
 from scgenot.model.growth import GrowthNetwork, fit_growth
 from scgenot.model.learner import FlowMatching, Learned, Run
+from scgenot.model.mixture import MixtureLaw
 from scgenot.model.state import TrainState
 from scgenot.model.storage import ModelFileError
 from scgenot.model.train import train
@@ -13,6 +14,7 @@ __all__ = [
     "Genot",
     "GrowthNetwork",
     "Learned",
+    "MixtureLaw",
     "ModelFileError",
     "Run",
     "TrainState",
