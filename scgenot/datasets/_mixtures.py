@@ -8,13 +8,11 @@ from scipy.special import logsumexp
 from scgenot._random import Rng, numpy_rng
 
 N_COMPONENTS = 5
-RADIUS = 5.0  # of the sphere that the components lie on
-SLOPES = (0.5, 1.0)  # smallest and largest eigenvalue of a component's slope
+RADIUS = 5.0  # of the sphere that the centers of the components lie on
+CURVATURES = (0.5**0.5, 2**0.5)  # smallest and largest eigenvalue, over epsilon
 
 
-def mixtures(
-    dim: int = 2, epsilon: float = 1.0, rng: Rng = 0, *, n_cells: int = 1000
-) -> AnnData:
+def mixtures(dim: int = 2, epsilon: float = 1.0, rng: Rng = 0, *, n_cells: int = 1000) -> AnnData:
     """Simulate a Gaussian population and what an entropic coupling makes of it: five modes.
 
     With cost `|x - y|^2 / 2` and the entropy `epsilon KL(P | a b)` a source cell `x ~ N(0, I)`
@@ -23,10 +21,10 @@ def mixtures(
         `y ~ sum_k w_k(x) N(intercepts_k + slopes_k @ x, epsilon slopes_k)`,
         `w_k(x) ~ weights_k exp((x' slopes_k x + 2 intercepts_k' x) / (2 epsilon))`
 
-    (Gushchin et al. 2023, arXiv 2306.10161; Korotin et al. 2024, arXiv 2310.01174). The
-    intercepts are random points on a sphere of radius 5, the slopes have random axes and eigenvalues
-    from .5 to 1. The target cells are what other source cells become, so that no two cells are
-    paired.
+    (Gushchin et al. 2023, arXiv 2306.10161; Korotin et al. 2024, arXiv 2310.01174). The potential
+    of the target is a mixture of Gaussians at random points of a sphere of radius 5, whose inverse
+    covariances, times epsilon, have random axes and eigenvalues from .71 to 1.41. The target cells
+    are what other source cells become, so that no two cells are paired.
 
     Parameters
     ----------
@@ -102,11 +100,14 @@ def mixtures(
 def _truth(dim: int, epsilon: float, rng: np.random.Generator) -> dict:
     """Draw a law whose components have like shares whatever the dimension."""
     directions = rng.normal(size=(N_COMPONENTS, dim))
+    centers = RADIUS * directions / np.linalg.norm(directions, axis=1, keepdims=True)
     axes = np.linalg.qr(rng.normal(size=(N_COMPONENTS, dim, dim)))[0]
+    # of the potential N(center, epsilon A^-1): S = (I + A)^-1, r = S A center = center - S center
+    slopes = (axes / (1 + np.linspace(*CURVATURES, dim))) @ axes.swapaxes(1, 2)
     return {
         "weights": np.full(N_COMPONENTS, 1 / N_COMPONENTS),
-        "intercepts": RADIUS * directions / np.linalg.norm(directions, axis=1, keepdims=True),
-        "slopes": (axes * np.linspace(*SLOPES, dim)) @ axes.swapaxes(1, 2),
+        "intercepts": centers - (slopes @ centers[..., None])[..., 0],
+        "slopes": slopes,
         "epsilon": float(epsilon),
     }
 

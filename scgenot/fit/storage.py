@@ -18,7 +18,7 @@ from scgenot.fit.coupled import PAGE, name_of
 from scgenot.fit.reference import Reference
 from scgenot.fit.regions_found import Calibration
 from scgenot.fit.stored_link import StoredLink
-from scgenot.fit.stored_model import DAMAGE, OWN, read_model, remember, remember_parts
+from scgenot.fit.stored_model import DAMAGE, MODELS, OWN, read_model, remember, remember_parts
 from scgenot.model import Genot
 from scgenot.model.storage import digest
 from scgenot.pair import Question
@@ -61,9 +61,9 @@ def write(fit, adata: AnnData) -> None:
     Keys(fit.key)
     model = fit.model
     config, weights = model.to_arrays()
-    if not isinstance(model, Genot):
+    if type(model) not in MODELS.values():
         remember(type(model))
-    else:
+    elif isinstance(model, Genot):
         for part in (model.field, getattr(model.field, "encoder", None)):
             if part is not None and not type(part).__module__.startswith("scgenot."):
                 remember(type(part))

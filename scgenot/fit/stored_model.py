@@ -6,8 +6,8 @@ from os import PathLike
 
 from scgenot._typed import check_type
 from scgenot.fit.coupled import PAGE
-from scgenot.model import Genot, ModelFileError
-from scgenot.model.storage import digest
+from scgenot.model import Genot, MixtureBridge, ModelFileError
+from scgenot.model.storage import digest, kind_of
 
 # what reading something else than was written may end in
 DAMAGE = (
@@ -18,6 +18,9 @@ DAMAGE = (
     AttributeError,
     OverflowError,
 )
+# models of this package, by the name of their class and by what their files are called
+MODELS = {"Genot": Genot, "MixtureBridge": MixtureBridge}
+FILES = {"model": Genot, "mixture bridge": MixtureBridge}
 # classes of the user's that were fitted in this session, by name: a file never names code to
 # import, so after a file they are passed to `sg.get.fit`
 OWN: dict[str, object] = {}
@@ -46,16 +49,16 @@ def read_model(stored: Mapping, key: str, make=None, field=None, encoder=None):
     except DAMAGE as error:
         raise ModelFileError(f"the model of the fit is damaged ({error}): fit again.") from error
     kind = str(stored.get("type", "Genot"))
-    make = make or {"Genot": Genot}.get(kind, OWN.get(kind))
+    make = make or MODELS.get(kind, OWN.get(kind))
     if make is None:
         raise ValueError(
             f"The fit `key={key!r}` has a model of your own, {kind}: read it once with "
             f"`sg.get.fit(adata, {key!r}, model={kind})`, and all functions find it. {PAGE}"
         )
+    if make in MODELS.values() and not same:
+        raise ModelFileError("the model's weights are not those that were written: fit again.")
     if make is not Genot:
         return make.from_arrays(config, weights)
-    if not same:
-        raise ModelFileError("the model's weights are not those that were written: fit again.")
     parts = {"field": field, "encoder": encoder}
     for part, given in parts.items():
         name = config.get(part)
@@ -73,7 +76,7 @@ def read_model(stored: Mapping, key: str, make=None, field=None, encoder=None):
 def load_model(model):
     """Return a model from a path, or the model itself."""
     if isinstance(model, (str, PathLike)):
-        return Genot.load(model)
+        return FILES.get(kind_of(model), Genot).load(model)
     if not hasattr(model, "sample"):
         raise TypeError(
             f"`model` must be a Genot, a fit, an AnnData or a path; found {type(model).__name__}."

@@ -1,8 +1,10 @@
 """Learners: a plan's conditional law, learned by a velocity field."""
 
+from scgenot.model.bridge import MixtureBridge
 from scgenot.model.genot import Genot
 from scgenot.model.growth import GrowthNetwork, fit_growth
 from scgenot.model.learner import FlowMatching, Learned, Run
+from scgenot.model.light_bridge import LightBridge
 from scgenot.model.mixture import MixtureLaw
 from scgenot.model.state import TrainState
 from scgenot.model.storage import ModelFileError
@@ -14,6 +16,8 @@ __all__ = [
     "Genot",
     "GrowthNetwork",
     "Learned",
+    "LightBridge",
+    "MixtureBridge",
     "MixtureLaw",
     "ModelFileError",
     "Run",

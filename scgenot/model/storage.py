@@ -220,6 +220,15 @@ def write_file(path: str | Path, kind: str, config: dict, arrays: Mapping) -> No
         temporary.unlink(missing_ok=True)
 
 
+def kind_of(path: str | Path) -> str | None:
+    """Return what a file says it holds; None where it cannot be read."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("kind")
+    except (OSError, SafetensorError):
+        return None
+
+
 def read_file(path: str | Path, kind: str) -> tuple[dict, dict[str, np.ndarray]]:
     """Read configuration and arrays that :func:`write_file` wrote."""
     if not Path(path).is_file():

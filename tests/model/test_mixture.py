@@ -59,7 +59,9 @@ def test_diagonal_and_full_slopes_agree(rng):
     same = sg.model.MixtureLaw(law.weights, law.intercepts, full, law.epsilon)
     x, y = rng.normal(size=(2, 9, 3))
     for name, args in (("mean", (x,)), ("covariance", (x,)), ("log_prob", (x, y))):
-        np.testing.assert_allclose(getattr(law, name)(*args), getattr(same, name)(*args), atol=1e-12)
+        np.testing.assert_allclose(
+            getattr(law, name)(*args), getattr(same, name)(*args), atol=1e-12
+        )
     np.testing.assert_allclose(law.sample(x, 5), same.sample(x, 5), atol=1e-12)
 
 
