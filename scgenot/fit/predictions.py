@@ -25,6 +25,7 @@ def predict_cells(
     shared_rep: str | None = None,
     n_samples: int = 32,
     guidance: float = 1.0,
+    integrator=None,
     rng=0,
     progress: bool = True,
 ) -> dict:
@@ -34,7 +35,8 @@ def predict_cells(
     if adata is not fit.adata and fit.reference is not None:
         fit.reference.warn_if_unlike(cells)
     keys, found, total = Keys(fit.key), {}, None
-    options = {"n_samples": n_samples, "guidance": guidance, "seed": seed_of(rng)}
+    options = {"n_samples": n_samples, "guidance": guidance, "integrator": integrator}
+    options["seed"] = seed_of(rng)
     for rows, source, draws in draw_blocks(
         fit.model, cells, question.condition, progress=progress, **options
     ):

@@ -1,6 +1,7 @@
 """Draws of a model, a block of source cells at a time."""
 
 from collections.abc import Iterator
+from inspect import Parameter, signature
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from scgenot._progress import progress_bar
 from scgenot._random import Rng, numpy_rng
 from scgenot.fit.coupled import PAGE
+from scgenot.flow.integrator import Integrator
 
 # source cells in a block; part of what a seed means, for each block has its own random numbers
 BLOCK = 1024
@@ -28,12 +30,15 @@ def draw_blocks(
     *,
     n_samples: int,
     guidance: float = 1.0,
+    integrator: Integrator | None = None,
     seed: int,
     progress: bool = False,
 ) -> Iterator[Drawn]:
     """Draw target cells block by block, so that memory does not grow with the number of cells."""
     rng: Rng = seed  # the first block has the noise that `model.sample` gives this seed
-    options = {} if guidance == 1 else {"guidance": guidance}  # a model of the user's may have none
+    options = {} if guidance == 1 else {"guidance": guidance}
+    options |= {} if integrator is None else {"integrator": integrator}
+    check_taken(model, options)
     shown = progress and len(cells) > BLOCK
     with progress_bar(total=len(cells), desc="predicting", unit="cell", shown=shown) as bar:
         for start in range(0, len(cells), BLOCK):
@@ -43,6 +48,19 @@ def draw_blocks(
             yield Drawn(rows, cells[rows], checked(drawn, rows, n_samples, model))
             rng = numpy_rng([seed, start + BLOCK])
             bar.update(rows.stop - rows.start)
+
+
+def check_taken(model, options: dict) -> None:
+    """Raise a ValueError for options that the model's `sample` does not take."""
+    known = signature(model.sample).parameters
+    if any(each.kind is Parameter.VAR_KEYWORD for each in known.values()):
+        return
+    for name, value in options.items():
+        if name not in known:
+            raise ValueError(
+                f"`{name}={value!r}`: a model of type {type(model).__name__} takes no {name}. Fit "
+                f"with `learner=sg.model.FlowMatching()`, or leave `{name}` out."
+            )
 
 
 def checked(drawn, rows: slice, n_samples: int, model) -> np.ndarray:

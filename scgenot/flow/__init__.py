@@ -2,10 +2,13 @@
 
 from scgenot.flow.condition import SetEncoder
 from scgenot.flow.field import Field, VelocityField, bind
+from scgenot.flow.integrator import ODE, SDE
 from scgenot.flow.ode import divergence, integrate, log_density
 from scgenot.flow.path import straight_path, stratified_times
 
 __all__ = [
+    "ODE",
+    "SDE",
     "Field",
     "SetEncoder",
     "VelocityField",

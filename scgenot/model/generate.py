@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from scgenot._check import check_count, check_guidance, check_memory
 from scgenot._random import Rng, torch_rng
 from scgenot.flow.field import bind
-from scgenot.flow.ode import Scheme, integrate, log_density
+from scgenot.flow.integrator import ODE, Integrator, only_ode
 from scgenot.model.units import to_tensor
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
@@ -23,8 +23,7 @@ def draw(
     n_samples: int,
     guidance: float,
     rng: Rng,
-    method: Scheme,
-    n_steps: int,
+    integrator: Integrator,
     batch_size: int,
 ) -> Tensor:
     """Draw target cells; arguments and result as in :meth:`scgenot.Genot.sample`."""
@@ -32,14 +31,17 @@ def draw(
     x, c = model.units.source(cells), shown(model, conditions(model, condition, len(cells)))
     check_count("n_samples", n_samples, 1)
     check_guidance(guidance)
+    if guidance != 1:
+        only_ode(integrator, "guided draws")
     check_count("batch_size", batch_size, 1)
     check_memory("n_samples", n_samples, len(x) * n_samples * model.target_dim)
     # all noise at once, on the CPU: draws then depend neither on the batch size nor on the device
-    out = torch.randn(len(x), n_samples, model.target_dim, generator=torch_rng(rng), dtype=x.dtype)
+    shape, generator = (len(x), n_samples, model.target_dim), torch_rng(rng)
+    out = torch.randn(shape, generator=generator, dtype=x.dtype)
     with evaluating(model):
         for rows in blocks(len(x), max(1, batch_size // n_samples)):
             velocity = guided(model, x[rows], None if c is None else c[rows], n_samples, guidance)
-            z = integrate(velocity, out[rows].to(model.device), method=method, n_steps=n_steps)
+            z = integrator(velocity, out[rows].to(model.device), generator=generator)
             out[rows] = model.units.leave(cells[rows], z).to(out.device)
     return finite(out, "sample")
 
@@ -65,13 +67,13 @@ def density(
     target,
     condition,
     rng: Rng,
-    method: Scheme,
-    n_steps: int,
+    integrator: ODE,
     batch_size: int,
     *,
     exact: bool,
 ) -> Tensor:
     """Log-densities of target cells; arguments and result as in :meth:`scgenot.Genot.log_prob`."""
+    only_ode(integrator, "densities")
     cells = to_tensor(source, model.units.source.mean)
     x, c = model.units.source(cells), shown(model, conditions(model, condition, len(cells)))
     if len(target) != len(cells):
@@ -84,10 +86,7 @@ def density(
         for rows in blocks(len(x), batch_size):
             velocity = bind(model.field, x[rows], None if c is None else c[rows], 1)
             probe = None if exact else signs[rows, None]
-            log_p = log_density(
-                velocity, y[rows, None], method=method, n_steps=n_steps, probe=probe
-            )
-            out.append(log_p[:, 0])
+            out.append(integrator.log_density(velocity, y[rows, None], probe)[:, 0])
     # the density of y in its own units: dy = std dy_standardized
     out = torch.cat(out) - model.units.flow.std.log().sum()
     return finite(out, "log-density").detach().cpu()

@@ -12,8 +12,9 @@ from scgenot._check import check_rate
 from scgenot._random import Rng
 from scgenot._typed import typed
 from scgenot.flow.field import VelocityField
-from scgenot.flow.ode import Scheme
+from scgenot.flow.integrator import ODE, Integrator
 from scgenot.flow.path import straight_path, stratified_times
+from scgenot.model.codes import WithCodes
 from scgenot.model.generate import blurred, density, draw, dropped
 from scgenot.model.growth import WithGrowth
 from scgenot.model.storage import put_together, read_file, take_apart, write_file
@@ -21,9 +22,10 @@ from scgenot.model.units import Units
 
 FieldFactory = Callable[[int, int, int], nn.Module]  # of the sizes source, target, condition
 Cells = np.ndarray | Tensor
+SAMPLER, DENSITY = ODE("midpoint", steps=6), ODE("midpoint", steps=16)
 
 
-class Genot(WithGrowth):
+class Genot(WithGrowth, WithCodes):
     """Generator of the conditional law `pi(y | x)` of a plan (GENOT, arXiv 2310.09254).
 
     Parameters
@@ -125,8 +127,7 @@ class Genot(WithGrowth):
         n_samples: int = 1,
         guidance: float = 1.0,
         rng: Rng = 0,
-        method: Scheme = "midpoint",
-        n_steps: int = 6,
+        integrator: Integrator = SAMPLER,
         batch_size: int = 4096,
     ) -> Tensor:
         """Draw possible target cells for each source cell.
@@ -145,8 +146,10 @@ class Genot(WithGrowth):
             Needs `condition_dropout`.
         rng
             Seed; the same seed gives the same bits, whatever the device draws it.
-        method, n_steps, batch_size
-            Integrator, see :func:`scgenot.flow.integrate`, and points integrated at a time.
+        integrator
+            How noise becomes cells, a :class:`~scgenot.flow.ODE` or :class:`~scgenot.flow.SDE`.
+        batch_size
+            Points integrated at a time; with an SDE the draws depend on it.
 
         Returns
         -------
@@ -159,7 +162,7 @@ class Genot(WithGrowth):
         FloatingPointError
             When draws are not finite.
         """
-        return draw(self, source, condition, n_samples, guidance, rng, method, n_steps, batch_size)
+        return draw(self, source, condition, n_samples, guidance, rng, integrator, batch_size)
 
     @typed
     def mean(
@@ -170,22 +173,21 @@ class Genot(WithGrowth):
         n_samples: int = 32,
         guidance: float = 1.0,
         rng: Rng = 0,
-        method: Scheme = "midpoint",
-        n_steps: int = 6,
+        integrator: Integrator = SAMPLER,
         batch_size: int = 4096,
     ) -> Tensor:
         """Estimate the conditional mean `E[y | x]` of each source cell by the mean of draws.
 
         Parameters
         ----------
-        source, condition, n_samples, guidance, rng, method, n_steps, batch_size
+        source, condition, n_samples, guidance, rng, integrator, batch_size
             As in :meth:`sample`.
 
         Returns
         -------
         Means in the units of the target cells, shape `(n, q)`, on the CPU.
         """
-        options = guidance, rng, method, n_steps, batch_size
+        options = guidance, rng, integrator, batch_size
         return draw(self, source, condition, n_samples, *options).mean(1)
 
     @typed
@@ -197,8 +199,7 @@ class Genot(WithGrowth):
         *,
         exact: bool = True,
         rng: Rng = 0,
-        method: Scheme = "midpoint",
-        n_steps: int = 16,
+        integrator: Integrator = DENSITY,
         batch_size: int = 4096,
     ) -> Tensor:
         """Log-density `log pi(y | x)` of target cells given source cells, one each.
@@ -210,14 +211,14 @@ class Genot(WithGrowth):
         exact
             Whether to take the exact divergence, q backward passes per evaluation; False for an
             unbiased estimate by one random direction per cell.
-        condition, rng, method, n_steps, batch_size
-            As in :meth:`sample`; the seed is that of the random directions.
+        condition, rng, integrator, batch_size
+            As in :meth:`sample`; the seed is that of the random directions, an SDE has no density.
 
         Returns
         -------
         Log-densities with respect to the units of the target cells, shape `(n,)`.
         """
-        options = rng, method, n_steps, batch_size
+        options = rng, integrator, batch_size
         return density(self, source, target, condition, *options, exact=exact)
 
     def to_arrays(self) -> tuple[dict, dict[str, np.ndarray]]:

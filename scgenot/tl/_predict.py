@@ -9,6 +9,7 @@ from scgenot.cells.read import check_writable, copy_of
 from scgenot.cells.write import write_prediction
 from scgenot.fit.fit import ModelSource, open_fit
 from scgenot.fit.predictions import predict_cells
+from scgenot.fit.sample import Integrator
 
 
 @typed
@@ -23,6 +24,7 @@ def predict(
     shared_rep: str | None = None,
     n_samples: int = 32,
     guidance: float = 1.0,
+    integrator: Integrator | None = None,
     rng: Rng = 0,
     device: str | None = None,
     progress: bool = True,
@@ -59,6 +61,9 @@ def predict(
     guidance
         Strength of the condition: 1 for the law that was learned, more to exaggerate a
         perturbation; needs a fit with condition dropout.
+    integrator
+        How the model moves noise to cells, such as `sg.flow.ODE("midpoint", steps=12)` or
+        `sg.flow.SDE(noise=1.0, steps=50)`; None for six midpoint steps.
     rng
         Seed. The same seed gives the same draws.
     device
@@ -131,6 +136,7 @@ def predict(
         shared_rep=shared_rep,
         n_samples=n_samples,
         guidance=guidance,
+        integrator=integrator,
         rng=rng,
         progress=progress,
     )

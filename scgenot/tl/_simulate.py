@@ -10,6 +10,7 @@ from scgenot._typed import typed
 from scgenot.fit.decoder import Decoder
 from scgenot.fit.fit import ModelSource, open_fit
 from scgenot.fit.made_up import simulated
+from scgenot.fit.sample import Integrator
 
 
 @typed
@@ -23,6 +24,7 @@ def simulate(
     model: ModelSource = None,
     use_rep: str | None = None,
     guidance: float = 1.0,
+    integrator: Integrator | None = None,
     decoder: Decoder | None = None,
     clip: bool = True,
     rng: Rng = 0,
@@ -43,7 +45,7 @@ def simulate(
         each dose.
     n_samples
         Cells per source cell and target.
-    key, model, guidance
+    key, model, guidance, integrator
         As in :func:`predict`.
     use_rep
         Representation of `adata`. None takes that of the fit.
@@ -118,5 +120,6 @@ def simulate(
         clip=clip,
         progress=progress,
         guidance=guidance,
+        integrator=integrator,
         seed=seed_of(rng),
     )

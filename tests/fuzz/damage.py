@@ -128,7 +128,7 @@ ARRAYS = {
 def drawn(model: sg.Genot) -> np.ndarray:
     """What a model samples."""
     cells = np.asarray(worlds.source().obsm["X_pca"])[:5]
-    return np.asarray(model.sample(cells, n_samples=2, n_steps=2))
+    return np.asarray(model.sample(cells, n_samples=2, integrator=sg.flow.ODE(steps=2)))
 
 
 def files(n: int, rng: np.random.Generator) -> Iterator[tuple[str, str | None]]:

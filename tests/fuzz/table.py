@@ -103,7 +103,7 @@ def asked(name: str, **given) -> Entry:
     """A method of the model."""
     method = getattr(sg.Genot, name)
     entry = Entry(f"model.{name}", method, lambda: {"self": w.model(), **given})
-    entry.slow = dict.fromkeys(("n_steps", "batch_size"), LONG)
+    entry.slow = {"batch_size": LONG}
     return entry
 
 
@@ -233,7 +233,7 @@ def of_arrays() -> list[Entry]:
         Entry("Genot", sg.Genot, lambda: {"source_dim": 3, "target_dim": 3, "width": 8}),
         asked("sample", source=A),
         asked("mean", source=A, n_samples=2),
-        asked("log_prob", source=A, target=B[np.arange(24) % 20], n_steps=2),
+        asked("log_prob", source=A, target=B[np.arange(24) % 20], integrator=sg.flow.ODE(steps=2)),
         Entry("Genot.load", sg.Genot.load, lambda: {"path": w.model_file()}),
         Entry("TrainState.load", sg.model.TrainState.load, lambda: {"path": w.state_file()}),
     ]

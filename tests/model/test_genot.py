@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from scipy.stats import chi2, kstest
 
-from scgenot.flow import VelocityField
+from scgenot.flow import ODE, SDE, VelocityField
 from scgenot.model import Genot
 from scgenot.model.generate import dropped
 from scgenot.pair import Pair
@@ -103,7 +104,7 @@ def test_loss_of_the_best_field_is_the_variance_that_remains(best, cells):
 def test_samples_are_the_exact_map_of_their_noise(best, problem):
     """The flow of the best field carries z to m(x) + S^.5 z (S in standard units)."""
     x = problem.sample_source(5, np.random.default_rng(2))
-    found = best.sample(x, n_samples=200, rng=3, method="rk4", n_steps=200)
+    found = best.sample(x, n_samples=200, rng=3, integrator=ODE("rk4", steps=200))
     noise = torch.randn(
         5, 200, DIM, generator=torch.Generator().manual_seed(3), dtype=torch.float64
     )
@@ -127,13 +128,13 @@ def test_samples_have_the_true_moments(best, problem):
 
 def test_log_prob_is_the_closed_form(best, problem, cells):
     x, y = cells[0][:40], cells[1][:40]
-    found = best.log_prob(x, y, method="rk4", n_steps=100)
+    found = best.log_prob(x, y, integrator=ODE("rk4", steps=100))
     np.testing.assert_allclose(found.numpy(), problem.log_prob(x, y), atol=1e-5)
 
 
 def test_estimated_log_prob_is_unbiased(best, problem, cells):
     x, y = np.repeat(cells[0][:1], 500, 0), np.repeat(cells[1][:1], 500, 0)
-    found = best.log_prob(x, y, exact=False, rng=0, method="rk4", n_steps=20).numpy()
+    found = best.log_prob(x, y, exact=False, rng=0, integrator=ODE("rk4", steps=20)).numpy()
     # a Gaussian field has a divergence that does not depend on the path
     assert abs(found.mean() - problem.log_prob(x[:1], y[:1])[0]) < 5 * found.std() / 500**0.5 + 1e-3
 
@@ -298,3 +299,45 @@ def test_conditions_are_hidden_while_training_only():
     assert (seen[~hidden, 0] == 4).all()
     assert abs(hidden.float().mean() - 0.25) < 5 * (0.25 * 0.75 / 4000) ** 0.5
     assert not dropped(model.eval(), given, generator=generator)[:, 1].any()
+
+
+def test_noise_on_the_way_keeps_the_law(best, problem):
+    x, n = problem.sample_source(1, np.random.default_rng(2)), 40_000
+    draws = best.sample(x, n_samples=n, rng=0, integrator=SDE(noise=1.0, steps=30))[0].numpy()
+    np.testing.assert_allclose(
+        draws.mean(0), problem.mean(x)[0], atol=5 * (problem.S.max() / n) ** 0.5
+    )
+    error = 5 * problem.S.max() * (2 / n) ** 0.5 + 3e-3  # steps of second order
+    np.testing.assert_allclose(np.cov(draws.T), problem.S, atol=error)
+
+
+def test_what_needs_an_ode_says_so(best, cells):
+    x, y = cells[0][:4], cells[1][:4]
+    with pytest.raises(TypeError, match=r"`integrator=SDE\(.*densities need an ODE"):
+        best.log_prob(x, y, integrator=SDE())
+    with pytest.raises(TypeError, match="guided draws need an ODE"):
+        best.sample(x, guidance=2.0, integrator=SDE())
+    with pytest.raises(TypeError, match="`integrator='midpoint'` must be an ODE or a SDE or"):
+        best.sample(x, integrator="midpoint")
+
+
+def test_codes_are_the_noise_of_cells(best, problem, cells):
+    """z = S^-.5 (y - m(x)), in standard units; its squared length is chi-square."""
+    x, y = cells[0][:2000], cells[1][:2000]
+    code = best.encode(x, y, integrator=ODE("rk4", steps=100))
+    field, std = best.field, best.units.target.std
+    off = (torch.as_tensor(y - problem.mean(x)) / std) @ field.vectors / field.values.sqrt()
+    torch.testing.assert_close(code, off @ field.vectors.T, rtol=0, atol=1e-5)
+    assert kstest(code.square().sum(1).numpy(), chi2(DIM).cdf).pvalue > 1e-3
+    again = best.decode(x, best.encode(x, y))
+    torch.testing.assert_close(again, torch.as_tensor(y), rtol=0, atol=1e-4)
+
+
+def test_a_code_that_does_not_fit(best, cells):
+    x, y = cells[0][:4], cells[1][:4]
+    with pytest.raises(TypeError, match="codes need an ODE"):
+        best.encode(x, y, integrator=SDE())
+    with pytest.raises(ValueError, match="`target` has 3 rows, `source` 4"):
+        best.encode(x, y[:3])
+    with pytest.raises(ValueError, match="`code` has shape"):
+        best.decode(x, y[:, :2])
