@@ -18,6 +18,8 @@ class Keys:
         self.cosine_variance, self.response = f"{key}_cosine_variance", f"{key}_response"
         # obs: eta, the mass a source cell sends over the mass it has
         self.growth = f"{key}_growth"
+        # obs: p-value of a measured cell under the model
+        self.p_value = f"{key}_p_value"
         # obs: all that a prediction says of a cell
         self.of_predictions = [self.uncertainty, self.cosine_variance, self.response, self.growth]
         # uns: which perturbation and dose was predicted; there without the fit too
@@ -32,7 +34,8 @@ class Keys:
         self.velocity = f"{key}_velocity"
         # uns of interpolated cells: where they are between which times, and left-out scores
         self.interpolation = f"{key}_interpolation"
-        # obs: how a cell was made, "simulated" or "interpolated"; missing where measured
+        # obs: how a cell was made, "simulated", "interpolated" or "counterfactual"; missing where
+        # it was measured
         self.origin = f"{key}_origin"
 
     def velocity_in(self, basis: str) -> str:
@@ -46,7 +49,7 @@ class Keys:
     def is_answer(self, slot: str, name: str) -> bool:
         """Whether an entry of a slot is what a verb asked of the fit of this key."""
         exact = {
-            "obs": (*self.of_predictions, self.push, self.pull, self.fate_entropy),
+            "obs": (*self.of_predictions, self.p_value, self.push, self.pull, self.fate_entropy),
             "obsm": (self.sample, self.mean, self.fate, self.velocity, self.coupling),
             "obsp": (self.coupling,),
             "uns": (self.predicted,),
@@ -61,6 +64,8 @@ WRITTEN = "written"  # further slots with answers of the fit, under names that w
 
 # column of obs of simulated cells: the name of the cell each was made from
 SOURCE_CELL = "source_cell"
+# of counterfactual cells: the name of the control cell that was drawn for the source cell
+CONTROL_CELL = "control_cell"
 
 # representations looked for when none is named, in this order
 USUAL_REPS = ("X_pca", "X_lsi", "X_clr")

@@ -128,7 +128,7 @@ def made_obs(
     key
         The `key_added` of the fit that made them.
     origin
-        How they were made: "simulated" or "interpolated".
+        How they were made: "simulated", "interpolated" or "counterfactual".
 
     Returns
     -------

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 from anndata import AnnData
@@ -247,3 +248,9 @@ def match_stratum(stratum: Stratum, others: Sequence[Stratum]) -> np.ndarray:
             return np.array(inside)
     all_pooled = [k for k, other in enumerate(fitted) if not other]
     return np.array(all_pooled or range(len(fitted)), dtype=int)
+
+
+def known_strata(adata: AnnData, keys: Sequence[str], rows: np.ndarray) -> list[dict]:
+    """Read strata of cells, by as many of the first columns as are there without gaps."""
+    known = list(takewhile(lambda key: key in adata.obs and not adata.obs[key].isna().any(), keys))
+    return Strata.read(adata, known).of_rows(rows)

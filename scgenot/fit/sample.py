@@ -78,3 +78,14 @@ def checked(drawn, rows: slice, n_samples: int, model) -> np.ndarray:
             "lower `learning_rate`, or look for extreme values in the cells."
         )
     return draws
+
+
+def require_method(model, name: str, verb: str):
+    """Return a method of a model, or raise a ValueError that says which models have it."""
+    found = getattr(model, name, None)
+    if found is None:
+        raise ValueError(
+            f"`sg.tl.{verb}` needs a model with `{name}`, and one of type {type(model).__name__} "
+            "has none: fit with `learner=sg.model.FlowMatching()`."
+        )
+    return found

@@ -246,6 +246,18 @@ class Coupling:
         out.sort_indices()
         return out
 
+    def transposed(self) -> "Coupling":
+        """Return the same plan from target to source cells, whose rows are laws of sources.
+
+        Returns
+        -------
+        A coupling of new target cells with the source cells, through the other dual; its cost is a
+        function of two arguments that cannot be stored.
+        """
+        cost, sides = self.cost, (self.y, self.x, self.b, self.a, self.g, self.f)
+        tau = self.tau[::-1]
+        return Coupling(lambda y, x: cost(x, y).T.contiguous(), *sides, self.epsilon, tau)
+
     def to_arrays(self) -> dict:
         """Return what is stored of the plan, see :func:`scgenot.ot.store.plan_to_arrays`."""
         from scgenot.ot.store import coupling_to_arrays  # which makes couplings itself

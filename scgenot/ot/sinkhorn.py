@@ -208,13 +208,7 @@ def extend(
     coupling: Coupling, problem: Problem, rows: Tensor, columns: Tensor, transport
 ) -> Coupling:
     """Extend a coupling of some cells to all cells."""
-    flipped = Coupling(
-        lambda y, x: coupling.cost(x, y).T.contiguous(),
-        *(coupling.y, coupling.x, coupling.b, coupling.a, coupling.g, coupling.f),
-        coupling.epsilon,
-        coupling.tau[::-1],
-    )
-    g = flipped.potential(problem.y)
+    g = coupling.transposed().potential(problem.y)
     g[columns] = coupling.g
     full = replace(coupling, x=problem.x, y=problem.y, a=problem.a, b=problem.b, f=problem.a, g=g)
     full = replace(full, f=full.potential())

@@ -11,6 +11,7 @@ from scgenot.pl._interpolation import interpolation
 from scgenot.pl._perturbation import perturbation
 from scgenot.pl._response import response
 from scgenot.pl._response_heatmap import response_heatmap
+from scgenot.pl._score_cells import score_cells
 from scgenot.pl._training import training
 from scgenot.pl._trajectory import trajectory
 from scgenot.pl._transition import transition
@@ -28,6 +29,7 @@ __all__ = [
     "perturbation",
     "response",
     "response_heatmap",
+    "score_cells",
     "training",
     "trajectory",
     "transition",

@@ -3,6 +3,7 @@
 from scgenot.tl._annotate import annotate
 from scgenot.tl._calibrate import calibrate
 from scgenot.tl._cell_transition import cell_transition
+from scgenot.tl._counterfactual import counterfactual
 from scgenot.tl._coupling import coupling
 from scgenot.tl._coverage import coverage
 from scgenot.tl._decode import decode
@@ -19,6 +20,7 @@ from scgenot.tl._project import project
 from scgenot.tl._pull import pull
 from scgenot.tl._push import push
 from scgenot.tl._response import response
+from scgenot.tl._score_cells import score_cells
 from scgenot.tl._score_growth import score_growth
 from scgenot.tl._simulate import simulate
 from scgenot.tl._velocity import velocity
@@ -27,6 +29,7 @@ __all__ = [
     "annotate",
     "calibrate",
     "cell_transition",
+    "counterfactual",
     "coupling",
     "coverage",
     "decode",
@@ -43,6 +46,7 @@ __all__ = [
     "pull",
     "push",
     "response",
+    "score_cells",
     "score_growth",
     "simulate",
     "velocity",

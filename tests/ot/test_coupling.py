@@ -55,6 +55,15 @@ def test_new_cells_agree_with_cells_of_the_fit(coupling):
         assert torch.allclose(answer()[some], answer(some), **near)
 
 
+def test_transposed_rows_are_the_columns(coupling):
+    """Of the fitted target cells by index or as new cells; a law of sources for each target."""
+    mass = dense(coupling)
+    expected = (mass / mass.sum(0)).T
+    back = coupling.transposed()
+    np.testing.assert_allclose(back.rows().numpy(), expected, atol=1e-10)
+    np.testing.assert_allclose(back.rows(coupling.y[:5]).numpy(), expected[:5], atol=1e-10)
+
+
 def test_potential_is_f(coupling):
     assert torch.allclose(
         coupling.potential(), coupling.f, atol=1e-8 * float(coupling.f.abs().max())

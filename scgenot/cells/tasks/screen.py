@@ -193,8 +193,8 @@ class Screen:
             return np.empty(0, dtype=int)
         return np.flatnonzero(self.are_named(adata, target, dose) & ~self.are_control(adata))
 
-    def ask(self, adata: AnnData, target=None, *, dose: float | None = None) -> Question:
-        """Ask the control cells for their response to a perturbation."""
+    def ask(self, adata: AnnData, target=None, *, dose=None, rows=None) -> Question:
+        """Ask the control cells, or those at `rows`, for their response to a perturbation."""
         conditions = self.conditions
         if dose is not None and conditions.doses is None:
             raise ValueError(f"`dose={dose}` was given, but the fit has no doses: leave it out.")
@@ -205,7 +205,7 @@ class Screen:
                 )
             target = conditions.known[0]
         self.check_target(target)
-        rows = self.control_rows(adata)
+        rows = self.control_rows(adata) if rows is None else rows
         answer, label = {self.perturbation_key: target}, str(target)
         if conditions.doses is not None:
             dose = conditions.largest_dose(target) if dose is None else float(dose)

@@ -10,6 +10,7 @@ from anndata import AnnData
 from scgenot import baselines
 from scgenot._random import numpy_rng
 from scgenot.cells.read import check_anndata, check_column
+from scgenot.cells.strata import known_strata
 from scgenot.cells.tasks import TimeCourse
 from scgenot.course.steps import Steps
 from scgenot.fit.between import BEFORE, trivial_populations
@@ -26,7 +27,7 @@ from scgenot.fit.evaluation.comparison import (
     refuse_seen,
 )
 from scgenot.fit.evaluation.comparisons import comparisons
-from scgenot.fit.evaluation.fitted import Evaluation, held_out_strata
+from scgenot.fit.evaluation.fitted import Evaluation
 from scgenot.fit.evaluation.generic import MAX_PLANNED, PLAIN_COUPLING
 from scgenot.fit.interpolation import population_at
 from scgenot.fit.transport import Transport
@@ -101,7 +102,7 @@ def step_comparison(
     task = asked.fit.task
     rows, true = (np.flatnonzero(held_out.times == time) for time in step)
     query, groups = held_out.cells[rows], held_out.groups[rows]
-    strata = held_out_strata(held_out.adata, task.covariates, rows)
+    strata = known_strata(held_out.adata, task.covariates, rows)
     own = asked.drawn(query, task.condition(*step))
     predictions = {GENOT: Prediction.of_all(MODEL, own)}
     predictions |= asked.map_predictions(links_of_step(asked, step), query, groups, strata)

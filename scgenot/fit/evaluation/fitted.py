@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import takewhile
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from scgenot._random import numpy_rng, torch_rng
-from scgenot.cells.strata import Strata, match_stratum, read_strata
+from scgenot.cells.strata import match_stratum, read_strata
 from scgenot.fit.evaluation.comparison import COUPLING, Features, Prediction
 from scgenot.fit.evaluation.generic import MAX_PLANNED, PLAIN_COUPLING, moved_cells
 from scgenot.fit.fit import Fit
@@ -100,10 +99,3 @@ def choose_links(links: Sequence, strata: Sequence[dict], rng: np.random.Generat
         cells = codes == code
         out[cells] = rng.choice(inside, cells.sum(), p=shares[inside] / shares[inside].sum())
     return out
-
-
-def held_out_strata(held_out: AnnData, keys: Sequence[str], rows: np.ndarray) -> list[dict]:
-    """Read strata of held-out cells, by as many of the first columns as are there without gaps."""
-    obs = held_out.obs
-    known = list(takewhile(lambda key: key in obs and not obs[key].isna().any(), keys))
-    return Strata.read(held_out, known).of_rows(rows)

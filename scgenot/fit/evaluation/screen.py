@@ -10,6 +10,7 @@ import numpy as np
 from scgenot import baselines
 from scgenot._random import numpy_rng
 from scgenot.cells.read import check_anndata
+from scgenot.cells.strata import known_strata
 from scgenot.cells.tasks import Screen
 from scgenot.fit.evaluation.comparison import (
     BASELINE,
@@ -23,7 +24,7 @@ from scgenot.fit.evaluation.comparison import (
     refuse_seen,
 )
 from scgenot.fit.evaluation.comparisons import comparisons, offered
-from scgenot.fit.evaluation.fitted import Evaluation, held_out_strata
+from scgenot.fit.evaluation.fitted import Evaluation
 from scgenot.fit.evaluation.generic import random_cells
 from scgenot.fit.evaluation.metrics import CHANGES, INDEPENDENT, POPULATIONS, Metric
 
@@ -114,7 +115,7 @@ def _(task: Screen, asked: Evaluation) -> Iterator[Grouped]:
         own = asked.drawn(query, question.condition)
         predictions = {GENOT: Prediction.of_all(MODEL, own)}
         if known is not None:
-            strata = held_out_strata(held_out, keys, question.rows)
+            strata = known_strata(held_out, keys, question.rows)
             links, own_groups = measured.links[known], groups[question.rows]
             predictions |= asked.map_predictions(links, query, own_groups, strata)
         elif asked.baselines:
