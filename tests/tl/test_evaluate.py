@@ -492,7 +492,7 @@ class TestGenericTask:
             **dict.fromkeys(
                 [
                     *("identity", "mean shift", "Gaussian map", "random target cells"),
-                    *("discrete plan", "discrete plan, displacement"),
+                    *("discrete plan", "discrete plan, displacement", "light bridge"),
                 ],
                 BASELINE,
             ),

@@ -99,6 +99,7 @@ class Scoring:
             seed=self.seed,
             baselines=baselines,
             n_planned=MAX_PLANNED,
+            bridge=False,
         )
         split = split_all(comparisons(fit.task, asked), min_cells=MIN_CELLS)
         every = []

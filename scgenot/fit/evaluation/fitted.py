@@ -11,7 +11,13 @@ from anndata import AnnData
 from scgenot._random import numpy_rng, torch_rng
 from scgenot.cells.strata import match_stratum, read_strata
 from scgenot.fit.evaluation.comparison import COUPLING, Features, Prediction
-from scgenot.fit.evaluation.generic import MAX_PLANNED, PLAIN_COUPLING, moved_cells
+from scgenot.fit.evaluation.generic import (
+    BRIDGE,
+    MAX_PLANNED,
+    PLAIN_COUPLING,
+    bridged_cells,
+    moved_cells,
+)
 from scgenot.fit.fit import Fit
 from scgenot.fit.sample import draw_blocks
 
@@ -30,6 +36,7 @@ class Evaluation:
     seed: int
     baselines: bool = True  # whether to predict by anything but the model
     n_planned: int = MAX_PLANNED
+    bridge: bool = True  # whether to predict by a light bridge too, which is fitted for it
 
     @cached_property
     def training(self) -> np.ndarray:
@@ -86,7 +93,10 @@ class Evaluation:
         several = own is not None and len(np.unique(groups)) > 1
         three = (own[source], own[target], groups) if several else None
         before, after = self.training[source], self.training[target]
-        return found | moved_cells(before, after, query, self.seed, three, self.n_planned)
+        found |= moved_cells(before, after, query, self.seed, three, self.n_planned)
+        if self.bridge:
+            found[BRIDGE] = bridged_cells(before, after, query, self.seed)
+        return found
 
 
 def choose_links(links: Sequence, strata: Sequence[dict], rng: np.random.Generator) -> np.ndarray:

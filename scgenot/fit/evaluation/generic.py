@@ -17,11 +17,14 @@ from scgenot.fit.evaluation.comparison import (
     Grouped,
     Prediction,
 )
-from scgenot.pair import Link
+from scgenot.model import LightBridge, Run
+from scgenot.pair import Link, Pair
 
 # training cells a side between which a baseline solves a plan; other baselines use them all
 MAX_PLANNED = 2000
-PLAIN_COUPLING = "plain coupling"
+PLAIN_COUPLING, BRIDGE = "plain coupling", "light bridge"
+# of a light bridge that is fitted for an evaluation, a second or two
+BRIDGE_STEPS = 500
 RANDOM = "random target cells"
 
 
@@ -74,6 +77,7 @@ def generic_comparisons(
         after = np.concatenate([found.pair.target for found in training])
         if others and one_space:
             predictions |= moved_cells(before, after, query, seed)
+            predictions[BRIDGE] = bridged_cells(before, after, query, seed)
         elif others:
             predictions[RANDOM] = random_cells(after, len(query), seed)
         comparison = Comparison(
@@ -125,6 +129,17 @@ def moved_cells(
         planned = baselines.plan_nearest(x, y, query, **options)
         found[name] = Prediction.of_all(BASELINE, planned)
     return found
+
+
+def bridged_cells(
+    before: np.ndarray, after: np.ndarray, query: np.ndarray, seed: int
+) -> Prediction:
+    """Predict by a Gaussian mixture bridge: what takes a network should be better."""
+    rng = numpy_rng([seed, 7])
+    x, y = (side[rng.permutation(len(side))[:MAX_PLANNED]] for side in (before, after))
+    learner, run = LightBridge(steps=BRIDGE_STEPS), Run(seed=seed, progress=False)
+    model = learner([Link(Pair(x, y))], run).model
+    return Prediction.of_all(BASELINE, model.sample(query, rng=numpy_rng([seed, 8]))[:, 0])
 
 
 def random_cells(target: np.ndarray, n: int, seed: int) -> Prediction:
