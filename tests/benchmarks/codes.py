@@ -1,0 +1,66 @@
+"""Cells encoded to noise: round trips, and p-values of new cells whose law is known.
+
+    python tests/benchmarks/codes.py [--seeds 3]
+
+`sg.datasets.gaussians`, 3,000 cells a side, epsilon that of the data, the usual flow; 1,000 target
+cells that were not fitted, each with a source cell drawn from the plan given the cell. Round trip:
+largest error of a coordinate of decode(encode(y)), in units of the cells (spread about 1). KS:
+Kolmogorov-Smirnov distance of the p-values from uniform; 1,000 exact ones are off by .04 in one of
+twenty draws. Bars: 1e-4 and .06."""
+
+import argparse
+import time
+
+import numpy as np
+import torch
+from scipy.stats import kstest
+
+import scgenot as sg
+
+N_FITTED, N_NEW = 3000, 1000
+
+
+def row(dim: int, seed: int) -> tuple[float, float, float]:
+    """Largest error of a round trip, KS distance and CPU seconds of the p-values."""
+    fitted = sg.datasets.gaussians(N_FITTED, dim=dim, epsilon=1.0, rng=seed)
+    law = fitted.uns["truth"]
+    rng = np.random.default_rng(seed)
+    target = rng.multivariate_normal(law["target_mean"], law["target_covariance"], N_NEW)
+    new = fitted[:N_NEW].copy()
+    new.obsm["X_pca"] = target.astype(np.float32)
+    new.obs["time"] = 1.0
+    new.obs_names = [f"new-{k}" for k in range(N_NEW)]
+    solver = sg.ot.Sinkhorn(epsilon=1.0, relative=False)
+    options = {"solver": solver, "predict": False, "progress": False, "rng": seed}
+    sg.tl.fit_trajectory(fitted, "time", **options)
+    start = time.process_time()
+    sg.tl.score_cells(new, model=fitted, rng=seed)
+    seconds = time.process_time() - start
+    fit = sg.get.fit(fitted)
+    source = fitted.obsm["X_pca"][:N_NEW]
+    condition = np.tile(fit.task.condition(0.0, 1.0), (N_NEW, 1))
+    code = fit.model.encode(source, target, condition)
+    again = fit.model.decode(source, code, condition).numpy()
+    distance = kstest(new.obs["genot_p_value"], "uniform").statistic
+    return np.abs(again - target).max(), distance, seconds
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--dims", type=int, nargs="+", default=[2, 10])
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for dim in arguments.dims:
+        for seed in range(arguments.seeds):
+            error, distance, seconds = row(dim, seed)
+            print(
+                f"d={dim} seed={seed}: round trip {error:.1e}, KS {distance:.3f}, {seconds:.1f} s",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
