@@ -5,6 +5,7 @@ The public data sets are those of `SCGENOT_DATA` (see :mod:`scgenot.datasets`), 
 """
 
 import sys
+import warnings
 from collections.abc import Callable
 from functools import cache
 from io import BytesIO
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import scanpy as sc
 from anndata import AnnData
 from PIL import Image
@@ -121,7 +123,50 @@ def evaluation() -> None:
     sg.pl.evaluation(table, ["edistance", "mmd", "r2_distance"], show=False)
 
 
-DRAW = (readme, translation, trajectory, perturbation, evaluation)
+def light_bridge() -> None:
+    """What two source cells become: exactly, by the network and by a light bridge."""
+    adata = sg.datasets.mixtures(2, 1.0, 3, n_cells=3000)
+    law = sg.model.MixtureLaw(**adata.uns["truth"])
+    solver = sg.ot.Sinkhorn(epsilon=2 * law.epsilon, relative=False)
+    draws = {}
+    source = np.array([[-1.2, 0.6], [1.0, -0.8]], dtype=np.float32)
+    learners = {"network": None, "light bridge": sg.model.LightBridge()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # epsilon is large here
+        for name, learner in learners.items():
+            options = {"learner": learner, "predict": False, "progress": False}
+            sg.tl.fit_trajectory(adata, "time", solver=solver, **options)
+            fit = sg.get.fit(adata)
+            condition = np.tile(fit.task.condition(0.0, 1.0), (2, 1))
+            draws[name] = np.asarray(fit.model.sample(source, condition, n_samples=400))
+    draws = {"exact law": law.sample(source, 400), **draws}
+    axes = plt.subplots(1, 3, figsize=(10, 3.4), sharex=True, sharey=True, layout="constrained")[1]
+    target = adata.X[3000:]
+    for ax, (name, found) in zip(axes, draws.items(), strict=True):
+        ax.scatter(*target.T, s=2, color="0.85", label="target cells")
+        for cell, cells, color in zip(source, found, ("#D55E00", "#0072B2"), strict=True):
+            ax.scatter(*cells.T, s=4, color=color, alpha=0.5)
+            ax.plot(*cell, "*", color=color, mec="black", ms=13)
+        ax.set(title=name, xticks=[], yticks=[], aspect="equal")
+
+
+def score_cells() -> None:
+    """P-values of new cells of the law that was fitted, and of cells moved out of it."""
+    adata = sg.datasets.gaussians(3000, dim=4, epsilon=1.0)
+    solver = sg.ot.Sinkhorn(epsilon=1.0, relative=False)
+    sg.tl.fit_trajectory(adata, "time", solver=solver, predict=False, progress=False)
+    truth, rng = adata.uns["truth"], np.random.default_rng(1)
+    cells = rng.multivariate_normal(truth["target_mean"], truth["target_covariance"], 600)
+    cells[300:] += 0.5
+    kind = np.repeat(["new cells", "moved by half a deviation"], 300)
+    obs = {"time": np.ones(600), "kind": kind}
+    new = AnnData(cells.astype(np.float32), obs=obs, obsm={"X_pca": cells.astype(np.float32)})
+    new.obs_names = [f"new-{k}" for k in range(600)]
+    sg.tl.score_cells(new, model=adata)
+    sg.pl.score_cells(new, groupby="kind")
+
+
+DRAW = (readme, translation, trajectory, perturbation, evaluation, light_bridge, score_cells)
 PICTURES: dict[str, Callable[[], None]] = {draw.__name__: draw for draw in DRAW}
 
 
