@@ -58,7 +58,7 @@ def mixtures(dim: int = 2, epsilon: float = 1.0, rng: Rng = 0, *, n_cells: int =
     Examples
     --------
     >>> adata = sg.datasets.mixtures(dim=2, epsilon=1.0)
-    >>> law = sg.model.MixtureLaw(**adata.uns["truth"])
+    >>> law = sg.model.MixtureLaw.from_dict(adata.uns["truth"])
     >>> solver = sg.ot.Sinkhorn(epsilon=2 * law.epsilon, relative=False)
     >>> sg.tl.fit_trajectory(adata, "time", solver=solver)
     """

@@ -75,7 +75,7 @@ def score_cells(
         groups = np.array([text_of(label) for label in adata.obs[column]], dtype=object)
     names, sizes = np.unique(groups[known], return_counts=True)
     kept = list(names[np.sort(np.argsort(-sizes, kind="stable")[:MAX_GROUPS])])
-    ax, handles = new_axes(ax, 6.6, 4), []
+    ax, handles = new_axes(ax, 8.6, 4), []
     grid, n = np.linspace(0, 1, 200), min(sizes[names == name].sum() for name in kept)
     error = 1.96 * np.sqrt(grid * (1 - grid) / n)
     low, high = np.maximum(grid - error, 0), np.minimum(grid + error, 1)
