@@ -51,6 +51,11 @@ def screen() -> AnnData:
 
 
 @cache
+def scored() -> AnnData:
+    return sg.tl.score_cells(screen(), device="cpu", copy=True)
+
+
+@cache
 def course() -> AnnData:
     adata = cells(60, 2)
     adata.obs["day"] = np.repeat([0.0, 1.0, 2.0], 20)
