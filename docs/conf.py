@@ -2,6 +2,8 @@
 
 from importlib.metadata import version as version_of
 
+REPOSITORY = "https://github.com/scgenot/scgenot"
+
 project = "scgenot"
 author = "The scgenot developers"
 project_copyright = "The scgenot developers"
@@ -18,11 +20,7 @@ extensions = [
 exclude_patterns = ["_build", "_templates"]
 templates_path = ["_templates"]
 
-# api.md names modules; every function and class in a module's __all__ then gets a row and a page of
-# its own
-autosummary_generate = True
-autosummary_ignore_module_all = False
-autosummary_imported_members = False
+autosummary_generate = True  # a page for each row of api.md
 autodoc_member_order = "bysource"
 autodoc_typehints = (
     "description"  # types stand in the signature only, the pages show them beside each parameter
@@ -30,7 +28,10 @@ autodoc_typehints = (
 autodoc_typehints_description_target = "documented"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
-napoleon_preprocess_types = True
+# what is returned is described in prose: as a custom section its text stays text, where napoleon
+# would read the first line of each paragraph as a type
+napoleon_custom_sections = [*("Returns", "Yields", "Warns")]
+default_role = "code"  # `name` in a docstring is code
 
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
@@ -39,3 +40,11 @@ nb_execution_mode = "off"  # the tests execute the notebooks
 html_theme = "sphinx_book_theme"
 html_title = "scgenot"
 html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+html_theme_options = {
+    "repository_url": REPOSITORY,
+    "use_repository_button": True,
+    # one search box: that of the side bar
+    "article_header_end": ["toggle-secondary-sidebar.html"],
+}
+linkcheck_ignore = [REPOSITORY]

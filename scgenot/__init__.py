@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # what editors and type checkers see of the names that __geta
     from scgenot import baselines, datasets, flow, get, metrics, model, ot, pl, tl
     from scgenot.cells import tasks
     from scgenot.model import Genot
+    from scgenot._settings import settings
     from scgenot.pair import Link, Pair, Question
 
     __version__: str
@@ -25,6 +26,7 @@ PLACES = {
     "Link": "scgenot.pair",
     "Pair": "scgenot.pair",
     "Question": "scgenot.pair",
+    "settings": "scgenot._settings",
     "tasks": "scgenot.cells",
 }
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "model",
     "ot",
     "pl",
+    "settings",
     "tasks",
     "tl",
 ]

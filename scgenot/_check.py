@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scgenot._settings import settings
+
 if TYPE_CHECKING:
     import torch
 
@@ -149,6 +151,7 @@ def usable_device(device: "str | torch.device | None") -> "str | torch.device":
     """Return a device to compute on."""
     import torch
 
+    device = settings.device if device is None else device
     if device is None:
         return best_device()
     try:

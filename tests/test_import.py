@@ -47,7 +47,9 @@ def test_dir_lists_the_face():
 
 
 def test_every_name_of_the_face_is_there():
-    found = {name: getattr(scgenot, name).__name__.rpartition(".")[2] for name in scgenot.__all__}
+    found = {name: getattr(scgenot, name) for name in scgenot.__all__}
+    assert found.pop("settings") is scgenot._settings.settings
+    found = {name: thing.__name__.rpartition(".")[2] for name, thing in found.items()}
     assert all(name == own for name, own in found.items()), found
 
 

@@ -27,7 +27,7 @@ TASK_NAMES = {"trajectory", "perturbation", "translation"}
 # who may index `uns`: fits, embeddings in their own entry, and the writer of any slot
 OWNERS = ("scgenot/fit/", "scgenot/cells/embedding/", "scgenot/cells/write.py")
 
-COMMON = {"pair", "_check", "_random", "_outcome", "_progress", "_typed", "_warn"}
+COMMON = {*("pair", "_check", "_random", "_outcome", "_progress"), *("_settings", "_typed", "_warn")}
 EVERY_LAYER = COMMON | {
     *("ot", "flow", "model", "course", "metrics", "baselines", "cells", "fit", "datasets"),
     *("get", "tl", "pl"),
@@ -49,12 +49,14 @@ OT, TORCH = frozenset({"ot"}), frozenset({"torch"})
 NUMERIC = {"numpy", "scipy", "sklearn"}
 LAYERS = {
     "pair": Layer({"_check", "_typed"}, {"numpy"}),
-    "_check": Layer(set(), {"numpy"}, lazily=TORCH),
+    "_check": Layer({"_settings"}, {"numpy"}, lazily=TORCH),
     "_random": Layer(set(), {"numpy"}, lazily=TORCH),
     "_outcome": Layer(set(), set()),
     "_typed": Layer(set(), {"numpy"}),
     "_warn": Layer(set(), set()),
-    "_progress": Layer(set(), set(), lazily=frozenset({"tqdm"})),
+    "_progress": Layer({"_settings"}, set(), lazily=frozenset({"tqdm"})),
+    # a device is checked when it is set
+    "_settings": Layer(set(), set(), lazily=frozenset({"_check"})),
     # sparse plans are SciPy's
     "ot": Layer(COMMON, {"numpy", "scipy", "torch", "tqdm"}),
     "flow": Layer(COMMON, {"numpy", "torch"}),

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from anndata import AnnData, read_h5ad
 
+from scgenot._settings import somebody_looks
+
 FOLDER = "SCGENOT_DATA"  # environment variable that names the folder
 
 
@@ -30,11 +32,11 @@ def fetch(originals: Originals, *names: str, progress: bool) -> list[Path]:
     """Find the published files in the cache or download them; `names` as in :func:`prepared`."""
     import pooch
 
-    cache, files = pooch.os_cache("scgenot"), []
+    cache, files, bar = pooch.os_cache("scgenot"), [], progress and somebody_looks()
     for file, sha256 in originals.sha256.items():
         url = f"{originals.address}/{file}"
         try:
-            found = pooch.retrieve(url, f"sha256:{sha256}", path=cache, progressbar=progress)
+            found = pooch.retrieve(url, f"sha256:{sha256}", path=cache, progressbar=bar)
             files.append(Path(found))
         except OSError as error:  # requests raises it too: no network, no such host, not found
             folder = os.environ.get(FOLDER)
