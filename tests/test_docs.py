@@ -5,12 +5,14 @@ import tomllib
 from pathlib import Path
 from urllib.parse import unquote
 
+import h5py
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from scipy import sparse
 
 import scgenot as sg
 
@@ -108,12 +110,49 @@ def test_a_newcomer_gets_a_figure_of_an_own_file(short, own_files, task):
     blocks = code_of("README.md")
     assert len(blocks) == 3
     lines = [line for line in blocks[task].splitlines() if line]
-    assert len(lines) <= 10
+    assert len(lines) <= 8
     plt.close("all")
     exec(blocks[task], {})
     assert lines[-1].startswith("sg.pl.")
     assert plt.gcf().axes
     plt.close("all")
+
+
+def write_10x(file, counts, features: dict[str, str]):
+    """Write cells x features in the format of 10x: the transposed matrix, CSC, and the features
+    with their types.
+    """
+    matrix = sparse.csr_matrix(counts)
+    with h5py.File(file, "w") as out:
+        group = out.create_group("matrix")
+        for name in ("data", "indices", "indptr"):
+            group[name] = getattr(matrix, name)
+        group["shape"] = np.array(counts.shape[::-1])
+        group["barcodes"] = np.array([f"cell-{i}" for i in range(len(counts))], dtype="S")
+        for key, values in {
+            "id": features,
+            "name": features,
+            "feature_type": features.values(),
+            "genome": ["GRCh38"] * len(features),
+        }.items():
+            group[f"features/{key}"] = np.array(list(values), dtype="S")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # so few random cells deserve warnings
+def test_the_guide_to_your_own_data_runs(run, tmp_path):
+    rng = np.random.default_rng(0)
+    genes = {f"gene{i}": "Gene Expression" for i in range(60)}
+    for day in (2, 4):
+        counts = rng.poisson(rng.gamma(1, 2, size=(80, 60)))
+        write_10x(tmp_path / f"day{day}.h5", counts, genes)
+    peaks = {f"chr1:{i}-{i + 9}": "Peaks" for i in range(90)}
+    write_10x(tmp_path / "multiome.h5", rng.binomial(2, 0.3, size=(80, 150)), genes | peaks)
+    names = run("docs/data.md")
+    assert names["adata"].obsm["X_genot"].shape == (160, 30)
+    assert (names["rna"].n_vars, names["atac"].n_vars) == (60, 90)
+    assert set(names["scores"]) == {5, 10}
+    assert set(names["changes"]) == {"donor1", "donor2"}
 
 
 def test_figures_of_the_readme_are_those_of_the_benchmarks():

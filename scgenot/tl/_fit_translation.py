@@ -1,20 +1,26 @@
 """Translate cells of one modality into another."""
 
+from typing import TYPE_CHECKING
+
 from anndata import AnnData
 
 from scgenot._random import Rng
 from scgenot._typed import typed
 from scgenot.cells.tasks import Translation
-from scgenot.cells.tasks.translation import two_reps
+from scgenot.cells.tasks.translation import two_reps, two_sides
 from scgenot.fit.making import Learner, Solver, moved_options
 from scgenot.tl._fit import fit
+
+if TYPE_CHECKING:
+    from mudata import MuData
 
 
 @typed
 @moved_options
 def fit_translation(
-    adata_source: AnnData,
-    adata_target: AnnData,
+    adata_source: "AnnData | MuData",
+    adata_target: AnnData | str,
+    target_modality: str | None = None,
     *,
     use_rep: str | tuple[str, str] | None = None,
     shared_rep: str | tuple[str, str] | None = None,
@@ -40,7 +46,10 @@ def fit_translation(
     ----------
     adata_source, adata_target
         The modality to translate from, `n` cells, and to, `m` cells. Cells, their number and the
-        number of features may differ. Only `adata_source` is written to.
+        number of features may differ. Only `adata_source` is written to. Or a MuData and the name
+        of its source modality, to which results are written.
+    target_modality
+        Name of the target modality of a MuData.
     use_rep
         Representation of each side, a key of `obsm` or "X"; one name for both or `(source,
         target)`. None takes the first of `X_pca`, `X_lsi`, `X_clr` that is there; :func:`embed`
@@ -95,9 +104,9 @@ def fit_translation(
     Raises
     ------
     TypeError
-        When an argument is not an AnnData, or an option has a wrong type.
+        When an argument is neither an AnnData nor modalities of a MuData, or an option has a wrong type.
     KeyError
-        When a representation or a column is not there.
+        When a modality, a representation or a column is not there.
     ValueError
         When values are not finite, cells too few or all the same, shared features differ in length,
         weights are negative, or `key_added` has a slash.
@@ -114,7 +123,12 @@ def fit_translation(
     >>> sg.tl.fit_translation(rna, atac)
     >>> sg.tl.predict(rna)
     >>> sg.pl.translation(rna, atac, color="cell_type")
+
+    Or, of a MuData:
+
+    >>> sg.tl.fit_translation(mdata, "rna", "atac")
     """
+    adata_source, adata_target = two_sides(adata_source, adata_target, target_modality)
     reps, shared = two_reps(use_rep, "use_rep"), two_reps(shared_rep, "shared_rep")
     task = Translation(
         adata_target,

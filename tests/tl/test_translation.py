@@ -15,9 +15,9 @@ SOLVER = sg.ot.GromovWasserstein(n_starts=12, search_cells=120)
 ONE_START = sg.ot.GromovWasserstein(n_starts=1)
 
 
-def fit(source, target, **options):
+def fit(source, *target, **options):
     options = {"learner": QUICK, "solver": ONE_START, "progress": False} | options
-    return sg.tl.fit_translation(source, target, **options)
+    return sg.tl.fit_translation(source, *target, **options)
 
 
 @pytest.fixture(scope="module")
@@ -290,3 +290,35 @@ def test_a_fit_answers_at_once(fitted):
     for slot in ("X_genot", "X_genot_mean"):
         assert np.array_equal(source.obsm[slot], fitted[0].obsm[slot])
     assert "genot_uncertainty" in source.obs
+
+
+class MuData:
+    """As much of a MuData as is asked for."""
+
+    def __init__(self, **modalities):
+        self.mod = modalities
+
+
+def test_two_modalities_of_a_mudata_are_its_two_anndata():
+    mdata = MuData(**dict(zip(("rna", "atac"), twins(40), strict=True)))
+    source, target = twins(40)
+    few = {"learner": sg.model.FlowMatching(steps=5)}
+    fit(mdata, "rna", "atac", **few)
+    fit(source, target, **few)
+    found = mdata.mod["rna"].obsm["X_genot"]
+    np.testing.assert_array_equal(found, source.obsm["X_genot"])
+
+
+def test_modalities_that_are_not_there():
+    source, target = twins(40)
+    mdata = MuData(rna=source, atac=target)
+    with pytest.raises(KeyError, match=r"`adata_target='gex'` is not a modality .*'rna', 'atac'"):
+        fit(mdata, "gex", "atac")
+    with pytest.raises(KeyError, match=r"`target_modality=None` is not a modality .* name two"):
+        fit(mdata, "rna")
+    with pytest.raises(TypeError, match=r"`adata_source` is a MuData .* `adata_source\['rna'\]`"):
+        fit(mdata, target)
+    with pytest.raises(TypeError, match=r"`target_modality='atac'` is for a MuData"):
+        fit(source, target, "atac")
+    with pytest.raises(TypeError, match=r"`adata_target='atac'` must be an AnnData"):
+        fit(source, "atac")

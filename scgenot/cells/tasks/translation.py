@@ -1,5 +1,6 @@
 """A translation: two modalities, measured in different cells of one population."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -109,6 +110,27 @@ class Translation:
     def from_dict(cls, stored: dict) -> "Translation":
         """Make what :meth:`to_dict` took apart, after a file too."""
         return cls(**{name: stored.get(name) for name in STORED})
+
+
+def two_sides(source, target, target_modality: str | None) -> tuple[AnnData, AnnData]:
+    """Return both sides: two AnnData, or two modalities of a MuData, by name."""
+    modalities = getattr(source, "mod", None)  # MuData is not imported for this
+    if isinstance(modalities, Mapping) and isinstance(target, str):
+        for argument, name in (("adata_target", target), ("target_modality", target_modality)):
+            if name not in modalities:
+                raise KeyError(
+                    f"`{argument}={name!r}` is not a modality of `adata_source`; found "
+                    f"{list(modalities)}: name two, as in fit_translation(mdata, 'rna', 'atac')."
+                )
+        return modalities[target], modalities[target_modality]
+    check_anndata(source, "adata_source")
+    check_anndata(target, "adata_target")
+    if target_modality is not None:
+        raise TypeError(
+            f"`target_modality={target_modality!r}` is for a MuData and the name of its source "
+            "modality; found two AnnData."
+        )
+    return source, target
 
 
 def two_reps(reps: str | tuple[str, str] | None, argument: str) -> tuple[str | None, str | None]:
