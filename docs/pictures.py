@@ -11,6 +11,7 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 
+import freshness
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -175,7 +176,7 @@ def save(name: str) -> None:
     buffer = BytesIO()
     plt.savefig(buffer, dpi=110, bbox_inches="tight")
     Image.open(buffer).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(
-        FOLDER / f"{name}.png", optimize=True
+        FOLDER / f"{name}.png", optimize=True, pnginfo=freshness.stamp(name)
     )
     plt.close("all")
 

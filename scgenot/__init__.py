@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what editors and type checkers see of the names that __getattr__ finds
     from scgenot import baselines, datasets, flow, get, metrics, model, ot, pl, tl
+    from scgenot._settings import settings
     from scgenot.cells import tasks
     from scgenot.model import Genot
-    from scgenot._settings import settings
     from scgenot.pair import Link, Pair, Question
 
     __version__: str

@@ -27,7 +27,10 @@ TASK_NAMES = {"trajectory", "perturbation", "translation"}
 # who may index `uns`: fits, embeddings in their own entry, and the writer of any slot
 OWNERS = ("scgenot/fit/", "scgenot/cells/embedding/", "scgenot/cells/write.py")
 
-COMMON = {*("pair", "_check", "_random", "_outcome", "_progress"), *("_settings", "_typed", "_warn")}
+COMMON = {
+    *("pair", "_check", "_random", "_outcome", "_progress"),
+    *("_settings", "_typed", "_warn"),
+}
 EVERY_LAYER = COMMON | {
     *("ot", "flow", "model", "course", "metrics", "baselines", "cells", "fit", "datasets"),
     *("get", "tl", "pl"),

@@ -117,9 +117,7 @@ def train(
                 _step(model, average, optimizer, draws, state, learner)
                 bar.update()
                 if state.step % learner.validation_every == 0 or state.step == learner.steps:
-                    bar.set_postfix(
-                        _record(state, average, validation, learner), refresh=False
-                    )
+                    bar.set_postfix(_record(state, average, validation, learner), refresh=False)
             stopped = state.step < learner.steps
             state.outcome = Outcome.STOPPED_EARLY if stopped else Outcome.COMPLETED
         except KeyboardInterrupt:

@@ -104,7 +104,8 @@ def fit_translation(
     Raises
     ------
     TypeError
-        When an argument is neither an AnnData nor modalities of a MuData, or an option has a wrong type.
+        When an argument is neither an AnnData nor modalities of a MuData, or an option has a
+        wrong type.
     KeyError
         When a modality, a representation or a column is not there.
     ValueError

@@ -130,9 +130,7 @@ class QuadraticTask:
         """Descend from each cost; descents that overflow are left out."""
         descender = self._descender(SEARCH_TOLERANCE)
         rows = self.target.geometry(self.problem.y[:, : len(self.target.geometry.mean)])
-        bar = progress_bar(
-            costs, shown=self.options.progress, desc="searching for the best match"
-        )
+        bar = progress_bar(costs, shown=self.options.progress, desc="searching for the best match")
         optima = (Optimum.of(descender.run(cost, [3 * epsilon, epsilon]), rows) for cost in bar)
         return [replace(o, cost=self._on_cells(o.cost)) for o in optima if o.is_finite]
 
