@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install -q -c .ci/constraints.txt -e .
 
 # stamps: rebuilt only when what they install from has changed, so that repeated calls are instant
 SETUP := $(VENV)/.stamp-test
@@ -14,19 +15,24 @@ REQUIREMENTS := pyproject.toml .ci/constraints.txt
 NEWEST ?= 3.13
 VENV_LOWEST := .venv-lowest
 VENV_NEWEST := .venv-newest-$(NEWEST)
-UV = $(1)/bin/python -m uv pip install -q --python $(1)/bin/python --compile-bytecode -e ".[test]"
+# what a release is built and checked in, and an empty one to install its wheel in
+VENV_RELEASE := .venv-release
+VENV_WHEEL := .venv-wheel
+RELEASE := $(VENV_RELEASE)/bin
+SCHEMA := $(RELEASE)/check-jsonschema --builtin-schema vendor
+UV = $(1)/bin/python -m uv pip install -q --python $(1)/bin/python --compile-bytecode --group test -e .
 # an interpreter of some version: on the path, where a shim of pyenv may start nothing, or else of pyenv
 FIND = $(or $(shell for python in python$(1) $(HOME)/.pyenv/versions/$(1)*/bin/python; do \
 	$$python -c "" 2>/dev/null && echo $$python && break; done),$(error Python $(1) not found))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-lowest test-newest mutants fuzz lint docs clean
+.PHONY: help demo test test-fast test-lowest test-newest test-chains mutants fuzz lint docs check-release clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
 
 demo: $(SETUP)  ## fit and plot a small translation, from nothing to figures
-	$(BIN)/python -m scgenot
+	$(BIN)/python -m scgenot demo
 
 test: $(SETUP)  ## all tests
 	$(BIN)/python -m pytest -n 2
@@ -56,6 +62,22 @@ docs: $(SETUP_DOCS)  ## the documentation, warnings are errors
 	rm -rf docs/generated docs/tutorials  # pages of functions that are gone would stay
 	cp -r tutorials docs/tutorials
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python docs/check.py docs/_build/html  # stray markup, broken links
+
+check-release: $(VENV_RELEASE)/.stamp  ## what a release needs: metadata, workflows, wheel and sdist, the demo from the wheel
+	$(RELEASE)/validate-pyproject pyproject.toml
+	$(SCHEMA).github-workflows .github/workflows/*.yaml
+	$(SCHEMA).github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml
+	$(SCHEMA).github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(SCHEMA).dependabot .github/dependabot.yml
+	$(SCHEMA).readthedocs .readthedocs.yaml
+	$(SCHEMA).citation-file-format CITATION.cff
+	rm -rf dist $(VENV_WHEEL)
+	$(RELEASE)/python -m build
+	$(RELEASE)/twine check --strict dist/*
+	$(PYTHON) -m venv $(VENV_WHEEL)
+	$(VENV_WHEEL)/bin/python -m pip install -q -c .ci/constraints.txt dist/*.whl
+	cd $(VENV_WHEEL) && bin/python -m scgenot info && bin/python -m scgenot demo  # not from the source tree
 
 clean:  ## remove what was built; the environments stay
 	rm -rf docs/_build docs/generated docs/tutorials dist .pytest_cache .ruff_cache
@@ -70,15 +92,22 @@ $(BIN)/python:
 
 # order-only: the interpreter's own date says nothing about what is installed
 $(SETUP): $(REQUIREMENTS) | $(BIN)/python
-	$(PIP) install -q -c .ci/constraints.txt -e ".[test]"
+	$(PIP) install -q --upgrade "pip>=25.1"  # the first that knows dependency groups
+	$(INSTALL) --group test
 	@touch $@
 
 $(SETUP_DOCS): $(SETUP)
-	$(PIP) install -q -c .ci/constraints.txt -e ".[docs]"
+	$(INSTALL) --group docs
 	@touch $@
 
 $(SETUP_LINT): $(SETUP)
-	$(PIP) install -q -c .ci/constraints.txt -e ".[dev]"
+	$(INSTALL) --group lint
+	@touch $@
+
+$(VENV_RELEASE)/.stamp: pyproject.toml
+	$(PYTHON) -m venv $(VENV_RELEASE)
+	$(RELEASE)/python -m pip install -q --upgrade "pip>=25.1"
+	$(RELEASE)/python -m pip install -q --group release
 	@touch $@
 
 $(VENV_LOWEST)/bin/uv:

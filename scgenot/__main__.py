@@ -1,8 +1,4 @@
-"""The demonstration, offline: `python -m scgenot`.
-
-Two disjoint halves of the genes of 700 blood cells, from scanpy, act as two modalities. One half is
-translated into the other without the pairs, which are used afterwards to score the result.
-"""
+"""scgenot from a shell: `python -m scgenot demo` and `python -m scgenot info`."""
 
 import argparse
 import logging
@@ -18,13 +14,56 @@ COUPLING, MEAN = "plain coupling (mean)", "GENOT, conditional mean"
 
 
 def main() -> None:
-    """Translate, print the table, write an h5ad and pictures, and say where they are."""
-    parser = argparse.ArgumentParser(prog="python -m scgenot", description=__doc__)
-    parser.add_argument(
+    """Read the command line, and run the demonstration or print the versions."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scgenot", description="Neural optimal transport for single-cell data."
+    )
+    commands = parser.add_subparsers(title="commands")
+    shown = commands.add_parser(
+        "demo",
+        help="translate between two halves of the genes of 700 blood cells, offline",
+        description="Two disjoint halves of the genes of 700 blood cells, from scanpy, act as two "
+        "modalities. One half is translated into the other without the pairs, which are used "
+        "afterwards to score the result.",
+    )
+    shown.add_argument(
         "--out", type=Path, default=Path("scgenot_demo"), help="folder for the results"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the gene split and of the fit")
+    shown.add_argument("--seed", type=int, default=0, help="seed of the gene split and of the fit")
+    shown.set_defaults(run=demo)
+    told = commands.add_parser("info", help="versions and device, for a report of a problem")
+    told.set_defaults(run=info)
     args = parser.parse_args()
+    if "run" in args:
+        args.run(args)
+    else:
+        parser.print_help()
+
+
+def info(_args: argparse.Namespace) -> None:
+    """Print the versions that results depend on, and where functions compute by default."""
+    import os
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    import torch
+
+    names = (
+        "scgenot torch anndata scanpy numpy scipy pandas scikit-learn matplotlib mudata cellrank"
+    )
+    print(f"python {platform.python_version()} on {platform.platform()}")
+    for name in (*names.split(), "pertpy", "annbatch"):
+        try:
+            print(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    name = f" ({torch.cuda.get_device_name()})" if device == "cuda" else ""
+    print(f"device {device}{name}, {torch.get_num_threads()} of {os.cpu_count()} threads")
+
+
+def demo(args: argparse.Namespace) -> None:
+    """Translate, print the table, write an h5ad and pictures, and say where they are."""
     logging.basicConfig(format="%(message)s")
 
     import scgenot as sg

@@ -1,4 +1,4 @@
-"""What the check of the built pages sees, and that pictures are as new as the code that draws them."""
+"""What the check of the built pages sees; pictures are as new as the code that draws them."""
 
 import ast
 import shutil
