@@ -48,11 +48,9 @@ def info(_args: argparse.Namespace) -> None:
 
     import torch
 
-    names = (
-        "scgenot torch anndata scanpy numpy scipy pandas scikit-learn matplotlib mudata cellrank"
-    )
+    names = "scgenot torch anndata scanpy numpy scipy pandas scikit-learn matplotlib"
     print(f"python {platform.python_version()} on {platform.platform()}")
-    for name in (*names.split(), "pertpy", "annbatch"):
+    for name in (*names.split(), "mudata", "cellrank", "pertpy", "annbatch"):
         try:
             print(f"{name} {version(name)}")
         except PackageNotFoundError:
