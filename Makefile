@@ -15,6 +15,9 @@ REQUIREMENTS := pyproject.toml .ci/constraints.txt
 NEWEST ?= 3.13
 VENV_LOWEST := .venv-lowest
 VENV_NEWEST := .venv-newest-$(NEWEST)
+# neighbours that results are passed on to; their newest releases need Python 3.12
+CHAINS := annbatch cellrank mudata pertpy
+CHAIN_PYTHON ?= 3.12
 # what a release is built and checked in, and an empty one to install its wheel in
 VENV_RELEASE := .venv-release
 VENV_WHEEL := .venv-wheel
@@ -46,6 +49,12 @@ test-lowest: $(VENV_LOWEST)/.stamp  ## the fast tests on Python 3.11 with the ol
 test-newest: $(VENV_NEWEST)/bin/uv  ## the fast tests with the newest releases, on Python 3.13 (NEWEST=3.12: on that)
 	$(call UV,$(VENV_NEWEST)) --upgrade
 	$(VENV_NEWEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-chains: $(CHAINS:%=test-chain-%)  ## results passed on to CellRank, pertpy, MuData and annbatch, each in its own environment
+
+test-chain-%: .venv-chain-%/.stamp
+	.venv-chain-$*/bin/python -c "import $*"  # or else the test would be skipped
+	.venv-chain-$*/bin/python -m pytest tests/chains/test_$*.py
 
 mutants: $(SETUP)  ## what the tests of the arrays half miss: 150 small faults, half an hour
 	$(BIN)/python tests/mutation.py --n 150 --seed 0
@@ -102,6 +111,12 @@ $(SETUP_DOCS): $(SETUP)
 
 $(SETUP_LINT): $(SETUP)
 	$(INSTALL) --group lint
+	@touch $@
+
+.venv-chain-%/.stamp: $(REQUIREMENTS)
+	$(call FIND,$(CHAIN_PYTHON)) -m venv .venv-chain-$*
+	.venv-chain-$*/bin/python -m pip install -q uv
+	$(call UV,.venv-chain-$*) -c .ci/constraints.txt $*
 	@touch $@
 
 $(VENV_RELEASE)/.stamp: pyproject.toml

@@ -22,15 +22,8 @@ STRAY = re.compile(
 CODE = "pre, script, style, code, .sig, .math, .highlight, .cell_output, .headerlink"
 
 
-@cache
-def page(file: Path) -> BeautifulSoup:
-    """Read a page once."""
-    return BeautifulSoup(file.read_text(), "html.parser")
-
-
-def stray_markup(file: Path) -> Iterator[str]:
-    """Markup in the text of a page, with some words around it."""
-    article = BeautifulSoup(str(page(file).find("article") or ""), "html.parser")
+def stray_markup(article: Tag) -> Iterator[str]:
+    """Markup in the text of a page, with some words around it; takes the code out of the page."""
     for code in article.select(CODE):
         # what is quoted as code may hold anything but a role that was cut short
         text = "" if code.name != "code" else code.get_text()
@@ -41,14 +34,15 @@ def stray_markup(file: Path) -> Iterator[str]:
         yield f"stray markup {found[0]!r} in {' '.join(around.split())!r}"
 
 
+@cache
 def anchors(file: Path) -> set[str]:
     """What a link to a page may point at."""
-    return {tag.get("id") or tag.get("name") for tag in page(file).find_all(id=True)} | {""}
+    return {"", *re.findall(r'\sid="([^"]+)"', file.read_text())}
 
 
-def broken_links(file: Path) -> Iterator[str]:
+def broken_links(file: Path, page: Tag) -> Iterator[str]:
     """Links and pictures of a page that are not in the folder."""
-    for tag in page(file).find_all(["a", "img"]):
+    for tag in page.find_all(["a", "img"]):
         yield from _broken(file, tag)
 
 
@@ -69,8 +63,11 @@ def complaints(folder: Path) -> Iterator[str]:
     if not files:
         yield f"no pages in {folder}"
     for file in files:
-        name = file.relative_to(folder)
-        yield from (f"{name}: {what}" for what in (*stray_markup(file), *broken_links(file)))
+        page = BeautifulSoup(file.read_text(), "html.parser").find("article")
+        if page is None:
+            continue
+        found = [*broken_links(file, page), *stray_markup(page)]
+        yield from (f"{file.relative_to(folder)}: {what}" for what in found)
 
 
 if __name__ == "__main__":

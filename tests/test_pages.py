@@ -24,7 +24,7 @@ def complaints(tmp_path):
 
     def complaints(html: str) -> list[str]:
         (tmp_path / "page.html").write_text(f"<body><article>{html}</article></body>")
-        check.page.cache_clear()
+        check.anchors.cache_clear()
         return list(check.complaints(tmp_path))
 
     return complaints
