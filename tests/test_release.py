@@ -92,3 +92,13 @@ def test_the_demonstration_leaves_figures(tmp_path):
     names = {file.name for file in tmp_path.iterdir()}
     assert {"translation.png", "coupling.png", "training.png", "translated.h5ad"} <= names
     assert "GENOT, conditional mean" in told
+
+
+def test_the_registry_entry_has_what_the_registry_asks_for():
+    entry = read(".github/scverse/meta.yaml")
+    texts = ("name", "description", "project_home", "documentation_home", "license", "version")
+    assert all(isinstance(entry[name], str) and entry[name] for name in texts)
+    assert entry["install"] == {"pypi": PROJECT["project"]["name"]}
+    assert entry["category"] == "ecosystem"
+    for name in ("tags", "contact"):
+        assert len(set(entry[name])) == len(entry[name]) > 0
