@@ -36,6 +36,7 @@ def test_batches_from_disk_are_placed_as_the_whole_is(fitted, tmp_path):
         values = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
         part = ad.AnnData(values, batch["obs"].astype({"name": str}).set_index("name"))
         part.var_names = new.var_names
+        sg.tl.project(part, fitted)
         sg.tl.predict(part, target="A", model=fitted, progress=False)
         assert np.isfinite(part.obsm["X_genot"]).all()
         expected = np.stack([whole[name] for name in part.obs_names])
