@@ -47,7 +47,5 @@ html_css_files = ["pages.css"]
 html_theme_options = {
     "repository_url": REPOSITORY,
     "use_repository_button": True,
-    # one search box: that of the side bar
-    "article_header_end": ["toggle-secondary-sidebar.html"],
 }
 linkcheck_ignore = [REPOSITORY]
