@@ -47,5 +47,6 @@ html_css_files = ["pages.css"]
 html_theme_options = {
     "repository_url": REPOSITORY,
     "use_repository_button": True,
+    "navbar_persistent": [],  # the theme's own search box there is a second one
 }
 linkcheck_ignore = [REPOSITORY]
