@@ -32,7 +32,7 @@ FIND = $(or $(shell for python in python$(1) $(HOME)/.pyenv/versions/$(1)*/bin/p
 .PHONY: help demo test test-fast test-lowest test-newest test-chains mutants fuzz lint docs check-release clean
 
 help:  ## show this list
-	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 22
 
 demo: $(SETUP)  ## fit and plot a small translation, from nothing to figures
 	$(BIN)/python -m scgenot demo
