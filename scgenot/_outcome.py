@@ -37,6 +37,16 @@ class Outcome(Enum):
         "most of the mass was lost, or the solution is the product of the marginals",
         "raise `tau` towards 1, or change `epsilon`",
     )
+    COLUMNS_OFF = (
+        "columns off",
+        "the column sums of the sparse plan are off the weights of the target cells",
+        "raise `max_targets` or `max_iterations` of the solver, or lower `gamma`",
+    )
+    UNMATCHED = (
+        "unmatched",
+        "no source cell keeps half of its mass, so that all of them are unassigned",
+        "raise `price` or `keep` of the solver, or lower `epsilon`",
+    )
     COMPLETED = (
         "completed",
         "the training ran all its steps",

@@ -26,6 +26,10 @@ class Keys:
         self.predicted = f"{key}_predicted"
         # obsm (two AnnData) or obsp (one): sparse joint mass, rows source, columns target
         self.coupling = f"{key}_coupling"
+        # obs, of a partial coupling: share of a source cell that it keeps, mass that it leaves
+        # behind, and whether less than half is kept
+        self.kept, self.left = f"{key}_kept", f"{key}_left"
+        self.assignment = f"{key}_assignment"
         # obs: distributions of the descendants and of the ancestors of a set of cells
         self.push, self.pull = f"{key}_push", f"{key}_pull"
         # obsm: share of each terminal group among a cell's descendants; obs: how open its fate is
@@ -46,10 +50,17 @@ class Keys:
         """`obs`: a column carried across time."""
         return f"{self.key}_annotated_{column}".replace("/", "|")  # files know no slash
 
+    def transferred(self, column: str) -> str:
+        """`obs`, `obsm`, `uns`: a column carried from a reference; no fit is behind it."""
+        return f"{self.key}_transferred_{column}".replace("/", "|")
+
     def is_answer(self, slot: str, name: str) -> bool:
         """Whether an entry of a slot is what a verb asked of the fit of this key."""
         exact = {
-            "obs": (*self.of_predictions, self.p_value, self.push, self.pull, self.fate_entropy),
+            "obs": (
+                *(*self.of_predictions, self.p_value, self.push, self.pull, self.fate_entropy),
+                *(self.kept, self.left, self.assignment),
+            ),
             "obsm": (self.sample, self.mean, self.fate, self.velocity, self.coupling),
             "obsp": (self.coupling,),
             "uns": (self.predicted,),
@@ -61,6 +72,9 @@ class Keys:
 # entries of uns[key] that `write` looks at; `scgenot.fit.storage` has the others
 PARAMS = "params"
 WRITTEN = "written"  # further slots with answers of the fit, under names that were asked for
+
+# label of cells of which partial couplings keep less than this share of their mass
+UNASSIGNED, KEPT = "unassigned", 0.5
 
 # column of obs of simulated cells: the name of the cell each was made from
 SOURCE_CELL = "source_cell"

@@ -37,12 +37,16 @@ class Step:
     blocks
         Yields `(rows, columns, part)`: positions of source and target cells and their part of `K`,
         dense or sparse. Made anew each time, so that a large `K` is never held as a whole.
+    left
+        Of a partial coupling, shapes `(n_cells,)`: descendants that source cells lack, and shares
+        of target cells that have no ancestors; else None.
     """
 
     n_cells: int
     source: np.ndarray
     target: np.ndarray
     blocks: Callable[[], Iterable[Block]]
+    left: tuple[np.ndarray, np.ndarray] | None = None
 
     def expect(self, values: np.ndarray) -> np.ndarray:
         """Sum values of target cells over the descendants of each source cell, `K v`."""
@@ -65,6 +69,14 @@ class Step:
     def inherit(self, values: np.ndarray) -> np.ndarray:
         """Average values of source cells over the ancestors of each target cell."""
         return (self.push(values).T * self.per_received).T
+
+    def unassigned(self, mass: np.ndarray, *, backward: bool) -> np.ndarray:
+        """Share of the mass of sets of cells, shape `(n_cells, k)`, that has no relatives."""
+        if self.left is None:
+            return np.zeros(mass.shape[1])
+        lost = self.left[backward] @ mass
+        whole = mass[self.target].sum(axis=0) if backward else lost + self.push(mass).sum(axis=0)
+        return np.nan_to_num(ratio(lost, whole))
 
     @cached_property
     def per_received(self) -> np.ndarray:
@@ -155,7 +167,13 @@ def follow(step_of: StepOf, path: Path, sets: np.ndarray, *, backward: bool) -> 
 
 
 def transitions(
-    step_of: StepOf, path: Path, sources: np.ndarray, targets: np.ndarray, *, backward: bool
+    step_of: StepOf,
+    path: Path,
+    sources: np.ndarray,
+    targets: np.ndarray,
+    *,
+    backward: bool,
+    unassigned: bool = False,
 ) -> np.ndarray:
     """Return the share of each target group among the descendants of each source group.
 
@@ -168,20 +186,31 @@ def transitions(
         `(n_cells, l)`.
     backward
         Whether to return the share of each source group among the ancestors of each target group.
+    unassigned
+        Whether to add a column, a row with `backward`: what partial couplings leave behind.
 
     Returns
     -------
-    Shares, shape `(k, l)`; rows sum to 1, columns with `backward`. A group none of whose mass is in
-    the others has zeros.
+    Shares, shape `(k, l)`; rows sum to 1, columns with `backward`; 0 where there is no mass.
 
     Raises
     ------
     ValueError
         As :func:`follow`.
     """
-    mass = np.nan_to_num(follow(step_of, path, targets if backward else sources, backward=backward))
-    table = sources.T @ mass if backward else mass.T @ targets
-    return np.nan_to_num(ratio(table, table.sum(axis=0 if backward else 1, keepdims=True)))
+    sets = targets if backward else sources
+    mass = np.nan_to_num(follow(step_of, path, sets, backward=backward))
+    table = mass.T @ (sources if backward else targets)
+    if unassigned:
+        kept = np.ones((len(table), 1))
+        for times in path:
+            step, here = step_of(*times), np.zeros(mass.shape)
+            cells = step.target if backward else step.source
+            here[cells] = mass[cells]
+            kept[:, 0] *= 1 - step.unassigned(here, backward=backward)
+        table = np.hstack([table * kept, 1 - kept])
+    table = np.nan_to_num(ratio(table, table.sum(axis=1, keepdims=True)))
+    return table.T if backward else table
 
 
 def fates(

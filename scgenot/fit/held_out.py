@@ -15,7 +15,8 @@ from scgenot.fit.regions import RegionScores, pool, score_conditions
 def each_of(target, dose) -> list[tuple]:
     """Return each target at each dose; checked."""
     sides = (target, dose)
-    targets, doses = ([v] if v is None or np.ndim(v) == 0 else list(v) for v in sides)
+    is_one = [not np.iterable(v) or isinstance(v, str) for v in sides]
+    targets, doses = ([v] if one else list(v) for v, one in zip(sides, is_one, strict=True))
     asked = list(product(targets, doses))
     try:
         n_different = len(set(asked))

@@ -82,7 +82,11 @@ def solver_like(fit) -> Sinkhorn:
     epsilon, tau = stored.get("epsilon"), stored.get("tau", (1.0, 1.0))
     if isinstance(epsilon, (bool, str)) or epsilon is None or not stored.get("relative", True):
         epsilon = float(fit.table.get("epsilon", pd.Series([EPSILON])).median())
-    return Sinkhorn(epsilon=float(epsilon), tau=tuple(map(float, tau)))
+    keep = stored.get("keep")
+    if stored.get("price") is not None:
+        # at the price of the fit a longer step could match nothing
+        keep = min(1.0, float(fit.table["mass"].median()))
+    return Sinkhorn(epsilon=float(epsilon), tau=tuple(map(float, tau)), keep=keep)
 
 
 def _some(cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -6,7 +6,7 @@ from functools import wraps
 from inspect import signature
 
 from scgenot.model import FlowMatching
-from scgenot.ot import FusedGromovWasserstein, GromovWasserstein, Sinkhorn
+from scgenot.ot import FusedGromovWasserstein, GromovWasserstein, Sinkhorn, SparseOT
 from scgenot.pair import Link, Pair
 
 Solver = Callable[[Pair], object]
@@ -68,7 +68,7 @@ def where_to(verb: str, name: str, value) -> str:
     quadratic = GromovWasserstein, FusedGromovWasserstein
     kinds = {
         "learner": (FlowMatching,),
-        "solver": quadratic if verb == "fit_translation" else (Sinkhorn, *quadratic),
+        "solver": quadratic if verb == "fit_translation" else (Sinkhorn, SparseOT, *quadratic),
     }
     for argument, classes in kinds.items():
         for kind in classes:

@@ -97,15 +97,20 @@ def write(fit, adata: AnnData) -> None:
     )
 
 
-def write_mass(adata: AnnData, key: str, mass, names: np.ndarray | None) -> None:
-    """Write joint mass to `obsp`, or to `obsm` when the targets are in another AnnData."""
-    slot = Keys(key).coupling
+def write_mass(adata: AnnData, key: str, mass, names: np.ndarray | None, left: Mapping) -> None:
+    """Write joint mass to `obsp`, or to `obsm` when the targets are in another AnnData.
+
+    What a partial plan leaves behind goes to `obs`.
+    """
+    keys = Keys(key)
+    slot = keys.coupling
     check_finite("the coupling", mass.data)
     entry = {**adata.uns.get(key, {}), COUPLING_KEY: slot}
     if names is not None:
         entry[COUPLING_NAMES] = names
     where = "obsp" if names is None else "obsm"
-    write_slots(adata, **{where: {slot: mass}}, uns={key: entry})
+    older = [("obs", name) for name in (keys.kept, keys.left, keys.assignment)]
+    write_slots(adata, obs=left, **{where: {slot: mass}}, uns={key: entry}, remove=older)
 
 
 def update(fit, **entries) -> None:

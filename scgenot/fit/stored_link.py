@@ -13,6 +13,9 @@ from scgenot.ot.plan import Plan
 from scgenot.ot.store import plan_from_arrays, plan_to_arrays
 from scgenot.pair import Link
 
+# entries of a stored link with the shares that a partial plan keeps
+KEPT = "source_kept", "target_kept"
+
 
 @dataclass(frozen=True)
 class StoredLink:
@@ -27,6 +30,8 @@ class StoredLink:
     within: bool
     mass: float
     width: int  # columns of the source cells that the plan's cost looks at
+    # shares of source and of target cells that a partial plan keeps
+    kept: tuple[np.ndarray, np.ndarray] | None = None
 
     @classmethod
     def of(cls, link: Link, adata: AnnData, task) -> "StoredLink":
@@ -44,6 +49,7 @@ class StoredLink:
             link.within,
             mass_of(link.plan, arrays),
             int(np.shape(getattr(link.plan, "x", link.pair.source))[1]),
+            kept_of(link.plan),
         )
 
     def names(self, side: str) -> np.ndarray:
@@ -69,11 +75,15 @@ class StoredLink:
             names.get_indexer(side) for side in (self.source_names, self.target_names)
         )
         rows = np.flatnonzero(source >= 0)
-        n_source, scale = len(source), len(source) / self.mass
-        if not len(rows):
-            return LinkHere(None, source[rows], target, n_source, scale)
-        plan = self.plan(cells[source[rows]], rows, device=device)
-        return LinkHere(plan, source[rows], target, n_source, scale)
+        n_source, left, kept = len(source), None, None
+        # mass that was left behind has no descendants; other mass that is lost is regrown
+        scale = n_source / (self.mass if self.kept is None else 1.0)
+        if self.kept is not None:
+            asked = n_source * self.source_weights[rows]
+            kept = self.kept[0][rows]
+            left = asked * (1 - kept), 1 - self.kept[1]
+        plan = self.plan(cells[source[rows]], rows, device=device) if len(rows) else None
+        return LinkHere(plan, source[rows], target, n_source, scale, left, kept)
 
     def to_dict(self) -> dict:
         """Return what an AnnData can hold."""
@@ -87,6 +97,7 @@ class StoredLink:
             "within": self.within,
             "mass": self.mass,
             "width": self.width,
+            **({} if self.kept is None else dict(zip(KEPT, self.kept, strict=True))),
         }
 
     @classmethod
@@ -115,6 +126,7 @@ class StoredLink:
             bool(stored["within"]),
             mass,
             int(stored["width"]),
+            shares_of(stored, (len(source), len(target))),
         )
 
 
@@ -127,11 +139,36 @@ class LinkHere:
     target: np.ndarray  # positions of all target cells, -1 where gone
     n_source: int  # source cells of the fit
     scale: float  # turns mass of the plan into descendants per cell, 1 in the mean
+    # of a partial plan: descendants that source cells lack, shares of targets without ancestors
+    left: tuple[np.ndarray, np.ndarray] | None = None
+    kept: np.ndarray | None = None  # share of each source cell that it keeps
 
     @property
     def n_gone(self) -> int:
         """Cells of the fit that are not there."""
         return self.n_source - len(self.source) + int((self.target < 0).sum())
+
+
+def kept_of(plan) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the shares of source and of target cells that a plan keeps; None of all plans else."""
+    found = plan.kept() if hasattr(plan, "kept") else None
+    if found is None:
+        return None
+    # cells without weight keep nothing that could be missed
+    return tuple(np.nan_to_num(np.asarray(side.cpu(), dtype=float), nan=1.0) for side in found)
+
+
+def shares_of(stored: Mapping, sizes: tuple[int, int]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the stored shares that a partial plan keeps of its cells."""
+    if KEPT[0] not in stored:
+        return None
+    found = tuple(np.asarray(stored[name], dtype=float) for name in KEPT)
+    if any(
+        side.shape != (n,) or not ((side >= 0) & (side <= 1)).all()
+        for side, n in zip(found, sizes, strict=True)
+    ):
+        raise ValueError("`source_kept` and `target_kept` are not shares of the cells")
+    return found
 
 
 def names_of(stored) -> np.ndarray:
@@ -146,7 +183,7 @@ def mass_of(plan, arrays: Mapping) -> float:
     """Return the mass of a plan as it is kept."""
     if "mass" in arrays:
         return float(arrays["mass"].sum())
-    balanced = set(getattr(plan, "tau", (1.0, 1.0))) == {1.0}
+    balanced = getattr(plan, "is_balanced", True)
     diagnostics = getattr(plan, "diagnostics", None)
     if balanced or diagnostics is None:
         return 1.0

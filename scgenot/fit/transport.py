@@ -87,7 +87,21 @@ class Transport:
             source=np.concatenate([part.source for part in parts]),
             target=target[target >= 0],
             blocks=lambda: (block for part in parts for block in _expected_descendants(part)),
+            left=self.left(parts),
         )
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether couplings of the fit leave cells behind, and the question is put to them."""
+        return self.method == "coupling" and any(link.kept is not None for link in self.fit.links)
+
+    def left(self, parts: list[LinkHere]) -> tuple[np.ndarray, np.ndarray] | None:
+        """What partial couplings leave behind, as :class:`Step` has it."""
+        left = np.zeros((2, self.adata.n_obs))
+        for part in (part for part in parts if part.left is not None):
+            here = part.target >= 0
+            left[0, part.source], left[1, part.target[here]] = part.left[0], part.left[1][here]
+        return tuple(left) if self.is_partial else None
 
     def parts(self, earlier: float, later: float) -> list[LinkHere]:
         """Rebuild the couplings of a step, one per stratum, as far as their cells are there."""

@@ -116,7 +116,7 @@ def growth_ratios(plan, pair: Pair, *, weights_are_growth: bool) -> tuple[Tensor
     None when all are 1, or the plan cannot tell.
     """
     a, b = torch.as_tensor(pair.source_weights), torch.as_tensor(pair.target_weights)
-    balanced = set(getattr(plan, "tau", (1.0, 1.0))) == {1.0}
+    balanced = getattr(plan, "is_balanced", True)
     known = weights_are_growth and bool(a.max() > a.min())
     if (balanced and not known) or not hasattr(plan, "marginals"):
         return None

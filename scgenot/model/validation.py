@@ -9,7 +9,7 @@ from torch import Tensor
 from scgenot.model.batches import HOLD_OUT, VALIDATE, Batch, Draws, HeldOut, stream
 from scgenot.model.genot import Genot
 from scgenot.ot import sinkhorn_divergence
-from scgenot.ot.coupling import systematic
+from scgenot.ot.draw import systematic
 from scgenot.pair import Link
 
 MAX_HELD_OUT, MIN_HELD_OUT, MAX_VALIDATED_PAIRS = 1000, 32, 64
@@ -226,7 +226,7 @@ def _from_rows(draws: Draws, k: int, n_points: int) -> tuple[Tensor, Tensor]:
     size = max(1, MAX_ENTRIES // len(draws.held_out[k].target))
     laws = torch.cat([torch.as_tensor(plan.rows(cells))[:, j].cpu() for cells in i.split(size)])
     mass = torch.as_tensor(draws.pairs[k].source_weights)[i]
-    if getattr(plan, "tau", (1.0, 1.0))[0] != 1:
+    if not getattr(plan, "is_balanced", True):
         mass = mass * torch.as_tensor(plan.growth()).cpu()[i]
     mass = (mass.double()[:, None] * laws.double()).flatten()
     if not mass.sum() > 0:

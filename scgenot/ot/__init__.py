@@ -10,6 +10,7 @@ from scgenot.ot.minibatch import Minibatch, MinibatchCoupling
 from scgenot.ot.plan import Plan, SparsePlan, UnsupportedPlan
 from scgenot.ot.quadratic.solver import FusedGromovWasserstein, GromovWasserstein
 from scgenot.ot.sinkhorn import Sinkhorn
+from scgenot.ot.sparse import SparseOT
 
 __all__ = [
     "Confidence",
@@ -23,6 +24,7 @@ __all__ = [
     "NotSolved",
     "Plan",
     "Sinkhorn",
+    "SparseOT",
     "SparsePlan",
     "UnsupportedPlan",
     "cosine",

@@ -11,7 +11,9 @@ from torch import Tensor
 from scgenot.ot.confidence import Confidence
 from scgenot.ot.cost import Cost
 from scgenot.ot.diagnostics import Diagnostics
+from scgenot.ot.draw import invert, invert_rows, systematic
 from scgenot.ot.iterate import exp_, laws, log_sums, row_blocks
+from scgenot.ot.partial import log_growth
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class Coupling:
     diagnostics, confidence
         How it was solved; how far the orientation of a quadratic one can be trusted, None without a
         search.
+    price
+        What each unit of mass costs that stays behind, on either side, in the units of the cost: no
+        potential is higher. None where none may stay.
 
     Examples
     --------
@@ -54,6 +59,7 @@ class Coupling:
     tau: tuple[float, float] = (1.0, 1.0)
     diagnostics: Diagnostics | None = field(default=None, repr=False)
     confidence: Confidence | None = None
+    price: float | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -102,7 +108,7 @@ class Coupling:
         return out
 
     def potential(self, cells: Tensor | None = None) -> Tensor:
-        """Source potential: `-tau eps log sum_j b_j exp((g_j - c(x, y_j)) / eps)`.
+        """Source potential: `-tau eps log sum_j b_j exp((g_j - c(x, y_j)) / eps)`, up to the price.
 
         Parameters
         ----------
@@ -113,7 +119,8 @@ class Coupling:
         -------
         Potentials, shape `(k,)`, in the units of the cost.
         """
-        return -self.tau[0] * self.epsilon * self._log_sums(cells)
+        found = -self.tau[0] * self.epsilon * self._log_sums(cells)
+        return found if self.price is None else found.clamp(max=self.price)
 
     def growth(self, cells: Tensor | None = None) -> Tensor:
         """Mass that source cells send over their weight, `(P 1)_i / a_i`; 1 when balanced.
@@ -127,9 +134,35 @@ class Coupling:
         -------
         Ratios, shape `(k,)`.
         """
-        if self.tau[0] == 1:
+        if self._sends_all:
             return torch.ones_like(self._cells(cells)[:, 0])
-        return ((1 - self.tau[0]) * self._log_sums(cells)).exp()
+        return self._log_growth(self._log_sums(cells)).exp()
+
+    def kept(self) -> tuple[Tensor, Tensor] | None:
+        """Shares of the mass of source and of target cells that a partial plan keeps.
+
+        Returns
+        -------
+        Shares between 0 and 1, shapes `(n,)` and `(m,)`, NaN of target cells without weight; None
+        of a plan in which no mass stays behind for a price.
+        """
+        if self.price is None:
+            return None
+        return self.growth(), (self.marginals()[1] / self.b).clamp(max=1)
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether the marginals of the plan are the weights."""
+        return set(self.tau) == {1.0} and self.price is None
+
+    @property
+    def _sends_all(self) -> bool:
+        """Whether each source cell sends its weight."""
+        return self.tau[0] == 1 and self.price is None
+
+    def _log_growth(self, log_sum: Tensor) -> Tensor:
+        """Logarithm of growth from the logarithms of the row sums."""
+        return log_growth(log_sum, self.epsilon, self.tau[0], self.price)
 
     def marginals(self) -> tuple[Tensor, Tensor]:
         """Row and column sums of the plan, shapes `(n,)` and `(m,)`."""
@@ -145,7 +178,7 @@ class Coupling:
             # f is the update that g gives; a row less its own sum is exact however large f is
             log_sum = log_sums(log_p.clone())
             log_p -= log_sum[:, None]
-            log_p += ((1 - self.tau[0]) * log_sum + self.a[rows].log())[:, None]
+            log_p += (self._log_growth(log_sum) + self.a[rows].log())[:, None]
             yield rows, exp_(log_p)
 
     def barycenter(self, cells: Tensor | None = None, values: Tensor | None = None) -> Tensor:
@@ -207,8 +240,8 @@ class Coupling:
         """
         # in logarithms: of distant populations the growth underflows
         log_mass = self.a.double().log()
-        if self.tau[0] < 1:
-            log_mass += (1 - self.tau[0]) * self._log_sums(None).double()
+        if not self._sends_all:
+            log_mass += self._log_growth(self._log_sums(None).double())
         mass = log_mass.softmax(0)
         source = systematic(mass, n_pairs, generator)
         uniform = torch.rand(n_pairs, generator=generator, device=mass.device, dtype=torch.float64)
@@ -255,44 +288,11 @@ class Coupling:
         function of two arguments that cannot be stored.
         """
         cost, sides = self.cost, (self.y, self.x, self.b, self.a, self.g, self.f)
-        tau = self.tau[::-1]
-        return Coupling(lambda y, x: cost(x, y).T.contiguous(), *sides, self.epsilon, tau)
+        options = {"tau": self.tau[::-1], "price": self.price}
+        return Coupling(lambda y, x: cost(x, y).T.contiguous(), *sides, self.epsilon, **options)
 
     def to_arrays(self) -> dict:
         """Return what is stored of the plan, see :func:`scgenot.ot.store.plan_to_arrays`."""
         from scgenot.ot.store import coupling_to_arrays  # which makes couplings itself
 
         return coupling_to_arrays(self)
-
-
-def systematic(mass: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """Draw `n` sorted entries by their mass, each its expected number of times give or take one."""
-    cumulative = mass.double().cumsum(0)
-    start = torch.rand((), generator=generator, device=mass.device, dtype=torch.float64)
-    levels = (torch.arange(n, device=mass.device) + start) / n * cumulative[-1]
-    return torch.searchsorted(cumulative, levels, right=True).clamp_(max=len(mass) - 1)
-
-
-def invert(cumulative: Tensor, uniform: Tensor) -> Tensor:
-    """Columns at the quantiles `uniform`, shape `(k, d)`, of cumulative rows, shape `(k, m)`."""
-    top = cumulative[:, -1:]
-    # rounding must neither lose the top of the range nor point past the last cell with mass
-    below = torch.nextafter(top, torch.zeros_like(top))
-    level = torch.minimum((uniform * top).to(top.dtype), below)
-    return torch.searchsorted(cumulative, level, right=True)
-
-
-def invert_rows(p: Tensor, rows: Tensor, uniform: Tensor) -> Tensor:
-    """Columns at the quantiles `uniform` of the given rows of `p`; rows are sorted."""
-    count = torch.bincount(rows, minlength=len(p))
-    width, m = int(count.max()), p.shape[1]
-    slot = torch.arange(len(rows), device=p.device) - (count.cumsum(0) - count)[rows]
-    if width * len(p) <= 2 * len(rows) + len(p):
-        levels = uniform.new_zeros(len(p), width)
-        levels[rows, slot] = uniform
-        return invert(p.cumsum(1), levels)[rows, slot]
-    # one cell has most of the pairs: all rows as one, which takes double precision
-    cumulative = p.cumsum(1, dtype=torch.float64)
-    number = torch.arange(len(p), device=p.device, dtype=torch.float64)[:, None]
-    cumulative = (cumulative / cumulative[:, -1:]).add_(number).view(-1)
-    return (torch.searchsorted(cumulative, rows + uniform, right=True) - rows * m).clamp_(max=m - 1)

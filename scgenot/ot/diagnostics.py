@@ -7,6 +7,7 @@ import torch
 from scgenot._outcome import Outcome
 from scgenot._warn import warn_user
 from scgenot.ot.iterate import divergence_from, exp_, log_sums, row_blocks
+from scgenot.ot.partial import log_growth, target_error
 
 # the median cell of a blurred coupling has more effective targets than this share of all ...
 BLURRED_SHARE = 1 / 4
@@ -17,6 +18,8 @@ BLURRED_CELLS = 80
 # a plan with less mass, or with more than this share of the targets of the product, has collapsed
 COLLAPSED_MASS = 0.1
 COLLAPSED_SHARE = 0.9
+# a cell of which a partial plan keeps less is unassigned
+KEPT = 0.5
 
 
 class NotSolved(FloatingPointError):
@@ -54,8 +57,8 @@ class Diagnostics:
         Mean cost of the plan, `<c, P> / mass`.
     objective
         What the solver minimises: the transport cost (linear) or distortion (quadratic) plus
-        epsilon times KL, and the penalties of the marginals when unbalanced. NaN for a dense
-        quadratic coupling that was extended from a subset.
+        epsilon times KL, and the penalties of the marginals when unbalanced, without the price of
+        mass that stays behind. NaN for a dense quadratic coupling that was extended from a subset.
     outcomes
         How the solve ended, problems first.
 
@@ -132,23 +135,22 @@ def measure(coupling) -> Sums:
         log_p = (own_cost / -eps).add_(shift)
         log_sum = log_sums(log_p.clone())
         log_p -= log_sum[:, None]
-        p, log_growth = exp_(log_p.clone()), (1 - tau_a) * log_sum.double()
-        sent.append(a[rows] * log_growth.exp())
+        p, log_sent = exp_(log_p.clone()), log_growth(log_sum.double(), eps, tau_a, coupling.price)
+        sent.append(a[rows] * log_sent.exp())
         effective.append(1 / p.square().sum(1))
         target += sent[-1].to(p) @ p
         cost += float(sent[-1] @ (p * own_cost).sum(1).double())
         # targets without weight have neither a logarithm nor mass
-        log_ratio = (p * log_p.sub_(log_b)).nan_to_num_(0.0).sum(1).double() + log_growth
+        log_ratio = (p * log_p.sub_(log_b)).nan_to_num_(0.0).sum(1).double() + log_sent
         divergence += float(sent[-1] @ log_ratio)
     sent, effective = torch.cat(sent), torch.cat(effective)
-    implied = b * torch.exp(-coupling.g / eps * ((1 - tau_b) / tau_b))
     sides = (tau_a, sent, a), (tau_b, target, b)
     return Sums(
         mass=float(sent.sum()),
         cost=cost,
         divergence=divergence - float(sent.sum()) + 1,
         penalty=sum(t / (1 - t) * eps * divergence_from(w, p) for t, p, w in sides if t < 1),
-        marginal_error=float((target - implied).abs().sum(dtype=torch.float64)),
+        marginal_error=float(target_error(coupling, target).sum(dtype=torch.float64)),
         effective_targets=float(effective[a > 0].median()),
     )
 
@@ -207,10 +209,13 @@ def _problems(found: Diagnostics, coupling) -> list[Outcome]:
     n_targets, sharpness = coupling.shape[1], found.effective_targets
     ends = []
     is_product = sharpness > COLLAPSED_SHARE / float(coupling.b.double().square().sum())
-    if found.mass < COLLAPSED_MASS or (is_product and n_targets >= BLURRED_CELLS):
+    is_lost = found.mass < COLLAPSED_MASS and coupling.price is None
+    if is_lost or (is_product and n_targets >= BLURRED_CELLS):
         ends.append(Outcome.COLLAPSED)
     elif n_targets >= BLURRED_CELLS and sharpness > max(n_targets * BLURRED_SHARE, BLURRED_TARGETS):
         ends.append(Outcome.BLURRED)
+    if coupling.price is not None and float(coupling.growth()[coupling.a > 0].max()) < KEPT:
+        ends.append(Outcome.UNMATCHED)
     if coupling.confidence is not None and coupling.confidence.ambiguous:
         ends.append(Outcome.AMBIGUOUS)
     return ends

@@ -41,7 +41,8 @@ def solve_dual(
         if error < tolerance and pace.relaxation == 1:
             return Solution(plan, iteration, error, converged=True)
         # the last steps are plain ones: they leave the rows exact
-        pace.note(error, plain=error < tolerance or iteration == max_iterations - 1)
+        if not problem.caps.is_partial:  # steps beyond a cut one would be cut again
+            pace.note(error, plain=error < tolerance or iteration == max_iterations - 1)
         if iteration % 10 == 0 and max(problem.tau) < 1:
             plan.shift(best_shift(plan))
     return Solution(plan, max_iterations, error, converged=error < tolerance)

@@ -9,12 +9,13 @@ With tau = lambda / (lambda + eps) in (0, 1], one for each side, an iteration is
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from scgenot.ot.cost import Cost
+from scgenot.ot.partial import Caps
 
 # elements of one block of rows: small enough for the cache and for any memory limit, large enough
 # for the BLAS
@@ -60,6 +61,7 @@ class Problem:
     b: Tensor
     tau: tuple[float, float] = (1.0, 1.0)
     memory_limit: float = 2.0
+    caps: Caps = field(default_factory=Caps)
 
     def subset(self, rows: Tensor, columns: Tensor) -> "Problem":
         """Return the problem on some of the cells, their weights scaled to sum 1."""
@@ -78,6 +80,7 @@ class Iterate:
         self.cost, self.epsilon, self.tau = cost, epsilon, problem.tau
         self.x, self.y, self.a, self.b = problem.x, problem.y, problem.a, problem.b
         self.f = torch.zeros_like(self.a)
+        self.caps = replace(problem.caps)  # a plan finds a price of its own
         self.rebuild(g)
 
     def shift(self, by: float) -> None:
@@ -104,10 +107,11 @@ class StreamedPlan(Iterate):
 
     def rebuild(self, g: Tensor) -> None:
         """Set g, and f from it, which makes the rows of a balanced plan exact."""
-        self.g = g
+        self.g = g = self.caps.cut_target(g)
         shift = g / self.epsilon + self.b.log()
         for rows, log_k in self._log_blocks():
             self.f[rows] = -self.tau[0] * self.epsilon * log_sums(log_k.add_(shift))
+        self.f = self.caps.cut_source(self.f, self.a, self.epsilon)
 
     def step(self, relaxation: float = 1.0) -> float:
         """Update g, then f, beyond balance when `relaxation` > 1; return the error before."""
@@ -143,7 +147,8 @@ class ScaledPlan(Iterate):
 
     def rebuild(self, g: Tensor) -> None:
         """Fill the kernel from g, with one exact row update, so that rows start balanced."""
-        self.g, self.u, self.v = g, torch.ones_like(self.a), torch.ones_like(self.b)
+        self.g = g = self.caps.cut_target(g)
+        self.u, self.v = torch.ones_like(self.a), torch.ones_like(self.b)
         for rows in row_blocks(len(self.x), len(self.y)):
             log_k = torch.sub(g, self.cost(self.x[rows], self.y)).div_(self.epsilon)
             top = log_k.amax(1)
@@ -152,14 +157,18 @@ class ScaledPlan(Iterate):
             self.f[rows] = -self.tau[0] * self.epsilon * log_sum
             scale = torch.exp(top - self.tau[0] * log_sum)
             torch.mul(kernel, scale[:, None], out=self.kernel[rows])
+        if self.caps.is_partial:
+            whole, self.f = self.f, self.caps.cut_source(self.f, self.a, self.epsilon)
+            self.kernel.mul_(torch.exp((self.f - whole) / self.epsilon)[:, None])
 
     def step(self, relaxation: float = 1.0) -> float:
         """Update v, then u, beyond their balance when `relaxation` is over 1."""
         (tau_a, tau_b), a, b = self.tau, self.a, self.b
         v = self.kernel.T.mv(a * self.u).pow_(-tau_b)
         v.mul_(torch.exp(-(1 - tau_b) * self.g / self.epsilon))
-        v = self.v * (v / self.v).pow_(relaxation)
+        v = self._cut_target(self.v * (v / self.v).pow_(relaxation))
         u = self.kernel.mv(b * v).pow_(-tau_a).mul_(torch.exp(-(1 - tau_a) * self.f / self.epsilon))
+        u = self._cut_source(u)
         change = u / self.u
         u = self.u * change.pow(relaxation)
         log_v = v.log()
@@ -170,6 +179,17 @@ class ScaledPlan(Iterate):
         if largest > ABSORB:
             self.rebuild(self.g + self.epsilon * log_v)
         return relative_change(-change.log(), a, tau_a)
+
+    def _cut_target(self, v: Tensor) -> Tensor:
+        """Cut an update of the target side at the cap of its potential."""
+        return torch.minimum(v, torch.exp(-self.g / self.epsilon)) if self.caps.is_partial else v
+
+    def _cut_source(self, u: Tensor) -> Tensor:
+        """Cut an update of the source side, at a new cap where a share is kept."""
+        if not self.caps.is_partial:
+            return u
+        f = self.caps.cut_source(self.f + self.epsilon * u.log(), self.a, self.epsilon)
+        return torch.exp((f - self.f) / self.epsilon)
 
     def apply(self, values: Tensor) -> Tensor:
         """Return `P @ values` for values of shape `(m, d)`."""

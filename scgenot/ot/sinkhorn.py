@@ -16,6 +16,7 @@ from scgenot.ot.cost import Cost, FittedCost, fitted, mean_cost, spaced, squared
 from scgenot.ot.coupling import Coupling
 from scgenot.ot.diagnostics import Diagnostics, NotSolved, warn_of_problems, with_diagnostics
 from scgenot.ot.dual import Problem, Solution, anneal_dual
+from scgenot.ot.partial import Caps, check_matched, check_partial
 from scgenot.pair import Pair
 
 logger = logging.getLogger("scgenot")
@@ -32,7 +33,8 @@ class Sinkhorn:
 
     Minimises `<c, P> + eps KL(P | a b^T)` over couplings (Cuturi 2013, arXiv 1306.0895); with `tau
     < 1` the marginals are held by `lambda KL` instead, `tau = lambda / (lambda + eps)` (Chizat et
-    al. 2018, arXiv 1607.05816).
+    al. 2018, arXiv 1607.05816). With `price` or `keep` the coupling is partial: cells without a
+    counterpart stay behind (Caffarelli and McCann 2010; the updates as in arXiv 2404.03446).
 
     Parameters
     ----------
@@ -41,10 +43,15 @@ class Sinkhorn:
         .05, .1, .2 whose median effective number of targets per cell is at least 4.
     tau
         Relaxation of the source and of the target side, each in (0, 1]; 1 holds the marginal.
+    price
+        What a unit of mass costs that stays behind, on either side, in the units of epsilon: two
+        cells are matched only where their cost is below twice the price. None: all are matched.
+    keep
+        Share of the mass to match, in (0, 1], in place of a price, which is then found.
     cost
         Cost function `(x, y) -> (n, m)`, or an object whose `fit(x, y)` returns one.
     relative
-        Whether `epsilon` is in units of the mean cost; False takes it in the units of the cost.
+        Whether `epsilon` and `price` are in units of the mean cost, or of the cost itself.
     max_iterations
         Most iterations at the final epsilon.
     tolerance
@@ -66,19 +73,21 @@ class Sinkhorn:
     TypeError
         When an option is not a number, or not an integer where a count is asked for.
     ValueError
-        When `epsilon` is not positive or "auto", `tau` not two numbers in (0, 1], or a number out
-        of range.
+        When `epsilon` is not positive or "auto", `tau` not two numbers in (0, 1], a number out of
+        range, `price` and `keep` come together or with `tau`, or nothing is matched at a price.
     NotSolved
         When the numbers overflow, as for an `epsilon` that is too small.
 
     Examples
     --------
     >>> coupling = sg.ot.Sinkhorn(epsilon=0.02, tau=(0.9, 1))(pair)
-    >>> coupling.diagnostics.converged, coupling.diagnostics.effective_targets
+    >>> sg.ot.Sinkhorn(keep=0.9)(pair).growth() < 0.5  # cells without a counterpart
     """
 
     epsilon: float | str = 0.05
     tau: tuple[float, float] = (1.0, 1.0)
+    price: float | None = None
+    keep: float | None = None
     cost: Cost | FittedCost = squared_euclidean
     relative: bool = True
     max_iterations: int = 2000
@@ -92,6 +101,7 @@ class Sinkhorn:
     def __post_init__(self):
         check_options(self.epsilon, self.tau)
         check_fields(self)
+        check_partial(self.tau, self.price, self.keep)
         check_count("max_iterations", self.max_iterations, 1)
         check_count("max_cells", self.max_cells, 1)
         check_limits(self.tolerance, self.memory_limit)
@@ -108,13 +118,19 @@ class Sinkhorn:
 
         def solve(problem: Problem) -> Coupling:
             scale = mean_cost(cost, problem.x, problem.y)
+            if self.price is not None:
+                price = self.price * (scale if self.relative else 1)
+                problem = replace(problem, caps=Caps(price=price))
             if self.epsilon != "auto":
                 return self._solve(cost, problem, self.epsilon, scale)
             shape = len(problem.x), len(problem.y)
             tried = partial(self._solve, cost, scale=scale)
             return choose_epsilon(tried, problem, shape, AUTO_EPSILON)
 
-        return solve_on_subset(solve, problem, self.max_cells, self.rng)
+        coupling = solve_on_subset(solve, problem, self.max_cells, self.rng)
+        if self.price is not None:
+            check_matched(coupling, self.price)
+        return coupling
 
     def _solve(self, cost: Cost, problem: Problem, epsilon: float, scale: float) -> Coupling:
         absolute = epsilon * scale if self.relative or self.epsilon == "auto" else epsilon
@@ -146,7 +162,9 @@ class Sinkhorn:
         A solver whose epsilon is in units of the cost; relative where those are a pair's own.
         """
         if not hasattr(self.cost, "fit"):
-            return replace(self, epsilon=found.epsilon_absolute, relative=False)
+            unit = found.epsilon_absolute / found.epsilon if self.relative else 1.0
+            price = None if self.price is None else self.price * unit
+            return replace(self, epsilon=found.epsilon_absolute, price=price, relative=False)
         return replace(self, epsilon=found.epsilon)
 
 
@@ -184,7 +202,8 @@ def to_problem(pair: Pair, solver) -> Problem:
 
     x, y = tensor(pair.source, pair.source_shared), tensor(pair.target, pair.target_shared)
     a, b = tensor(pair.source_weights), tensor(pair.target_weights)
-    return Problem(x, y, a, b, tuple(solver.tau), solver.memory_limit)
+    keep = None if solver.keep == 1 else solver.keep
+    return Problem(x, y, a, b, tuple(solver.tau), solver.memory_limit, Caps(keep=keep))
 
 
 def solve_on_subset(solve, problem: Problem, max_cells: int, rng: int, transport=None) -> Coupling:
@@ -241,9 +260,12 @@ def to_coupling(
     transport=None,
 ) -> Coupling:
     """Wrap a solution with its diagnostics."""
-    g, epsilon = solution.plan.potentials()[1], solution.plan.epsilon
+    g, epsilon, price = solution.plan.potentials()[1], solution.plan.epsilon, None
+    if solution.plan.caps.is_partial:  # solved with the cap 0 of g
+        price = solution.plan.caps.price
+        g = g + price
     populations = problem.x, problem.y, problem.a, problem.b
-    coupling = Coupling(cost, *populations, problem.a, g, epsilon, problem.tau)
+    coupling = Coupling(cost, *populations, problem.a, g, epsilon, problem.tau, price=price)
     return with_diagnostics(
         replace(coupling, f=coupling.potential(), confidence=confidence),
         solution,

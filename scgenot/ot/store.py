@@ -1,6 +1,7 @@
 """Any plan as plain arrays, and back: enough to couple its source cells, or others, again."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -43,8 +44,10 @@ def coupling_to_arrays(coupling: Coupling) -> dict:
     cost = _cost_to_arrays(coupling.cost)
     if cost is None:
         return {"kind": "sparse", "mass": coupling.to_sparse(TOP_K)}
+    price = {} if coupling.price is None else {"price": float(coupling.price)}
     return {
         "kind": "dual",
+        **price,
         "cost": cost,
         "target": _array(coupling.y),
         "target_weights": _array(coupling.b),
@@ -96,10 +99,12 @@ def _read_dual(arrays: dict, device: str | None) -> Callable[..., Coupling]:
     y = _tensor(arrays["target"], device)
     b, g = (_tensor(arrays[name], device) for name in ("target_weights", "potential"))
     epsilon, tau = float(arrays["epsilon"]), tuple(float(t) for t in arrays["tau"])
+    price = float(arrays["price"]) if "price" in arrays else None
     cost = _cost_from_arrays(arrays["cost"], device)
     _expect(y.ndim == 2 and b.shape == g.shape == y.shape[:1], "sizes of `target` and its weights")
     _expect(bool((b >= 0).all()) and 0 < float(b.sum()) < float("inf"), "`target_weights`")
     _expect(0 < epsilon < float("inf"), "`epsilon`")
+    _expect(price is None or abs(price) < float("inf"), "`price`")
     _expect(len(tau) == 2 and all(0 < t <= 1 for t in tau), "`tau`")
     p = y.shape[1]
     if isinstance(cost, LiftedCost):
@@ -113,8 +118,8 @@ def _read_dual(arrays: dict, device: str | None) -> Callable[..., Coupling]:
         a = torch.full_like(x[:, 0], 1 / len(x))
         if weights is not None:
             a = torch.from_numpy(np.array(weights, dtype=float)).to(y)
-        f = Coupling(cost, x, y, a, b, a, g, epsilon, tau).potential()
-        return Coupling(cost, x, y, a, b, f, g, epsilon, tau)
+        coupling = Coupling(cost, x, y, a, b, a, g, epsilon, tau, price=price)
+        return replace(coupling, f=coupling.potential())
 
     return couple
 

@@ -10,6 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_hex, to_rgba, to_rgba_array
 from scanpy.pl import palettes
 
+from scgenot.cells.keys import UNASSIGNED
 from scgenot.cells.labels import as_text, factorize, text_of
 
 NO_LABEL = "lightgray"
@@ -45,7 +46,8 @@ def label_colors(*columns: tuple[AnnData, str]) -> dict[str, str]:
     )
     taken = {to_rgba(color) for color in stored.values()}
     free = iter([color for color in palette if to_rgba(color) not in taken])
-    return {label: stored.get(label) or next(free, NO_LABEL) for label in labels}
+    colors = {UNASSIGNED: NO_LABEL} | stored
+    return {label: colors.get(label) or next(free, NO_LABEL) for label in labels}
 
 
 def label_rgba(column: pd.Series, colors: dict[str, str]) -> np.ndarray:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from scipy import sparse
 
 from scgenot._typed import typed
+from scgenot.cells.keys import UNASSIGNED, Keys
 from scgenot.cells.labels import as_text
 from scgenot.pl._axes import finish
 from scgenot.pl._colors import labels_of
@@ -41,7 +42,8 @@ def coupling(
 ) -> Axes:
     """Draw how much mass a coupling sends from each source group to each target group, in percent.
 
-    Behind the name of each group stands its number of cells that have mass in the coupling.
+    Behind the name of each group stands its number of cells that have mass in the coupling. What a
+    partial coupling leaves behind of the source groups is the column "unassigned".
 
     Parameters
     ----------
@@ -89,8 +91,7 @@ def coupling(
     target_labels = obs_column(target, target_groupby, "target_groupby", name)
     joint, positions = joint_mass(adata, adata_target, key)
     sides = source_labels, target_labels.iloc[positions]
-    mass = _group_mass(joint, *sides)
-
+    mass = _group_mass(joint, *sides, adata.obs.get(Keys(key).left))
     totals = {"source": mass.sum(axis=1).to_numpy()[:, None], "target": mass.sum(axis=0).to_numpy()}
     percent = 100 * mass / totals.get(normalize, mass.to_numpy().sum())
     # cells with mass: 100 % of a group of one cell says little
@@ -105,8 +106,10 @@ def coupling(
     return finish(ax, show=show)
 
 
-def _group_mass(joint: sparse.csr_matrix, source: pd.Series, target: pd.Series) -> pd.DataFrame:
-    """Return the mass from each group to each, without groups that have none."""
+def _group_mass(
+    joint: sparse.csr_matrix, source: pd.Series, target: pd.Series, left: pd.Series | None
+) -> pd.DataFrame:
+    """Return the mass from each group to each and what is left, without groups that have none."""
     sides = []
     for column in (source, target):
         labels = labels_of(column)
@@ -118,6 +121,8 @@ def _group_mass(joint: sparse.csr_matrix, source: pd.Series, target: pd.Series) 
         sides.append((labels, member))
     (rows, of_source), (columns, of_target) = sides
     mass = pd.DataFrame((of_source @ joint @ of_target.T).toarray(), index=rows, columns=columns)
+    if left is not None:
+        mass[UNASSIGNED] = of_source @ left.fillna(0).to_numpy(dtype=float)
     mass = mass.loc[mass.sum(axis=1) > 0, mass.sum(axis=0) > 0]
     if mass.empty:
         raise ValueError(

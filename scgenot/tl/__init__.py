@@ -23,6 +23,7 @@ from scgenot.tl._response import response
 from scgenot.tl._score_cells import score_cells
 from scgenot.tl._score_growth import score_growth
 from scgenot.tl._simulate import simulate
+from scgenot.tl._transfer import transfer
 from scgenot.tl._velocity import velocity
 
 __all__ = [
@@ -49,5 +50,6 @@ __all__ = [
     "score_cells",
     "score_growth",
     "simulate",
+    "transfer",
     "velocity",
 ]

@@ -3,18 +3,16 @@
 from collections.abc import Hashable
 from typing import Literal
 
-import numpy as np
-import pandas as pd
 from anndata import AnnData
 
 from scgenot._random import Rng
 from scgenot._typed import typed
-from scgenot.cells.groups import read_groups
 from scgenot.cells.keys import Keys
-from scgenot.cells.labels import like_column
 from scgenot.cells.read import check_writable, copy_of
 from scgenot.cells.write import write_slots
-from scgenot.course.chain import carry, ratio
+from scgenot.course.chain import carry
+from scgenot.course.kept import kept_along
+from scgenot.fit.carried import carried, read_values
 from scgenot.fit.transport import Method, open_transport
 
 
@@ -66,6 +64,10 @@ def annotate(
         expected number.
     `obs["genot_annotated_state_probability"]`
         Probability of the label; not for numbers.
+    `obs["genot_annotated_state_kept"]`
+        After partial couplings (`price` or `keep` of the solver): share of the cell that has
+        relatives all the way. Under a half the label is `"unassigned"`, with the share that is left
+        as its probability; a number is missing. Probabilities of labels are of all of the cell.
 
     Raises
     ------
@@ -88,41 +90,14 @@ def annotate(
     transport = open_transport(adata, key, method, n_samples=n_samples, rng=rng, device=device)
     path, backward = transport.path(start, end), direction == "backward"
     argument, time = ("end", path[-1][1]) if backward else ("start", path[0][0])
-    labels, values = _read_values(adata, column, transport.times == time)
+    here = transport.times == time
+    labels, values = read_values(adata, column, here)
     if not values.any():
         raise ValueError(f"`column={column!r}` has no value at `{argument}={time:g}`.")
     found = carry(transport.step, path, values, backward=backward)
     name, out = key_added or Keys(key).annotated(column), copy_of(adata) if copy else adata
-    obs = (
-        _numbers(found, name) if labels is None else _labels(found, labels, name, adata.obs[column])
-    )
-    write_slots(out, obs=obs, key=key)
+    kept = None
+    if transport.is_partial:
+        kept = kept_along(transport.step, path, here, backward=backward)
+    write_slots(out, obs=carried(found, labels, adata.obs[column], name, kept), key=key)
     return out if copy else None
-
-
-def _read_values(
-    adata: AnnData, column: str, here: np.ndarray
-) -> tuple[pd.Index | None, np.ndarray]:
-    """Return labels and which cells have them; or None, and numbers beside 1 if known."""
-    if column in adata.obs and adata.obs[column].dtype.kind in "iuf":
-        numbers = adata.obs[column].to_numpy(dtype=float, na_value=np.nan)
-        known = here & np.isfinite(numbers)
-        return None, np.column_stack([np.where(known, numbers, 0), known])
-    return read_groups(adata, column, among=here, argument="column")
-
-
-def _numbers(found: np.ndarray, name: str) -> dict[str, np.ndarray]:
-    """Return the means of numbers."""
-    return {name: ratio(*found.T)}
-
-
-def _labels(found: np.ndarray, labels: pd.Index, name: str, column: pd.Series) -> dict[str, object]:
-    """Return the most probable labels as the column holds them, and their probability."""
-    total = found.sum(axis=1)
-    codes = np.where(total > 0, found.argmax(axis=1), -1)
-    carried = like_column(np.append(labels.to_numpy(dtype=object), None)[codes], column)
-    return {
-        # text becomes a category, as in a file
-        name: pd.Categorical(carried) if carried.dtype.kind == "O" else carried,
-        f"{name}_probability": ratio(found.max(axis=1), total),
-    }

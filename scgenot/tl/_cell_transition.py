@@ -10,6 +10,7 @@ from anndata import AnnData
 from scgenot._random import Rng
 from scgenot._typed import typed
 from scgenot.cells.groups import Groups, read_groups
+from scgenot.cells.keys import UNASSIGNED
 from scgenot.course.chain import transitions
 from scgenot.fit.transport import Method, open_transport
 
@@ -50,7 +51,8 @@ def cell_transition(
     Returns
     -------
     Shares, rows source groups, columns target groups. A group without relatives in the other groups
-    has zeros.
+    has zeros. Of partial couplings (`price` or `keep` of the solver) there is a last column, a last
+    row with "backward", `"unassigned"`: the share of the group that is left behind on the way.
 
     Raises
     ------
@@ -78,13 +80,28 @@ def cell_transition(
     at_start, at_end = transport.times == path[0][0], transport.times == path[-1][1]
     sources, of_source = _groups_at(adata, source_groups, at_start, "source_groups")
     targets, of_target = _groups_at(adata, target_groups, at_end, "target_groups")
-    backward = direction == "backward"
-    table = transitions(transport.step, path, of_source, of_target, backward=backward)
-    out = pd.DataFrame(table, index=sources, columns=targets)
+    how = {"backward": direction == "backward", "unassigned": transport.is_partial}
+    table = transitions(transport.step, path, of_source, of_target, **how)
+    axes = _with_unassigned(list(sources), list(targets), **how)
+    out = pd.DataFrame(table, index=axes[0], columns=axes[1])
     for side, names, cells in (("source", sources, of_source), ("target", targets, of_target)):
         counts = (np.asarray(cells) > 0).sum(axis=0).tolist()
         out.attrs[f"n_{side}"] = dict(zip(map(str, names), counts, strict=True))
     return out
+
+
+def _with_unassigned(
+    sources: list, targets: list, *, backward: bool, unassigned: bool
+) -> tuple[list, list]:
+    """Return the names of the groups, with the one for what is left behind."""
+    there, argument = (sources, "source") if backward else (targets, "target")
+    if unassigned and UNASSIGNED in map(str, there):
+        raise ValueError(
+            f"`{argument}_groups` has a group {UNASSIGNED!r}, which is what partial couplings call "
+            "the cells that they leave behind: rename the group."
+        )
+    added = [UNASSIGNED] if unassigned else []
+    return (sources + added, targets) if backward else (sources, targets + added)
 
 
 def _groups_at(

@@ -6,7 +6,7 @@ from scgenot._check import check_count, usable_device
 from scgenot._typed import typed
 from scgenot.cells.read import check_writable, copy_of
 from scgenot.fit.fit import Fit, open_fit
-from scgenot.fit.joint_mass import joint_mass
+from scgenot.fit.joint_mass import joint_mass, left_slots
 from scgenot.fit.storage import write_mass
 
 
@@ -52,6 +52,11 @@ def coupling(
         Obs names of the target cells, the columns; only across two AnnData.
     `uns["genot"]["coupling_key"]`
         Where the coupling is.
+    `obs["genot_kept"]`, `obs["genot_left"]`
+        Of a partial coupling (`price` or `keep` of the solver): the share of a source cell that has
+        a counterpart, the mean over its pairs, and the mass that has none. NaN for other cells.
+    `obs["genot_assignment"]`
+        `"unassigned"` where less than half is kept, else `"assigned"`.
 
     Raises
     ------
@@ -71,7 +76,7 @@ def coupling(
     check_count("top_k", top_k, 1)
     device = None if device is None else usable_device(device)  # None is the CPU
     check_writable(adata, copy=copy)
-    mass, names = joint_mass(open_fit(adata, key, model), adata, top_k, device)
+    mass, names, left = joint_mass(open_fit(adata, key, model), adata, top_k, device)
     out = copy_of(adata) if copy else adata
-    write_mass(out, key, mass, names)
+    write_mass(out, key, mass, names, {} if left is None else left_slots(key, *left))
     return out if copy else None

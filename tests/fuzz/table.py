@@ -138,6 +138,17 @@ def entries() -> list[Entry]:
         verb("score_growth", w.other, {"organism": ["mouse"]}, organism="mouse"),
         Entry("tl.decode", sg.tl.decode, lambda: {"values": A, "adata": w.course().copy()}),
         Entry(
+            "tl.transfer",
+            sg.tl.transfer,
+            lambda: {
+                "query": w.course().copy(),
+                "reference": w.course().copy(),
+                "column": "type",
+                "device": "cpu",
+            },
+            {"solver": [sg.ot.Sinkhorn(keep=0.5), sg.ot.SparseOT()], "copy": [True]},
+        ),
+        Entry(
             "tl.evaluate",
             sg.tl.evaluate,
             lambda: {
@@ -221,6 +232,7 @@ def of_arrays() -> list[Entry]:
         baseline("random_targets", target=A, n=9),
         baseline("straight", source=A, target=A + 1, s=0.5),
         solver(sg.ot.Sinkhorn, device="cpu"),
+        solver(sg.ot.SparseOT, device="cpu"),
         solver(sg.ot.GromovWasserstein, device="cpu", n_starts=2, max_outer=3),
         solver(sg.ot.FusedGromovWasserstein, device="cpu", max_outer=3),
         solver(sg.ot.Minibatch, solver=sg.ot.Sinkhorn(device="cpu"), batch_size=16),

@@ -10,6 +10,7 @@ from scgenot.ot.cost import Cost, FittedCost, fitted, squared_euclidean
 from scgenot.ot.coupling import Coupling
 from scgenot.ot.diagnostics import Diagnostics
 from scgenot.ot.dual import Problem
+from scgenot.ot.partial import check_partial
 from scgenot.ot.quadratic.cost import transport_value
 from scgenot.ot.quadratic.problem import QuadraticTask
 from scgenot.ot.sinkhorn import (
@@ -41,6 +42,9 @@ class GromovWasserstein:
         at least 4.
     tau
         Relaxation of the source and of the target side, each in (0, 1]; 1 holds the marginal.
+    keep
+        Share of the mass to match, in (0, 1]; the other cells stay behind. None for all. There is
+        no price: what a match costs changes with all other matches.
     intra_cost
         "sqeuclidean" or "inner" (exact factored form, any number of cells), or a cost function
         (dense, see `max_dense_cells`); one for both sides or a pair of them.
@@ -80,8 +84,8 @@ class GromovWasserstein:
     TypeError
         When an option is not a number, or not an integer where a count is asked for.
     ValueError
-        When `epsilon` is not positive or "auto", `tau` not two numbers in (0, 1], or a number out
-        of range.
+        When `epsilon` is not positive or "auto", `tau` not two numbers in (0, 1], a number out of
+        range, or `keep` is given with `tau`.
 
     Examples
     --------
@@ -91,6 +95,7 @@ class GromovWasserstein:
 
     epsilon: float | str = 0.01
     tau: tuple[float, float] = (1.0, 1.0)
+    keep: float | None = None
     intra_cost: str | Cost | FittedCost | tuple = "sqeuclidean"
     geometry: str | tuple[str, str] = "unit"
     relative: bool = True
@@ -110,6 +115,7 @@ class GromovWasserstein:
     def __post_init__(self):
         check_options(self.epsilon, self.tau)
         check_fields(self)
+        check_partial(self.tau, None, self.keep)
         for name in (
             "n_starts",
             "search_cells",
@@ -177,9 +183,9 @@ class FusedGromovWasserstein(GromovWasserstein):
         Cost function on the shared features.
     n_starts
         Further starts to try besides the one that the shared features give; 1 for none.
-    epsilon, tau, intra_cost, geometry, relative, search_cells, max_outer, max_iterations, tolerance
+    epsilon, tau, keep, intra_cost, geometry, relative, search_cells, max_outer, max_iterations
         As in :class:`GromovWasserstein`.
-    max_cells, max_dense_cells, memory_limit, dtype, device, rng, progress
+    tolerance, max_cells, max_dense_cells, memory_limit, dtype, device, rng, progress
         As in :class:`GromovWasserstein`.
 
     Raises

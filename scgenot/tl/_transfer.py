@@ -1,0 +1,107 @@
+"""Carry labels of a reference to other cells."""
+
+from anndata import AnnData
+
+from scgenot._check import usable_device
+from scgenot._random import Rng, seed_of
+from scgenot._typed import typed
+from scgenot.cells.keys import Keys
+from scgenot.cells.read import check_anndata, check_column, check_writable, copy_of
+from scgenot.cells.write import write_slots
+from scgenot.fit.carried import carried, read_values
+from scgenot.fit.making import Solver
+from scgenot.fit.transferred import carry_to_query, couple, probabilities, read_pair
+
+
+@typed
+def transfer(
+    query: AnnData,
+    reference: AnnData,
+    column: str,
+    *,
+    use_rep: str | tuple[str, str] | None = None,
+    solver: Solver | None = None,
+    key_added: str | None = None,
+    rng: Rng = 0,
+    device: str | None = None,
+    copy: bool = False,
+) -> AnnData | None:
+    """Carry labels of a reference to query cells; cells without a counterpart are "unassigned".
+
+    The two populations are coupled as a whole, without a model. A coupling matches as many cells of
+    a kind as the reference has, in shares of all its cells: a kind that is more frequent among the
+    query cells than in the reference is in part left behind, too. `obs["..._kept"]` tells how much.
+
+    Parameters
+    ----------
+    query
+        Cells without labels.
+    reference
+        Cells with labels.
+    column
+        Column of obs of the reference: labels, or numbers. Cells where it is missing pass nothing
+        on.
+    use_rep
+        Representation, a key of `obsm` or "X"; None takes the first of `X_pca`, `X_lsi`, `X_clr`
+        that the reference has. Query cells without it are placed in the embedding of the reference,
+        by feature name. Components of the reference alone see little of what is special to a type
+        that it lacks: components of all cells tell such cells better. A pair `(query, reference)`
+        for two spaces, with a quadratic solver.
+    solver
+        Turns a :class:`~scgenot.pair.Pair` into a plan; None for `sg.ot.Sinkhorn(epsilon=0.05,
+        price=0.25)`. Only a `price` or a share to `keep` leaves cells unassigned.
+    key_added
+        Column to write; None for `"genot_transferred_<column>"`.
+    rng
+        Seed.
+    device
+        Where to compute; None for CUDA when there is one.
+    copy
+        Return a copy with the results instead of writing to `query`.
+
+    Returns
+    -------
+    None, or the copy. Sets the following fields of `query`, for `column="cell_type"`:
+
+    `obs["genot_transferred_cell_type"]`
+        The most probable label; `"unassigned"` where less than half of the cell's mass is kept. Or
+        the expected number, NaN where less than half is kept.
+    `obs["genot_transferred_cell_type_probability"]`
+        Probability of the label, of all of the cell; not for numbers.
+    `obs["genot_transferred_cell_type_kept"]`
+        Share of the cell's mass that has a counterpart; only of a partial coupling.
+    `obsm["genot_transferred_cell_type"]`
+        DataFrame, probability of each label and of `"unassigned"`; not for numbers.
+    `uns["genot_transferred_cell_type"]`
+        The solver and the diagnostics of its plan.
+
+    Raises
+    ------
+    TypeError
+        When an argument is not an AnnData, or an option has a wrong type.
+    KeyError
+        When a representation or the column is not there.
+    ValueError
+        When no reference cell has a label, the cells are not in one embedding, values are not
+        finite, or nothing is matched at the price of the solver.
+
+    Examples
+    --------
+    >>> sg.tl.embed(reference)
+    >>> sg.tl.transfer(query, reference, "cell_type")
+    >>> query.obs["genot_transferred_cell_type"].value_counts()
+    """
+    check_anndata(query, "query")
+    check_anndata(reference, "reference")
+    check_writable(query, copy, "query")
+    check_column(reference, column, "column", "reference")
+    labels, values = read_values(reference, column)
+    where = {"device": usable_device(device), "seed": seed_of(rng)}
+    plan, how = couple(read_pair(query, reference, use_rep), solver, **where)
+    found, kept = carry_to_query(plan, values)
+    name = key_added or Keys().transferred(column)
+    obs = carried(found, labels, reference.obs[column], name, kept)
+    obsm = {} if labels is None else {name: probabilities(found, labels, kept, query.obs_names)}
+    out = copy_of(query) if copy else query
+    write_slots(out, obs=obs, obsm=obsm, uns={name: how})
+    return out if copy else None
