@@ -80,11 +80,6 @@ class Iterate:
         self.f = torch.zeros_like(self.a)
         self.rebuild(g)
 
-    def shift(self, by: float) -> None:
-        """Add `by` to f and take it from g: the plan does not change, the marginal penalties do."""
-        # not to scalings: many epsilons at once would overflow them
-        self.f, self.g = self.f + by, self.g - by
-
     def apply(self, values: Tensor) -> Tensor:
         """Return `P @ values` for values of shape `(m, d)`."""
         return torch.cat([mass @ values for _, mass in self.blocks()])
@@ -109,17 +104,20 @@ class StreamedPlan(Iterate):
         for rows, log_k in self._log_blocks():
             self.f[rows] = -self.tau[0] * self.epsilon * log_sums(log_k.add_(shift))
 
-    def step(self, relaxation: float = 1.0) -> float:
-        """Update g, then f, beyond balance when `relaxation` > 1; return the error before."""
+    def step(self) -> tuple[Tensor, float]:
+        """Update g, then f; return the change of f, over epsilon, and the error before."""
         columns = torch.full_like(self.g, -torch.inf)
         for rows, log_k in self._log_blocks():
             log_k.add_((self.f[rows] / self.epsilon + self.a[rows].log())[:, None])
             columns = torch.logaddexp(columns, log_sums(log_k, 0))
         before = self.f.clone()
-        self.rebuild(self.g + relaxation * (-self.tau[1] * self.epsilon * columns - self.g))
-        error = relative_change((before - self.f) / self.epsilon, self.a, self.tau[0])
-        self.f = before + relaxation * (self.f - before)
-        return error
+        self.rebuild(-self.tau[1] * self.epsilon * columns)
+        change = (self.f - before) / self.epsilon
+        return change, float(relative_change(change, self.a, self.tau[0]))
+
+    def move(self, by: Tensor) -> None:
+        """Add `by`, times epsilon, to f."""
+        self.f = self.f + self.epsilon * by
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield slices of source cells and the plan's mass in their rows."""
@@ -153,23 +151,26 @@ class ScaledPlan(Iterate):
             scale = torch.exp(top - self.tau[0] * log_sum)
             torch.mul(kernel, scale[:, None], out=self.kernel[rows])
 
-    def step(self, relaxation: float = 1.0) -> float:
-        """Update v, then u, beyond their balance when `relaxation` is over 1."""
+    def step(self) -> tuple[Tensor, float]:
+        """Update v, then u; return the change of log u and the error before."""
         (tau_a, tau_b), a, b = self.tau, self.a, self.b
         v = self.kernel.T.mv(a * self.u).pow_(-tau_b)
         v.mul_(torch.exp(-(1 - tau_b) * self.g / self.epsilon))
-        v = self.v * (v / self.v).pow_(relaxation)
         u = self.kernel.mv(b * v).pow_(-tau_a).mul_(torch.exp(-(1 - tau_a) * self.f / self.epsilon))
-        change = u / self.u
-        u = self.u * change.pow(relaxation)
-        log_v = v.log()
-        largest = max(float(u.log().abs().max()), float(log_v.abs().max()))
+        change, log_v = (u / self.u).log_(), v.log()
+        largest = torch.maximum(u.log().abs().max(), log_v.abs().max())
+        # read together: each reading makes a GPU wait
+        error, largest = torch.stack([relative_change(change, a, tau_a), largest]).tolist()
         if not largest < 2 * ABSORB:
             raise FloatingPointError
         self.u, self.v = u, v
         if largest > ABSORB:
             self.rebuild(self.g + self.epsilon * log_v)
-        return relative_change(-change.log(), a, tau_a)
+        return change, error
+
+    def move(self, by: Tensor) -> None:
+        """Add `by` to log u."""
+        self.u = self.u * by.exp()
 
     def apply(self, values: Tensor) -> Tensor:
         """Return `P @ values` for values of shape `(m, d)`."""
@@ -226,6 +227,6 @@ def divergence_from(weights: Tensor, marginal: Tensor) -> float:
     return float(marginal.double() @ logs - marginal.sum() + weights.sum())
 
 
-def relative_change(log_ratio: Tensor, weights: Tensor, tau: float) -> float:
-    """L1 distance of the marginal from the one its potential implies."""
-    return float((weights * torch.expm1(log_ratio / tau).abs()).sum())
+def relative_change(log_scaling: Tensor, weights: Tensor, tau: float) -> Tensor:
+    """L1 distance of the marginal from the one its potential implies, before its update."""
+    return (weights * torch.expm1(-log_scaling / tau).abs()).sum()
