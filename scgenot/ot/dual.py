@@ -13,6 +13,8 @@ from scgenot.ot.iterate import Iterate, Problem, ScaledPlan, StreamedPlan, log_s
 WARM_CELLS = 1500
 # what is extended to all cells has their sampling error anyway
 WARM_ITERATIONS, WARM_TOLERANCE = 100, 1e-3
+# added to a matrix of correlations: steps that are the same but for rounding say nothing more
+RIDGE = 1e-10
 
 
 @dataclass
@@ -80,10 +82,14 @@ class Extrapolation:
         beyond = torch.zeros_like(change)
         if self.history:
             moves, changes = (torch.stack(rows) for rows in zip(*self.history, strict=True))
-            weighted = changes * self.weights
-            # the combination of the last steps whose changes are least, by the normal equations
-            inverse = torch.linalg.pinv(weighted @ changes.T, rtol=1e-10, hermitian=True)
-            beyond = -(inverse @ (weighted @ change)) @ moves
+            # the combination of the last steps whose change is least, by the normal equations
+            lengths = (changes.square() @ self.weights).sqrt()[:, None]
+            moves, changes = moves / lengths, changes / lengths
+            normal = (changes * self.weights) @ torch.cat([changes, change[None]]).T
+            normal.diagonal().add_(RIDGE)
+            share, _ = torch.linalg.solve_ex(normal[:, :-1], normal[:, -1])
+            beyond -= share @ moves
+            beyond = torch.where(beyond.isfinite(), beyond, 0.0)  # lengths of 0, and overflows
         self.last = change + beyond, change
         return beyond.to(dtype)
 
