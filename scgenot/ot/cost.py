@@ -12,6 +12,8 @@ Cost = Callable[[Tensor, Tensor], Tensor]
 FAR = 100
 # ... unless more than one cell in so many is; with fewer cells than the last number none is
 RARE, FEWEST = 20, 10
+# costs that the median one of a cell is taken of
+N_MEDIAN = 200
 
 
 class FittedCost(Protocol):
@@ -135,9 +137,11 @@ def mean_cost(cost: Cost, x: Tensor, y: Tensor, *, n_cells: int = 2000) -> float
     --------
     >>> sg.ot.mean_cost(sg.ot.euclidean, x, y)
     """
-    costs = cost(x[spaced(len(x), n_cells)], y[spaced(len(y), n_cells)]).double()
-    rows, columns = (is_typical(costs.median(side).values) for side in (1, 0))
-    mean = float(costs[rows][:, columns].mean())
+    x, y = (cells[spaced(len(cells), n_cells).to(cells.device)] for cells in (x, y))
+    costs, (some_x, some_y) = cost(x, y), (spaced(len(cells), N_MEDIAN) for cells in (x, y))
+    rows = is_typical(costs[:, some_y.to(y.device)].median(1).values)
+    columns = is_typical(costs[some_x.to(x.device)].median(0).values)
+    mean = float(costs[rows][:, columns].mean(dtype=torch.float64))
     if not mean > 0 or mean == float("inf"):
         raise ValueError(
             f"`cost` has mean {mean} over the cells: it must be positive and finite. "

@@ -13,8 +13,10 @@ from scgenot.ot.iterate import Iterate, Problem, ScaledPlan, StreamedPlan, log_s
 WARM_CELLS = 1500
 # what is extended to all cells has their sampling error anyway
 WARM_ITERATIONS, WARM_TOLERANCE = 100, 1e-3
-# added to a matrix of correlations: steps that are the same but for rounding say nothing more
-RIDGE = 1e-10
+# steps that are extrapolated from; added to their correlations, for steps that differ by rounding
+MEMORY, RIDGE = 8, 1e-8
+# an error so many times the least one is of a step too far; farthest step, as a log of scalings
+TOO_FAR, FARTHEST = 2.0, 20.0
 
 
 @dataclass
@@ -61,37 +63,41 @@ class Extrapolation:
     lie far apart; the last steps show how these decay.
     """
 
-    MEMORY = 8
-    # an error so many times the least one ends what the last steps are good for
-    GROWTH = 2.0
-
     def __init__(self, weights: Tensor):
-        self.weights, self.least, self.last = weights.double(), float("inf"), None
-        self.history: deque[tuple[Tensor, Tensor]] = deque(maxlen=self.MEMORY)
+        self.weights, self.least, self.radius = weights.double(), float("inf"), 1.0
+        self.before, self.beyond = None, torch.zeros_like(self.weights)
+        self.history: deque[tuple[Tensor, Tensor]] = deque(maxlen=MEMORY)
 
     def __call__(self, change: Tensor, error: float) -> Tensor:
         """Return by how much to go beyond a step that changed the potential by `change`."""
         dtype, change = change.dtype, change.double()
-        if not error <= self.GROWTH * self.least:
+        if not error <= TOO_FAR * self.least:
+            # back to where the last step led, before it was extrapolated
+            back, self.beyond = -(change + self.beyond), torch.zeros_like(change)
+            self.before, self.radius = None, self.radius / 4
             self.history.clear()
-            self.last = None
-        self.least = error if self.last is None else min(self.least, error)
-        if self.last is not None:
-            move, before = self.last
-            self.history.append((move + change - before, change - before))
-        beyond = torch.zeros_like(change)
-        if self.history:
-            moves, changes = (torch.stack(rows) for rows in zip(*self.history, strict=True))
-            # the combination of the last steps whose change is least, by the normal equations
-            lengths = (changes.square() @ self.weights).sqrt()[:, None]
-            moves, changes = moves / lengths, changes / lengths
-            normal = (changes * self.weights) @ torch.cat([changes, change[None]]).T
-            normal.diagonal().add_(RIDGE)
-            share, _ = torch.linalg.solve_ex(normal[:, :-1], normal[:, -1])
-            beyond -= share @ moves
-            beyond = torch.where(beyond.isfinite(), beyond, 0.0)  # lengths of 0, and overflows
-        self.last = change + beyond, change
-        return beyond.to(dtype)
+            return back.to(dtype)
+        self.least, self.radius = min(self.least, error), min(2 * self.radius, FARTHEST)
+        if self.before is not None:
+            turn = change - self.before
+            self.history.append((self.before + self.beyond + turn, turn))
+        self.before, self.beyond = change, self._beyond(change)
+        return self.beyond.to(dtype)
+
+    def _beyond(self, change: Tensor) -> Tensor:
+        """Combine the last steps so that the change is least, within the radius."""
+        if not self.history:
+            return torch.zeros_like(change)
+        moves, turns = (torch.stack(rows) for rows in zip(*self.history, strict=True))
+        lengths = (turns.square() @ self.weights).sqrt()[:, None]
+        moves, turns = moves / lengths, turns / lengths
+        normal = (turns * self.weights) @ torch.cat([turns, change[None]]).T
+        normal.diagonal().add_(RIDGE)
+        shares, _ = torch.linalg.solve_ex(normal[:, :-1], normal[:, -1])
+        beyond = -shares @ moves
+        beyond = torch.where(beyond.isfinite(), beyond, 0.0)  # lengths of 0, and overflows
+        largest = beyond.abs().max().clamp(min=self.radius)
+        return beyond * (self.radius / largest)
 
 
 def _step_in_log_domain(plan: Iterate, problem: Problem) -> tuple[Tensor, float]:
