@@ -39,11 +39,25 @@ def squared_euclidean(x: Tensor, y: Tensor) -> Tensor:
     --------
     >>> sg.ot.squared_euclidean(x, y)  # the default of sg.ot.Sinkhorn
     """
+    return _squared_distances_to(y)(x)
+
+
+def _squared_distances_to(y: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the squared distances to `y` as a function."""
     # distances do not see a shift; float32 does, where the cells lie far from the origin
     center = bulk_center(y)
-    x, y = x - center, y - center
-    cost = torch.addmm(y.square().sum(1), x, y.T, alpha=-2)
-    return cost.add_(x.square().sum(1, keepdim=True)).clamp_(min=0)
+    y = y - center
+    lengths = y.square().sum(1)
+
+    def cost(x: Tensor) -> Tensor:
+        x = x - center
+        products = torch.addmm(lengths, x, y.T, alpha=-2)
+        return products.add_(x.square().sum(1, keepdim=True)).clamp_(min=0)
+
+    return cost
+
+
+squared_euclidean.against = _squared_distances_to
 
 
 def euclidean(x: Tensor, y: Tensor) -> Tensor:
@@ -155,6 +169,14 @@ def spaced(n: int, n_cells: int) -> Tensor:
     if n <= n_cells:
         return torch.arange(n)
     return torch.linspace(0, n - 1, n_cells, dtype=torch.float64).round().long()
+
+
+def against(cost: Cost, y: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the cost to cells `y` as a function `x -> (n, m)`, for many blocks of `x`.
+
+    A cost that has a method `against(y)` makes there what follows from `y` alone, once.
+    """
+    return cost.against(y) if hasattr(cost, "against") else lambda x: cost(x, y)
 
 
 def fitted(cost: Cost | FittedCost, x: Tensor, y: Tensor) -> Cost:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scgenot.ot.confidence import Confidence
-from scgenot.ot.cost import Cost
+from scgenot.ot.cost import Cost, against
 from scgenot.ot.diagnostics import Diagnostics
 from scgenot.ot.iterate import exp_, laws, log_sums, row_blocks
 
@@ -68,8 +68,9 @@ class Coupling:
     def _log_rows(self, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Yield blocks of `log b_j + (g_j - c_ij) / eps`: logarithms of rows, up to a constant."""
         shift = self.g / self.epsilon + self.b.log()
-        for rows in row_blocks(len(x), len(self.y)):
-            yield rows, (self.cost(x[rows], self.y) / -self.epsilon).add_(shift)
+        cost = against(self.cost, self.y)
+        for rows in row_blocks(len(x), len(self.y), x.device):
+            yield rows, (cost(x[rows]) / -self.epsilon).add_(shift)
 
     def _log_sums(self, cells: Tensor | None) -> Tensor:
         """Return `log sum_j b_j exp((g_j - c_ij) / eps)`."""

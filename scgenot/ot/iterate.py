@@ -14,20 +14,22 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from scgenot.ot.cost import Cost
+from scgenot.ot.cost import Cost, against
 
-# elements of one block of rows: small enough for the cache and for any memory limit, large enough
-# for the BLAS
-BLOCK_ELEMENTS = 2**20
+# elements of one block of rows: small enough for the cache of a processor and for any memory limit,
+# large enough for the BLAS; a GPU is kept busy by so many times as many
+BLOCK_ELEMENTS = 2**18
+ON_GPU = 2**7
 # scalings outside exp(+-ABSORB) are absorbed into the potentials; float32 overflows at exp(88)
 ABSORB = 30.0
 # kernel entries below this are zero: times the smallest scaling they would be denormal
 SMALLEST = {torch.float32: 1e-24, torch.float64: 1e-280}
 
 
-def row_blocks(n: int, m: int) -> Iterator[slice]:
+def row_blocks(n: int, m: int, device: torch.device | None = None) -> Iterator[slice]:
     """Slices of `n` rows, each with at most about `BLOCK_ELEMENTS` of `m` columns."""
-    size = max(1, BLOCK_ELEMENTS // max(m, 1))
+    is_gpu = device is not None and device.type != "cpu"
+    size = max(1, BLOCK_ELEMENTS * (ON_GPU if is_gpu else 1) // max(m, 1))
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
 
@@ -94,8 +96,9 @@ class StreamedPlan(Iterate):
 
     def _log_blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield `-c / eps` by blocks of rows."""
-        for rows in row_blocks(len(self.x), len(self.y)):
-            yield rows, self.cost(self.x[rows], self.y) / -self.epsilon
+        cost = against(self.cost, self.y)
+        for rows in row_blocks(len(self.x), len(self.y), self.x.device):
+            yield rows, cost(self.x[rows]) / -self.epsilon
 
     def rebuild(self, g: Tensor) -> None:
         """Set g, and f from it, which makes the rows of a balanced plan exact."""
@@ -142,8 +145,9 @@ class ScaledPlan(Iterate):
     def rebuild(self, g: Tensor) -> None:
         """Fill the kernel from g, with one exact row update, so that rows start balanced."""
         self.g, self.u, self.v = g, torch.ones_like(self.a), torch.ones_like(self.b)
-        for rows in row_blocks(len(self.x), len(self.y)):
-            log_k = torch.sub(g, self.cost(self.x[rows], self.y)).div_(self.epsilon)
+        cost = against(self.cost, self.y)
+        for rows in row_blocks(len(self.x), len(self.y), self.x.device):
+            log_k = torch.sub(g, cost(self.x[rows])).div_(self.epsilon)
             top = log_k.amax(1)
             kernel = exp_(log_k.sub_(top[:, None]), SMALLEST[log_k.dtype])
             log_sum = top + kernel.mv(self.b).log()
@@ -182,7 +186,7 @@ class ScaledPlan(Iterate):
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield slices of source cells and the plan's mass in their rows."""
-        for rows in row_blocks(len(self.x), len(self.y)):
+        for rows in row_blocks(len(self.x), len(self.y), self.x.device):
             left = (self.a[rows] * self.u[rows])[:, None]
             yield rows, left * self.kernel[rows] * (self.b * self.v)
 
@@ -205,8 +209,9 @@ def totals(plan: Iterate, cost: Cost | None = None) -> Totals:
     f, g = plan.potentials()
     own = other = 0.0
     source, target = torch.empty_like(plan.a), torch.zeros_like(plan.b)
+    own_costs = against(plan.cost, plan.y)
     for rows, block in plan.blocks():
-        own_cost = plan.cost(plan.x[rows], plan.y)
+        own_cost = own_costs(plan.x[rows])
         source[rows] = block.sum(1)
         target += block.sum(0)
         own += float((block * own_cost).sum(dtype=torch.float64))
