@@ -214,9 +214,9 @@ class Coupling:
         source = systematic(mass, n_pairs, generator)
         uniform = torch.rand(n_pairs, generator=generator, device=mass.device, dtype=torch.float64)
         target = torch.empty_like(source)
-        first = torch.searchsorted(source, torch.arange(len(mass) + 1).to(source))
+        first = torch.searchsorted(source, torch.arange(len(mass) + 1).to(source)).tolist()
         for rows, log_p in self._log_rows(self.x):
-            pairs = slice(int(first[rows.start]), int(first[rows.stop]))
+            pairs = slice(first[rows.start], first[rows.stop])
             target[pairs] = invert_rows(laws(log_p), source[pairs] - rows.start, uniform[pairs])
         order = torch.randperm(n_pairs, generator=generator, device=mass.device)
         return source[order], target[order]

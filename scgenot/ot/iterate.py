@@ -69,8 +69,11 @@ class Problem:
         return replace(self, x=self.x[rows], y=self.y[columns], a=a / a.sum(), b=b / b.sum())
 
     def fits(self) -> bool:
-        """Whether the kernel fits into the memory limit."""
-        return len(self.x) * len(self.y) * self.x.element_size() <= self.memory_limit * 2**30
+        """Whether the kernel fits into the memory limit, and into half of what a card has free."""
+        limit = self.memory_limit * 2**30
+        if self.x.is_cuda:
+            limit = min(limit, torch.cuda.mem_get_info(self.x.device)[0] / 2)
+        return len(self.x) * len(self.y) * self.x.element_size() <= limit
 
 
 class Iterate:
