@@ -9,8 +9,8 @@ from scgenot.ot import Geodesic, cosine, euclidean, minibatch, squared_euclidean
 from scgenot.ot.cost import against
 from scgenot.ot.dual import Extrapolation, Problem
 from scgenot.ot.quadratic.cost import FusedCost, LiftedCost, QuadraticCost
-from scgenot.ot.quadratic.intra import FactoredIntra, Geometry
 from scgenot.ot.quadratic.descent import Descender
+from scgenot.ot.quadratic.intra import FactoredIntra, Geometry
 
 
 def test_a_mass_of_rounding_is_one(monkeypatch):
