@@ -162,6 +162,7 @@ class Genot(WithGrowth):
         return draw(self, source, condition, n_samples, guidance, rng, method, n_steps, batch_size)
 
     @typed
+    @torch.no_grad()
     def mean(
         self,
         source: Cells,
@@ -189,6 +190,7 @@ class Genot(WithGrowth):
         return draw(self, source, condition, n_samples, *options).mean(1)
 
     @typed
+    @torch.no_grad()
     def log_prob(
         self,
         source: Cells,

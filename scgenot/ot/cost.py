@@ -13,7 +13,7 @@ FAR = 100
 # ... unless more than one cell in so many is; with fewer cells than the last number none is
 RARE, FEWEST = 20, 10
 # costs that the median one of a cell is taken of
-N_MEDIAN = 200
+N_MEDIAN = 100
 
 
 class FittedCost(Protocol):
@@ -155,7 +155,9 @@ def mean_cost(cost: Cost, x: Tensor, y: Tensor, *, n_cells: int = 2000) -> float
     costs, (some_x, some_y) = cost(x, y), (spaced(len(cells), N_MEDIAN) for cells in (x, y))
     rows = is_typical(costs[:, some_y.to(y.device)].median(1).values)
     columns = is_typical(costs[some_x.to(x.device)].median(0).values)
-    mean = float(costs[rows][:, columns].mean(dtype=torch.float64))
+    if not (rows.all() and columns.all()):
+        costs = costs[rows][:, columns]
+    mean = float(costs.mean(1).mean(dtype=torch.float64))
     if not mean > 0 or mean == float("inf"):
         raise ValueError(
             f"`cost` has mean {mean} over the cells: it must be positive and finite. "

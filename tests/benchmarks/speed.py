@@ -118,7 +118,9 @@ def gromov(*, large: bool) -> None:
         pair = sg.Pair(x, y[rng.permutation(n)])
         solver = sg.ot.GromovWasserstein(epsilon=0.01, geometry="raw", device="cpu")
         peers = [lambda pair=pair: pot_gromov(pair, 0.01)] if n <= 1000 else []
-        (ours, coupling), *others = best(lambda pair=pair: solver(pair), *peers, repeats=1)
+        (ours, coupling), *others = best(
+            lambda pair=pair, solver=solver: solver(pair), *peers, repeats=1
+        )
         line = f"Gromov-Wasserstein {n}: {ours:.1f} s, distortion {distortion(coupling, pair):.4f}"
         for theirs, plan in others:
             line += f"; POT {theirs:.1f} s, {pot_distortion(plan, pair):.4f}, {theirs / ours:.2f} x"

@@ -298,3 +298,10 @@ def test_conditions_are_hidden_while_training_only():
     assert (seen[~hidden, 0] == 4).all()
     assert abs(hidden.float().mean() - 0.25) < 5 * (0.25 * 0.75 / 4000) ** 0.5
     assert not dropped(model.eval(), given, generator=generator)[:, 1].any()
+
+
+def test_answers_keep_no_graph():
+    """A graph of all draws of 10,000 cells takes 20 GB."""
+    model, cells = Genot(2, 2, width=8, depth=1), torch.zeros(3, 2)
+    answers = model.sample(cells), model.mean(cells), model.log_prob(cells, cells)
+    assert not any(answer.requires_grad for answer in answers)
