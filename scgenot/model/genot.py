@@ -190,7 +190,6 @@ class Genot(WithGrowth):
         return draw(self, source, condition, n_samples, *options).mean(1)
 
     @typed
-    @torch.no_grad()
     def log_prob(
         self,
         source: Cells,
