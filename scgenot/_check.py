@@ -155,7 +155,8 @@ def usable_device(device: "str | torch.device | None") -> "str | torch.device":
     if device is None:
         return best_device()
     try:
-        torch.empty(0, device=device)
+        # couplings and draws take double precision, which Apple's GPUs (mps) do not have
+        torch.empty(0, device=device, dtype=torch.float64)
     except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(

@@ -59,6 +59,18 @@ def test_devices():
             usable_device(device)
 
 
+def test_a_device_without_double_precision_is_refused(monkeypatch):
+    """As Apple's GPUs are; torch says so with a TypeError."""
+
+    def empty(*size, device, dtype):
+        assert dtype == torch.float64
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+
+    monkeypatch.setattr(torch, "empty", empty)
+    with pytest.raises(ValueError, match="`device='mps'` cannot be used here"):
+        usable_device("mps")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_no_cuda():
     with pytest.raises(ValueError, match=r"`device='cuda'` cannot be used here .*CUDA"):

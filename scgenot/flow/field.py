@@ -74,7 +74,10 @@ class ResidualBlock(nn.Module):
     def forward(self, h: Tensor, modulation: Tensor) -> Tensor:
         """Features `(..., width)`, given scale and shift side by side, `(..., 2 width)`."""
         scale, shift = modulation.chunk(2, -1)
-        return h + self.outer(nn.functional.silu(self.inner(torch.addcmul(shift, 1 + scale, h))))
+        inner = self.inner(torch.addcmul(shift, 1 + scale, h))
+        # in place where that spares a pass over memory
+        inner = nn.functional.silu(inner, inplace=not torch.is_grad_enabled())
+        return self.outer(inner).add_(h)
 
 
 class VelocityField(nn.Module):
@@ -187,8 +190,13 @@ class VelocityField(nn.Module):
         Velocities, shape `(..., q)`.
         """
         time = self.time(self.features(t))
-        linear = self.z_skip(z).unflatten(-1, (self.n_linear, -1)) + encoded.skip
-        velocity = (self.gates(time)[..., None, :] @ linear).squeeze(-2)
+        gates = self.gates(time)
+        if t.ndim == 0:  # the maps are weighted once, not their results at every point
+            weight = gates @ self.z_skip.weight.view(self.n_linear, -1)
+            velocity = z @ weight.view(-1, z.shape[-1]).T + gates @ encoded.skip
+        else:
+            linear = self.z_skip(z).unflatten(-1, (self.n_linear, -1)) + encoded.skip
+            velocity = (gates[..., None, :] @ linear).squeeze(-2)
         modulation = (self.time_modulation(time) + encoded.modulation).chunk(len(self.blocks), -1)
         h = self.z_in(z)
         for block, part in zip(self.blocks, modulation, strict=True):

@@ -11,7 +11,7 @@ from scgenot.ot.plan import Plan
 from scgenot.pair import Pair
 
 # pairs of cells held in memory at a time
-MAX_ROUND = 2**18
+MAX_ROUND = 2**20
 # pairs of cells that the units of displacements are taken from
 MAX_DISPLACEMENTS = 2**16
 # draws of each source cell in a round

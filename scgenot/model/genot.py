@@ -165,6 +165,7 @@ class Genot(WithGrowth, WithCodes):
         return draw(self, source, condition, n_samples, guidance, rng, integrator, batch_size)
 
     @typed
+    @torch.no_grad()
     def mean(
         self,
         source: Cells,

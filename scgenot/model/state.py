@@ -29,7 +29,7 @@ class TrainState:
         Steps made.
     history
         For each validation `step`, `loss` (mean since the one before), `validation` (loss on
-        held-out cells, when there are any) and, for some and the last, `divergence`.
+        held-out cells, when there are any) and, for the last, `divergence`.
     weights, average, best
         Weights of the model, their moving average, and the average that validated best (empty
         before any).

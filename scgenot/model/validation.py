@@ -227,7 +227,7 @@ def _from_rows(draws: Draws, k: int, n_points: int) -> tuple[Tensor, Tensor]:
     laws = torch.cat([torch.as_tensor(plan.rows(cells))[:, j].cpu() for cells in i.split(size)])
     mass = torch.as_tensor(draws.pairs[k].source_weights)[i]
     if not getattr(plan, "is_balanced", True):
-        mass = mass * torch.as_tensor(plan.growth()).cpu()[i]
+        mass = mass * torch.as_tensor(plan.growth(i)).cpu()
     mass = (mass.double()[:, None] * laws.double()).flatten()
     if not mass.sum() > 0:
         return i[:0].to(draws.device), j[:0].to(draws.device)

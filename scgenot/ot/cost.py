@@ -12,6 +12,8 @@ Cost = Callable[[Tensor, Tensor], Tensor]
 FAR = 100
 # ... unless more than one cell in so many is; with fewer cells than the last number none is
 RARE, FEWEST = 20, 10
+# costs that the median one of a cell is taken of
+N_MEDIAN = 100
 
 
 class FittedCost(Protocol):
@@ -37,11 +39,25 @@ def squared_euclidean(x: Tensor, y: Tensor) -> Tensor:
     --------
     >>> sg.ot.squared_euclidean(x, y)  # the default of sg.ot.Sinkhorn
     """
+    return _squared_distances_to(y)(x)
+
+
+def _squared_distances_to(y: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the squared distances to `y` as a function."""
     # distances do not see a shift; float32 does, where the cells lie far from the origin
     center = bulk_center(y)
-    x, y = x - center, y - center
-    cost = torch.addmm(y.square().sum(1), x, y.T, alpha=-2)
-    return cost.add_(x.square().sum(1, keepdim=True)).clamp_(min=0)
+    y = y - center
+    lengths = y.square().sum(1)
+
+    def cost(x: Tensor) -> Tensor:
+        x = x - center
+        products = torch.addmm(lengths, x, y.T, alpha=-2)
+        return products.add_(x.square().sum(1, keepdim=True)).clamp_(min=0)
+
+    return cost
+
+
+squared_euclidean.against = _squared_distances_to
 
 
 def euclidean(x: Tensor, y: Tensor) -> Tensor:
@@ -135,9 +151,13 @@ def mean_cost(cost: Cost, x: Tensor, y: Tensor, *, n_cells: int = 2000) -> float
     --------
     >>> sg.ot.mean_cost(sg.ot.euclidean, x, y)
     """
-    costs = cost(x[spaced(len(x), n_cells)], y[spaced(len(y), n_cells)]).double()
-    rows, columns = (is_typical(costs.median(side).values) for side in (1, 0))
-    mean = float(costs[rows][:, columns].mean())
+    x, y = (cells[spaced(len(cells), n_cells).to(cells.device)] for cells in (x, y))
+    costs, (some_x, some_y) = cost(x, y), (spaced(len(cells), N_MEDIAN) for cells in (x, y))
+    rows = is_typical(costs[:, some_y.to(y.device)].median(1).values)
+    columns = is_typical(costs[some_x.to(x.device)].median(0).values)
+    if not (rows.all() and columns.all()):
+        costs = costs[rows][:, columns]
+    mean = float(costs.mean(1).mean(dtype=torch.float64))
     if not mean > 0 or mean == float("inf"):
         raise ValueError(
             f"`cost` has mean {mean} over the cells: it must be positive and finite. "
@@ -151,6 +171,14 @@ def spaced(n: int, n_cells: int) -> Tensor:
     if n <= n_cells:
         return torch.arange(n)
     return torch.linspace(0, n - 1, n_cells, dtype=torch.float64).round().long()
+
+
+def against(cost: Cost, y: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the cost to cells `y` as a function `x -> (n, m)`, for many blocks of `x`.
+
+    A cost that has a method `against(y)` makes there what follows from `y` alone, once.
+    """
+    return cost.against(y) if hasattr(cost, "against") else lambda x: cost(x, y)
 
 
 def fitted(cost: Cost | FittedCost, x: Tensor, y: Tensor) -> Cost:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scgenot.ot.confidence import Confidence
-from scgenot.ot.cost import Cost
+from scgenot.ot.cost import Cost, against
 from scgenot.ot.diagnostics import Diagnostics
 from scgenot.ot.draw import invert, invert_rows, systematic
 from scgenot.ot.iterate import exp_, laws, log_sums, row_blocks
@@ -74,8 +74,9 @@ class Coupling:
     def _log_rows(self, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Yield blocks of `log b_j + (g_j - c_ij) / eps`: logarithms of rows, up to a constant."""
         shift = self.g / self.epsilon + self.b.log()
-        for rows in row_blocks(len(x), len(self.y)):
-            yield rows, (self.cost(x[rows], self.y) / -self.epsilon).add_(shift)
+        cost = against(self.cost, self.y)
+        for rows in row_blocks(len(x), len(self.y), x.device):
+            yield rows, (cost(x[rows]) / -self.epsilon).add_(shift)
 
     def _log_sums(self, cells: Tensor | None) -> Tensor:
         """Return `log sum_j b_j exp((g_j - c_ij) / eps)`."""
@@ -246,9 +247,9 @@ class Coupling:
         source = systematic(mass, n_pairs, generator)
         uniform = torch.rand(n_pairs, generator=generator, device=mass.device, dtype=torch.float64)
         target = torch.empty_like(source)
-        first = torch.searchsorted(source, torch.arange(len(mass) + 1).to(source))
+        first = torch.searchsorted(source, torch.arange(len(mass) + 1).to(source)).tolist()
         for rows, log_p in self._log_rows(self.x):
-            pairs = slice(int(first[rows.start]), int(first[rows.stop]))
+            pairs = slice(first[rows.start], first[rows.stop])
             target[pairs] = invert_rows(laws(log_p), source[pairs] - rows.start, uniform[pairs])
         order = torch.randperm(n_pairs, generator=generator, device=mass.device)
         return source[order], target[order]

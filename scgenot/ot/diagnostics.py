@@ -6,6 +6,7 @@ import torch
 
 from scgenot._outcome import Outcome
 from scgenot._warn import warn_user
+from scgenot.ot.cost import against
 from scgenot.ot.iterate import divergence_from, exp_, log_sums, row_blocks
 from scgenot.ot.partial import log_growth, target_error
 
@@ -130,8 +131,9 @@ def measure(coupling) -> Sums:
     log_b = b.log()
     shift, target = coupling.g / eps + log_b, torch.zeros_like(b)
     sent, effective, cost, divergence = [], [], 0.0, 0.0
-    for rows in row_blocks(*coupling.shape):
-        own_cost = coupling.cost(coupling.x[rows], coupling.y)
+    costs = against(coupling.cost, coupling.y)
+    for rows in row_blocks(*coupling.shape, coupling.device):
+        own_cost = costs(coupling.x[rows])
         log_p = (own_cost / -eps).add_(shift)
         log_sum = log_sums(log_p.clone())
         log_p -= log_sum[:, None]

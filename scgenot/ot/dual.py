@@ -1,12 +1,22 @@
 """Solve for the two potentials of an entropic coupling whose cost is given."""
 
+from collections import deque
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from scgenot.ot.cost import Cost
-from scgenot.ot.iterate import Iterate, Problem, ScaledPlan, StreamedPlan
+from scgenot.ot.cost import Cost, spaced
+from scgenot.ot.iterate import Iterate, Problem, ScaledPlan, StreamedPlan, log_sums
+
+# with more cells than this on a side, all but the last epsilon are solved on so many of them
+WARM_CELLS = 1500
+# what is extended to all cells has their sampling error anyway
+WARM_ITERATIONS, WARM_TOLERANCE = 100, 1e-3
+# steps that are extrapolated from; added to their correlations, for steps that differ by rounding
+MEMORY, RIDGE = 8, 1e-8
+# an error so many times the least one is of a step too far; farthest step, as a log of scalings
+TOO_FAR, FARTHEST = 2.0, 20.0
 
 
 @dataclass
@@ -32,54 +42,71 @@ def solve_dual(
     start = torch.zeros_like(problem.b) if g is None else g
     make = ScaledPlan if problem.fits() else StreamedPlan
     plan = make(cost, problem, epsilon, start)
-    pace = Pace()
+    extrapolation = Extrapolation(problem.a)
     for iteration in range(1, max_iterations + 1):
         try:
-            error = plan.step(pace.relaxation)
+            change, error = plan.step()
         except FloatingPointError:
-            error, pace = _step_in_log_domain(plan, problem), Pace()
-        if error < tolerance and pace.relaxation == 1:
+            change, error = _step_in_log_domain(plan, problem)
+            extrapolation = Extrapolation(problem.a)
+        if error < tolerance:
             return Solution(plan, iteration, error, converged=True)
-        # the last steps are plain ones: they leave the rows exact
-        if not problem.caps.is_partial:  # steps beyond a cut one would be cut again
-            pace.note(error, plain=error < tolerance or iteration == max_iterations - 1)
-        if iteration % 10 == 0 and max(problem.tau) < 1:
-            plan.shift(best_shift(plan))
-    return Solution(plan, max_iterations, error, converged=error < tolerance)
+        # the last step is a plain one: it leaves the rows exact; steps beyond a cut are cut again
+        if iteration < max_iterations and not problem.caps.is_partial:
+            plan.move(extrapolation(change, error))
+    return Solution(plan, max_iterations, error, converged=False)
 
 
-@dataclass
-class Pace:
-    """Over-relaxation of Sinkhorn from its own rate of convergence (Lehmann et al."""
+class Extrapolation:
+    """Anderson's extrapolation of Sinkhorn steps (Walker and Ni 2011, SIAM J. Numer. Anal. 49).
 
-    relaxation: float = 1.0
-    last: float = float("inf")
-    count: int = 0
+    What is slow in Sinkhorn's iterations are a few directions, such as the masses of clusters that
+    lie far apart; the last steps show how these decay.
+    """
 
-    def note(self, error: float, *, plain: bool) -> None:
-        """Take in the error of a step and choose the relaxation of the next one."""
-        self.count += 1
-        if plain or error == 0:
-            self.relaxation = 1.0
-        elif self.count % 20 == 0:
-            rate = (error / self.last) ** (1 / 20)
-            if error > 4 * self.last:
-                self.relaxation = 1.0
-            elif 0 < rate < 1:
-                # invert the relation of relaxed to plain rate (Young 1954) for the plain one
-                theta = (rate + self.relaxation - 1) ** 2 / (rate * self.relaxation**2)
-                best = 2 / (1 + max(1 - theta, 0) ** 0.5)
-                # a new relaxation shakes the error for a while: only ever raise it on that evidence
-                self.relaxation = min(max(self.relaxation, best), 1.98)
-            self.last = error
+    def __init__(self, weights: Tensor):
+        self.weights, self.least, self.radius = weights.double(), float("inf"), 1.0
+        self.before, self.beyond = None, torch.zeros_like(self.weights)
+        self.history: deque[tuple[Tensor, Tensor]] = deque(maxlen=MEMORY)
+
+    def __call__(self, change: Tensor, error: float) -> Tensor:
+        """Return by how much to go beyond a step that changed the potential by `change`."""
+        dtype, change = change.dtype, change.double()
+        if not error <= TOO_FAR * self.least:
+            # back to where the last step led, before it was extrapolated
+            back, self.beyond = -(change + self.beyond), torch.zeros_like(change)
+            self.before, self.radius = None, self.radius / 4
+            self.history.clear()
+            return back.to(dtype)
+        self.least, self.radius = min(self.least, error), min(2 * self.radius, FARTHEST)
+        if self.before is not None:
+            turn = change - self.before
+            self.history.append((self.before + self.beyond + turn, turn))
+        self.before, self.beyond = change, self._beyond(change)
+        return self.beyond.to(dtype)
+
+    def _beyond(self, change: Tensor) -> Tensor:
+        """Combine the last steps so that the change is least, within the radius."""
+        if not self.history:
+            return torch.zeros_like(change)
+        moves, turns = (torch.stack(rows) for rows in zip(*self.history, strict=True))
+        lengths = (turns.square() @ self.weights).sqrt()[:, None]
+        moves, turns = moves / lengths, turns / lengths
+        normal = (turns * self.weights) @ torch.cat([turns, change[None]]).T
+        normal.diagonal().add_(RIDGE)
+        shares, _ = torch.linalg.solve_ex(normal[:, :-1], normal[:, -1])
+        beyond = -shares @ moves
+        beyond = torch.where(beyond.isfinite(), beyond, 0.0)  # lengths of 0, and overflows
+        largest = beyond.abs().max().clamp(min=self.radius)
+        return beyond * (self.radius / largest)
 
 
-def _step_in_log_domain(plan: Iterate, problem: Problem) -> float:
+def _step_in_log_domain(plan: Iterate, problem: Problem) -> tuple[Tensor, float]:
     """Make the step that under- or overflowed as a stable one."""
     stable = StreamedPlan(plan.cost, problem, plan.epsilon, plan.potentials()[1])
-    error = stable.step()
+    found = stable.step()
     plan.rebuild(stable.g)
-    return error
+    return found
 
 
 def anneal_dual(
@@ -91,27 +118,32 @@ def anneal_dual(
     max_iterations: int,
     tolerance: float,
 ) -> Solution:
-    """Solve from a large epsilon down to the wanted one."""
+    """Solve from a large epsilon down to the wanted one; all but the last solve with few cells."""
     levels = [epsilon]
     while levels[-1] * 3 <= start:
         levels.append(levels[-1] * 3)
+    some = [spaced(len(x), WARM_CELLS).to(x.device) for x in (problem.x, problem.y)]
+    is_whole = max(len(problem.x), len(problem.y)) <= WARM_CELLS
+    few = problem if is_whole else problem.subset(*some)
     g, used = None, 0
     for level in reversed(levels[1:]):
         # a rough solution is all that the next level needs
-        rough = solve_dual(cost, problem, epsilon=level, g=g, max_iterations=20, tolerance=1e-2)
+        rough = solve_dual(cost, few, epsilon=level, g=g, max_iterations=20, tolerance=1e-2)
         g, used = rough.plan.potentials()[1], used + rough.iterations
         del rough  # frees its kernel before the next one is made
-    last = solve_dual(
-        cost, problem, epsilon=epsilon, g=g, max_iterations=max_iterations, tolerance=tolerance
-    )
+    if not is_whole:
+        limits = {"max_iterations": WARM_ITERATIONS, "tolerance": WARM_TOLERANCE}
+        last = solve_dual(cost, few, epsilon=epsilon, g=g, **limits)
+        g, used = extended(last.plan, problem.y), used + last.iterations
+    limits = {"max_iterations": max_iterations, "tolerance": tolerance}
+    last = solve_dual(cost, problem, epsilon=epsilon, g=g, **limits)
     last.iterations += used
     return last
 
 
-def best_shift(plan: Iterate) -> float:
-    """Constant to move from g to f that raises the unbalanced dual most (Séjourné et al."""
-    f, g = plan.potentials()
-    lam_a, lam_b = (tau / (1 - tau) * plan.epsilon for tau in plan.tau)
-    log_a = torch.logsumexp(plan.a.log() - f / lam_a, 0)
-    log_b = torch.logsumexp(plan.b.log() - g / lam_b, 0)
-    return float(lam_a * lam_b / (lam_a + lam_b) * (log_a - log_b))
+def extended(plan: Iterate, y: Tensor) -> Tensor:
+    """Potential of other target cells: the update that the source cells of a plan give."""
+    shift = (plan.potentials()[0] / plan.epsilon + plan.a.log())[:, None]
+    blocks = (plan.cost(plan.x, part) / -plan.epsilon for part in y.split(WARM_CELLS))
+    sums = [log_sums(log_k.add_(shift), 0) for log_k in blocks]
+    return -plan.tau[1] * plan.epsilon * torch.cat(sums)

@@ -1,5 +1,6 @@
 """Distances along a graph of neighbouring cells, as a cost that is fitted to both populations."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -158,14 +159,22 @@ class GraphCost:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the cost of every pair, shape `(n, m)`."""
-        cost = self.cost.to(device=x.device, dtype=x.dtype)
-        rows, columns = self._attach(x), self._attach(y)
-        if rows.ndim == 1 and columns.ndim == 1:
-            return cost[rows[:, None], columns]
-        left = cost[rows] if rows.ndim == 1 else torch.sparse.mm(rows, cost)
-        if columns.ndim == 1:
-            return left[:, columns]
-        return torch.sparse.mm(columns, left.T.contiguous()).T.contiguous()
+        return self.against(y)(x)
+
+    def against(self, y: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the cost to `y` as a function: its cells are looked up once."""
+        table, columns = self.cost.to(y), self._attach(y)
+
+        def cost(x: Tensor) -> Tensor:
+            rows = self._attach(x)
+            if rows.ndim == 1 and columns.ndim == 1:
+                return table[rows[:, None], columns]
+            left = table[rows] if rows.ndim == 1 else torch.sparse.mm(rows, table)
+            if columns.ndim == 1:
+                return left[:, columns]
+            return torch.sparse.mm(columns, left.T.contiguous()).T.contiguous()
+
+        return cost
 
     def _attach(self, cells: Tensor) -> Tensor:
         """Positions of the cells when all are in the graph; else sparse weights, shape `(n, N)`."""

@@ -14,21 +14,23 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from scgenot.ot.cost import Cost
+from scgenot.ot.cost import Cost, against
 from scgenot.ot.partial import Caps
 
-# elements of one block of rows: small enough for the cache and for any memory limit, large enough
-# for the BLAS
-BLOCK_ELEMENTS = 2**20
+# elements of one block of rows: small enough for the cache of a processor and for any memory limit,
+# large enough for the BLAS; a GPU is kept busy by so many times as many
+BLOCK_ELEMENTS = 2**18
+ON_GPU = 2**7
 # scalings outside exp(+-ABSORB) are absorbed into the potentials; float32 overflows at exp(88)
 ABSORB = 30.0
 # kernel entries below this are zero: times the smallest scaling they would be denormal
 SMALLEST = {torch.float32: 1e-24, torch.float64: 1e-280}
 
 
-def row_blocks(n: int, m: int) -> Iterator[slice]:
+def row_blocks(n: int, m: int, device: torch.device | None = None) -> Iterator[slice]:
     """Slices of `n` rows, each with at most about `BLOCK_ELEMENTS` of `m` columns."""
-    size = max(1, BLOCK_ELEMENTS // max(m, 1))
+    is_gpu = device is not None and device.type != "cpu"
+    size = max(1, BLOCK_ELEMENTS * (ON_GPU if is_gpu else 1) // max(m, 1))
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
 
@@ -69,8 +71,11 @@ class Problem:
         return replace(self, x=self.x[rows], y=self.y[columns], a=a / a.sum(), b=b / b.sum())
 
     def fits(self) -> bool:
-        """Whether the kernel fits into the memory limit."""
-        return len(self.x) * len(self.y) * self.x.element_size() <= self.memory_limit * 2**30
+        """Whether the kernel fits into the memory limit, and into half of what a card has free."""
+        limit = self.memory_limit * 2**30
+        if self.x.is_cuda:
+            limit = min(limit, torch.cuda.mem_get_info(self.x.device)[0] / 2)
+        return len(self.x) * len(self.y) * self.x.element_size() <= limit
 
 
 class Iterate:
@@ -82,11 +87,6 @@ class Iterate:
         self.f = torch.zeros_like(self.a)
         self.caps = replace(problem.caps)  # a plan finds a price of its own
         self.rebuild(g)
-
-    def shift(self, by: float) -> None:
-        """Add `by` to f and take it from g: the plan does not change, the marginal penalties do."""
-        # not to scalings: many epsilons at once would overflow them
-        self.f, self.g = self.f + by, self.g - by
 
     def apply(self, values: Tensor) -> Tensor:
         """Return `P @ values` for values of shape `(m, d)`."""
@@ -102,8 +102,9 @@ class StreamedPlan(Iterate):
 
     def _log_blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield `-c / eps` by blocks of rows."""
-        for rows in row_blocks(len(self.x), len(self.y)):
-            yield rows, self.cost(self.x[rows], self.y) / -self.epsilon
+        cost = against(self.cost, self.y)
+        for rows in row_blocks(len(self.x), len(self.y), self.x.device):
+            yield rows, cost(self.x[rows]) / -self.epsilon
 
     def rebuild(self, g: Tensor) -> None:
         """Set g, and f from it, which makes the rows of a balanced plan exact."""
@@ -113,17 +114,20 @@ class StreamedPlan(Iterate):
             self.f[rows] = -self.tau[0] * self.epsilon * log_sums(log_k.add_(shift))
         self.f = self.caps.cut_source(self.f, self.a, self.epsilon)
 
-    def step(self, relaxation: float = 1.0) -> float:
-        """Update g, then f, beyond balance when `relaxation` > 1; return the error before."""
+    def step(self) -> tuple[Tensor, float]:
+        """Update g, then f; return the change of f, over epsilon, and the error before."""
         columns = torch.full_like(self.g, -torch.inf)
         for rows, log_k in self._log_blocks():
             log_k.add_((self.f[rows] / self.epsilon + self.a[rows].log())[:, None])
             columns = torch.logaddexp(columns, log_sums(log_k, 0))
         before = self.f.clone()
-        self.rebuild(self.g + relaxation * (-self.tau[1] * self.epsilon * columns - self.g))
-        error = relative_change((before - self.f) / self.epsilon, self.a, self.tau[0])
-        self.f = before + relaxation * (self.f - before)
-        return error
+        self.rebuild(-self.tau[1] * self.epsilon * columns)
+        change = (self.f - before) / self.epsilon
+        return change, float(relative_change(change, self.a, self.tau[0]))
+
+    def move(self, by: Tensor) -> None:
+        """Add `by`, times epsilon, to f."""
+        self.f = self.f + self.epsilon * by
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield slices of source cells and the plan's mass in their rows."""
@@ -149,8 +153,9 @@ class ScaledPlan(Iterate):
         """Fill the kernel from g, with one exact row update, so that rows start balanced."""
         self.g = g = self.caps.cut_target(g)
         self.u, self.v = torch.ones_like(self.a), torch.ones_like(self.b)
-        for rows in row_blocks(len(self.x), len(self.y)):
-            log_k = torch.sub(g, self.cost(self.x[rows], self.y)).div_(self.epsilon)
+        cost = against(self.cost, self.y)
+        for rows in row_blocks(len(self.x), len(self.y), self.x.device):
+            log_k = torch.sub(g, cost(self.x[rows])).div_(self.epsilon)
             top = log_k.amax(1)
             kernel = exp_(log_k.sub_(top[:, None]), SMALLEST[log_k.dtype])
             log_sum = top + kernel.mv(self.b).log()
@@ -161,24 +166,28 @@ class ScaledPlan(Iterate):
             whole, self.f = self.f, self.caps.cut_source(self.f, self.a, self.epsilon)
             self.kernel.mul_(torch.exp((self.f - whole) / self.epsilon)[:, None])
 
-    def step(self, relaxation: float = 1.0) -> float:
-        """Update v, then u, beyond their balance when `relaxation` is over 1."""
+    def step(self) -> tuple[Tensor, float]:
+        """Update v, then u; return the change of log u and the error before."""
         (tau_a, tau_b), a, b = self.tau, self.a, self.b
         v = self.kernel.T.mv(a * self.u).pow_(-tau_b)
         v.mul_(torch.exp(-(1 - tau_b) * self.g / self.epsilon))
-        v = self._cut_target(self.v * (v / self.v).pow_(relaxation))
+        v = self._cut_target(v)
         u = self.kernel.mv(b * v).pow_(-tau_a).mul_(torch.exp(-(1 - tau_a) * self.f / self.epsilon))
         u = self._cut_source(u)
-        change = u / self.u
-        u = self.u * change.pow(relaxation)
-        log_v = v.log()
-        largest = max(float(u.log().abs().max()), float(log_v.abs().max()))
+        change, log_v = (u / self.u).log_(), v.log()
+        largest = torch.maximum(u.log().abs().max(), log_v.abs().max())
+        # read together: each reading makes a GPU wait
+        error, largest = torch.stack([relative_change(change, a, tau_a), largest]).tolist()
         if not largest < 2 * ABSORB:
             raise FloatingPointError
         self.u, self.v = u, v
         if largest > ABSORB:
             self.rebuild(self.g + self.epsilon * log_v)
-        return relative_change(-change.log(), a, tau_a)
+        return change, error
+
+    def move(self, by: Tensor) -> None:
+        """Add `by` to log u."""
+        self.u = self.u * by.exp()
 
     def _cut_target(self, v: Tensor) -> Tensor:
         """Cut an update of the target side at the cap of its potential."""
@@ -201,7 +210,7 @@ class ScaledPlan(Iterate):
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield slices of source cells and the plan's mass in their rows."""
-        for rows in row_blocks(len(self.x), len(self.y)):
+        for rows in row_blocks(len(self.x), len(self.y), self.x.device):
             left = (self.a[rows] * self.u[rows])[:, None]
             yield rows, left * self.kernel[rows] * (self.b * self.v)
 
@@ -224,8 +233,9 @@ def totals(plan: Iterate, cost: Cost | None = None) -> Totals:
     f, g = plan.potentials()
     own = other = 0.0
     source, target = torch.empty_like(plan.a), torch.zeros_like(plan.b)
+    own_costs = against(plan.cost, plan.y)
     for rows, block in plan.blocks():
-        own_cost = plan.cost(plan.x[rows], plan.y)
+        own_cost = own_costs(plan.x[rows])
         source[rows] = block.sum(1)
         target += block.sum(0)
         own += float((block * own_cost).sum(dtype=torch.float64))
@@ -246,6 +256,6 @@ def divergence_from(weights: Tensor, marginal: Tensor) -> float:
     return float(marginal.double() @ logs - marginal.sum() + weights.sum())
 
 
-def relative_change(log_ratio: Tensor, weights: Tensor, tau: float) -> float:
-    """L1 distance of the marginal from the one its potential implies."""
-    return float((weights * torch.expm1(log_ratio / tau).abs()).sum())
+def relative_change(log_scaling: Tensor, weights: Tensor, tau: float) -> Tensor:
+    """L1 distance of the marginal from the one its potential implies, before its update."""
+    return (weights * torch.expm1(-log_scaling / tau).abs()).sum()

@@ -341,3 +341,10 @@ def test_a_code_that_does_not_fit(best, cells):
         best.encode(x, y[:3])
     with pytest.raises(ValueError, match="`code` has shape"):
         best.decode(x, y[:, :2])
+
+
+def test_answers_keep_no_graph():
+    """A graph of all draws of 10,000 cells takes 20 GB."""
+    model, cells = Genot(2, 2, width=8, depth=1), torch.zeros(3, 2)
+    answers = model.sample(cells), model.mean(cells), model.log_prob(cells, cells)
+    assert not any(answer.requires_grad for answer in answers)

@@ -165,6 +165,28 @@ def test_pairs_of_a_cell_with_most_of_the_mass():
     )  # float32 weights: 1e-6 of the mass
 
 
+@pytest.mark.parametrize("tau", [(1.0, 1.0), (0.9, 0.7)])
+def test_pairs_of_skewed_weights_have_the_frequencies_of_the_plan(tau, monkeypatch):
+    """Where one cell has most of the pairs, all rows are inverted as one, in double precision."""
+    pair = random_pair()
+    weights = np.ones(60)
+    weights[7] = 600
+    coupling = Sinkhorn(tau=tau)(replace(pair, source_weights=weights))
+    joined = []
+    searchsorted = torch.searchsorted
+
+    def spied(sorted_sequence, *args, **kwargs):
+        joined.append((sorted_sequence.ndim, len(sorted_sequence)))
+        return searchsorted(sorted_sequence, *args, **kwargs)
+
+    monkeypatch.setattr(torch, "searchsorted", spied)
+    source, target = coupling.sample_pairs(100_000, generator=generator())
+    assert (1, 60 * 45) in joined
+    counts = np.zeros((60, 45))
+    np.add.at(counts, (source.numpy(), target.numpy()), 1)
+    check_frequencies(counts, dense(coupling))
+
+
 def test_zero_mass_targets_are_never_drawn():
     pair = random_pair(weights=False)
     weights = np.ones(45)

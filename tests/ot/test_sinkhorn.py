@@ -29,7 +29,7 @@ def test_marginals(cost, epsilon):
 
 
 def test_same_plan_and_value_as_pot():
-    """Annealing and over-relaxation change the way, not the end."""
+    """Annealing and extrapolation change the way, not the end."""
     pair = random_pair()
     a, b, cost = arrays(pair)
     coupling = replace(EXACT, epsilon=0.3, relative=False)(pair)
@@ -156,6 +156,27 @@ def test_single_precision_is_close():
     one, other = EXACT(random_pair()), Sinkhorn(dtype=torch.float32)(random_pair())
     assert other.f.dtype == torch.float32
     check_same_plan(one, other, 1e-3)
+
+
+@pytest.mark.parametrize("tau", [(1.0, 1.0), (0.9, 0.8)])
+@pytest.mark.parametrize("memory_limit", [0, 2])
+def test_a_start_on_few_cells_changes_the_way_not_the_end(tau, memory_limit, monkeypatch):
+    solver = replace(EXACT, tau=tau, memory_limit=memory_limit)
+    whole = solver(random_pair())
+    monkeypatch.setattr("scgenot.ot.dual.WARM_CELLS", 20)
+    check_same_plan(whole, solver(random_pair()), 1e-9)
+
+
+@pytest.mark.parametrize("tau", [(1.0, 1.0), (0.99, 0.999)])
+def test_masses_of_distant_clusters_take_tens_of_iterations(tau):
+    """Plain iterations, whose slow directions they are, take some thousand."""
+    rng = np.random.default_rng(0)
+    centres = 3 * rng.normal(size=(5, 10))
+    x, y = (centres[rng.choice(5, 300, p=p)] for p in ([0.2] * 5, [0.3, 0.3, 0.2, 0.1, 0.1]))
+    pair = Pair(x + 0.5 * rng.normal(size=x.shape), y + 0.5 * rng.normal(size=y.shape))
+    found = Sinkhorn(tau=tau)(pair).diagnostics
+    assert found.converged
+    assert found.iterations < 150
 
 
 def test_far_from_the_origin_in_single_precision():

@@ -10,12 +10,13 @@ two small `G`. The objective is `distortion + eps KL(P | a b^T)`, with the full 
 half of it), as in POT.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from scgenot.ot.cost import Cost
+from scgenot.ot.cost import Cost, against
 from scgenot.ot.coupling import Coupling
 from scgenot.ot.iterate import Iterate
 from scgenot.ot.quadratic.intra import DenseIntra, Intra
@@ -31,9 +32,17 @@ class QuadraticCost:
 
     def __call__(self, u_x: Tensor, u_y: Tensor) -> Tensor:
         """Return the cost of every pair, shape `(n, m)`."""
+        return self.against(u_y)(u_x)
+
+    def against(self, u_y: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the cost to `u_y` as a function."""
         constant = 2 * quadratic_form(u_y, self.gram_y)
-        cost = torch.addmm(constant, u_x @ self.core, u_y.T, alpha=-4)
-        return cost.add_(2 * quadratic_form(u_x, self.gram_x)[:, None])
+
+        def cost(u_x: Tensor) -> Tensor:
+            products = torch.addmm(constant, u_x @ self.core, u_y.T, alpha=-4)
+            return products.add_(2 * quadratic_form(u_x, self.gram_x)[:, None])
+
+        return cost
 
 
 @dataclass(frozen=True)
@@ -48,12 +57,18 @@ class FusedCost:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the cost of every pair, shape `(n, m)`."""
+        return self.against(y)(x)
+
+    def against(self, y: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the cost to `y` as a function."""
         k = self.n_shared
-        linear = self.linear(x[:, -k:], y[:, -k:])
+        linear = against(self.linear, y[:, -k:])
         if self.alpha == 1:
-            return linear / self.linear_scale
-        quadratic = self.quadratic(x[:, :-k], y[:, :-k])
-        return quadratic.mul_(1 - self.alpha).add_(linear, alpha=self.alpha / self.linear_scale)
+            return lambda x: linear(x[:, -k:]) / self.linear_scale
+        quadratic, factor = against(self.quadratic, y[:, :-k]), self.alpha / self.linear_scale
+        return lambda x: (
+            quadratic(x[:, :-k]).mul_(1 - self.alpha).add_(linear(x[:, -k:]), alpha=factor)
+        )
 
 
 @dataclass(frozen=True)
@@ -67,7 +82,12 @@ class LiftedCost:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the cost of every pair, shape `(n, m)`."""
-        return self.inner(lift(self.source, x, self.n_shared), lift(self.target, y, self.n_shared))
+        return self.against(y)(x)
+
+    def against(self, y: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the cost to `y` as a function."""
+        inner = against(self.inner, lift(self.target, y, self.n_shared))
+        return lambda x: inner(lift(self.source, x, self.n_shared))
 
 
 def lift(intra: Intra, x: Tensor, n_shared: int) -> Tensor:
