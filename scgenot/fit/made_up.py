@@ -124,7 +124,14 @@ def decoded(
 
 
 def assemble(
-    fit, rep: str | None, states: np.ndarray, obs: pd.DataFrame, to_features, *, clip: bool, lend=None
+    fit,
+    rep: str | None,
+    states: np.ndarray,
+    obs: pd.DataFrame,
+    to_features,
+    *,
+    clip: bool,
+    lend=None,
 ) -> AnnData:
     """Make an AnnData of states that goes with that of the fit, and says of which fit they are."""
     fitted = fit.adata

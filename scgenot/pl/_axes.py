@@ -98,10 +98,10 @@ def disc(label: str, color: str, alpha: float = 1.0) -> Line2D:
     return Line2D([], [], ls="", marker="o", ms=7, mew=0, alpha=alpha, color=color, label=label)
 
 
-def cross(label: str, color: str, n_drawn: int, n: int) -> Line2D:
-    """Return the legend entry of cells drawn as crosses, and how many of them are drawn."""
+def cross(label: str, color: str, n_drawn: int, n: int, note: str = "") -> Line2D:
+    """Return the legend entry of cells drawn as crosses, how many are, and a note on them."""
     part = f"\n({n_drawn:,} of {n:,} drawn)" if n_drawn < n else ""
-    return Line2D([], [], ls="", marker="x", ms=6, color=color, label=label + part)
+    return Line2D([], [], ls="", marker="x", ms=6, color=color, label=label + note + part)
 
 
 def slanted(names: list[str], longest: int) -> dict[str, object]:

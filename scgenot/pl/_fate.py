@@ -14,7 +14,7 @@ from scgenot.cells.keys import Keys
 from scgenot.cells.labels import as_text
 from scgenot.cells.tasks import TimeCourse
 from scgenot.pl._axes import bar_beside, bar_under, finish, legend_beside, panels
-from scgenot.pl._colors import NO_LABEL, colors_for, labels_of
+from scgenot.pl._colors import NO_LABEL, colors_for, column_with, labels_of
 from scgenot.pl._embedding import bare, coordinates, lower_left, scatter_numbers
 from scgenot.pl._slots import obs_column, obsm_slot, task_of
 
@@ -79,7 +79,8 @@ def fate(
         )
     bars = None if groupby is None else _mean_fates(adata, task, table, groupby)
     xy, axis_names = (None, None) if basis is None else coordinates(adata, basis)
-    colors = colors_for(list(table.columns), adata, groupby)
+    named = [name for name in table.columns if name != OTHER]
+    colors = colors_for(list(table.columns), adata, column_with(adata, named) or groupby)
     if OTHER in table:
         colors[OTHER] = NO_LABEL
     pair = table.shape[1] == 2 and np.allclose(table.sum(axis=1, min_count=2).dropna(), 1)

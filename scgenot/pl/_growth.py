@@ -91,7 +91,8 @@ def growth(
         _on_embedding(inside[0], xy, values, names)
     if basis is None or groupby is not None:
         colors = {} if labels is None or timed else label_colors((adata, groupby))
-        colors = ordered_colors(labels_of(labels)) if timed else colors
+        if timed:
+            colors = ordered_colors(labels_of(labels), adata.uns.get(f"{time_key}_colors", ()))
         _violins(inside[-1], groups, groupby, colors)
     return finish(ax, show=show)
 

@@ -47,7 +47,9 @@ def lossy():
     drug = np.repeat(["control", "A"], 600)
     low = rng.normal(size=(1200, 3)) + 3 * (drug == "A")[:, None]
     mixed = rng.normal(size=(30, 30)) / 5
-    x = low @ (3 * rng.normal(size=(3, 30))) + 2 * rng.normal(size=(1200, 30)) @ (np.eye(30) + mixed)
+    x = low @ (3 * rng.normal(size=(3, 30))) + 2 * rng.normal(size=(1200, 30)) @ (
+        np.eye(30) + mixed
+    )
     adata = ad.AnnData(x.astype(np.float32), obs=pd.DataFrame({"drug": drug}, index=names(1200)))
     sg.tl.embed(adata, n_components=3)
     sg.tl.fit_perturbation(adata, "drug", "control", learner=QUICK, progress=False)
