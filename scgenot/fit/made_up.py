@@ -131,7 +131,7 @@ def assemble(
     to_features,
     *,
     clip: bool,
-    lend=None,
+    lend: Lender | None = None,
 ) -> AnnData:
     """Make an AnnData of states that goes with that of the fit, and says of which fit they are."""
     fitted = fit.adata

@@ -15,9 +15,7 @@ from scgenot.pl._slots import predicted_states
 
 # measured cells whose coordinates place a generated one in a basis that it cannot be projected to
 N_NEIGHBORS = 5
-BESIDE = (
-    f"\nat the mean of the {N_NEIGHBORS} nearest\nmeasured cells: an error\ncannot be seen here"
-)
+BESIDE = f"\nat its {N_NEIGHBORS} nearest measured cells:\nan error cannot be seen here"
 JOINT = "\nin a UMAP of measured\nand generated cells"
 MOST_CROSSES = 1500  # generated cells drawn: more would hide the measured ones
 

@@ -49,7 +49,8 @@ def trajectory(
         the legend says so. "joint" makes a UMAP of measured and generated cells together, and an
         object with `transform`, such as a `umap.UMAP` fitted to the representation, places both.
     color
-        Column of obs, labels or numbers, or a gene; None for the time of the fit, from dark to light.
+        Column of obs, labels or numbers, or a gene; None for the time of the fit, from dark to
+        light.
     n_arrows
         Arrows to draw; 0 for none.
     rng

@@ -55,8 +55,8 @@ def translation(
         The target cells, with the representation that was fitted.
     color, target_color
         Columns of obs with labels, or numbers, or genes, of the source and of the target cells;
-        with `target_color` None the same name is used for both when the target has it. The same label
-        has the same color in both; colors stored with the target have precedence.
+        with `target_color` None the same name is used for both when the target has it. The same
+        label has the same color in both; colors stored with the target have precedence.
     key
         The `key_added` of the fit.
     basis
