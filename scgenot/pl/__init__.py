@@ -9,12 +9,14 @@ from scgenot.pl._fate import fate
 from scgenot.pl._growth import growth
 from scgenot.pl._interpolation import interpolation
 from scgenot.pl._perturbation import perturbation
+from scgenot.pl._push import pull, push
 from scgenot.pl._response import response
 from scgenot.pl._response_heatmap import response_heatmap
 from scgenot.pl._training import training
 from scgenot.pl._trajectory import trajectory
 from scgenot.pl._transition import transition
 from scgenot.pl._translation import translation
+from scgenot.pl._velocity import velocity
 
 __all__ = [
     "calibration",
@@ -26,10 +28,13 @@ __all__ = [
     "growth",
     "interpolation",
     "perturbation",
+    "pull",
+    "push",
     "response",
     "response_heatmap",
     "training",
     "trajectory",
     "transition",
     "translation",
+    "velocity",
 ]

@@ -80,9 +80,17 @@ def bar_beside(
     )
 
 
-def bar_under(ax: Axes, scale: ScalarMappable, label: str | None, shrink: float = 0.6) -> None:
+def bar_under(
+    ax: Axes,
+    scale: ScalarMappable,
+    label: str | None,
+    shrink: float = 0.6,
+    extend: str = "neither",
+) -> None:
     """Draw a color bar under the axes, which get smaller."""
-    ax.figure.colorbar(scale, ax=ax, label=label, location="bottom", shrink=shrink, aspect=30)
+    ax.figure.colorbar(
+        scale, ax=ax, label=label, location="bottom", shrink=shrink, aspect=30, extend=extend
+    )
 
 
 def squares(colors: dict[str, str]) -> list[Line2D]:

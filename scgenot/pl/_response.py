@@ -121,7 +121,7 @@ def response(
         panel.set_title(answer if group is None else group, fontsize="medium" if groupby else None)
         labels = features if panel is inside[-1] else []
         panel.set_xticklabels(labels, style="italic", **slanted(features, 8))
-        panel.set_ylabel("value")
+    inside[len(inside) // 2].set_ylabel(measured.attrs["unit"])
     summary = Line2D([], [], marker="o", ms=5, lw=2.5, color="0.3", label="mean, quartiles")
     legend_beside(ax, [*squares({label: color for label, color, *_ in sides}), summary])
     return finish(ax, show=show)

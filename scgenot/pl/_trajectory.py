@@ -79,7 +79,7 @@ def trajectory(
     """
     generator, fit = numpy_rng(rng), get.fit(adata, key)
     fit.needs(TimeCourse, "sg.pl.trajectory")
-    rgba, colors, scale, named = _paint(adata, fit.task, color)
+    rgba, colors, scale, named = paint_course(adata, fit.task, color)
     drawn, n, found = predicted_cells(adata, fit, basis, generator)
     xy, ends = found.measured, found.generated
 
@@ -105,7 +105,7 @@ def trajectory(
     return finish(ax, show=show)
 
 
-def _paint(adata: AnnData, task: TimeCourse, color: str | None):
+def paint_course(adata: AnnData, task: TimeCourse, color: str | None):
     """Return the color of each cell and of each label, the scale of numbers, and their name."""
     if color not in (None, task.time_key):
         return *paint(adata, color), color
