@@ -21,10 +21,17 @@ def measured(fit, adata: AnnData, rep: str | None, names: pd.Index):
     embedding = embedding_of(fit.adata, rep)
     if getattr(embedding, "method", "pca") != "pca" or not names.isin(adata.var_names).all():
         return None
-    layer = fit.task.layer if rep == "X" else getattr(embedding, "layer", None)
+    layer = layer_of(fit, rep)
     if (adata.X is None) if layer is None else (layer not in adata.layers):
         return None
     return matrix(adata, layer)[:, adata.var_names.get_indexer(names)]
+
+
+def layer_of(fit, rep: str | None) -> str | None:
+    """Return the layer that was fitted, or embedded; None for X."""
+    if rep == "X":
+        return getattr(fit.task, "layer", None)
+    return getattr(embedding_of(fit.adata, rep), "layer", None)
 
 
 @dataclass(frozen=True)
@@ -34,13 +41,14 @@ class Values:
     measured: np.ndarray | sparse.csr_matrix | None
     cells: np.ndarray
     to_features: Callable[[np.ndarray], pd.DataFrame]
+    layer: str | None = None
 
     @classmethod
     def of(cls, fit, adata: AnnData, rep, cells, to_features, decoder=None) -> "Values":
         """Read features of cells; those of a decoder of the user's are decoded."""
         names = to_features(cells[:1]).columns
         found = None if decoder is not None else measured(fit, adata, rep, names)
-        return cls(found, cells, to_features)
+        return cls(found, cells, to_features, layer_of(fit, rep))
 
     def decoded(self, rows: np.ndarray) -> np.ndarray:
         """Return features of cells as their states have them, `(n, g)`."""

@@ -6,6 +6,7 @@ from anndata import AnnData
 from scipy.special import ndtri
 
 from scgenot.cells.labels import as_text
+from scgenot.cells.read import unit_of
 from scgenot.cells.strata import read_strata
 from scgenot.fit.change_errors import ChangeErrors
 from scgenot.fit.changes import Changes, sum_changes
@@ -74,7 +75,10 @@ def responses(
             half = ndtri((1 + interval) / 2) * sd
         means = values.mean(rows), values.mean(observed)
         tables.append(as_table(group, names, changes, half, *means, len(observed)))
-    return pd.concat(tables, ignore_index=True)
+    table = pd.concat(tables, ignore_index=True)
+    if values.measured is not None:
+        table.attrs["unit"] = unit_of(adata, values.layer)
+    return table
 
 
 def read_groups(adata: AnnData, groupby) -> tuple[np.ndarray, list[str]]:

@@ -13,6 +13,7 @@ from scgenot._typed import typed
 from scgenot.cells.labels import as_text
 from scgenot.pl._axes import finish, legend_beside, new_axes, panels, slanted, squares
 from scgenot.pl._colors import CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR, labels_of
+from scgenot.pl._response_table import response_table
 from scgenot.pl._screen import (
     feature_names,
     feature_table,
@@ -29,9 +30,9 @@ WIDE = 0.26  # of one of the three at a feature
 
 @typed
 def response(
-    adata: AnnData,
-    simulated: AnnData,
-    features: str | Sequence[str],
+    adata: AnnData | pd.DataFrame,
+    simulated: AnnData | None = None,
+    features: str | Sequence[str] | None = None,
     *,
     target: object = None,
     dose: float | None = None,
@@ -45,16 +46,17 @@ def response(
     """Draw features in measured control, predicted, and measured treated cells, side by side.
 
     A dot is the mean, a line goes from quartile to quartile. A perturbation that was not measured
-    has the first two only.
+    has the first two only. Of the table of `sg.tl.response` the predicted change of means is drawn
+    with its interval, and the measured change beside it.
 
     Parameters
     ----------
     adata
-        Measured cells with a fit of `sg.tl.fit_perturbation`.
+        Measured cells with a fit of `sg.tl.fit_perturbation`; or the table of `sg.tl.response`.
     simulated
-        Cells that `sg.tl.simulate` made of them, or of others.
+        Cells that `sg.tl.simulate` made of them, or of others; not with a table.
     features
-        Names in var of both.
+        Names in var of both; of a table None for the 12 with the largest predicted change.
     target, dose
         Perturbation, and its dose; None where `simulated` has one.
     groupby
@@ -93,6 +95,10 @@ def response(
     """
     if kind not in ("violin", "dots"):
         raise ValueError(f"`kind={kind!r}` must be 'violin' or 'dots'.")
+    if isinstance(adata, pd.DataFrame):
+        return finish(response_table(adata, features, ax), show=show)
+    if features is None:
+        raise TypeError("`features` is missing: name the genes to draw.")
     screen, features = simulated_screen(adata, simulated, key, "response"), feature_names(features)
     target, dose = one_condition(simulated, screen, target, dose)
     measured = measured_table(adata, simulated, features, layer, screen)
