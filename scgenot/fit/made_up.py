@@ -137,13 +137,15 @@ def assemble(
     fitted = fit.adata
     clip = clip and never_negative(fit, rep)
     features, names = decoded(states, to_features, clip=clip, lend=lend)
-    known = fitted is not None and names.isin(fitted.var_names).all()
+    known = fit.one_space and fitted is not None and names.isin(fitted.var_names).all()
     var = fitted.var.loc[names] if known else pd.DataFrame(index=names)
     out = AnnData(features, obs=obs, var=var.copy())
     out.obs_names_make_unique()
     if rep is not None and rep != "X":
         out.obsm[rep] = states
-        if fit.one_space and fitted is not None and embedding_of(fitted, rep) is not None:
+        if not fit.one_space and fit.target_embedding is not None:
+            out.uns[embedding_key(rep)] = fit.target_embedding.to_dict()
+        elif fit.one_space and fitted is not None and embedding_of(fitted, rep) is not None:
             key = embedding_key(rep)
             if key in fitted.uns:
                 out.uns[key] = deepcopy(dict(fitted.uns[key]))

@@ -8,17 +8,15 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scgenot.cells.embedding import embedding_of
 from scgenot.cells.read import matrix
-from scgenot.cells.tasks import Screen
-from scgenot.cells.tasks.conditions import same_dose
+from scgenot.fit.decoder import embedding_in
 from scgenot.fit.sample import BLOCK
 from scgenot.model.generate import blocks
 
 
 def measured(fit, adata: AnnData, rep: str | None, names: pd.Index):
     """Return features of all cells, dense or CSR; None where states decode to something else."""
-    embedding = embedding_of(fit.adata, rep)
+    embedding = embedding_in(fit, rep)
     if getattr(embedding, "method", "pca") != "pca" or not names.isin(adata.var_names).all():
         return None
     layer = layer_of(fit, rep)
@@ -31,7 +29,7 @@ def layer_of(fit, rep: str | None) -> str | None:
     """Return the layer that was fitted, or embedded; None for X."""
     if rep == "X":
         return getattr(fit.task, "layer", None)
-    return getattr(embedding_of(fit.adata, rep), "layer", None)
+    return getattr(embedding_in(fit, rep), "layer", None)
 
 
 @dataclass(frozen=True)
@@ -76,14 +74,9 @@ class Values:
 
 
 def links_of_answer(fit, answer: dict) -> list[int]:
-    """Return the positions of the fitted links of a perturbation and dose."""
-    if not isinstance(fit.task, Screen):
+    """Return the positions of the fitted links of a perturbation and dose, none of other tasks."""
+    conditions = getattr(fit.task, "conditions", None)
+    if conditions is None:
         return []
-    name, dose = (answer.get(key) for key in (fit.task.perturbation_key, fit.task.dose_key))
-    parts = set(fit.task.parts(str(name)))
-    return [
-        k
-        for k, link in enumerate(fit.links)
-        if set(fit.task.parts(str(link.labels["perturbation"]))) == parts
-        and (dose is None or same_dose(float(link.labels["dose"]), dose))
-    ]
+    asked = answer[fit.task.perturbation_key], answer.get(fit.task.dose_key)
+    return [k for k, link in enumerate(fit.links) if conditions.same(link.labels, *asked)]

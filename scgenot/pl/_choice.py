@@ -51,6 +51,8 @@ def choice(
 
     Raises
     ------
+    TypeError
+        When `adata` is neither an AnnData nor a DataFrame.
     KeyError
         When there is no such fit, or it chose between no candidates.
 

@@ -69,6 +69,8 @@ def perturbation(
 
     Raises
     ------
+    TypeError
+        When `basis` is neither text nor an object with `transform`.
     KeyError
         When there is no such fit, prediction, basis or column.
     ValueError

@@ -66,6 +66,8 @@ def trajectory(
 
     Raises
     ------
+    TypeError
+        When `basis` is neither text nor an object with `transform`.
     KeyError
         When there is no such fit, prediction, basis or column.
     ValueError

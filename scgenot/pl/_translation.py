@@ -83,6 +83,8 @@ def translation(
 
     Raises
     ------
+    TypeError
+        When `basis` is neither text nor an object with `transform`.
     KeyError
         When there is no such fit, prediction, representation, basis or column.
     ValueError

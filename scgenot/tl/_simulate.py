@@ -51,7 +51,8 @@ def simulate(
     decoder
         Function of generated states, an array `(n, q)`, to features: a DataFrame, or an array with
         one column for each of `var_names`. None inverts the embedding that made the representation,
-        see :func:`decode`, or Scanpy's PCA.
+        see :func:`decode`, or Scanpy's PCA; of a translation that of the target cells, which the
+        fit keeps.
     clip
         Whether to set negative values to 0 where the features that were fitted had none: the
         inverse of an embedding does not know that expression is not negative. The share of values

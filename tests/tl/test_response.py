@@ -7,7 +7,7 @@ import pytest
 from scipy.special import ndtr, ndtri
 
 import scgenot as sg
-from truth.responses import CHANGE, LEAN, SPREAD, known_cells, known_fit, known_mean
+from truth.responses import LEAN, SPREAD, known_cells, known_fit, known_mean
 
 FEATURES = ["one", "two", "three"]
 

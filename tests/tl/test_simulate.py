@@ -275,7 +275,7 @@ class TestFeatures:
         solver = sg.ot.GromovWasserstein(n_starts=1)
         sg.tl.fit_translation(source, target, solver=solver, learner=QUICK, progress=False)
         with pytest.raises(
-            ValueError, match="target cells are in another AnnData, and so is how they were made"
+            ValueError, match="the fit does not know how the target cells were made"
         ):
             sg.tl.simulate(source)
         out = sg.tl.simulate(
