@@ -333,13 +333,13 @@ def stored_digest(name: str) -> str | None:
 
 
 def save(name: str) -> None:
-    """Write the current figure, 128 colours to keep it small."""
+    """Write the current figure, 256 colours to keep it small."""
     buffer, about = BytesIO(), PngImagePlugin.PngInfo()
     plt.savefig(buffer, dpi=110, bbox_inches="tight")
     about.add_text("code", digest(name))
     file = FOLDER / f"{name}.png"
     file.parent.mkdir(exist_ok=True)
-    picture = Image.open(buffer).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    picture = Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     picture.save(file, optimize=True, pnginfo=about)
     plt.close("all")
 

@@ -85,9 +85,11 @@ def fate(
         colors[OTHER] = NO_LABEL
     pair = table.shape[1] == 2 and np.allclose(table.sum(axis=1, min_count=2).dropna(), 1)
     shown = 0 if basis is None else 1 if pair else table.shape[1]
+    n = shown + (bars is not None)
+    columns = 2 if n == 4 else 3
     gap, room = (0.08, 0.4) if bars is None else (0.5, 2.6)
     ax, inside = panels(
-        ax, shown + (bars is not None), columns=3, width=2.9, height=2.7, gap=(gap, 0.25),
+        ax, n, columns=columns, width=2.9, height=2.7, gap=(gap, 0.25),
         room=(room, 1), title="Fate of cells" if shown > 1 else None,
     )  # fmt: skip
     if shown and pair:
@@ -95,7 +97,7 @@ def fate(
     elif shown == 1:
         _shares(inside[0], xy, table, axis_names)
     elif shown:
-        named = inside[lower_left(shown, 3)]
+        named = inside[lower_left(shown, columns)]
         for panel, name in zip(inside, table.columns, strict=False):
             _shares(panel, xy, table[[name]], axis_names if panel is named else ("", ""))
         scale = ScalarMappable(Normalize(0, 1), cmap="viridis")

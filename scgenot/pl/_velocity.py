@@ -15,6 +15,7 @@ from scgenot.pl._embedding import bare, coordinates, disc_size
 from scgenot.pl._slots import obsm_slot, task_of
 from scgenot.pl._trajectory import paint_course
 
+LONG = 0.9  # share of arrows up to which lengths are to scale
 FEWEST = 3  # cells with a velocity in a square that has an arrow
 PLACE = "\ntowards the mean place\nof measured descendants"
 
@@ -26,16 +27,16 @@ def velocity(
     key: str = "genot",
     basis: str = "umap",
     color: str | None = None,
-    n_squares: int = 25,
+    n_squares: int = 20,
     rng: int | np.random.Generator | None = 0,
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
     """Draw where cells are expected to go, one arrow for the cells of each square of a grid.
 
-    An arrow is the mean velocity of the cells of its square that have one, at least 3; the longest
-    reaches over one and a half squares. Arrows of neighboring cells that go different ways cancel:
-    draw `sg.pl.trajectory` to see single descendants.
+    An arrow is the mean velocity of the cells of its square that have one, at least 3. Lengths are
+    to scale, but for the longest tenth, which are cut at two squares. Arrows of neighboring cells
+    that go different ways cancel: draw `sg.pl.trajectory` to see single descendants.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ def velocity(
     size = 2.5 * disc_size(adata.n_obs)
     ax.scatter(*xy[back].T, c=rgba[back], s=size, alpha=0.35, linewidths=0, zorder=1)
     ax.quiver(
-        *start.T, *mean.T, angles="xy", scale_units="xy", scale=1, width=0.0025, headwidth=4,
+        *start.T, *mean.T, angles="xy", scale_units="xy", scale=1, width=0.003, headwidth=4,
         headlength=5, headaxislength=4, color="0.15", zorder=3,
     )  # fmt: skip
     bare(ax, names, "Where cells are expected to go")
@@ -101,13 +102,16 @@ def velocity(
 
 
 def grid_means(xy: np.ndarray, arrows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean place and arrow of the cells of each square, the longest 1.5 squares long."""
+    """Return the mean place and arrow of the cells of each square, most up to 2 squares long."""
     known = np.isfinite(arrows).all(axis=1)
     xy, arrows = xy[known], arrows[known]
     side = max(np.ptp(xy, axis=0).max(initial=0) / n, 1e-12)
     corner = xy.min(axis=0, initial=np.inf)
     _, square, count = np.unique(
-        np.floor((xy - corner) / side), axis=0, return_inverse=True, return_counts=True
+        np.minimum(np.floor((xy - corner) / side), n - 1),
+        axis=0,
+        return_inverse=True,
+        return_counts=True,
     )
     enough = count >= FEWEST
     if not enough.any():
@@ -117,5 +121,6 @@ def grid_means(xy: np.ndarray, arrows: np.ndarray, n: int) -> tuple[np.ndarray, 
         for values in (xy, arrows)
     ]
     start, mean = (total[enough] / count[enough, None] for total in sums)
-    longest = np.linalg.norm(mean, axis=1).max()
-    return start, mean * (1.5 * side / longest if longest > 0 else 1)
+    length = np.linalg.norm(mean, axis=1)
+    long = np.quantile(length, LONG) or length.max() or 1.0
+    return start, mean * (2 * side / np.maximum(long, length))[:, None]
