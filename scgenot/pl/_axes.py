@@ -8,10 +8,17 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.lines import Line2D
 
+COLUMN = 22  # entries in a column of a legend
+
 
 def new_axes(ax: Axes | None, width: float, height: float) -> Axes:
     """Return the axes that were passed, or those of a new figure of a size in inches."""
     return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
+
+
+def wide_axes(ax: Axes | None, n_labels: int) -> Axes:
+    """Return axes of an embedding with room for the columns of a legend of so many labels."""
+    return new_axes(ax, 7.5 + 2.3 * ((n_labels + 3) // COLUMN), 5.2)
 
 
 def finish(ax: Axes, *, show: bool | None) -> Axes:
@@ -58,7 +65,7 @@ def legend_beside(ax: Axes, handles: list[Artist], title: str | None = None) -> 
     """Draw a legend to the right of the axes, where it hides no data."""
     ax.legend(
         handles=handles, title=title, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False,
-        ncols=1 + len(handles) // 22, alignment="left",
+        ncols=1 + len(handles) // COLUMN, alignment="left",
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from scgenot.pl._colors import NO_LABEL, colors_for, column_with, labels_of
 from scgenot.pl._embedding import bare, coordinates, lower_left, scatter_numbers
 from scgenot.pl._slots import obs_column, obsm_slot, task_of
 
+MANY = 12  # bars, whose names are small
 OTHER = "other"  # the column of `sg.tl.fate` for descendants in no terminal group
 
 
@@ -163,7 +164,8 @@ def _bars(panel: Axes, means: pd.DataFrame, groupby: str, colors: dict[str, str]
             range(len(means)), means[name], left=left, color=colors[name], height=0.8, label=name
         )
         left += means[name].to_numpy()
-    panel.set_yticks(range(len(means)), means.index)
+    size = "x-small" if len(means) > MANY else "medium"
+    panel.set_yticks(range(len(means)), means.index, fontsize=size)
     panel.set(xlim=(0, 1), ylabel=groupby, xlabel="share of descendants", title="Mean fate")
     panel.invert_yaxis()
     panel.spines[["top", "right"]].set_visible(False)

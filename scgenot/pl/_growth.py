@@ -112,8 +112,11 @@ def growth(
     else:
         ax = new_axes(ax, 5.2 if groupby is None and basis is not None else wide, 4.2)
         inside = [ax]
+    both = basis is not None and groupby is not None
     if basis is not None:
-        _on_embedding(inside[0], xy, values, names, word)
+        inside[0].set_box_aspect(1 if both else None)
+        # the violins beside have the same scale, with its name
+        _on_embedding(inside[0], xy, values, names, "" if both else word)
     if basis is None or groupby is not None:
         colors = {} if labels is None or timed else label_colors((adata, groupby))
         if timed:
@@ -192,8 +195,10 @@ def _violins(
     bottom, top = ax.get_ylim()
     ax.set_ylim(min(bottom, -1.15), max(top, 1.15))  # from half to twice at least
     ax.axhline(0, color="black", lw=0.8, ls="--", zorder=0)
-    named = [f"{label}\n(n={len(group):,})" for label, group in groups.items()]
-    ax.set_xticks(range(len(groups)), named, **slanted(list(groups), 3))
+    turned = slanted(list(groups), 3)
+    line = " " if turned else "\n"
+    named = [f"{label}{line}(n={len(group):,})" for label, group in groups.items()]
+    ax.set_xticks(range(len(groups)), named, **turned)
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda power, _: as_factor(power)))
     ax.set(xlabel=groupby or "", ylabel=word, title="Growth")

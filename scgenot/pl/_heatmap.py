@@ -14,7 +14,7 @@ MOST_ANNOTATED = 16  # groups on a side up to which percentages are written into
 def heat_axes(ax: Axes | None, table: pd.DataFrame) -> Axes:
     """The axes that were passed, or those of a new figure as large as a table needs."""
     n_rows, n_columns = table.shape
-    return new_axes(ax, 3.4 + 0.5 * n_columns, 2.2 + 0.42 * n_rows)
+    return new_axes(ax, max(6.2, 3.4 + 0.5 * n_columns), max(3.4, 2.2 + 0.42 * n_rows))
 
 
 def draw_percent(

@@ -8,7 +8,7 @@ from scgenot import get
 from scgenot._random import numpy_rng
 from scgenot._typed import typed
 from scgenot.cells.tasks import Screen
-from scgenot.pl._axes import bar_beside, cross, disc, finish, legend_beside, new_axes, squares
+from scgenot.pl._axes import bar_beside, cross, disc, finish, legend_beside, squares, wide_axes
 from scgenot.pl._colors import PREDICTED_COLOR, TREATED_COLOR, paint
 from scgenot.pl._embedding import bare, disc_size, predicted_cells
 from scgenot.pl._screen import predicted_condition
@@ -100,7 +100,7 @@ def perturbation(
         after, crosses = rgba[treated], rgba[drawn]
         treated_legend, predicted_legend = next(iter(colors.values()), "0.35"), "0.35"
 
-    ax = new_axes(ax, 7.5, 5.2)
+    ax = wide_axes(ax, len(colors))
     size = disc_size(len(control) + len(treated))
     ax.scatter(*xy[control].T, c=PALE, s=2.5 * size, linewidths=0, zorder=1)
     ax.scatter(*xy[treated].T, c=after, s=2.5 * size, alpha=0.3, linewidths=0, zorder=2)

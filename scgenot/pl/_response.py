@@ -45,7 +45,8 @@ def response(
 ) -> Axes:
     """Draw features in measured control, predicted, and measured treated cells, side by side.
 
-    A dot is the mean, a line goes from quartile to quartile. A perturbation that was not measured
+    A dot is the mean, a line goes from quartile to quartile; numbers of cells are in the title, in
+    the order of the legend. A perturbation that was not measured
     has the first two only. Of the table of `sg.tl.response` the predicted change of means is drawn
     with its interval, and the measured change beside it.
 
@@ -124,7 +125,9 @@ def response(
         )
     for panel, group in zip(inside, groups, strict=True):
         _draw(panel, sides, groupby, group, violins=kind == "violin")
-        panel.set_title(answer if group is None else group, fontsize="medium" if groupby else None)
+        title = answer if group is None else group
+        title += f" (n = {', '.join(map(str, _counts(sides, groupby, group)))})"
+        panel.set_title(title, fontsize="medium" if groupby else None)
         labels = features if panel is inside[-1] else []
         panel.set_xticklabels(labels, style="italic", **slanted(features, 8))
     inside[len(inside) // 2].set_ylabel(measured.attrs["unit"])
@@ -143,12 +146,22 @@ def _groups(adata: AnnData, simulated: AnnData, groupby: str) -> list[str]:
     return groups
 
 
+def _of_group(cells: AnnData, rows: np.ndarray, groupby: str | None, group: str | None):
+    """Return the rows that are in a group."""
+    return rows if group is None else rows[as_text(cells.obs[groupby])[rows] == group]
+
+
+def _counts(sides: list[tuple], groupby: str | None, group: str | None) -> list[int]:
+    """Return the number of cells of each side in a group."""
+    return [len(_of_group(cells, rows, groupby, group)) for *_, cells, rows in sides]
+
+
 def _draw(
     panel: Axes, sides: list[tuple], groupby: str | None, group: str | None, *, violins: bool
 ) -> None:
     """Draw all features of one group."""
     for place, (_, color, values, cells, rows) in enumerate(sides):
-        kept = rows if group is None else rows[as_text(cells.obs[groupby])[rows] == group]
+        kept = _of_group(cells, rows, groupby, group)
         _side(
             panel, values.iloc[kept], (place - (len(sides) - 1) / 2) * WIDE, color, violins=violins
         )

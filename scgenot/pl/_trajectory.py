@@ -9,7 +9,7 @@ from scgenot import get
 from scgenot._random import numpy_rng
 from scgenot._typed import typed
 from scgenot.cells.tasks import TimeCourse
-from scgenot.pl._axes import bar_under, cross, disc, finish, legend_beside, new_axes, squares
+from scgenot.pl._axes import bar_under, cross, disc, finish, legend_beside, squares, wide_axes
 from scgenot.pl._colors import label_rgba, ordered_colors, paint
 from scgenot.pl._embedding import bare, disc_size, predicted_cells
 from scgenot.pl._slots import time_labels
@@ -85,7 +85,7 @@ def trajectory(
     drawn, n, found = predicted_cells(adata, fit, basis, generator)
     xy, ends = found.measured, found.generated
 
-    ax = new_axes(ax, 7.5, 5.2)
+    ax = wide_axes(ax, len(colors))
     size = disc_size(adata.n_obs)
     back = generator.permutation(adata.n_obs)  # so that no time hides another for being stored last
     ax.scatter(*xy[back].T, c=rgba[back], s=2.5 * size, alpha=0.35, linewidths=0, zorder=1)

@@ -11,7 +11,7 @@ from scgenot._random import numpy_rng
 from scgenot._typed import typed
 from scgenot.cells.keys import Keys
 from scgenot.cells.tasks import Translation
-from scgenot.pl._axes import bar_under, cross, disc, finish, legend_beside, new_axes, squares
+from scgenot.pl._axes import bar_under, cross, disc, finish, legend_beside, squares, wide_axes
 from scgenot.pl._colors import (
     color_values,
     has_color,
@@ -110,7 +110,7 @@ def translation(
     above = rgba["source"][drawn] if "source" in rgba else SOURCE_COLOR
     shades = ("0.35", "0.35") if rgba else (TARGET_COLOR, SOURCE_COLOR)
 
-    ax = new_axes(ax, 7.5, 5.2)
+    ax = wide_axes(ax, len(colors))
     size = disc_size(len(target))
     ax.scatter(*target_xy[back].T, c=below, s=2.5 * size, alpha=0.25, linewidths=0, zorder=1)
     ax.scatter(*xy.T, c=above, s=max(size, 10), marker="x", linewidths=0.8, zorder=3)

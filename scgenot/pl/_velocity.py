@@ -10,7 +10,7 @@ from scgenot._typed import typed
 from scgenot.cells.keys import Keys
 from scgenot.cells.read import dense
 from scgenot.cells.tasks import TimeCourse
-from scgenot.pl._axes import bar_under, disc, finish, legend_beside, new_axes, squares
+from scgenot.pl._axes import bar_under, disc, finish, legend_beside, squares, wide_axes
 from scgenot.pl._embedding import bare, coordinates, disc_size
 from scgenot.pl._slots import obsm_slot, task_of
 from scgenot.pl._trajectory import paint_course
@@ -83,7 +83,7 @@ def velocity(
     arrows = dense(obsm_slot(adata, slot, run), f"obsm[{slot!r}]")[:, :2]
     start, mean = grid_means(xy, arrows, n_squares)
     rgba, colors, scale, named = paint_course(adata, task, color)
-    ax = new_axes(ax, 7.5, 5.2)
+    ax = wide_axes(ax, len(colors))
     back = numpy_rng(rng).permutation(adata.n_obs)
     size = 2.5 * disc_size(adata.n_obs)
     ax.scatter(*xy[back].T, c=rgba[back], s=size, alpha=0.35, linewidths=0, zorder=1)
