@@ -107,7 +107,13 @@ def growth(
     wide = max(3.2, 1 + 0.45 * len(groups))
     if basis is not None and groupby is not None:
         ax, inside = panels(
-            ax, 2, columns=2, width=max(wide, 4), height=3.8, gap=(0.5, 0), room=(0.8, 1.2)
+            ax,
+            2,
+            columns=2 if wide < 6 else 1,
+            width=max(wide, 4),
+            height=3.8,
+            gap=(0.5, 0.3),
+            room=(0.8, 1.2),
         )
     else:
         ax = new_axes(ax, 5.2 if groupby is None and basis is not None else wide, 4.2)
