@@ -89,11 +89,9 @@ def readme() -> None:
     sg.pl.translation(atac, rna, color="cell_type", n_lines=0, ax=left, show=False)
     left.set(title="chromatin to RNA, no pairs", xlabel="RNA, PC 1", ylabel="RNA, PC 2")
     adata = fitted_progenitors()
-    sg.pl.trajectory(adata, basis="emb", color="state_info", ax=middle, show=False)
-    middle.set(title="descendants, day 4 to day 6", xlabel="SPRING 1", ylabel="SPRING 2")
-    known, new = fitted_blood()
-    sg.tl.predict(new, target="stim", model=known, progress=False)
-    new.uns["genot"] = known.uns["genot"]  # the fit, which the plot asks
+    sg.pl.trajectory(adata, basis="pca", color="state_info", ax=middle, show=False)
+    middle.set(title="descendants, day 4 to day 6", xlabel="PC 1", ylabel="PC 2")
+    new, _ = predicted_blood()
     sg.pl.perturbation(new, basis="pca", color="predicted_type", ax=right, show=False)
     right.set(title="interferon, a new donor")
 
@@ -114,9 +112,7 @@ def trajectory() -> None:
 
 def perturbation() -> None:
     """Genes of a donor that was not fitted: control, predicted, measured."""
-    known, new = fitted_blood()
-    treated = sg.tl.simulate(new, target="stim", model=known)
-    new.uns["genot"] = known.uns["genot"]
+    new, treated = predicted_blood()
     sg.pl.response(new, treated, ["ISG15", "CXCL10", "IL8", "CD14"], show=False)
 
 
