@@ -325,7 +325,10 @@ def modules_of(names: list[str]) -> set[str]:
 def stored_digest(name: str) -> str | None:
     """Return the digest that a picture keeps; None where there is no picture."""
     file = FOLDER / f"{name}.png"
-    return Image.open(file).text.get("code") if file.is_file() else None
+    if not file.is_file():
+        return None
+    with Image.open(file) as picture:
+        return picture.text.get("code")
 
 
 def save(name: str) -> None:

@@ -30,4 +30,5 @@ def test_no_picture_is_older_than_its_code(name):
 def test_pictures_fit_a_page(name):
     file = pictures.FOLDER / f"{name}.png"
     assert file.stat().st_size < 150_000
-    assert Image.open(file).width <= 2200
+    with Image.open(file) as picture:
+        assert picture.width <= 2200
