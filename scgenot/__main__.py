@@ -10,6 +10,7 @@ import pandas as pd
 from anndata import AnnData
 
 LABELS = "bulk_labels"
+DOUBTFUL = 0.2  # share of the mass of a type at another one
 COUPLING, MEAN = "plain coupling (mean)", "GENOT, conditional mean"
 
 
@@ -83,7 +84,8 @@ def demo(args: argparse.Namespace) -> None:
     )
     print("Ridge is trained on the true pairs, 5-fold: a ceiling that unpaired methods cannot use.")
     print(f"{certainty(source.uns['genot']['confidence'])}")
-    print(f"{network_adds(table)}\n")
+    print(network_adds(table))
+    print(f"{doubtful(source, target)}\n")
     for path in write_results(source, target, args.out):
         print(f"wrote {path}")
     print(f"done in {time.perf_counter() - started:.0f} s")
@@ -100,7 +102,8 @@ def certainty(confidence: dict) -> str:
     return (
         f"The match is {verdict}: {confidence['n_best']} of {confidence['n_starts']} "
         f"starts reach it, {gap}, and two subsets of the cells agree with "
-        f"correlation {confidence['agreement']:.2f}."
+        f"correlation {confidence['agreement']:.2f}. That is said of all cells together, not of "
+        "each type."
     )
 
 
@@ -109,9 +112,29 @@ def network_adds(table: pd.DataFrame) -> str:
     coupling, mean = (table["FOSCTTM"][name] for name in (COUPLING, MEAN))
     return (
         f"The network reproduces its coupling (FOSCTTM of the mean {mean:.3f} against "
-        f"{coupling:.3f}) and does not improve the match. It adds single possible cells in place "
+        f"{coupling:.3f}) and does not improve the match; it adds single possible cells in place "
         "of a mean, for new cells too and without the target cells."
     )
+
+
+def doubtful(source: AnnData, target: AnnData) -> str:
+    """Say which types have most of their mass elsewhere, or much of it at one other type."""
+    labels, target_labels = (side.obs[LABELS].astype(str).to_numpy() for side in (source, target))
+    member = pd.get_dummies(target_labels).astype(float)
+    mass = pd.DataFrame(source.obsm["genot_coupling"] @ member.to_numpy(), columns=member.columns)
+    shares = mass.groupby(labels).sum()
+    shares = shares.div(shares.sum(axis=1), axis=0)
+    found = []
+    for label, row in shares.iterrows():
+        others = row.drop(label, errors="ignore")
+        if others.max() > DOUBTFUL:
+            n = (labels == label).sum()
+            found.append(
+                f"{label} (n={n}; {others.max():.0%} of its mass goes to {others.idxmax()})"
+            )
+    if not found:
+        return f"No cell type has more than {DOUBTFUL:.0%} of its mass at another one."
+    return "\n  ".join(["Do not believe the translated cells of", *found])
 
 
 def two_modalities(seed: int) -> tuple[AnnData, AnnData, np.ndarray]:

@@ -72,6 +72,29 @@ def read_groups(
     return known[chosen], codes[:, None] == chosen
 
 
+def column_of(groups: Groups) -> str:
+    """Return the column that groups are of."""
+    return groups if isinstance(groups, str) else next(iter(groups))
+
+
+def described(adata: AnnData, columns: Sequence[str], covariates: Sequence[str]) -> dict:
+    """Say of the columns of a table of groups what a plot needs to know: labels and colors.
+
+    `within` is the column, where it is one that cells were coupled within.
+    """
+    labels, colors = {}, {}
+    for column in dict.fromkeys(columns):
+        values = adata.obs[column]
+        is_category = isinstance(values.dtype, pd.CategoricalDtype)
+        known = values.cat.categories if is_category else factorize(values)[1]
+        names, stored = texts_of(known), adata.uns.get(f"{column}_colors", ())
+        labels |= dict.fromkeys(names)
+        if len(stored) == len(names):
+            colors = dict(zip(names, map(str, stored), strict=True)) | colors
+    one = columns[0] if len(set(columns)) == 1 and columns[0] in covariates else None
+    return {"labels": list(labels), "colors": colors, "within": one}
+
+
 def read_mask(adata: AnnData, cells, groupby: str | None = None) -> np.ndarray:
     """Read a set of cells, given as a mask or as groups of a column of obs."""
     if groupby is not None:

@@ -146,6 +146,19 @@ def copy_of(adata: AnnData) -> AnnData:
     return adata.to_memory(copy=True) if adata.isbacked else adata.copy()
 
 
+def unit_of(adata: AnnData, layer: str | None = None) -> str:
+    """Name the values of X or of a layer in words that stand on an axis."""
+    named = layer not in (None, "X")
+    if not named and "log1p" in adata.uns:
+        return "log-normalised expression"
+    values = adata.layers[layer] if named else adata.X
+    some = _in_memory(values[: min(100, adata.n_obs)])
+    some = np.asarray(some.data if sparse.issparse(some) else some)
+    if some.size and some.min() >= 0 and not (some % 1).any():
+        return "counts"
+    return f"value in {layer_label(layer)}"
+
+
 def layer_label(layer: str | None) -> str:
     """Name `X` or a layer as users write it."""
     return "X" if layer in (None, "X") else f"layers[{layer!r}]"

@@ -6,13 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from scgenot._random import numpy_rng
 from scgenot.fit.decoder import MAX_VALUES
 from scgenot.fit.sample import Drawn
 from scgenot.model.generate import blocks
-
-# replicates of the bootstrap
-N_REPLICATES = 400
 
 
 @dataclass(frozen=True)
@@ -21,56 +17,47 @@ class Changes:
 
     n_cells: int
     mean: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
     between: np.ndarray
     within: np.ndarray
     up: np.ndarray
+    spread: np.ndarray  # variance of the changed cells
 
 
 def sum_changes(
-    drawn: Iterable[Drawn],
-    to_features: Callable[[np.ndarray], pd.DataFrame],
-    n_features: int,
-    *,
-    interval: float,
-    seed: int,
+    drawn: Iterable[Drawn], to_features: Callable[[np.ndarray], pd.DataFrame], n_features: int
 ) -> Changes:
     """Sum up the changes of a group of cells, block by block."""
-    rng = numpy_rng(seed)
     n_cells, n_samples = 0, 1
-    total, square, within, up = np.zeros((4, n_features))
-    replicates, weight = np.zeros((N_REPLICATES, n_features)), np.zeros((N_REPLICATES, 1))
-    for change in feature_changes(drawn, to_features, n_features):
+    total, square, within, up, after, after_square = np.zeros((6, n_features))
+    for change, before in feature_changes(drawn, to_features, n_features):
         own, n_samples = change.mean(1), change.shape[1]
         n_cells += len(own)
         total += own.sum(0)
         square += (own**2).sum(0)
         within += change.var(1, ddof=1).sum(0)
         up += ((change > 0).sum((0, 1)) + (change >= 0).sum((0, 1))) / 2
-        weights = rng.standard_exponential((N_REPLICATES, len(own)))
-        replicates += weights @ own
-        weight += weights.sum(1, keepdims=True)
-    tail = (1 - interval) / 2
-    lower, upper = np.quantile(replicates / weight, [tail, 1 - tail], axis=0)
+        changed = change + before[:, None]
+        after += changed.sum((0, 1))
+        after_square += (changed**2).sum((0, 1))
+    n_draws = n_cells * n_samples
     mean, within = total / n_cells, within / n_cells
     # means of few draws vary by the draws too; that part is taken off
     between = (square - n_cells * mean**2) / max(n_cells - 1, 1) - within / n_samples
+    spread = after_square / n_draws - (after / n_draws) ** 2
     return Changes(
         n_cells,
         mean,
-        lower,
-        upper,
         np.sqrt(np.maximum(between, 0)),
         np.sqrt(within),
-        up / (n_cells * n_samples),
+        up / n_draws,
+        np.maximum(spread, 0),
     )
 
 
 def feature_changes(
     drawn: Iterable[Drawn], to_features: Callable[[np.ndarray], pd.DataFrame], n_features: int
-) -> Iterable[np.ndarray]:
-    """Yield the changes of some cells after others, `(n, n_samples, g)`, few enough to hold."""
+) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """Yield the changes of some cells after others, `(n, n_samples, g)`, and what they were."""
     for block in drawn:
         _, n_samples, q = block.draws.shape
         for rows in blocks(len(block.draws), max(1, MAX_VALUES // (n_samples * n_features))):
@@ -80,4 +67,5 @@ def feature_changes(
                 .to_numpy(dtype=float)
                 .reshape(len(draws), n_samples, -1)
             )
-            yield after - to_features(block.source[rows, :q]).to_numpy(dtype=float)[:, None]
+            before = to_features(block.source[rows, :q]).to_numpy(dtype=float)
+            yield after - before[:, None], before

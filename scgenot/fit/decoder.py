@@ -38,10 +38,10 @@ def feature_decoder(
         return lambda values: _some_columns(
             _as_frame(to_values(values), len(values), names), features
         )
-    embedding = None if fitted is None else embedding_of(fitted, rep)
+    embedding = embedding_in(fit, rep)
     if embedding is None:
         why = (
-            "target cells are in another AnnData, and so is how they were made from features."
+            "the fit does not know how the target cells were made from features."
             if rep is None
             else f"uns[{embedding_key(rep)!r}] does not say how {rep!r} was made from features. "
             "Make it with `sg.tl.embed` before the fit, or"
@@ -58,9 +58,16 @@ def feature_decoder(
     return lambda values: embedding.decode(values, features)
 
 
+def embedding_in(fit, rep: str | None):
+    """Return the embedding that made generated states; None when none is known."""
+    if not fit.one_space:
+        return fit.target_embedding
+    return None if fit.adata is None else embedding_of(fit.adata, rep)
+
+
 def never_negative(fit, rep: str | None) -> bool:
     """Say whether the features of the fit, and so decoded ones, are never negative."""
-    embedding = embedding_of(fit.adata, rep if fit.one_space else None)
+    embedding = embedding_in(fit, rep)
     if embedding is not None:
         return embedding.nonnegative
     return bool(matrix(fit.adata, getattr(fit.task, "layer", None)).min() >= 0)

@@ -13,6 +13,7 @@ from scgenot._check import usable_device
 from scgenot._outcome import Outcome
 from scgenot._random import seed_of
 from scgenot._warn import warn_user
+from scgenot.cells.embedding import Embedding, target_embedding_of
 from scgenot.cells.keys import Keys
 from scgenot.cells.read import check_anndata
 from scgenot.cells.tasks.task import check_kind
@@ -72,6 +73,8 @@ class Fit:
         How several candidates did on held-out cells; None where there was one.
     growth
         Growth of each source cell, of a fit that is not yet written.
+    target_embedding
+        What made the representation of the target cells, where these are in another AnnData.
     make_model
         Makes the model when it is first asked for.
     """
@@ -90,6 +93,7 @@ class Fit:
     coupling_key: str | None = None
     choice: Choice | None = None
     growth: np.ndarray | None = None
+    target_embedding: Embedding | None = None
     make_model: Callable[[], object] | None = field(default=None, repr=False)
 
     @classmethod
@@ -149,6 +153,7 @@ class Fit:
             make_model=lambda: learned.model,
         )
         fit.reference = Reference.of(links, adata, task, seed)
+        fit.target_embedding = target_embedding_of(task)
         return fit
 
     def write(self, adata: AnnData) -> None:

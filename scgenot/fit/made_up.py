@@ -16,6 +16,7 @@ from scgenot.cells.keys import Keys
 from scgenot.cells.labels import made_obs
 from scgenot.fit.decoder import feature_decoder, never_negative
 from scgenot.fit.held_out import each_of
+from scgenot.fit.lender import Lender
 from scgenot.fit.sample import BLOCK, draw_blocks
 from scgenot.model.generate import blocks
 from scgenot.pair import Question
@@ -33,6 +34,7 @@ def simulated(
     use_rep: str | None,
     decoder,
     clip: bool,
+    residuals: bool,
     progress: bool,
     **options,
 ) -> AnnData:
@@ -43,6 +45,7 @@ def simulated(
     with each_once():
         questions = [fit.ask(adata, *one) for one in each_of(target, dose)]
     to_features = feature_decoder(fit, rep, decoder)
+    lend = Lender.of(fit, rep, to_features, decoder, options["seed"]) if residuals else None
     if adata is not fit.adata and fit.reference is not None:
         fit.reference.warn_if_unlike(cells[questions[0].rows])
     obs = pd.concat([described(fit, adata, question, n_samples) for question in questions])
@@ -65,8 +68,12 @@ def simulated(
             growth.append(np.tile(fit.model.growth(source, condition).numpy(), n_samples))
     if growth:
         obs[Keys(fit.key).growth] = np.concatenate(growth)
+    if lend is not None:
+        for question, found in zip(questions, states, strict=True):
+            lend.choose(question.answer, found)
     states = np.concatenate(states).astype(np.float32)
-    return assemble(fit, rep, states, obs, to_features, clip=clip and decoder is None)
+    clip = clip and decoder is None
+    return assemble(fit, rep, states, obs, to_features, clip=clip, lend=lend)
 
 
 def described(fit, adata: AnnData, question: Question, n_samples: int) -> pd.DataFrame:
@@ -94,7 +101,11 @@ def interpolated_obs(
 
 
 def decoded(
-    states: np.ndarray, to_features: Callable[[np.ndarray], pd.DataFrame], *, clip: bool
+    states: np.ndarray,
+    to_features: Callable[[np.ndarray], pd.DataFrame],
+    *,
+    clip: bool,
+    lend: Lender | None = None,
 ) -> tuple[np.ndarray, pd.Index]:
     """Turn states into features block by block, negative ones into 0 if asked."""
     features, n_clipped = None, 0
@@ -102,7 +113,7 @@ def decoded(
         frame = to_features(states[rows])
         if features is None:
             features = np.empty((len(states), frame.shape[1]), dtype=np.float32)
-        features[rows] = frame
+        features[rows] = frame if lend is None else lend.add(frame.to_numpy(), rows, clip=clip)
         if clip:
             n_clipped += int((features[rows] < 0).sum())
             np.maximum(features[rows], 0, out=features[rows])
@@ -113,18 +124,28 @@ def decoded(
 
 
 def assemble(
-    fit, rep: str | None, states: np.ndarray, obs: pd.DataFrame, to_features, *, clip: bool
+    fit,
+    rep: str | None,
+    states: np.ndarray,
+    obs: pd.DataFrame,
+    to_features,
+    *,
+    clip: bool,
+    lend: Lender | None = None,
 ) -> AnnData:
     """Make an AnnData of states that goes with that of the fit, and says of which fit they are."""
     fitted = fit.adata
-    features, names = decoded(states, to_features, clip=clip and never_negative(fit, rep))
-    known = fitted is not None and names.isin(fitted.var_names).all()
+    clip = clip and never_negative(fit, rep)
+    features, names = decoded(states, to_features, clip=clip, lend=lend)
+    known = fit.one_space and fitted is not None and names.isin(fitted.var_names).all()
     var = fitted.var.loc[names] if known else pd.DataFrame(index=names)
     out = AnnData(features, obs=obs, var=var.copy())
     out.obs_names_make_unique()
     if rep is not None and rep != "X":
         out.obsm[rep] = states
-        if fit.one_space and fitted is not None and embedding_of(fitted, rep) is not None:
+        if not fit.one_space and fit.target_embedding is not None:
+            out.uns[embedding_key(rep)] = fit.target_embedding.to_dict()
+        elif fit.one_space and fitted is not None and embedding_of(fitted, rep) is not None:
             key = embedding_key(rep)
             if key in fitted.uns:
                 out.uns[key] = deepcopy(dict(fitted.uns[key]))

@@ -1,19 +1,18 @@
 """Responses to a perturbation: the change of every feature in every group of cells."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from scipy.special import ndtri
 
-from scgenot.cells.embedding import embedding_of
 from scgenot.cells.labels import as_text
-from scgenot.cells.read import matrix
+from scgenot.cells.read import unit_of
 from scgenot.cells.strata import read_strata
+from scgenot.fit.change_errors import ChangeErrors
 from scgenot.fit.changes import Changes, sum_changes
 from scgenot.fit.decoder import feature_decoder
-from scgenot.fit.sample import BLOCK, draw_blocks
-from scgenot.model.generate import blocks
+from scgenot.fit.measured import Values
+from scgenot.fit.sample import draw_blocks
 
 ALL = "all"  # the group when there is one
 
@@ -30,7 +29,8 @@ def responses(
     use_rep: str | None,
     decoder,
     seed: int,
-    **options,
+    n_samples: int,
+    guidance: float,
 ) -> pd.DataFrame:
     """Tabulate predicted changes beside what was measured; as :func:`scgenot.tl.response`."""
     question = fit.ask(adata, target, dose)
@@ -40,8 +40,16 @@ def responses(
     rep = use_rep or fit.task.use_rep
     to_features = feature_decoder(fit, rep, decoder, features)
     names = to_features(cells[:1]).columns
-    mean = measured_mean(fit, adata, rep, names) if decoder is None else None
-    mean = mean or (lambda rows: decoded_mean(cells[rows], to_features))
+    values = Values.of(fit, adata, rep, cells, to_features, decoder)
+    fitted = fit.cells(fit.adata, use_rep=use_rep)
+    errors = ChangeErrors.of(
+        fit,
+        question.answer,
+        lambda adata: fit.ask(adata, target, dose),
+        Values.of(fit, fit.adata, rep, fitted, to_features, decoder),
+        guidance=guidance,
+        seed=seed,
+    )
     groups, order = read_groups(adata, groupby)
     asked = (question.answer.get(key) for key in (fit.task.perturbation_key, fit.task.dose_key))
     treated, tables = fit.task.treated_rows(adata, *asked), []
@@ -49,18 +57,28 @@ def responses(
         chosen = groups[question.rows] == group
         if not chosen.any():
             continue
+        rows = question.rows[chosen]
         drawn = draw_blocks(
             fit.model,
-            cells[question.rows[chosen]],
+            cells[rows],
             question.condition[chosen],
+            n_samples=n_samples,
+            guidance=guidance,
             seed=seed,
-            **options,
         )
-        changes = sum_changes(drawn, to_features, len(names), interval=interval, seed=seed)
+        changes = sum_changes(drawn, to_features, len(names))
         observed = treated[groups[treated] == group]
-        control = mean(question.rows[chosen])
-        tables.append(as_table(group, names, changes, control, len(observed), mean(observed)))
-    return pd.concat(tables, ignore_index=True)
+        half = np.nan
+        if errors is not None:
+            n_treated = len(observed) or len(rows)
+            sd = errors.sd(cells[rows], changes.spread, len(rows), n_treated)
+            half = ndtri((1 + interval) / 2) * sd
+        means = values.mean(rows), values.mean(observed)
+        tables.append(as_table(group, names, changes, half, *means, len(observed)))
+    table = pd.concat(tables, ignore_index=True)
+    if values.measured is not None:
+        table.attrs["unit"] = unit_of(adata, values.layer)
+    return table
 
 
 def read_groups(adata: AnnData, groupby) -> tuple[np.ndarray, list[str]]:
@@ -75,43 +93,16 @@ def read_groups(adata: AnnData, groupby) -> tuple[np.ndarray, list[str]]:
     return groups, list(pd.unique(groups[np.lexsort(codes[::-1])]))
 
 
-def measured_mean(
-    fit, adata: AnnData, rep: str, names: pd.Index
-) -> Callable[[np.ndarray], np.ndarray] | None:
-    """Return the mean of features over some cells as a function; None where not measured."""
-    embedding = embedding_of(fit.adata, rep)
-    if getattr(embedding, "method", "pca") != "pca" or not names.isin(adata.var_names).all():
-        return None
-    layer = fit.task.layer if rep == "X" else getattr(embedding, "layer", None)
-    if (adata.X is None) if layer is None else (layer not in adata.layers):
-        return None
-    values = matrix(adata, layer)[:, adata.var_names.get_indexer(names)]
-
-    def mean(rows: np.ndarray) -> np.ndarray:
-        if len(rows) == 0:
-            return np.full(values.shape[1], np.nan)
-        return np.asarray(values[rows].mean(0, dtype=float)).ravel()
-
-    return mean
-
-
-def decoded_mean(cells: np.ndarray, to_features: Callable) -> np.ndarray:
-    """Mean of each decoded feature over cells; NaN of no cells."""
-    if len(cells) == 0:
-        return np.full(1, np.nan)
-    parts = (to_features(cells[rows]).to_numpy(dtype=float) for rows in blocks(len(cells), BLOCK))
-    return sum(part.sum(0) for part in parts) / len(cells)
-
-
 def as_table(
     group: str,
     names: pd.Index,
     changes: Changes,
+    half: np.ndarray | float,
     control: np.ndarray,
-    n_observed: int,
     observed: np.ndarray,
+    n_observed: int,
 ) -> pd.DataFrame:
-    """Make the rows of one group."""
+    """Make the rows of one group; `half` is half of the length of the interval."""
     return pd.DataFrame(
         {
             "group": group,
@@ -119,8 +110,8 @@ def as_table(
             "n_cells": changes.n_cells,
             "control_mean": control,
             "change": changes.mean,
-            "lower": changes.lower,
-            "upper": changes.upper,
+            "lower": changes.mean - half,
+            "upper": changes.mean + half,
             "sd_between": changes.between,
             "sd_within": changes.within,
             "probability_up": changes.up,

@@ -10,6 +10,7 @@ from anndata import AnnData
 
 from scgenot._outcome import Outcome
 from scgenot._typed import check_fields, check_type
+from scgenot.cells.embedding import Embedding
 from scgenot.cells.keys import Keys
 from scgenot.cells.tasks import Screen, TimeCourse, Translation
 from scgenot.cells.write import check_finite, is_fit, plain, predicted_slots, write_slots, writing
@@ -26,6 +27,7 @@ from scgenot.pair import Question
 VERSION = 1
 MODEL, PARAMS, HISTORY, PAIRS, LINKS = "model", "params", "history", "pairs", "links"
 REFERENCE, CONFIDENCE, CALIBRATION = "reference", "confidence", "calibration"
+TARGET_EMBEDDING = "target_embedding"
 OUTCOMES, COUPLING_KEY, COUPLING_NAMES = "outcomes", "coupling_key", "coupling_names"
 KINDS = {
     **dict.fromkeys((PARAMS, MODEL, LINKS), Mapping),
@@ -87,6 +89,11 @@ def write(fit, adata: AnnData) -> None:
         CONFIDENCE: fit.confidence,
         COUPLING_NAMES: None if fit.links[0].within else fit.links[0].target_names,
     }
+    if fit.target_embedding is not None:
+        entry[TARGET_EMBEDDING] = {
+            "key": fit.target_embedding.key,
+            **fit.target_embedding.to_dict(),
+        }
     entry |= {} if fit.choice is None else fit.choice.to_dict()
     entry = {name: value for name, value in entry.items() if value is not None}
     write_slots(
@@ -216,8 +223,19 @@ def _put_together(cls, adata: AnnData, key: str, entry: Mapping, task, own: tupl
         calibration=Calibration.read(entry),
         coupling_key=entry.get(COUPLING_KEY),
         choice=Choice.read(entry),
+        target_embedding=read_embedding(entry),
         make_model=lambda: read_model(entry[MODEL], key, *own),
     )
+
+
+def read_embedding(entry: Mapping) -> Embedding | None:
+    """Read the embedding of target cells that are in another AnnData; None without one."""
+    stored = entry.get(TARGET_EMBEDDING)
+    if stored is None:
+        return None
+    check_type(TARGET_EMBEDDING, stored, Mapping)
+    rest = {name: value for name, value in stored.items() if name != "key"}
+    return Embedding.from_dict(rest, str(stored["key"]), "the fit")
 
 
 def read_task(params: Mapping, task, key: str):

@@ -9,6 +9,7 @@ from scgenot.pl._fate import fate
 from scgenot.pl._growth import growth
 from scgenot.pl._interpolation import interpolation
 from scgenot.pl._perturbation import perturbation
+from scgenot.pl._push import pull, push
 from scgenot.pl._response import response
 from scgenot.pl._response_heatmap import response_heatmap
 from scgenot.pl._score_cells import score_cells
@@ -16,6 +17,7 @@ from scgenot.pl._training import training
 from scgenot.pl._trajectory import trajectory
 from scgenot.pl._transition import transition
 from scgenot.pl._translation import translation
+from scgenot.pl._velocity import velocity
 
 __all__ = [
     "calibration",
@@ -27,6 +29,8 @@ __all__ = [
     "growth",
     "interpolation",
     "perturbation",
+    "pull",
+    "push",
     "response",
     "response_heatmap",
     "score_cells",
@@ -34,4 +38,5 @@ __all__ = [
     "trajectory",
     "transition",
     "translation",
+    "velocity",
 ]

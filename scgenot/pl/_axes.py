@@ -8,10 +8,17 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.lines import Line2D
 
+COLUMN = 22  # entries in a column of a legend
+
 
 def new_axes(ax: Axes | None, width: float, height: float) -> Axes:
     """Return the axes that were passed, or those of a new figure of a size in inches."""
     return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
+
+
+def wide_axes(ax: Axes | None, n_labels: int) -> Axes:
+    """Return axes of an embedding with room for the columns of a legend of so many labels."""
+    return new_axes(ax, 7.5 + 2.3 * ((n_labels + 3) // COLUMN), 5.2)
 
 
 def finish(ax: Axes, *, show: bool | None) -> Axes:
@@ -58,7 +65,7 @@ def legend_beside(ax: Axes, handles: list[Artist], title: str | None = None) -> 
     """Draw a legend to the right of the axes, where it hides no data."""
     ax.legend(
         handles=handles, title=title, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False,
-        ncols=1 + len(handles) // 22, alignment="left",
+        ncols=1 + len(handles) // COLUMN, alignment="left",
     )  # fmt: skip
 
 
@@ -80,9 +87,17 @@ def bar_beside(
     )
 
 
-def bar_under(ax: Axes, scale: ScalarMappable, label: str | None, shrink: float = 0.6) -> None:
+def bar_under(
+    ax: Axes,
+    scale: ScalarMappable,
+    label: str | None,
+    shrink: float = 0.6,
+    extend: str = "neither",
+) -> None:
     """Draw a color bar under the axes, which get smaller."""
-    ax.figure.colorbar(scale, ax=ax, label=label, location="bottom", shrink=shrink, aspect=30)
+    ax.figure.colorbar(
+        scale, ax=ax, label=label, location="bottom", shrink=shrink, aspect=30, extend=extend
+    )
 
 
 def squares(colors: dict[str, str]) -> list[Line2D]:
@@ -98,10 +113,10 @@ def disc(label: str, color: str, alpha: float = 1.0) -> Line2D:
     return Line2D([], [], ls="", marker="o", ms=7, mew=0, alpha=alpha, color=color, label=label)
 
 
-def cross(label: str, color: str, n_drawn: int, n: int) -> Line2D:
-    """Return the legend entry of cells drawn as crosses, and how many of them are drawn."""
+def cross(label: str, color: str, n_drawn: int, n: int, note: str = "") -> Line2D:
+    """Return the legend entry of cells drawn as crosses, how many are, and a note on them."""
     part = f"\n({n_drawn:,} of {n:,} drawn)" if n_drawn < n else ""
-    return Line2D([], [], ls="", marker="x", ms=6, color=color, label=label + part)
+    return Line2D([], [], ls="", marker="x", ms=6, color=color, label=label + note + part)
 
 
 def slanted(names: list[str], longest: int) -> dict[str, object]:

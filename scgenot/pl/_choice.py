@@ -11,6 +11,7 @@ from scgenot import get
 from scgenot._typed import typed
 from scgenot.pl._axes import finish, new_axes
 from scgenot.pl._colors import PREDICTED_COLOR
+from scgenot.pl._slots import check_table
 
 COLORS = {"candidate": PREDICTED_COLOR, "baseline": "#555555"}
 RING = {"marker": "o", "ls": "", "ms": 11, "mfc": "none", "mew": 1.5, "color": PREDICTED_COLOR}
@@ -20,7 +21,11 @@ EDGE = 1.1  # relative differences are between -1 and 1, their intervals may be 
 
 @typed
 def choice(
-    adata: AnnData, *, key: str = "genot", ax: Axes | None = None, show: bool | None = None
+    adata: AnnData | pd.DataFrame,
+    *,
+    key: str = "genot",
+    ax: Axes | None = None,
+    show: bool | None = None,
 ) -> Axes:
     """Draw how the candidates of a fit did on held-out cells, beside trivial answers, best first.
 
@@ -32,7 +37,7 @@ def choice(
     Parameters
     ----------
     adata
-        Cells of a fit that was given several candidates; reads `uns[key]["choice_summary"]`.
+        Cells of a fit that was given several candidates; or the table of `sg.get.choice`.
     key
         The `key_added` of the fit.
     ax
@@ -46,6 +51,8 @@ def choice(
 
     Raises
     ------
+    TypeError
+        When `adata` is neither an AnnData nor a DataFrame.
     KeyError
         When there is no such fit, or it chose between no candidates.
 
@@ -54,7 +61,8 @@ def choice(
     >>> sg.tl.fit_perturbation(adata, "drug", "DMSO", solver="auto", hold_out="donor")
     >>> sg.pl.choice(adata)
     """
-    table = get.choice(adata, key)
+    table = adata if isinstance(adata, pd.DataFrame) else get.choice(adata, key)
+    check_table(table, ("candidate", "kind", "value", "difference", "chosen"), "sg.get.choice")
     failed = table["candidate"][table["value"].isna()].tolist()
     rows = table.dropna(subset="value").sort_values("difference", kind="stable", ignore_index=True)
     ax = new_axes(ax, 7.5, 1.6 + 0.3 * len(rows))

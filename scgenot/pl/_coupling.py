@@ -1,5 +1,6 @@
 """Mass of a coupling between groups of cells."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -8,12 +9,14 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from scipy import sparse
 
+from scgenot import get
 from scgenot._typed import typed
 from scgenot.cells.keys import UNASSIGNED, Keys
 from scgenot.cells.labels import as_text
-from scgenot.pl._axes import finish
+from scgenot.cells.tasks import Screen, TimeCourse
+from scgenot.pl._axes import finish, panels
 from scgenot.pl._colors import labels_of
-from scgenot.pl._heatmap import draw_percent, heat_axes, with_counts
+from scgenot.pl._heatmap import BY_CONSTRUCTION, draw_percent, hatch, heat_axes, with_counts
 from scgenot.pl._slots import joint_mass, obs_column
 
 UNITS = {
@@ -42,8 +45,11 @@ def coupling(
 ) -> Axes:
     """Draw how much mass a coupling sends from each source group to each target group, in percent.
 
-    Behind the name of each group stands its number of cells that have mass in the coupling. What a
-    partial coupling leaves behind of the source groups is the column "unassigned".
+    Behind the name of each group stands its number of cells that have mass in the coupling. A time
+    course with several steps has a panel for each. Where cells were coupled within the column of
+    the groups, fields of one group on both sides are hatched: they are what they are by
+    construction. What a partial coupling leaves behind of the source groups is the column
+    "unassigned".
 
     Parameters
     ----------
@@ -68,7 +74,7 @@ def coupling(
 
     Returns
     -------
-    The axes.
+    The axes; with several steps the panels are its `child_axes`.
 
     Raises
     ------
@@ -91,19 +97,89 @@ def coupling(
     target_labels = obs_column(target, target_groupby, "target_groupby", name)
     joint, positions = joint_mass(adata, adata_target, key)
     sides = source_labels, target_labels.iloc[positions]
-    mass = _group_mass(joint, *sides, adata.obs.get(Keys(key).left))
+    task = get.task(adata, key) if key in adata.uns else None
+    left = adata.obs.get(Keys(key).left)
+    tables = {
+        name: _percent(found, *sides, normalize, None if left is None else left.where(here))
+        for name, (found, here) in _steps(adata, task, joint).items()
+    }
+    within = groupby if groupby == target_groupby and groupby in _covariates(task) else None
+    title = TITLES[normalize] + _pooled(task)
+    title += "" if within is None else f"\n{BY_CONSTRUCTION.format(within)}"
+    options = {"vmax": 100 if normalize else None, "label": UNITS[normalize]}
+    if len(tables) == 1:
+        (table,) = tables.values()
+        ax = heat_axes(ax, table[0])
+        inside = [ax]
+    else:
+        wide, high = np.max([table.shape for table, _ in tables.values()], axis=0)[::-1] * 0.5 + 0.2
+        ax, inside = panels(
+            ax, len(tables), columns=2, width=wide, height=high, gap=(3.2 / wide, 1.8 / high),
+            room=(3.4, 2.4), title=title, lines=1 + title.count("\n"),
+        )  # fmt: skip
+    for panel, (name, (percent, named)) in zip(inside, tables.items(), strict=True):
+        draw_percent(
+            panel,
+            percent.set_axis(named[0]).set_axis(named[1], axis=1),
+            **options,
+            inside=panel is not ax,
+        )
+        if within is not None:
+            hatch(panel, percent)
+        panel.set(xlabel=f"target: {target_groupby}", ylabel=f"source: {groupby}")
+        panel.set_title(title if panel is ax else name)
+    return finish(ax, show=show)
+
+
+def _covariates(task) -> Sequence[str]:
+    """Return the columns that cells were coupled within."""
+    return getattr(task, "covariates", ())
+
+
+def _pooled(task) -> str:
+    """Say that a coupling is over several perturbations or doses."""
+    several = isinstance(task, Screen) and (len(task.conditions.known) > 1 or task.dose_key)
+    return ", all perturbations and doses together" if several else ""
+
+
+def _steps(
+    adata: AnnData, task, joint: sparse.csr_matrix
+) -> dict[str, tuple[sparse.csr_matrix, np.ndarray]]:
+    """Return the mass of each step of a time course that has any, or all, and its source cells."""
+    every = {"": (joint, np.ones(adata.n_obs, dtype=bool))}
+    if not isinstance(task, TimeCourse):
+        return every
+    times, found = task.times(adata), {}
+    for earlier, later in task.steps:
+        rows = sparse.diags((times == earlier).astype(float))
+        columns = sparse.diags((times == later).astype(float))
+        mass = sparse.csr_matrix(rows @ joint @ columns)
+        mass.eliminate_zeros()
+        if mass.nnz:
+            names = [str(task.scale.label(time)) for time in (earlier, later)]
+            found[f"{task.time_key}: {' to '.join(names)}"] = mass, times == earlier
+    return found or every
+
+
+def _percent(
+    joint: sparse.csr_matrix,
+    source: pd.Series,
+    target: pd.Series,
+    normalize: str | None,
+    left: pd.Series | None,
+) -> tuple[pd.DataFrame, list[list[str]]]:
+    """Return percentages between groups, and the names of groups with their numbers of cells."""
+    mass = _group_mass(joint, source, target, left)
     totals = {"source": mass.sum(axis=1).to_numpy()[:, None], "target": mass.sum(axis=0).to_numpy()}
     percent = 100 * mass / totals.get(normalize, mass.to_numpy().sum())
     # cells with mass: 100 % of a group of one cell says little
     coupled = np.diff(joint.indptr) > 0, joint.getnnz(axis=0) > 0
-    percent.index, percent.columns = (
+    sides = zip(percent.axes, (source, target), coupled, strict=True)
+    named = [
         with_counts(names, pd.Series(as_text(side)[cells]).value_counts())
-        for names, side, cells in zip(percent.axes, sides, coupled, strict=True)
-    )
-    ax = heat_axes(ax, percent)
-    draw_percent(ax, percent, vmax=100 if normalize else None, label=UNITS[normalize])
-    ax.set(xlabel=f"target: {target_groupby}", ylabel=f"source: {groupby}", title=TITLES[normalize])
-    return finish(ax, show=show)
+        for names, side, cells in sides
+    ]
+    return percent, named
 
 
 def _group_mass(

@@ -120,7 +120,8 @@ def dose_response(
                 measured_color = TREATED_COLOR if one else colors[name]
                 _dot(panel, np.log10(dose) + shift, table[feature], measured_color)
         _scale(panel, zero, marked)
-        panel.set(title=feature, xlabel=screen.dose_key, ylabel="value")
+        panel.set(title=feature, xlabel=screen.dose_key)
+        panel.set_ylabel(measured.attrs["unit"] if panel is inside[0] else "")
     legend_beside(ax, _handles(targets, colors, measured=any(dots.values())))
     return finish(ax, show=show)
 

@@ -1,5 +1,7 @@
 """Where cells stand in a picture: measured ones by a basis, generated ones near them."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from anndata import AnnData
 from matplotlib.axes import Axes
@@ -13,6 +15,8 @@ from scgenot.pl._slots import predicted_states
 
 # measured cells whose coordinates place a generated one in a basis that it cannot be projected to
 N_NEIGHBORS = 5
+BESIDE = f"\nat its {N_NEIGHBORS} nearest measured cells:\nan error cannot be seen here"
+JOINT = "\nin a UMAP of measured\nand generated cells"
 MOST_CROSSES = 1500  # generated cells drawn: more would hide the measured ones
 
 
@@ -36,16 +40,62 @@ def beside(generated: np.ndarray, measured: np.ndarray, xy: np.ndarray) -> np.nd
     return xy[nearest].mean(axis=1)
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where measured and generated cells stand, and what the picture must say of it."""
+
+    measured: np.ndarray
+    generated: np.ndarray
+    names: tuple[str, str]
+    note: str = ""
+
+
+def places(
+    adata: AnnData,
+    basis: object,
+    measured: np.ndarray,
+    generated: np.ndarray,
+    rep: str,
+    name: str = "adata",
+) -> Places:
+    """Place measured and generated states in a basis: a key of obsm, "joint" or a projection."""
+    if not isinstance(basis, str):
+        if not callable(getattr(basis, "transform", None)):
+            raise TypeError(
+                f"`basis` must be a key of obsm, 'joint', or an object with `transform`, such as a "
+                f"fitted `umap.UMAP`; found {type(basis).__name__}."
+            )
+        shown = f"{type(basis).__name__} of {rep.removeprefix('X_')}"
+        both = [np.asarray(basis.transform(cells))[:, :2] for cells in (measured, generated)]
+        return Places(*both, tuple(f"{shown}, {i}" for i in (1, 2)))
+    if basis == "joint" and not {"joint", "X_joint"} & set(adata.obsm):
+        xy = joint_umap(measured, generated)
+        both = xy[: len(measured)], xy[len(measured) :]
+        return Places(*both, ("joint UMAP 1", "joint UMAP 2"), JOINT)
+    xy, names = coordinates(adata, basis, name)
+    if rep in (basis, f"X_{basis}"):
+        return Places(xy, generated[:, :2], names)
+    return Places(xy, beside(generated, measured, xy), names, BESIDE)
+
+
+def joint_umap(measured: np.ndarray, generated: np.ndarray) -> np.ndarray:
+    """Return a UMAP of measured and generated cells together."""
+    import scanpy as sc
+
+    both = AnnData(obsm={"X_both": np.concatenate([measured, generated])})
+    sc.pp.neighbors(both, use_rep="X_both", random_state=0)
+    sc.tl.umap(both, random_state=0)
+    return both.obsm["X_umap"]
+
+
 def predicted_cells(
-    adata: AnnData, fit, basis: str, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return some cells with a prediction in random order, where it is, and how many have one."""
+    adata: AnnData, fit, basis: object, rng: np.random.Generator
+) -> tuple[np.ndarray, int, Places]:
+    """Return some cells with a prediction in random order, how many have one, and their places."""
     states, rows = predicted_states(adata, fit.key)
     drawn = rng.permutation(rows)[:MOST_CROSSES]
     measured = fit.cells(adata)  # refused when they are elsewhere than at the fit
-    if fit.task.use_rep in (basis, f"X_{basis}"):
-        return drawn, states[drawn, :2], len(rows)
-    return drawn, beside(states[drawn], measured, coordinates(adata, basis)[0]), len(rows)
+    return drawn, len(rows), places(adata, basis, measured, states[drawn], fit.task.use_rep)
 
 
 def scatter_numbers(

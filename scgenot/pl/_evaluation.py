@@ -113,7 +113,7 @@ def evaluation(
         columns=3,
         width=2.6,
         height=0.6 + 0.2 * len(rows),
-        gap=(0.2, 0.45),
+        gap=(0.2, 0.8 / (0.6 + 0.2 * len(rows))),
         room=(1.6, 0.8 + 0.2 * caption.count("\n")),
         title=_title(rows),
         lines=2,

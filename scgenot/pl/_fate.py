@@ -14,10 +14,11 @@ from scgenot.cells.keys import Keys
 from scgenot.cells.labels import as_text
 from scgenot.cells.tasks import TimeCourse
 from scgenot.pl._axes import bar_beside, bar_under, finish, legend_beside, panels
-from scgenot.pl._colors import NO_LABEL, colors_for, labels_of
+from scgenot.pl._colors import NO_LABEL, colors_for, column_with, labels_of
 from scgenot.pl._embedding import bare, coordinates, lower_left, scatter_numbers
 from scgenot.pl._slots import obs_column, obsm_slot, task_of
 
+MANY = 12  # bars, whose names are small
 OTHER = "other"  # the column of `sg.tl.fate` for descendants in no terminal group
 
 
@@ -79,14 +80,17 @@ def fate(
         )
     bars = None if groupby is None else _mean_fates(adata, task, table, groupby)
     xy, axis_names = (None, None) if basis is None else coordinates(adata, basis)
-    colors = colors_for(list(table.columns), adata, groupby)
+    named = [name for name in table.columns if name != OTHER]
+    colors = colors_for(list(table.columns), adata, column_with(adata, named) or groupby)
     if OTHER in table:
         colors[OTHER] = NO_LABEL
     pair = table.shape[1] == 2 and np.allclose(table.sum(axis=1, min_count=2).dropna(), 1)
     shown = 0 if basis is None else 1 if pair else table.shape[1]
+    n = shown + (bars is not None)
+    columns = 2 if n == 4 else 3
     gap, room = (0.08, 0.4) if bars is None else (0.5, 2.6)
     ax, inside = panels(
-        ax, shown + (bars is not None), columns=3, width=2.9, height=2.7, gap=(gap, 0.25),
+        ax, n, columns=columns, width=2.9, height=2.7, gap=(gap, 0.25),
         room=(room, 1), title="Fate of cells" if shown > 1 else None,
     )  # fmt: skip
     if shown and pair:
@@ -94,7 +98,7 @@ def fate(
     elif shown == 1:
         _shares(inside[0], xy, table, axis_names)
     elif shown:
-        named = inside[lower_left(shown, 3)]
+        named = inside[lower_left(shown, columns)]
         for panel, name in zip(inside, table.columns, strict=False):
             _shares(panel, xy, table[[name]], axis_names if panel is named else ("", ""))
         scale = ScalarMappable(Normalize(0, 1), cmap="viridis")
@@ -160,7 +164,8 @@ def _bars(panel: Axes, means: pd.DataFrame, groupby: str, colors: dict[str, str]
             range(len(means)), means[name], left=left, color=colors[name], height=0.8, label=name
         )
         left += means[name].to_numpy()
-    panel.set_yticks(range(len(means)), means.index)
+    size = "x-small" if len(means) > MANY else "medium"
+    panel.set_yticks(range(len(means)), means.index, fontsize=size)
     panel.set(xlim=(0, 1), ylabel=groupby, xlabel="share of descendants", title="Mean fate")
     panel.invert_yaxis()
     panel.spines[["top", "right"]].set_visible(False)

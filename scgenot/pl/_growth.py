@@ -9,14 +9,19 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from scgenot import get
 from scgenot._typed import typed
+from scgenot._warn import warn_user
 from scgenot.cells.keys import Keys
 from scgenot.cells.labels import as_text
+from scgenot.cells.tasks import TimeCourse
 from scgenot.pl._axes import bar_beside, finish, new_axes, panels, slanted
 from scgenot.pl._colors import label_colors, labels_of, ordered_colors
 from scgenot.pl._embedding import bare, coordinates, scatter_numbers
 from scgenot.pl._slots import obs_column, time_labels
 from scgenot.pl._violins import violin
 
+LOST = 0.5  # share of mass that is sent under which the coupling lost most
+RELATIVE = "growth relative to the median cell"
+ABSOLUTE = "mass sent (1: the cell keeps its share)"
 LEAST = 2.0**-6  # growth below is drawn here: 0 has no logarithm
 
 
@@ -27,13 +32,16 @@ def growth(
     key: str = "genot",
     basis: str | None = None,
     groupby: str | None = None,
+    relative: bool = True,
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
     """Draw growth, the mass that a cell sends per unit of its own, on an embedding and by group.
 
     The scale is logarithmic with 1 in the middle: twice as many is as far from it as half as many.
-    Growth less than 1/64 is drawn as 1/64.
+    By default growth is relative to the median of the source cells of the same time: a coupling
+    that may lose mass on both sides says which cells grow more than others, not how many
+    descendants a cell has. Growth less than 1/64 is drawn as 1/64.
 
     Parameters
     ----------
@@ -49,6 +57,10 @@ def growth(
     groupby
         Column of obs whose groups get a violin each; None for none, or for those of time when
         `basis` is None too.
+    relative
+        Whether to divide by the median over source cells, of each time in a time course. False
+        draws the mass that is sent as it is, which is a number of descendants only if the
+        population as a whole keeps its size.
     ax
         Where to draw; None for a new figure.
     show
@@ -65,12 +77,25 @@ def growth(
     ValueError
         When no cell has a growth, or no such cell a group.
 
+    Warns
+    -----
+    UserWarning
+        When source cells send less than half of their mass: the coupling lost most of it.
+
     Examples
     --------
     >>> sg.tl.fit_trajectory(adata, "day", solver=sg.ot.Sinkhorn(tau=(0.8, 1)))
     >>> sg.pl.growth(adata, basis="umap", groupby="cell_type")
     """
     task, values = get.task(adata, key), _read(adata, key)
+    if (kept := np.nanmean(values)) < LOST:
+        warn_user(
+            f"source cells send {kept:.0%} of their mass on average: the coupling lost the rest, "
+            "and growth tells cells apart but counts no descendants. Raise `tau` of the solver."
+        )
+    if relative:
+        values = _relative(values, task, adata)
+    values, word = np.maximum(values, LEAST), RELATIVE if relative else ABSOLUTE
     time_key = getattr(task, "time_key", None)
     if basis is None and groupby is None:
         groupby = time_key
@@ -82,22 +107,32 @@ def growth(
     wide = max(3.2, 1 + 0.45 * len(groups))
     if basis is not None and groupby is not None:
         ax, inside = panels(
-            ax, 2, columns=2, width=max(wide, 4), height=3.8, gap=(0.5, 0), room=(0.8, 1.2)
+            ax,
+            2,
+            columns=2 if wide < 6 else 1,
+            width=max(wide, 4),
+            height=3.8,
+            gap=(0.5, 0.3),
+            room=(0.8, 1.2),
         )
     else:
         ax = new_axes(ax, 5.2 if groupby is None and basis is not None else wide, 4.2)
         inside = [ax]
+    both = basis is not None and groupby is not None
     if basis is not None:
-        _on_embedding(inside[0], xy, values, names)
+        inside[0].set_box_aspect(1 if both else None)
+        # the violins beside have the same scale, with its name
+        _on_embedding(inside[0], xy, values, names, "" if both else word)
     if basis is None or groupby is not None:
         colors = {} if labels is None or timed else label_colors((adata, groupby))
-        colors = ordered_colors(labels_of(labels)) if timed else colors
-        _violins(inside[-1], groups, groupby, colors)
+        if timed:
+            colors = ordered_colors(labels_of(labels), adata.uns.get(f"{time_key}_colors", ()))
+        _violins(inside[-1], groups, groupby, colors, word)
     return finish(ax, show=show)
 
 
 def _read(adata: AnnData, key: str) -> np.ndarray:
-    """Return the growth of each cell, at least what can be drawn; NaN where there is none."""
+    """Return the growth of each cell; NaN where there is none."""
     slot = Keys(key).growth
     if slot not in adata.obs:
         raise KeyError(
@@ -107,7 +142,18 @@ def _read(adata: AnnData, key: str) -> np.ndarray:
     values = adata.obs[slot].to_numpy(dtype=float, na_value=np.nan)
     if not np.isfinite(values).any():
         raise ValueError(f"obs[{slot!r}] is NaN for every cell: nothing to draw.")
-    return np.where(np.isfinite(values), np.maximum(values, LEAST), np.nan)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _relative(values: np.ndarray, task, adata: AnnData) -> np.ndarray:
+    """Return growth over its median among source cells of the same time."""
+    times = task.times(adata) if isinstance(task, TimeCourse) else np.zeros(len(values))
+    out = values.copy()
+    for time in np.unique(times[np.isfinite(values) & np.isfinite(times)]):
+        here = times == time
+        median = np.nanmedian(values[here])
+        out[here] = values[here] / median if median > 0 else values[here]
+    return out
 
 
 def _by_group(values: np.ndarray, labels: pd.Series | None) -> dict[str, np.ndarray]:
@@ -123,7 +169,9 @@ def _by_group(values: np.ndarray, labels: pd.Series | None) -> dict[str, np.ndar
     return found
 
 
-def _on_embedding(ax: Axes, xy: np.ndarray, values: np.ndarray, names: tuple[str, str]) -> None:
+def _on_embedding(
+    ax: Axes, xy: np.ndarray, values: np.ndarray, names: tuple[str, str], word: str
+) -> None:
     """Draw growth on an embedding, cells far from 1 on top."""
     distance = np.abs(np.log(values))
     # one extreme cell would leave all others white
@@ -131,7 +179,7 @@ def _on_embedding(ax: Axes, xy: np.ndarray, values: np.ndarray, names: tuple[str
     order, norm = np.argsort(distance, kind="stable"), LogNorm(1 / most, most)
     cells = scatter_numbers(ax, xy[order], values[order], cmap="PuOr_r", norm=norm, unknown=1)
     bare(ax, names, "Growth")
-    bar = bar_beside(ax, cells, "descendants (1: keeps its share)", extend="both")
+    bar = bar_beside(ax, cells, word, extend="both")
     ticks = 2.0 ** np.arange(-6, 10)
     ticks = (
         ticks[(ticks >= 1 / most) & (ticks <= most)] if most >= 2 else np.array([1 / most, 1, most])
@@ -141,7 +189,11 @@ def _on_embedding(ax: Axes, xy: np.ndarray, values: np.ndarray, names: tuple[str
 
 
 def _violins(
-    ax: Axes, groups: dict[str, np.ndarray], groupby: str | None, colors: dict[str, str]
+    ax: Axes,
+    groups: dict[str, np.ndarray],
+    groupby: str | None,
+    colors: dict[str, str],
+    word: str,
 ) -> None:
     """Draw the growth of each group, on a scale of powers of two."""
     for place, (label, group) in enumerate(groups.items()):
@@ -149,10 +201,13 @@ def _violins(
     bottom, top = ax.get_ylim()
     ax.set_ylim(min(bottom, -1.15), max(top, 1.15))  # from half to twice at least
     ax.axhline(0, color="black", lw=0.8, ls="--", zorder=0)
-    ax.set_xticks(range(len(groups)), list(groups), **slanted(list(groups), 3))
+    turned = slanted(list(groups), 3)
+    line = " " if turned else "\n"
+    named = [f"{label}{line}(n={len(group):,})" for label, group in groups.items()]
+    ax.set_xticks(range(len(groups)), named, **turned)
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda power, _: as_factor(power)))
-    ax.set(xlabel=groupby or "", ylabel="descendants (1: keeps its share)", title="Growth")
+    ax.set(xlabel=groupby or "", ylabel=word, title="Growth")
     ax.spines[["top", "right"]].set_visible(False)
 
 

@@ -3,23 +3,30 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
-from scgenot.pl._axes import new_axes
+from scgenot.pl._axes import bar_beside, new_axes
 
+BY_CONSTRUCTION = "(cells were coupled within {}: the diagonal is by construction)"
 MOST_ANNOTATED = 16  # groups on a side up to which percentages are written into the fields
 
 
 def heat_axes(ax: Axes | None, table: pd.DataFrame) -> Axes:
     """The axes that were passed, or those of a new figure as large as a table needs."""
     n_rows, n_columns = table.shape
-    return new_axes(ax, 3.4 + 0.5 * n_columns, 2.2 + 0.42 * n_rows)
+    return new_axes(ax, max(6.2, 3.4 + 0.5 * n_columns), max(3.4, 2.2 + 0.42 * n_rows))
 
 
-def draw_percent(ax: Axes, percent: pd.DataFrame, *, vmax: float | None, label: str) -> None:
-    """Draw percentages, from white to blue, rows from top to bottom."""
+def draw_percent(
+    ax: Axes, percent: pd.DataFrame, *, vmax: float | None, label: str, inside: bool = False
+) -> None:
+    """Draw percentages, from white to blue, rows from top to bottom; `inside` of other axes."""
     image = ax.imshow(percent, cmap="Blues", vmin=0, vmax=vmax, aspect="auto")
     name_fields(ax, percent)
-    ax.figure.colorbar(image, ax=ax, label=label)
+    if inside:
+        bar_beside(ax, image, label)
+    else:
+        ax.figure.colorbar(image, ax=ax, label=label)
     if max(percent.shape) > MOST_ANNOTATED:
         return
     for (row, column), value in np.ndenumerate(percent.to_numpy()):
@@ -34,6 +41,16 @@ def draw_percent(ax: Axes, percent: pd.DataFrame, *, vmax: float | None, label: 
             fontsize=9,
             color="white" if dark else "0.15",
         )
+
+
+def hatch(ax: Axes, table: pd.DataFrame) -> None:
+    """Hatch the fields of one group on both sides."""
+    for row, name in enumerate(map(str, table.index)):
+        for column, other in enumerate(map(str, table.columns)):
+            if name == other:
+                place = (column - 0.5, row - 0.5)
+                style = {"fill": False, "hatch": "///", "edgecolor": "0.6", "lw": 0}
+                ax.add_patch(Rectangle(place, 1, 1, **style))
 
 
 def with_counts(names, counts) -> list[str]:

@@ -27,7 +27,7 @@ Population = AnnData | np.ndarray
 
 @typed
 def interpolation(
-    populations: Mapping[str, Population],
+    populations: Mapping[str, Population] | AnnData,
     true: Population | None = None,
     *,
     basis: str = "X_pca",
@@ -49,7 +49,7 @@ def interpolation(
     ----------
     populations
         Predictions and baselines by name: AnnData, such as `sg.tl.interpolate` returns, or arrays
-        `(n, p)`.
+        `(n, p)`; or what `sg.tl.interpolate` returned alone.
     true
         The cells that were sampled at that time; None where there are none.
     key
@@ -87,6 +87,8 @@ def interpolation(
     >>> earlier, later = adata[adata.obs["day"] == 2], adata[adata.obs["day"] == 4]
     >>> sg.pl.interpolation({"day 2": earlier, "day 3, predicted": between, "day 4": later})
     """
+    if isinstance(populations, AnnData):
+        populations = {"predicted population": populations}
     if not isinstance(populations, Mapping):
         raise TypeError(
             f"`populations` must be {{name: cells}}; found {type(populations).__name__}."

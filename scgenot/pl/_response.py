@@ -13,6 +13,7 @@ from scgenot._typed import typed
 from scgenot.cells.labels import as_text
 from scgenot.pl._axes import finish, legend_beside, new_axes, panels, slanted, squares
 from scgenot.pl._colors import CONTROL_COLOR, PREDICTED_COLOR, TREATED_COLOR, labels_of
+from scgenot.pl._response_table import response_table
 from scgenot.pl._screen import (
     feature_names,
     feature_table,
@@ -29,9 +30,9 @@ WIDE = 0.26  # of one of the three at a feature
 
 @typed
 def response(
-    adata: AnnData,
-    simulated: AnnData,
-    features: str | Sequence[str],
+    adata: AnnData | pd.DataFrame,
+    simulated: AnnData | None = None,
+    features: str | Sequence[str] | None = None,
     *,
     target: object = None,
     dose: float | None = None,
@@ -44,17 +45,19 @@ def response(
 ) -> Axes:
     """Draw features in measured control, predicted, and measured treated cells, side by side.
 
-    A dot is the mean, a line goes from quartile to quartile. A perturbation that was not measured
-    has the first two only.
+    A dot is the mean, a line goes from quartile to quartile; numbers of cells are in the title, in
+    the order of the legend. A perturbation that was not measured
+    has the first two only. Of the table of `sg.tl.response` the predicted change of means is drawn
+    with its interval, and the measured change beside it.
 
     Parameters
     ----------
     adata
-        Measured cells with a fit of `sg.tl.fit_perturbation`.
+        Measured cells with a fit of `sg.tl.fit_perturbation`; or the table of `sg.tl.response`.
     simulated
-        Cells that `sg.tl.simulate` made of them, or of others.
+        Cells that `sg.tl.simulate` made of them, or of others; not with a table.
     features
-        Names in var of both.
+        Names in var of both; of a table None for the 12 with the largest predicted change.
     target, dose
         Perturbation, and its dose; None where `simulated` has one.
     groupby
@@ -93,6 +96,10 @@ def response(
     """
     if kind not in ("violin", "dots"):
         raise ValueError(f"`kind={kind!r}` must be 'violin' or 'dots'.")
+    if isinstance(adata, pd.DataFrame):
+        return finish(response_table(adata, features, ax), show=show)
+    if features is None:
+        raise TypeError("`features` is missing: name the genes to draw.")
     screen, features = simulated_screen(adata, simulated, key, "response"), feature_names(features)
     target, dose = one_condition(simulated, screen, target, dose)
     measured = measured_table(adata, simulated, features, layer, screen)
@@ -118,10 +125,12 @@ def response(
         )
     for panel, group in zip(inside, groups, strict=True):
         _draw(panel, sides, groupby, group, violins=kind == "violin")
-        panel.set_title(answer if group is None else group, fontsize="medium" if groupby else None)
+        title = answer if group is None else group
+        title += f" (n = {', '.join(map(str, _counts(sides, groupby, group)))})"
+        panel.set_title(title, fontsize="medium" if groupby else None)
         labels = features if panel is inside[-1] else []
         panel.set_xticklabels(labels, style="italic", **slanted(features, 8))
-        panel.set_ylabel("value")
+    inside[len(inside) // 2].set_ylabel(measured.attrs["unit"])
     summary = Line2D([], [], marker="o", ms=5, lw=2.5, color="0.3", label="mean, quartiles")
     legend_beside(ax, [*squares({label: color for label, color, *_ in sides}), summary])
     return finish(ax, show=show)
@@ -137,12 +146,22 @@ def _groups(adata: AnnData, simulated: AnnData, groupby: str) -> list[str]:
     return groups
 
 
+def _of_group(cells: AnnData, rows: np.ndarray, groupby: str | None, group: str | None):
+    """Return the rows that are in a group."""
+    return rows if group is None else rows[as_text(cells.obs[groupby])[rows] == group]
+
+
+def _counts(sides: list[tuple], groupby: str | None, group: str | None) -> list[int]:
+    """Return the number of cells of each side in a group."""
+    return [len(_of_group(cells, rows, groupby, group)) for *_, cells, rows in sides]
+
+
 def _draw(
     panel: Axes, sides: list[tuple], groupby: str | None, group: str | None, *, violins: bool
 ) -> None:
     """Draw all features of one group."""
     for place, (_, color, values, cells, rows) in enumerate(sides):
-        kept = rows if group is None else rows[as_text(cells.obs[groupby])[rows] == group]
+        kept = _of_group(cells, rows, groupby, group)
         _side(
             panel, values.iloc[kept], (place - (len(sides) - 1) / 2) * WIDE, color, violins=violins
         )

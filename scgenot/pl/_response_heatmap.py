@@ -96,7 +96,8 @@ def response_heatmap(
         )
         name_fields(panel, fields, rows=name == "predicted")
         panel.set_title(name)
-    bar_beside(inside[-1], scale, "change of the mean")
+    unit = table.attrs.get("unit")
+    bar_beside(inside[-1], scale, "change of the mean" + (f" ({unit})" if unit else ""))
     return finish(ax, show=show)
 
 

@@ -6,7 +6,7 @@ from anndata import AnnData
 
 from scgenot.cells.embedding import embedding_of
 from scgenot.cells.labels import factorize, text_of
-from scgenot.cells.read import dense, layer_names, matrix
+from scgenot.cells.read import dense, layer_names, matrix, unit_of
 from scgenot.cells.tasks import Screen
 from scgenot.cells.tasks.conditions import same_dose, tidy_doses
 from scgenot.cells.tasks.treatments import dose_values
@@ -126,7 +126,9 @@ def feature_table(
         )
     columns = adata.var_names.get_indexer(features)
     values = matrix(adata[:, columns], layer, name=name)
-    return pd.DataFrame(dense(values, f"`{name}`").astype(float), columns=features)
+    found = pd.DataFrame(dense(values, f"`{name}`").astype(float), columns=features)
+    found.attrs["unit"] = unit_of(adata, layer)
+    return found
 
 
 def feature_names(features) -> list[str]:

@@ -9,10 +9,10 @@ from scgenot import get
 from scgenot._random import numpy_rng
 from scgenot._typed import typed
 from scgenot.cells.tasks import TimeCourse
-from scgenot.pl._axes import bar_under, cross, disc, finish, legend_beside, new_axes, squares
+from scgenot.pl._axes import bar_under, cross, disc, finish, legend_beside, squares, wide_axes
 from scgenot.pl._colors import label_rgba, ordered_colors, paint
-from scgenot.pl._embedding import bare, coordinates, disc_size, predicted_cells
-from scgenot.pl._slots import obs_column, time_labels
+from scgenot.pl._embedding import bare, disc_size, predicted_cells
+from scgenot.pl._slots import time_labels
 
 
 @typed
@@ -20,7 +20,7 @@ def trajectory(
     adata: AnnData,
     *,
     key: str = "genot",
-    basis: str = "umap",
+    basis: object = "umap",
     color: str | None = None,
     n_arrows: int = 30,
     rng: int | np.random.Generator | None = 0,
@@ -44,11 +44,13 @@ def trajectory(
         The `key_added` of the fit.
     basis
         A key of obsm, with or without `X_`, whose first two columns are drawn. In the
-        representation that was fitted crosses stand at their own coordinates. States cannot be
-        projected to any other basis: there a cross stands at the mean of its 5 nearest measured
-        cells, and never outside.
+        representation that was fitted crosses stand at their own coordinates. In any other, a cross
+        stands at the mean of its 5 nearest measured cells, where a wrong prediction cannot be seen;
+        the legend says so. "joint" makes a UMAP of measured and generated cells together, and an
+        object with `transform`, such as a `umap.UMAP` fitted to the representation, places both.
     color
-        Column of obs, labels or numbers; None for the time of the fit, from dark to light.
+        Column of obs, labels or numbers, or a gene; None for the time of the fit, from dark to
+        light.
     n_arrows
         Arrows to draw; 0 for none.
     rng
@@ -64,6 +66,8 @@ def trajectory(
 
     Raises
     ------
+    TypeError
+        When `basis` is neither text nor an object with `transform`.
     KeyError
         When there is no such fit, prediction, basis or column.
     ValueError
@@ -77,11 +81,11 @@ def trajectory(
     """
     generator, fit = numpy_rng(rng), get.fit(adata, key)
     fit.needs(TimeCourse, "sg.pl.trajectory")
-    rgba, colors, scale, named = _paint(adata, fit.task, color)
-    xy, axis_names = coordinates(adata, basis)
-    drawn, ends, n = predicted_cells(adata, fit, basis, generator)
+    rgba, colors, scale, named = paint_course(adata, fit.task, color)
+    drawn, n, found = predicted_cells(adata, fit, basis, generator)
+    xy, ends = found.measured, found.generated
 
-    ax = new_axes(ax, 7.5, 5.2)
+    ax = wide_axes(ax, len(colors))
     size = disc_size(adata.n_obs)
     back = generator.permutation(adata.n_obs)  # so that no time hides another for being stored last
     ax.scatter(*xy[back].T, c=rgba[back], s=2.5 * size, alpha=0.35, linewidths=0, zorder=1)
@@ -89,8 +93,10 @@ def trajectory(
     if n_arrows:
         chosen = apart(xy[drawn], n_arrows)
         _arrows(ax, xy[drawn[chosen]], ends[chosen])
-    bare(ax, axis_names, "What cells become")
-    generated = cross("descendant, generated,\ncolor of its source", "0.35", len(drawn), n)
+    bare(ax, found.names, "What cells become")
+    generated = cross(
+        "descendant, generated,\ncolor of its source", "0.35", len(drawn), n, found.note
+    )
     handles = [*squares(colors), disc("measured cell", "0.35", 0.5), generated]
     if n_arrows:
         arrow = {"ls": "", "marker": "$\\rightarrow$", "ms": 12, "color": "0.1"}
@@ -101,13 +107,13 @@ def trajectory(
     return finish(ax, show=show)
 
 
-def _paint(adata: AnnData, task: TimeCourse, color: str | None):
+def paint_course(adata: AnnData, task: TimeCourse, color: str | None):
     """Return the color of each cell and of each label, the scale of numbers, and their name."""
-    if color is not None:
-        obs_column(adata, color, "color", "adata")
+    if color not in (None, task.time_key):
         return *paint(adata, color), color
     times = time_labels(adata, task)
-    found, colors = set(times), ordered_colors(times.cat.categories)
+    stored = adata.uns.get(f"{task.time_key}_colors", ())
+    found, colors = set(times), ordered_colors(times.cat.categories, stored)
     colors = {label: color for label, color in colors.items() if label in found}
     return label_rgba(times, colors), colors, None, task.time_key
 

@@ -13,7 +13,7 @@ from scgenot._check import as_array
 from scgenot._typed import typed
 from scgenot.pl._axes import finish, new_axes
 from scgenot.pl._colors import colors_for
-from scgenot.pl._heatmap import draw_percent, heat_axes, with_counts
+from scgenot.pl._heatmap import BY_CONSTRUCTION, draw_percent, hatch, heat_axes, with_counts
 from scgenot.pl._slots import check_table, obs_column
 
 BAR, GAP = 0.06, 0.02  # width of a bar over that of the picture; space between bars over all mass
@@ -42,12 +42,15 @@ def transition(
     table
         What `sg.tl.cell_transition` returned: rows source groups, columns target groups. Groups
         without mass are left out. Numbers of cells, where `table.attrs` has them, stand behind the
-        names of groups.
+        names of groups and make the bars of source groups (of target groups, in a table of
+        ancestors) as wide as these have cells; without them all groups are equally wide.
     kind
-        "alluvial": ribbons as thick as the mass, in the color of their source group. "heatmap":
-        percentages.
+        "alluvial": ribbons as thick as the share of cells, in the color of their source group.
+        "heatmap": percentages; where cells were coupled within the column of the groups, fields
+        of one group on both sides are hatched, for they are what they are by construction.
     adata, groupby
-        Cells, and the column of obs whose colors the groups have; None for default colors.
+        Cells, and the column of obs whose colors the groups have; None for those that
+        `sg.tl.cell_transition` found.
     ax
         Where to draw; None for a new figure.
     show
@@ -84,8 +87,10 @@ def transition(
     names = list(dict.fromkeys([*map(str, mass.index), *map(str, mass.columns)]))
     if groupby is not None:
         obs_column(adata, groupby, "groupby", "adata")
-    colors = colors_for(names, adata, groupby)
-    counts = (table.attrs.get(f"n_{side}", {}) for side in ("source", "target"))
+    known, within = table.attrs, table.attrs.get("within")
+    stored = known.get("colors") if groupby is None else None
+    colors = colors_for(names, adata, groupby, labels=known.get("labels", ()), stored=stored)
+    counts = [known.get(f"n_{side}", {}) for side in ("source", "target")]
     labels = [with_counts(*side) for side in zip(mass.axes, counts, strict=True)]
     if kind == "heatmap":
         ax = heat_axes(ax, mass)
@@ -93,10 +98,12 @@ def transition(
         percent.index, percent.columns = labels
         draw_percent(ax, percent, vmax=None if whole is None else 100, label=unit)
         ax.set(xlabel="target", ylabel="source")
+        if within is not None:
+            hatch(ax, mass)
     else:
         ax = new_axes(ax, 6, max(3.6, 1 + 1.4 * LINE * max(mass.shape)))
-        _alluvial(ax, mass, colors, labels)
-    ax.set_title(title)
+        _alluvial(ax, _by_cells(mass, whole, counts), colors, labels)
+    ax.set_title(title if within is None else f"{title}\n{BY_CONSTRUCTION.format(within)}")
     return finish(ax, show=show)
 
 
@@ -109,6 +116,15 @@ def _checked(table: pd.DataFrame) -> pd.DataFrame:
     if not values.sum() > 0:
         raise ValueError("`table` has no mass: nothing to draw.")
     return table.loc[values.sum(axis=1) > 0, values.sum(axis=0) > 0].astype(float)
+
+
+def _by_cells(mass: pd.DataFrame, whole: int | None, counts: list[dict[str, int]]) -> pd.DataFrame:
+    """Return shares times the cells of the groups whose shares add up to 1, where known."""
+    if whole is None:
+        return mass
+    side = 0 if whole == 1 else 1
+    cells = [counts[side].get(str(name)) for name in mass.axes[side]]
+    return mass if None in cells else mass.mul(cells, axis=side)
 
 
 def _alluvial(

@@ -11,10 +11,17 @@ from scgenot._random import numpy_rng
 from scgenot._typed import typed
 from scgenot.cells.keys import Keys
 from scgenot.cells.tasks import Translation
-from scgenot.pl._axes import bar_under, cross, disc, finish, legend_beside, new_axes, squares
-from scgenot.pl._colors import is_numeric, label_colors, label_rgba, number_scale
-from scgenot.pl._embedding import MOST_CROSSES, bare, beside, coordinates, disc_size
-from scgenot.pl._slots import joint_mass, obs_column, predicted_states
+from scgenot.pl._axes import bar_under, cross, disc, finish, legend_beside, squares, wide_axes
+from scgenot.pl._colors import (
+    color_values,
+    has_color,
+    is_numeric,
+    label_colors,
+    label_rgba,
+    number_scale,
+)
+from scgenot.pl._embedding import MOST_CROSSES, Places, bare, disc_size, places
+from scgenot.pl._slots import joint_mass, predicted_states
 
 TARGET_COLOR, SOURCE_COLOR = "gray", "crimson"  # without labels
 
@@ -27,7 +34,7 @@ def translation(
     color: str | None = None,
     target_color: str | None = None,
     key: str = "genot",
-    basis: str | None = None,
+    basis: object | None = None,
     n_lines: int = 100,
     rng: int | np.random.Generator | None = 0,
     ax: Axes | None = None,
@@ -47,16 +54,19 @@ def translation(
     adata_target
         The target cells, with the representation that was fitted.
     color, target_color
-        Columns of obs with labels, or numbers, of the source and of the target cells; with
-        `target_color` None the same column is used for both when the target has it. The same label
-        has the same color in both; colors stored with the target have precedence.
+        Columns of obs with labels, or numbers, or genes, of the source and of the target cells;
+        with `target_color` None the same name is used for both when the target has it. The same
+        label has the same color in both; colors stored with the target have precedence.
     key
         The `key_added` of the fit.
     basis
         None for the first two principal components of the target cells, to which translated cells
         are projected, so that a cell outside the measured ones is drawn outside. Or a key of obsm
-        of `adata_target`, such as `"X_umap"`, whose first two columns are drawn: states cannot be
-        projected there, so a translated cell stands at the mean of its 5 nearest measured cells.
+        of `adata_target`, with or without `X_`, whose first two columns are drawn: there a
+        translated cell stands at the mean of its 5 nearest measured cells, where a wrong
+        translation cannot be seen; the legend says so. "joint" makes a UMAP of measured and
+        translated cells together, and an object with `transform`, such as a `umap.UMAP` fitted to
+        the representation, places both.
     n_lines
         Lines to draw, for random cells; 0 for none. A coupling in obsm is needed
         (`sg.tl.coupling`).
@@ -73,6 +83,8 @@ def translation(
 
     Raises
     ------
+    TypeError
+        When `basis` is neither text nor an object with `transform`.
     KeyError
         When there is no such fit, prediction, representation, basis or column.
     ValueError
@@ -85,26 +97,27 @@ def translation(
     >>> sg.pl.translation(rna, atac, color="cell_type")
     """
     generator = numpy_rng(rng)
-    if target_color is None and color in adata_target.obs:
+    if target_color is None and color is not None and has_color(adata_target, color):
         target_color = color
     predicted, translated, target, rep = _states(adata_source, adata_target, key)
     # in random order, so that no group hides another for being stored last
     drawn = generator.permutation(translated)[:MOST_CROSSES]
     back = generator.permutation(len(target))
-    target_xy, xy, axis_names = _plane(adata_target, target, predicted[drawn], rep, basis)
+    found = _plane(adata_target, target, predicted[drawn], rep, basis)
+    target_xy, xy = found.measured, found.generated
     rgba, colors, scale = _paint(adata_source, color, adata_target, target_color)
     below = rgba["target"][back] if "target" in rgba else TARGET_COLOR
     above = rgba["source"][drawn] if "source" in rgba else SOURCE_COLOR
     shades = ("0.35", "0.35") if rgba else (TARGET_COLOR, SOURCE_COLOR)
 
-    ax = new_axes(ax, 7.5, 5.2)
+    ax = wide_axes(ax, len(colors))
     size = disc_size(len(target))
     ax.scatter(*target_xy[back].T, c=below, s=2.5 * size, alpha=0.25, linewidths=0, zorder=1)
     ax.scatter(*xy.T, c=above, s=max(size, 10), marker="x", linewidths=0.8, zorder=3)
     handles = [
         *squares(colors),
         disc("measured target cell", shades[0], 0.4),
-        cross("translated source cell", shades[1], len(drawn), len(translated)),
+        cross("translated source cell", shades[1], len(drawn), len(translated), found.note),
     ]
     if n_lines and Keys(key).coupling in adata_source.obsm:
         best = _best_match(adata_source, adata_target, key)[drawn[:n_lines]]
@@ -113,7 +126,7 @@ def translation(
         handles.append(
             Line2D([], [], color="0.25", lw=0.8, label="to its best match\nin the coupling")
         )
-    bare(ax, axis_names, "Translated cells among measured ones")
+    bare(ax, found.names, "Translated cells among measured ones")
     legend_beside(ax, handles)
     if scale is not None:
         bar_under(ax, scale, color or target_color)
@@ -137,16 +150,15 @@ def _states(
 
 
 def _plane(
-    adata_target: AnnData, target: np.ndarray, predicted: np.ndarray, rep: str, basis: str | None
-) -> tuple[np.ndarray, np.ndarray, tuple[str, str]]:
+    adata_target: AnnData, target: np.ndarray, predicted: np.ndarray, rep: str, basis: object
+) -> Places:
     """Return two coordinates of measured and of translated cells, and the names of the axes."""
-    if basis is None:
-        center = target.mean(axis=0)
-        axes = np.linalg.eigh(np.atleast_2d(np.cov(target.T)))[1][:, :-3:-1]
-        names = tuple(f"PC {i} of the target's {rep}" for i in (1, 2))
-        return (target - center) @ axes, (predicted - center) @ axes, names
-    target_xy, names = coordinates(adata_target, basis, "adata_target")
-    return target_xy, beside(predicted, target, target_xy), names
+    if basis is not None:
+        return places(adata_target, basis, target, predicted, rep, "adata_target")
+    center = target.mean(axis=0)
+    axes = np.linalg.eigh(np.atleast_2d(np.cov(target.T)))[1][:, :-3:-1]
+    names = tuple(f"PC {i} of the target's {rep}" for i in (1, 2))
+    return Places((target - center) @ axes, (predicted - center) @ axes, names)
 
 
 def _paint(
@@ -154,7 +166,7 @@ def _paint(
 ):
     """Return the colors of the cells of each side with a column, of each label, and the scale."""
     columns = {
-        side: (adata, column, obs_column(adata, column, argument, f"adata_{side}"))
+        side: (adata, column, color_values(adata, column, argument, f"adata_{side}"))
         for side, adata, column, argument in (
             ("target", adata_target, target_color, "target_color"),
             ("source", adata_source, color, "color"),

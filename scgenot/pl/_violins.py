@@ -15,5 +15,5 @@ def violin(ax: Axes, values: np.ndarray, place: float, color: str, *, width: flo
 def dot(ax: Axes, values: np.ndarray, place: float, color: str) -> None:
     """A dot at the mean of some values and a line from quartile to quartile."""
     low, high = np.quantile(values, [0.25, 0.75])
-    ax.vlines(place, low, high, color=color, lw=2.5, zorder=3)
-    ax.plot(place, np.mean(values), "o", ms=5, color=color, mec="white", mew=0.8, zorder=4)
+    ax.vlines(place, low, high, color="0.2", lw=2, zorder=3)  # dark, to be seen over any violin
+    ax.plot(place, np.mean(values), "o", ms=5, color=color, mec="0.2", mew=1, zorder=4)

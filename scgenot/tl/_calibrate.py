@@ -22,7 +22,7 @@ def calibrate(
     adata: AnnData,
     target: object = None,
     *,
-    held_out: np.ndarray | str | None = None,
+    held_out: AnnData | np.ndarray | str | None = None,
     dose: float | Sequence[float] | None = None,
     groupby: Sequence[str] | None = None,
     levels: Sequence[float] = LEVELS,
@@ -63,7 +63,8 @@ def calibrate(
         Perturbations and doses, several or one; None for all that were held out.
     held_out
         Mask of the cells that the model was not fitted with, control and treated, or a boolean
-        column of `obs`; None for all.
+        column of `obs`; None for all. Or an AnnData of these cells alone: `adata` is then the one
+        with the fit, as in :func:`evaluate`.
     groupby
         Columns of `obs` that make the strata, such as cell type; None for the `covariates` of the
         fit that are there. Strata of under 10 cells on a side are pooled, first with those that
@@ -116,11 +117,14 @@ def calibrate(
     --------
     >>> fitted = adata[~adata.obs["test"]].copy()  # doctest: +SKIP
     >>> sg.tl.fit_perturbation(fitted, "drug", "control")  # doctest: +SKIP
-    >>> sg.tl.calibrate(adata, held_out="test", model=fitted)  # doctest: +SKIP
+    >>> sg.tl.calibrate(fitted, held_out=test)  # doctest: +SKIP
+    >>> sg.tl.calibrate(adata, held_out="test", model=fitted)  # the same  # doctest: +SKIP
     >>> fitted.uns["genot"]["calibration"]  # doctest: +SKIP
     """
     check_levels(levels)
     check_guidance(guidance)
+    if isinstance(held_out, AnnData):
+        adata, held_out, model = held_out, None, adata if model is None else model
     fit = open_fit(adata, key, model, device)
     fit.needs(Screen, "calibrate")
     options = {"guidance": guidance, "use_rep": use_rep, "seed": seed_of(rng)}

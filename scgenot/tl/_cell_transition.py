@@ -9,8 +9,9 @@ from anndata import AnnData
 
 from scgenot._random import Rng
 from scgenot._typed import typed
-from scgenot.cells.groups import Groups, read_groups
+from scgenot.cells.groups import Groups, column_of, described, read_groups
 from scgenot.cells.keys import UNASSIGNED
+from scgenot.cells.labels import text_of
 from scgenot.course.chain import transitions
 from scgenot.fit.transport import Method, open_transport
 
@@ -54,6 +55,11 @@ def cell_transition(
     has zeros. Of partial couplings (`price` or `keep` of the solver) there is a last column, a last
     row with "backward", `"unassigned"`: the share of the group that is left behind on the way.
 
+    A share says little of a group of few cells: `table.attrs["n_source"]` and `["n_target"]` have
+    the number of cells of each group, which :func:`scgenot.pl.transition` draws. `attrs["within"]`
+    is the column where both sides are grouped by one that cells were coupled within: between its
+    groups there is no mass by construction.
+
     Raises
     ------
     TypeError
@@ -84,9 +90,9 @@ def cell_transition(
     table = transitions(transport.step, path, of_source, of_target, **how)
     axes = _with_unassigned(list(sources), list(targets), **how)
     out = pd.DataFrame(table, index=axes[0], columns=axes[1])
-    for side, names, cells in (("source", sources, of_source), ("target", targets, of_target)):
-        counts = (np.asarray(cells) > 0).sum(axis=0).tolist()
-        out.attrs[f"n_{side}"] = dict(zip(map(str, names), counts, strict=True))
+    columns = [column_of(groups) for groups in (source_groups, target_groups)]
+    out.attrs |= {"n_source": _counts(sources, of_source), "n_target": _counts(targets, of_target)}
+    out.attrs |= described(adata, columns, transport.fit.task.covariates)
     return out
 
 
@@ -102,6 +108,12 @@ def _with_unassigned(
         )
     added = [UNASSIGNED] if unassigned else []
     return (sources + added, targets) if backward else (sources, targets + added)
+
+
+def _counts(names: pd.Index, cells: np.ndarray) -> dict[str, int]:
+    """Return the number of cells of each group."""
+    counts = (np.asarray(cells) > 0).sum(axis=0).tolist()
+    return dict(zip(map(text_of, names), counts, strict=True))
 
 
 def _groups_at(

@@ -56,7 +56,8 @@ def evaluate(
         predicted from the control cells, which may be of the fit. After :func:`fit_trajectory`:
         cells of a left-out time; or cells at both times of a step, such as those of a donor. After
         :func:`fit_translation`: source and target cells as a pair `(source, target)`, row `i` of
-        both the same cell.
+        both the same cell; target cells too are placed in the embedding of the fit, where
+        :func:`embed` or Scanpy's PCA made it.
     key
         The `key_added` of the fit.
     model

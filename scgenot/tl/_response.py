@@ -32,11 +32,12 @@ def response(
     rng: Rng = 0,
     device: str | None = None,
 ) -> pd.DataFrame:
-    """Tell what a perturbation moves: the predicted change of every feature in every group of
+    r"""Tell what a perturbation moves: the predicted change of every feature in every group of
     cells.
 
-    A change is that of one control cell, its drawn state less its own, both decoded; nothing is
-    clipped.
+    `change` is predicted, and `lower` to `upper` is where the *measured* change of the mean is
+    expected. A change is that of one control cell, its drawn state less its own, both decoded;
+    nothing is clipped.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ def response(
     features
         Which features; None for all that the states decode to.
     interval
-        Probability of the interval of the mean change.
+        Probability with which the measured change of a mean lies between `lower` and `upper`.
     n_samples
         Draws per cell.
     guidance, key, model, use_rep
@@ -74,9 +75,19 @@ def response(
     `change`
         Predicted mean change.
     `lower`, `upper`
-        Interval of the mean change by a Bayesian bootstrap over the control cells. It covers that
-        there are so many cells and draws; it covers neither errors of the model nor differences
-        between donors.
+        Predictive interval of `observed_change`, the difference of the means of measured treated
+        and control cells, were the treated ones measured again: `n_observed` of them, or as many
+        as control cells where there are none. It is normal, with the variance
+
+        .. math:: s^2 (1 / n_{treated} + 1 / n_{cells} + \sum_l w_l^2 (1 / n_l + 1 / m_l)) + \tau^2
+
+        of each feature. `s^2` is the variance of predicted cells and of what their states leave
+        out of the feature. The sum is what few fitted cells add: link `l` of the fit has `n_l`
+        control and `m_l` treated cells and a share `w_l` of the fitted cells near those of the
+        group. :math:`\tau^2` is the error of predictions in the links of the fit beyond such noise.
+        The interval is of one feature in one group: of many, some lie outside. NaN for a
+        perturbation or dose that was not fitted, of whose error nothing is known, and where the
+        fitted cells are gone.
     `sd_between`
         Standard deviation between cells of the mean change of a cell, free of what few draws add:
         how unlike the cells respond. 0 where the response is the same for all.
@@ -112,7 +123,7 @@ def response(
     Examples
     --------
     >>> table = sg.tl.response(adata, "IFN", groupby="cell_type")  # doctest: +SKIP
-    >>> table[table["lower"] > 0].sort_values("change")  # doctest: +SKIP
+    >>> table[table["lower"] > 0].sort_values("change")  # up, by more than noise  # doctest: +SKIP
     """
     check_count("n_samples", n_samples, 2, "for a spread")
     check_share("interval", interval)

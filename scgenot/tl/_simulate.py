@@ -27,6 +27,7 @@ def simulate(
     integrator: Integrator | None = None,
     decoder: Decoder | None = None,
     clip: bool = True,
+    residuals: bool = False,
     rng: Rng = 0,
     device: str | None = None,
     progress: bool = True,
@@ -52,11 +53,19 @@ def simulate(
     decoder
         Function of generated states, an array `(n, q)`, to features: a DataFrame, or an array with
         one column for each of `var_names`. None inverts the embedding that made the representation,
-        see :func:`decode`, or Scanpy's PCA.
+        see :func:`decode`, or Scanpy's PCA; of a translation that of the target cells, which the
+        fit keeps.
     clip
         Whether to set negative values to 0 where the features that were fitted had none: the
         inverse of an embedding does not know that expression is not negative. The share of values
         is logged.
+    residuals
+        Whether to add what states leave out of features, so that decoded cells vary as measured
+        cells do: all residuals of a measured target cell near the generated one, its features less
+        what its own state decodes to. Without them cells lack the noise of single genes, and tests
+        between simulated and measured cells call nearly every gene significant. With `clip`,
+        values under half of the smallest positive one of that measured cell become 0. A PCA, or X,
+        is needed, and the AnnData with the fitted cells.
     rng
         Seed. The same seed gives the same cells, each target those that it gets alone.
     device
@@ -105,6 +114,10 @@ def simulate(
     --------
     >>> treated = sg.tl.simulate(adata, target="IFN", model=fitted)  # doctest: +SKIP
     >>> sg.pl.response(adata, treated, ["ISG15", "CXCL10"])  # doctest: +SKIP
+
+    Cells that may be tested against measured ones:
+
+    >>> treated = sg.tl.simulate(adata, target="IFN", residuals=True)  # doctest: +SKIP
     """
     check_count("n_samples", n_samples, 1)
     check_guidance(guidance)
@@ -118,6 +131,7 @@ def simulate(
         use_rep=use_rep,
         decoder=decoder,
         clip=clip,
+        residuals=residuals,
         progress=progress,
         guidance=guidance,
         integrator=integrator,

@@ -257,11 +257,25 @@ class TestFate:
 
 
 class TestGrowth:
+    def test_relative_to_the_median_of_the_time(self, course):
+        growth = np.r_[np.repeat([1 / 16, 1 / 8, 1 / 8, 1 / 4], 4), np.full(8, np.nan)]
+        course.obs["genot_growth"] = growth
+        with pytest.warns(UserWarning, match="send 14% of their mass on average: the coupling"):
+            ax = pl.growth(course, groupby="type", basis=None)
+        # half of the cells of d2 have 1/16, half 1/8; of d10 half 1/8, half 1/4
+        means = [line.get_ydata()[0] for line in ax.lines if line.get_marker() == "o"]
+        values = growth[:16] / np.repeat([np.median(growth[:8]), np.median(growth[8:16])], 8)
+        types = course.obs["type"][:16]
+        np.testing.assert_allclose(
+            means, [np.log2(values)[types == name].mean() for name in ("a", "b")]
+        )
+        assert ax.get_ylabel() == "growth relative to the median cell"
+
     def test_violins_by_time_on_a_scale_of_doublings(self, course):
-        ax = pl.growth(course)
+        ax = pl.growth(course, relative=False)
         assert [label.get_text() for label in ax.get_xticklabels()] == [
-            "d2",
-            "d10",
+            "d2\n(n=8)",
+            "d10\n(n=8)",
         ]  # the last day is no source
         dots = [line for line in ax.lines if line.get_marker() == "o"]
         np.testing.assert_allclose(
@@ -290,11 +304,15 @@ class TestGrowth:
         assert len(known.get_offsets()) == 16
         assert known.norm(1) == 0.5  # as many is the middle
         assert known.norm.vmin == 1 / known.norm.vmax
-        assert [label.get_text() for label in violins.get_xticklabels()] == ["a", "b"]
+        assert [label.get_text() for label in violins.get_xticklabels()] == [
+            "a\n(n=4)",
+            "b\n(n=12)",
+        ]
 
     def test_zero_has_a_place(self, course):
         course.obs["genot_growth"] = np.r_[np.zeros(16), np.full(8, np.nan)]
-        ax = pl.growth(course)
+        with pytest.warns(UserWarning, match="send 0% of their mass"):
+            ax = pl.growth(course)
         assert {float(line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "o"} == {-6}
 
     def test_errors(self, course):

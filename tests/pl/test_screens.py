@@ -143,7 +143,8 @@ class TestResponse:
 
     def test_a_panel_a_group(self, screen, simulated):
         ax = pl.response(screen, simulated, "g0", target="C", dose=1, groupby="type")
-        assert [panel.get_title() for panel in ax.child_axes] == ["x", "y"]
+        titles = [panel.get_title() for panel in ax.child_axes]
+        assert titles == ["x (n = 5, 5, 5)", "y (n = 5, 5, 5)"]
         for panel, own in zip(ax.child_axes, (slice(0, 10, 2), slice(1, 10, 2)), strict=True):
             control = next(mean for _, mean, color in dots(panel) if color == CONTROL)
             np.testing.assert_allclose(control, screen.X[own, 0].mean())

@@ -235,3 +235,11 @@ def test_errors(right):
     for ask in (sg.tl.calibrate, sg.tl.coverage):
         with pytest.raises(ValueError, match="`target='control'` is the control"):
             ask(new, ["A", "control"], model=right)
+
+
+def test_held_out_cells_alone(right):
+    alone = known_fit(cells(100, 0), covariates=["group"])
+    sg.tl.calibrate(alone, held_out=cells(500, 1), levels=LEVELS)
+    pd.testing.assert_frame_equal(
+        alone.uns["genot"]["calibration"], right.uns["genot"]["calibration"]
+    )

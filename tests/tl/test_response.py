@@ -1,12 +1,13 @@
 """Predicted changes against a known law, observed ones against the cells."""
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 import scgenot as sg
-from truth.responses import CHANGE, SPREAD, known_cells, known_fit, known_mean
+from truth.responses import LEAN, SPREAD, known_cells, known_fit, known_mean
 
 FEATURES = ["one", "two", "three"]
 
@@ -50,13 +51,21 @@ class TestLaw:
         slack = 5 * np.sqrt(expected * (1 - expected) / (32 * len(x))) + 1e-9
         assert (np.abs(rows["probability_up"] - expected) < slack).all()
 
-    def test_interval_is_that_of_the_mean(self, known, table, group):
+    def test_interval_adds_up(self, known, table, group):
         x, rows = of_group(known, "control", group), table[table["group"] == group]
-        sd = np.sqrt((known_mean(x, "A").var(0) + SPREAD**2 / 32) / len(x))
-        # 5 % and 95 % quantiles of 400 replicates: each has a standard error of
-        # sqrt(.05 .95 / 400) / .103 = .106 sd
-        np.testing.assert_allclose((rows["upper"] - rows["change"]) / sd, 1.645, atol=5 * 0.106)
-        np.testing.assert_allclose((rows["change"] - rows["lower"]) / sd, 1.645, atol=5 * 0.106)
+        n_links = {side: (known.obs["drug"] == side).sum() for side in ("control", "A")}
+        changed = (LEAN + np.eye(3)) @ np.cov(x.T, ddof=0) @ (LEAN + np.eye(3)).T
+        noise = 1 / len(x) + 1 / rows["n_observed"].iloc[0] + sum(1 / n for n in n_links.values())
+        variance = (np.diag(changed) + SPREAD**2) * noise
+        half = (rows["upper"] - rows["change"]) / ndtri(0.95)
+        # the fitted model is exact: its own error is what chance leaves of one link, whose
+        # square less the variance of chance is under 10 of these with a probability of .999
+        link = (np.diag(changed) + SPREAD**2) * sum(1 / n for n in n_links.values())
+        assert (half**2 > 0.8 * variance).all()
+        assert (half**2 < 1.2 * variance + 10 * link).all()
+        np.testing.assert_allclose(
+            rows["upper"] - rows["change"], rows["change"] - rows["lower"], rtol=1e-6
+        )
 
     def test_observed(self, known, table, group):
         control, treated = (of_group(known, drug, group) for drug in ("control", "A"))
@@ -69,14 +78,42 @@ class TestLaw:
         )
 
 
-def test_the_interval_covers(known):
-    new = known_cells(1800, rng=7)[:1800].copy()  # control cells, 60 groups of 30
-    new.obs["group"] = np.arange(1800) % 60
-    table = sg.tl.response(new, "A", groupby="group", model=known, features=["one"], n_samples=2)
-    covered = table["lower"].lt(CHANGE["A"][0]) & table["upper"].gt(CHANGE["A"][0])
-    # of 30 cells the weighted mean has variance 29 / 31 of s^2 / 30:
-    # P(|t_29| < 1.645 sqrt(29 / 31)) = .88
-    assert covered.mean() == pytest.approx(0.88, abs=4 * np.sqrt(0.88 * 0.12 / 60))
+def test_the_interval_covers_measured_changes():
+    # many fitted cells and an exact model: what is left is the noise of the new cells
+    known = known_fit(known_cells(2000))
+    new = known_cells(1800, rng=7)
+    new = new[new.obs["drug"] != "B"].copy()
+    new.obs["group"] = np.arange(3600) % 60
+    table = sg.tl.response(new, "A", groupby="group", model=known, n_samples=8)
+    inside = table["observed_change"].between(table["lower"], table["upper"])
+    # 180 intervals of probability .9; the few that fitted cells add makes them wider by 3 %
+    assert inside.mean() == pytest.approx(0.9, abs=4 * np.sqrt(0.9 * 0.1 / 180))
+
+
+def test_no_interval_where_nothing_is_known_of_the_error(known):
+    cells = known_cells(50)
+    both = cells[cells.obs["drug"] == "A"].copy()
+    both.obs["drug"] = pd.Categorical(["A+B"] * 50)
+    fitted = known_fit(ad.concat([cells[cells.obs["drug"] != "B"], both], index_unique="-"))
+    table = sg.tl.response(fitted, "B", n_samples=2)  # never alone
+    assert table[["lower", "upper"]].isna().all(axis=None)
+    assert np.isfinite(table["change"]).all()
+    gone = known[known.obs["drug"] == "control"].copy()
+    assert sg.tl.response(gone, "A", n_samples=2)["lower"].isna().all()
+
+
+def test_the_error_of_the_model_widens_intervals(known):
+    # nothing is learned of A, which moves the first feature by 2
+    wrong = known_fit(known_cells(200))
+    wrong.uns["genot"]["model"]["weights"] = {
+        name: np.zeros_like(value) if name.endswith("gates.bias") else value
+        for name, value in wrong.uns["genot"]["model"]["weights"].items()
+    }
+    table = sg.tl.response(wrong, "A", interval=0.95)
+    moved = table[table["feature"] == "one"].iloc[0]
+    assert abs(moved["change"]) < 0.5
+    assert moved["upper"] - moved["change"] == pytest.approx(1.96 * 2, rel=0.25)
+    assert moved["lower"] < moved["observed_change"] < moved["upper"]
 
 
 def test_streaming_changes_nothing(known, monkeypatch):
@@ -106,7 +143,7 @@ def blocks_of(adata, target):
 
 def test_groups_do_not_depend_on_each_other(known, table):
     new = known[known.obs["group"] == "h"].copy()
-    alone = sg.tl.response(new, "A", groupby="group")
+    alone = sg.tl.response(new, "A", groupby="group", model=known)
     pd.testing.assert_frame_equal(alone, table[table["group"] == "h"].reset_index(drop=True))
 
 

@@ -40,11 +40,32 @@ def embedded():
     return adata
 
 
+@pytest.fixture(scope="module")
+def lossy():
+    """Forty genes in three components, most of the variance of each gene left out."""
+    rng = np.random.default_rng(0)
+    drug = np.repeat(["control", "A"], 600)
+    low = rng.normal(size=(1200, 3)) + 3 * (drug == "A")[:, None]
+    mixed = rng.normal(size=(30, 30)) / 5
+    x = low @ (3 * rng.normal(size=(3, 30))) + 2 * rng.normal(size=(1200, 30)) @ (
+        np.eye(30) + mixed
+    )
+    adata = ad.AnnData(x.astype(np.float32), obs=pd.DataFrame({"drug": drug}, index=names(1200)))
+    sg.tl.embed(adata, n_components=3)
+    sg.tl.fit_perturbation(adata, "drug", "control", learner=QUICK, progress=False)
+    return adata
+
+
 def new_cells(adata, features=slice(None), change=lambda values: values):
     """The same cells as if from elsewhere: features only."""
     return ad.AnnData(
         change(adata.X[:, features].copy()), obs=adata.obs.copy(), var=adata.var[features].copy()
     )
+
+
+def names(n):
+    """Names of cells."""
+    return [f"c{i}" for i in range(n)]
 
 
 class TestLaw:
@@ -69,6 +90,55 @@ class TestLaw:
         out = sg.tl.simulate(embedded, "A", clip=False)
         np.testing.assert_allclose(out.X, sg.tl.decode(out.obsm["X_pca"], out), atol=1e-5)
         assert list(out.var_names) == list(embedded.var_names)
+
+
+class TestResiduals:
+    """What states leave out is added as measured cells have it."""
+
+    def test_covariance_is_that_of_measured_residuals(self, lossy):
+        plain, whole = (
+            sg.tl.simulate(lossy, "A", residuals=one, n_samples=4).X for one in (False, True)
+        )
+        treated = lossy[lossy.obs["drug"] == "A"]
+        left = treated.X - sg.tl.decode(treated.obsm["X_pca"], lossy).to_numpy()
+        # 2,400 residuals of 600 cells, a few of them more often than others
+        found, true = np.cov((whole - plain).T), np.cov(left.T)
+        scale = np.sqrt(np.outer(np.diag(true), np.diag(true)))
+        assert np.abs((found - true) / scale).max() < 5 * np.sqrt(2 / 400)
+
+    def test_states_stay_as_they_are(self, lossy):
+        plain, whole = (sg.tl.simulate(lossy, "A", residuals=one) for one in (False, True))
+        np.testing.assert_array_equal(plain.obsm["X_pca"], whole.obsm["X_pca"])
+        again = sg.tl.simulate(lossy, "A", residuals=True)
+        np.testing.assert_array_equal(whole.X, again.X)
+
+    def test_each_target_is_what_it_is_alone(self, embedded):
+        options = {"dose": 0.5, "residuals": True, "progress": False}
+        several = sg.tl.simulate(embedded, ["A", "B"], **options)
+        alone = sg.tl.simulate(embedded, "B", **options)
+        np.testing.assert_allclose(several[alone.obs_names].X, alone.X, atol=1e-5)
+
+    def test_nothing_between_zero_and_one_count(self):
+        rng = np.random.default_rng(0)
+        x = np.log1p(rng.poisson(0.5, size=(200, 20))).astype(np.float32)
+        obs = pd.DataFrame({"drug": np.repeat(["control", "A"], 100)}, index=names(200))
+        adata = ad.AnnData(x, obs=obs)
+        sg.tl.embed(adata, n_components=2)
+        sg.tl.fit_perturbation(adata, "drug", "control", learner=QUICK, progress=False)
+        found = sg.tl.simulate(adata, "A", residuals=True).X
+        assert found[found > 0].min() >= np.log(2) / 2
+        assert (found == 0).mean() == pytest.approx((x[100:] == 0).mean(), abs=0.15)
+
+    def test_nothing_is_left_out_of_X(self, known):
+        plain, whole = (sg.tl.simulate(known, "A", residuals=one).X for one in (False, True))
+        np.testing.assert_allclose(plain, whole, atol=1e-5)
+
+    def test_errors(self, embedded):
+        def decoder(states):
+            return sg.tl.decode(states, embedded)
+
+        with pytest.raises(ValueError, match="those by `decoder` cannot be compared"):
+            sg.tl.simulate(embedded, "A", residuals=True, decoder=decoder)
 
 
 class TestSeveral:
@@ -205,7 +275,7 @@ class TestFeatures:
         solver = sg.ot.GromovWasserstein(n_starts=1)
         sg.tl.fit_translation(source, target, solver=solver, learner=QUICK, progress=False)
         with pytest.raises(
-            ValueError, match="target cells are in another AnnData, and so is how they were made"
+            ValueError, match="the fit does not know how the target cells were made"
         ):
             sg.tl.simulate(source)
         out = sg.tl.simulate(

@@ -1,7 +1,7 @@
 """Representations that new cells can be projected to and that decode back to features."""
 
 from scgenot.cells.embedding.embedding import Embedding
-from scgenot.cells.embedding.place import check_same, embedding_of, place
+from scgenot.cells.embedding.place import check_same, embedding_of, place, target_embedding_of
 from scgenot.cells.embedding.scanpy_adjust import adjusted_cells, read_slot
 from scgenot.cells.embedding.scanpy_pca import ScanpyPCA
 from scgenot.cells.keys import embedding_key
@@ -15,4 +15,5 @@ __all__ = [
     "embedding_of",
     "place",
     "read_slot",
+    "target_embedding_of",
 ]

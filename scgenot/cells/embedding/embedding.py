@@ -36,23 +36,20 @@ SLOTS = (PARAMS, EMBEDDING, VALUES)
 ARRAYS = ("features", "loadings", "offset", "scale", "idf", "totals")
 STORED = (*ARRAYS, "fingerprints")
 OWN = {"lsi": ["idf"], "topics": ["totals"]}  # arrays that one method has
+NAMES = ("method", "n_components", "l2", "layer", "mask_var")
 KINDS = dict.fromkeys(("l2", "whole", "nonnegative"), bool)
 KINDS |= {"n_components": int, "largest": float, "layer": str, "mask_var": str}
-
-# cells whose coordinates are compared
-N_COMPARED = 50
+N_COMPARED = 50  # cells whose coordinates are compared
 
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
     """A linear map of transformed features, `(t(x) - offset) / scale @ loadings`, or topics.
 
-    The only reader and writer of what :func:`~scgenot.tl.embed` leaves in `uns`. `features` are
-    names, shape `(g,)`, as `offset`, `scale` and `idf`; `loadings` has shape `(g, n_components)`,
-    None for the identity; `totals`, shape `(n_components,)`, are of topics. `fingerprints` are of
-    cells whose coordinates were adjusted, and are no projection therefore. `whole`, `nonnegative`
-    and `largest` are of the values that were embedded, `report` holds what is there to be read by
-    the user only, such as `variance`.
+    `features`, `offset`, `scale` and `idf` have shape `(g,)`, `loadings` `(g, n_components)`, None
+    for the identity, `totals`, of topics, `(n_components,)`. `fingerprints` are of cells whose
+    coordinates were adjusted; `whole`, `nonnegative` and `largest` of the values that were
+    embedded; `report` is for the user. The only reader and writer of what `embed` leaves in `uns`.
     """
 
     key: str
@@ -143,13 +140,17 @@ class Embedding:
     def read(cls, adata: AnnData, key: str, name: str = "adata") -> Self:
         """Read the embedding of `uns[key]`, or raise a KeyError that says what to run."""
         check_anndata(adata, name)
-        entry = adata.uns.get(key)
-        if not is_embedding(entry):
+        if not is_embedding(adata.uns.get(key)):
             found = [other for other, entry in adata.uns.items() if is_embedding(entry)]
             raise KeyError(
                 f"`key={key!r}` names no embedding of `{name}`; found {found}: "
                 f"run `sg.tl.embed({name})`."
             )
+        return cls.from_dict(adata.uns[key], key, name)
+
+    @classmethod
+    def from_dict(cls, entry: dict, key: str, name: str = "adata") -> Self:
+        """Make what :meth:`to_dict` took apart, after a file too."""
         try:
             params, values, arrays = entry[PARAMS], entry.get(VALUES, {}), entry[EMBEDDING]
             for slot, kind in KINDS.items():
@@ -183,21 +184,23 @@ class Embedding:
     ) -> None:
         """Write to `uns[key]`; coordinates to `obsm` and loadings to `varm` where asked for."""
         key = key or self.key
-        known = {name: value for name, value in vars(self).items() if value is not None}
-        names = ("method", "n_components", "l2", "layer", "mask_var")
-        params = {name: known[name] for name in names if name in known}
-        entry = {
-            PARAMS: params
-            | {"scale": self.scale is not None, "adjust": self.fingerprints is not None},
-            EMBEDDING: {name: np.array(known[name]) for name in STORED if name in known},
-            VALUES: {name: known[name] for name in ("whole", "nonnegative", "largest")},
-        }
         with writing():
             if cells is not None:
                 adata.obsm[f"X_{key}"] = np.ascontiguousarray(cells)
-            adata.uns[key] = entry | deepcopy(self.report)
+            adata.uns[key] = self.to_dict()
             if loadings:
                 self._write_loadings(adata, "PCs" if key == "pca" else f"{key}_loadings")
+
+    def to_dict(self) -> dict:
+        """Return the entry of `uns`."""
+        known = {name: value for name, value in vars(self).items() if value is not None}
+        params = {name: known[name] for name in NAMES if name in known}
+        params |= {"scale": self.scale is not None, "adjust": self.fingerprints is not None}
+        return deepcopy(self.report) | {
+            PARAMS: params,
+            EMBEDDING: {name: np.array(known[name]) for name in STORED if name in known},
+            VALUES: {name: known[name] for name in ("whole", "nonnegative", "largest")},
+        }
 
     def _write_loadings(self, adata: AnnData, slot: str) -> None:
         """Write loadings to `varm`, 0 for features not used; those of an older embedding go."""
@@ -268,7 +271,7 @@ class Embedding:
         return found.hexdigest()
 
     def same_as(self, other: "Embedding") -> bool | None:
-        """Say whether another embedding gives the same coordinates; None when it cannot be told."""
+        """Say whether another embedding gives the same coordinates; None where unknown."""
         return self.digest() == other.digest()
 
     def holds(self, adata: AnnData, cells: np.ndarray) -> bool | None:

@@ -20,6 +20,14 @@ def embedding_of(adata: AnnData, rep: str | None) -> Embedding | ScanpyPCA | Non
     return ScanpyPCA.of(adata, rep)
 
 
+def target_embedding_of(task) -> Embedding | None:
+    """Return the embedding of target cells in an AnnData of their own, as far as it decodes."""
+    adata = getattr(task, "adata_target", None)
+    found = None if adata is None else embedding_of(adata, task.target_rep)
+    unknown = isinstance(found, ScanpyPCA) and found.offset is None
+    return None if unknown else found
+
+
 def place(
     adata: AnnData,
     fitted: AnnData,

@@ -69,6 +69,11 @@ class Conditions:
         control = None if self.control is None else text_of(self.control)
         return Names(control, self.separator, frozenset(self.tokens.index))
 
+    def same(self, labels: dict, name: object, dose: float | None) -> bool:
+        """Say whether the labels of a link are of a perturbation and dose."""
+        one, other = (set(self.parts(str(found))) for found in (labels["perturbation"], name))
+        return one == other and (dose is None or bool(same_dose(float(labels["dose"]), dose)))
+
     def parts(self, name: str) -> list[str]:
         """Return the perturbations in a combination, none for the control."""
         return self.names.parts(name)

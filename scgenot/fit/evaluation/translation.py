@@ -9,8 +9,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 
 from scgenot import baselines
 from scgenot._random import numpy_rng, torch_rng
-from scgenot.cells.embedding import place
-from scgenot.cells.read import check_anndata
+from scgenot.cells.read import check_anndata, representation
 from scgenot.cells.strata import read_strata
 from scgenot.cells.tasks import Translation
 from scgenot.fit.evaluation.comparison import (
@@ -46,7 +45,7 @@ def _(task: Translation) -> dict[str, Metric]:
 def _(task: Translation, asked: Evaluation) -> Iterator[Grouped]:
     source, target = check_pair(asked.held_out)
     refuse_seen(target.obs_names, asked.fit.links[0].target_names, in_sample=asked.in_sample)
-    true = place(target, target, task.target_rep, argument="target_rep").astype(float)
+    true = target_states(asked.fit, target).astype(float)
     width = getattr(asked.fit.model, "target_dim", true.shape[1])
     if true.shape[1] != width:
         raise ValueError(
@@ -73,6 +72,21 @@ def _(task: Translation, asked: Evaluation) -> Iterator[Grouped]:
         reference_labels=None if labels is None else labels[1],
     )
     yield comparison, groups, groups
+
+
+def target_states(fit, target: AnnData) -> np.ndarray:
+    """Place held-out target cells in the representation of the fit, as source cells are."""
+    rep, embedding = fit.task.target_rep, fit.target_embedding
+    if rep not in target.obsm and embedding is not None:
+        return embedding.project(target)
+    cells = representation(target, rep, name="held_out", argument="target_rep")
+    if embedding is not None and embedding.holds(target, cells) is False:
+        raise ValueError(
+            f"{rep!r} of the target cells of `held_out` is another embedding than that of the fit: "
+            f"remove it, and they are placed in that of the fit, or call "
+            f"`sg.tl.project(target, fitted, key={embedding.key!r})`."
+        )
+    return cells
 
 
 def check_pair(held_out: object) -> tuple[AnnData, AnnData]:
