@@ -26,6 +26,11 @@ class Changes:
     between: np.ndarray
     within: np.ndarray
     up: np.ndarray
+    moved: np.ndarray
+
+
+# changes up to this part of a value are rounding
+ROUNDING = 1e-6
 
 
 def sum_changes(
@@ -39,15 +44,16 @@ def sum_changes(
     """Sum up the changes of a group of cells, block by block."""
     rng = numpy_rng(seed)
     n_cells, n_samples = 0, 1
-    total, square, within, up = np.zeros((4, n_features))
+    total, square, within, up, moved = np.zeros((5, n_features))
     replicates, weight = np.zeros((N_REPLICATES, n_features)), np.zeros((N_REPLICATES, 1))
-    for change in feature_changes(drawn, to_features, n_features):
+    for before, change in feature_changes(drawn, to_features, n_features):
         own, n_samples = change.mean(1), change.shape[1]
         n_cells += len(own)
         total += own.sum(0)
         square += (own**2).sum(0)
         within += change.var(1, ddof=1).sum(0)
         up += ((change > 0).sum((0, 1)) + (change >= 0).sum((0, 1))) / 2
+        moved += (np.abs(change) > ROUNDING * (1 + np.abs(before))).sum((0, 1))
         weights = rng.standard_exponential((N_REPLICATES, len(own)))
         replicates += weights @ own
         weight += weights.sum(1, keepdims=True)
@@ -64,13 +70,14 @@ def sum_changes(
         np.sqrt(np.maximum(between, 0)),
         np.sqrt(within),
         up / (n_cells * n_samples),
+        moved / (n_cells * n_samples),
     )
 
 
 def feature_changes(
     drawn: Iterable[Drawn], to_features: Callable[[np.ndarray], pd.DataFrame], n_features: int
-) -> Iterable[np.ndarray]:
-    """Yield the changes of some cells after others, `(n, n_samples, g)`, few enough to hold."""
+) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """Yield features of some cells, `(n, 1, g)`, and their changes, `(n, n_samples, g)`."""
     for block in drawn:
         _, n_samples, q = block.draws.shape
         for rows in blocks(len(block.draws), max(1, MAX_VALUES // (n_samples * n_features))):
@@ -80,4 +87,5 @@ def feature_changes(
                 .to_numpy(dtype=float)
                 .reshape(len(draws), n_samples, -1)
             )
-            yield after - to_features(block.source[rows, :q]).to_numpy(dtype=float)[:, None]
+            before = to_features(block.source[rows, :q]).to_numpy(dtype=float)[:, None]
+            yield before, after - before

@@ -60,7 +60,11 @@ def responses(
         observed = treated[groups[treated] == group]
         control = mean(question.rows[chosen])
         tables.append(as_table(group, names, changes, control, len(observed), mean(observed)))
-    return pd.concat(tables, ignore_index=True)
+    table = pd.concat(tables, ignore_index=True)
+    # one answer a cell has no spread; all features move unless the model is sparse
+    absent = ["sd_within"] * getattr(fit.model, "deterministic", False)
+    absent += ["share_moved"] * (not getattr(fit.model, "is_sparse", False))
+    return table.drop(columns=absent)
 
 
 def read_groups(adata: AnnData, groupby) -> tuple[np.ndarray, list[str]]:
@@ -124,6 +128,7 @@ def as_table(
             "sd_between": changes.between,
             "sd_within": changes.within,
             "probability_up": changes.up,
+            "share_moved": changes.moved,
             "n_observed": n_observed,
             "observed_mean": np.broadcast_to(observed, len(names)),
             "observed_change": observed - control,

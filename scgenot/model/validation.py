@@ -9,7 +9,7 @@ from torch import Tensor
 from scgenot.model.batches import HOLD_OUT, VALIDATE, Batch, Draws, HeldOut, stream
 from scgenot.model.genot import Genot
 from scgenot.ot import sinkhorn_divergence
-from scgenot.ot.coupling import systematic
+from scgenot.ot.draw import systematic
 from scgenot.pair import Link
 
 MAX_HELD_OUT, MIN_HELD_OUT, MAX_VALIDATED_PAIRS = 1000, 32, 64

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from scgenot.ot.confidence import Confidence
-from scgenot.ot.cost import Cost
+from scgenot.ot.cost import Cost, squared_euclidean
 from scgenot.ot.diagnostics import Diagnostics
+from scgenot.ot.draw import invert, invert_rows, systematic
+from scgenot.ot.elastic_cost import barycentric_slope
 from scgenot.ot.iterate import exp_, laws, log_sums, row_blocks
+from scgenot.ot.plan import UnsupportedPlan
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,37 @@ class Coupling:
         values = self.y if values is None else torch.as_tensor(values).to(x)
         return torch.cat([laws(log_p) @ values for _, log_p in self._log_rows(x)])
 
+    def displacement(self, cells: Tensor | None = None) -> Tensor:
+        """Move cells by the map of the coupling, `T(x) - x`: sparse with an elastic cost.
+
+        With :func:`~scgenot.ot.elastic` it is `-prox(grad f(x))`, with the squared Euclidean cost
+        the barycenter less the cell.
+
+        Parameters
+        ----------
+        cells
+            As in :meth:`rows`.
+
+        Returns
+        -------
+        Displacements, shape `(k, p)`.
+
+        Raises
+        ------
+        UnsupportedPlan
+            When the cost is another one.
+        """
+        x = self._cells(cells)
+        if self.cost is squared_euclidean:
+            return self.barycenter(x) - x
+        if not hasattr(self.cost, "prox"):
+            raise UnsupportedPlan(
+                "`displacement` needs a coupling by `sg.ot.elastic` or `sg.ot.squared_euclidean`; "
+                f"its cost is {getattr(self.cost, '__name__', type(self.cost).__name__)}."
+            )
+        slopes = [barycentric_slope(self.cost, x[r], self.y, laws(p)) for r, p in self._log_rows(x)]
+        return -self.cost.prox(torch.cat(slopes))
+
     def sample(
         self, cells: Tensor | None = None, *, n_samples: int = 1, generator: torch.Generator
     ) -> Tensor:
@@ -263,36 +297,3 @@ class Coupling:
         from scgenot.ot.store import coupling_to_arrays  # which makes couplings itself
 
         return coupling_to_arrays(self)
-
-
-def systematic(mass: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """Draw `n` sorted entries by their mass, each its expected number of times give or take one."""
-    cumulative = mass.double().cumsum(0)
-    start = torch.rand((), generator=generator, device=mass.device, dtype=torch.float64)
-    levels = (torch.arange(n, device=mass.device) + start) / n * cumulative[-1]
-    return torch.searchsorted(cumulative, levels, right=True).clamp_(max=len(mass) - 1)
-
-
-def invert(cumulative: Tensor, uniform: Tensor) -> Tensor:
-    """Columns at the quantiles `uniform`, shape `(k, d)`, of cumulative rows, shape `(k, m)`."""
-    top = cumulative[:, -1:]
-    # rounding must neither lose the top of the range nor point past the last cell with mass
-    below = torch.nextafter(top, torch.zeros_like(top))
-    level = torch.minimum((uniform * top).to(top.dtype), below)
-    return torch.searchsorted(cumulative, level, right=True)
-
-
-def invert_rows(p: Tensor, rows: Tensor, uniform: Tensor) -> Tensor:
-    """Columns at the quantiles `uniform` of the given rows of `p`; rows are sorted."""
-    count = torch.bincount(rows, minlength=len(p))
-    width, m = int(count.max()), p.shape[1]
-    slot = torch.arange(len(rows), device=p.device) - (count.cumsum(0) - count)[rows]
-    if width * len(p) <= 2 * len(rows) + len(p):
-        levels = uniform.new_zeros(len(p), width)
-        levels[rows, slot] = uniform
-        return invert(p.cumsum(1), levels)[rows, slot]
-    # one cell has most of the pairs: all rows as one, which takes double precision
-    cumulative = p.cumsum(1, dtype=torch.float64)
-    number = torch.arange(len(p), device=p.device, dtype=torch.float64)[:, None]
-    cumulative = (cumulative / cumulative[:, -1:]).add_(number).view(-1)
-    return (torch.searchsorted(cumulative, rows + uniform, right=True) - rows * m).clamp_(max=m - 1)

@@ -14,8 +14,8 @@ from scgenot._check import check_count
 from scgenot._random import torch_rng
 from scgenot._typed import check_fields
 from scgenot._warn import warn_user
-from scgenot.ot.coupling import systematic
 from scgenot.ot.diagnostics import Diagnostics, describe
+from scgenot.ot.draw import systematic
 from scgenot.ot.plan import OPTIONAL, Plan, UnsupportedPlan
 from scgenot.pair import Pair
 

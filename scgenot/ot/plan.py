@@ -9,14 +9,15 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from scgenot.ot.coupling import systematic
 from scgenot.ot.diagnostics import Diagnostics
+from scgenot.ot.draw import systematic
 from scgenot.ot.iterate import row_blocks
 
 # what a plan may offer besides `sample_pairs`
 OPTIONAL = (
     *("shape", "device", "rows", "marginals", "barycenter", "mass_blocks", "growth", "to_sparse"),
-    *("sample", "potential", "effective_targets", "diagnostics", "to_arrays", "transposed"),
+    *("sample", "potential", "effective_targets", "displacement", "diagnostics", "to_arrays"),
+    "transposed",
 )
 
 
