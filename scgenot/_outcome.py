@@ -65,7 +65,12 @@ class Outcome(Enum):
     FEW_STEPS = (
         "few steps",
         "the training had too few steps for its networks to learn the coupling",
-        "raise `steps` of `sg.model.FlowMatching`",
+        "raise `steps` of the learner",
+    )
+    TOO_DENSE = (
+        "too dense",
+        "more features moved than were asked for, and changes that are not small were cut off",
+        "raise `steps` of `sg.model.MongeMap`, or `n_features` of its `sparsity`",
     )
 
     def __init__(self, label: str, message: str, remedy: str):

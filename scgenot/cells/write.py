@@ -84,13 +84,22 @@ def fit_keys(adata: AnnData) -> set[str]:
     left = [(adata.uns, "_predicted"), (adata.obs, "_uncertainty"), (adata.obs, "_origin")]
     for slots, suffix in left:
         keys |= {name[: -len(suffix)] for name in map(str, slots) if name.endswith(suffix)}
+    ends = [str(name)[: -len("_response")] for name in adata.obs if str(name).endswith("_response")]
+    keys |= {key for key in ends if key and "/" not in key and is_predicted(adata, Keys(key))}
     return {key for key in keys if key and "/" not in key}
+
+
+def is_predicted(adata: AnnData, keys: Keys) -> bool:
+    """Whether states were predicted under a key; "X_pca" was not sampled by the fit "pca"."""
+    mapped = keys.response in adata.obs and {keys.sample, keys.mean} <= set(adata.obsm)
+    return mapped or keys.uncertainty in adata.obs  # a map writes no uncertainty
 
 
 def predicted_slots(adata: AnnData, key: str) -> list[tuple[str, str]]:
     """Return slot and name of all that the verbs wrote for the fit of a key."""
     keys, entry = Keys(key), adata.uns.get(key)
-    is_left = {keys.uncertainty, keys.origin} & set(adata.obs) or keys.predicted in adata.uns
+    predicted = is_predicted(adata, keys)
+    is_left = predicted or keys.origin in adata.obs or keys.predicted in adata.uns
     if (
         not is_fit(entry) and not is_left
     ):  # but for growth, entries of these names are of something else
@@ -101,7 +110,7 @@ def predicted_slots(adata: AnnData, key: str) -> list[tuple[str, str]]:
         for name in getattr(adata, slot)
         if keys.is_answer(slot, name)
     ]
-    if keys.uncertainty not in adata.obs:  # "X_pca" was not sampled by the fit "pca"
+    if not predicted:
         found = [one for one in found if one[1] not in (keys.sample, keys.mean)]
     written = entry.get(WRITTEN, ()) if is_fit(entry) else ()
     return found + [tuple(str(name).split("/", 1)) for name in written]
@@ -121,7 +130,8 @@ def write_prediction(
         obsm={name: found for name, found in out.items() if found.ndim == 2},
         obs={name: found for name, found in out.items() if found.ndim == 1},
         uns={keys.predicted: asked} if asked else None,
-        remove=[("uns", keys.predicted)],
+        # a map says less of a cell than another model did
+        remove=[("uns", keys.predicted), ("obs", keys.uncertainty), ("obs", keys.cosine_variance)],
     )
 
 

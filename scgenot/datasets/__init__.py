@@ -4,6 +4,7 @@ from scgenot.datasets._branching import branching
 from scgenot.datasets._gaussians import gaussians
 from scgenot.datasets._mixtures import mixtures
 from scgenot.datasets._screen import screen
+from scgenot.datasets._sparse_drug import sparse_drug
 from scgenot.datasets._time_courses import klein_mesc, larry_clones, worm_embryo
 from scgenot.datasets._treatments import kang_ifnb, ova_tcell_doses
 from scgenot.datasets._twins import twins
@@ -25,6 +26,7 @@ __all__ = [
     "scgem_reprogramming",
     "screen",
     "snareseq_celllines",
+    "sparse_drug",
     "twins",
     "worm_embryo",
 ]

@@ -21,6 +21,11 @@ class Changes:
     within: np.ndarray
     up: np.ndarray
     spread: np.ndarray  # variance of the changed cells
+    moved: np.ndarray
+
+
+# changes up to this part of a value are rounding
+ROUNDING = 1e-6
 
 
 def sum_changes(
@@ -28,7 +33,7 @@ def sum_changes(
 ) -> Changes:
     """Sum up the changes of a group of cells, block by block."""
     n_cells, n_samples = 0, 1
-    total, square, within, up, after, after_square = np.zeros((6, n_features))
+    total, square, within, up, moved, after, after_square = np.zeros((7, n_features))
     for change, before in feature_changes(drawn, to_features, n_features):
         own, n_samples = change.mean(1), change.shape[1]
         n_cells += len(own)
@@ -36,6 +41,7 @@ def sum_changes(
         square += (own**2).sum(0)
         within += change.var(1, ddof=1).sum(0)
         up += ((change > 0).sum((0, 1)) + (change >= 0).sum((0, 1))) / 2
+        moved += (np.abs(change) > ROUNDING * (1 + np.abs(before[:, None]))).sum((0, 1))
         changed = change + before[:, None]
         after += changed.sum((0, 1))
         after_square += (changed**2).sum((0, 1))
@@ -51,6 +57,7 @@ def sum_changes(
         np.sqrt(within),
         up / n_draws,
         np.maximum(spread, 0),
+        moved / n_draws,
     )
 
 

@@ -3,12 +3,18 @@
 from collections.abc import Sequence
 
 import pandas as pd
+from anndata import AnnData
 
+from scgenot._warn import warn_user
+from scgenot.cells.embedding import embedding_of
 from scgenot.fit.coupled import PAGE, name_of
 from scgenot.flow import SetEncoder
 from scgenot.model import FlowMatching, Learned, Run
 from scgenot.ot import FusedGromovWasserstein, GromovWasserstein, Sinkhorn
 from scgenot.pair import Link
+
+# representations that other packages make
+COMPONENTS = ("X_pca", "X_lsi", "X_scVI", "X_umap")
 
 
 def solver_of(task, links: Sequence[Link], solver, *, device: str, seed: int):
@@ -25,6 +31,18 @@ def solver_of(task, links: Sequence[Link], solver, *, device: str, seed: int):
     if getattr(task, "one_space", pair.source.shape[1] == pair.target.shape[1]):
         return Sinkhorn(epsilon=getattr(task, "epsilon", 0.05), **where)
     return (GromovWasserstein if pair.source_shared is None else FusedGromovWasserstein)(**where)
+
+
+def warn_of_components(learner, adata: AnnData, task) -> None:
+    """Warn where a map is to move few components: each is made of all features."""
+    rep = getattr(task, "use_rep", None)
+    if getattr(learner, "sparsity", None) is None or rep == "X":
+        return
+    if embedding_of(adata, rep) is not None or rep in COMPONENTS:
+        warn_user(
+            f"`sparsity` has cells move in few columns of {rep!r}, which are components: each has "
+            "all features in it, so that none stays where it is. Fit on features, `use_rep='X'`."
+        )
 
 
 def learn(

@@ -29,7 +29,7 @@ from scgenot.fit.coupled import (
     outcomes_of,
     problems_of,
 )
-from scgenot.fit.defaults import learn, solver_of
+from scgenot.fit.defaults import learn, solver_of, warn_of_components
 from scgenot.fit.making import Solver
 from scgenot.fit.reference import Reference
 from scgenot.fit.regions_found import Calibration
@@ -115,6 +115,7 @@ class Fit:
         task = copy(task)
         links = links_of(task, adata)
         storage.check_free(adata, key, task)
+        warn_of_components(learner, adata, task)
         if predict:  # what needs a target is refused before the work
             task.ask(adata)
         solver = solver_of(task, links, solver, device=device, seed=seed)

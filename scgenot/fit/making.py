@@ -5,7 +5,7 @@ from dataclasses import fields
 from functools import wraps
 from inspect import signature
 
-from scgenot.model import FlowMatching
+from scgenot.model import FlowMatching, MongeMap
 from scgenot.ot import FusedGromovWasserstein, GromovWasserstein, Sinkhorn, SparseOT
 from scgenot.pair import Link, Pair
 
@@ -67,7 +67,7 @@ def where_to(verb: str, name: str, value) -> str:
     option = passed.partition("=")[0]
     quadratic = GromovWasserstein, FusedGromovWasserstein
     kinds = {
-        "learner": (FlowMatching,),
+        "learner": (FlowMatching, MongeMap),
         "solver": quadratic if verb == "fit_translation" else (Sinkhorn, SparseOT, *quadratic),
     }
     for argument, classes in kinds.items():

@@ -44,11 +44,14 @@ def predict_cells(
         block = {
             keys.sample: draws[:, 0],
             keys.mean: draws.mean(1),
-            keys.uncertainty: spread(draws, total),
         }
+        certain = getattr(fit.model, "deterministic", False)
+        if not certain:
+            block[keys.uncertainty] = spread(draws, total)
         if fit.one_space:
             moved = draws - source[:, None, : draws.shape[2]]
-            block[keys.cosine_variance] = cosine_variance(moved)
+            if not certain:
+                block[keys.cosine_variance] = cosine_variance(moved)
             block[keys.response] = response_size(moved, total)
         for name, values in block.items():
             whole = found.setdefault(name, np.empty((len(cells), *values.shape[1:]), np.float32))

@@ -103,7 +103,9 @@ def generate(
 ) -> np.ndarray:
     """Generate equally many cells from each control cell."""
     condition = question.condition[np.searchsorted(question.rows, rows)]
-    options = {"n_samples": -(-N_GENERATED // len(rows)), "guidance": guidance, "seed": seed}
+    # a map has one answer for a cell: the same cell again is no neighbor
+    n_samples = 1 if getattr(fit.model, "deterministic", False) else -(-N_GENERATED // len(rows))
+    options = {"n_samples": n_samples, "guidance": guidance, "seed": seed}
     drawn = [block.draws for block in draw_blocks(fit.model, cells[rows], condition, **options)]
     return np.concatenate(drawn).reshape(-1, drawn[0].shape[2])
 

@@ -78,7 +78,10 @@ def responses(
     table = pd.concat(tables, ignore_index=True)
     if values.measured is not None:
         table.attrs["unit"] = unit_of(adata, values.layer)
-    return table
+    # one answer a cell has no spread; all features move unless the model is sparse
+    absent = ["sd_within"] * getattr(fit.model, "deterministic", False)
+    absent += ["share_moved"] * (not getattr(fit.model, "is_sparse", False))
+    return table.drop(columns=absent)
 
 
 def read_groups(adata: AnnData, groupby) -> tuple[np.ndarray, list[str]]:
@@ -115,6 +118,7 @@ def as_table(
             "sd_between": changes.between,
             "sd_within": changes.within,
             "probability_up": changes.up,
+            "share_moved": changes.moved,
             "n_observed": n_observed,
             "observed_mean": np.broadcast_to(observed, len(names)),
             "observed_change": observed - control,

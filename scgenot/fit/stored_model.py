@@ -6,7 +6,7 @@ from os import PathLike
 
 from scgenot._typed import check_type
 from scgenot.fit.coupled import PAGE
-from scgenot.model import Genot, MixtureBridge, ModelFileError
+from scgenot.model import Genot, MixtureBridge, ModelFileError, TransportMap
 from scgenot.model.storage import digest, kind_of
 
 # what reading something else than was written may end in
@@ -19,8 +19,8 @@ DAMAGE = (
     OverflowError,
 )
 # models of this package, by the name of their class and by what their files are called
-MODELS = {"Genot": Genot, "MixtureBridge": MixtureBridge}
-FILES = {"model": Genot, "mixture bridge": MixtureBridge}
+MODELS = {"Genot": Genot, "MixtureBridge": MixtureBridge, "TransportMap": TransportMap}
+FILES = {"model": Genot, "mixture bridge": MixtureBridge, "transport map": TransportMap}
 # classes of the user's that were fitted in this session, by name: a file never names code to
 # import, so after a file they are passed to `sg.get.fit`
 OWN: dict[str, object] = {}

@@ -10,7 +10,7 @@ from scgenot.metrics.moments import (
     r2_variances,
     squared_error_means,
 )
-from scgenot.metrics.transport import sinkhorn_divergence, wasserstein
+from scgenot.metrics.transport import monge_gap, sinkhorn_divergence, wasserstein
 
 __all__ = [
     "change_correlation",
@@ -19,6 +19,7 @@ __all__ = [
     "grouped",
     "label_transfer",
     "mmd",
+    "monge_gap",
     "perturbation_discrimination",
     "r2_means",
     "r2_variances",

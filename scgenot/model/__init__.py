@@ -3,9 +3,13 @@
 from scgenot.model.bridge import MixtureBridge
 from scgenot.model.genot import Genot
 from scgenot.model.growth import GrowthNetwork, fit_growth
-from scgenot.model.learner import FlowMatching, Learned, Run
+from scgenot.model.learner import FlowMatching
+from scgenot.model.learning import Learned, Run
 from scgenot.model.light_bridge import LightBridge
+from scgenot.model.map import TransportMap
 from scgenot.model.mixture import MixtureLaw
+from scgenot.model.monge import MongeMap
+from scgenot.model.sparsity import Sparsity
 from scgenot.model.state import TrainState
 from scgenot.model.storage import ModelFileError
 from scgenot.model.train import train
@@ -20,8 +24,11 @@ __all__ = [
     "MixtureBridge",
     "MixtureLaw",
     "ModelFileError",
+    "MongeMap",
     "Run",
+    "Sparsity",
     "TrainState",
+    "TransportMap",
     "Validation",
     "fit_growth",
     "held_out",

@@ -2,23 +2,28 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
 from scgenot._check import check_count, check_number, check_rate
-from scgenot._outcome import Outcome
 from scgenot._typed import check_fields
 from scgenot.model.genot import FieldFactory, Genot
-from scgenot.model.growth import fit_growth, growth_ratios
-from scgenot.model.state import TrainState
+from scgenot.model.learning import (
+    Learned,
+    Run,
+    learn_growth,
+    network_input,
+    outcomes,
+    ratios_of,
+    seeded,
+)
 from scgenot.model.train import train
 from scgenot.model.validation import held_out
-from scgenot.pair import Link, Pair
+from scgenot.pair import Link
 
 # what a field left at None is when the task has no default either
 DEFAULTS = {
@@ -28,65 +33,7 @@ DEFAULTS = {
     "condition_dropout": 0.0,
     "validation_fraction": 0.1,
 }
-# with fewer steps than this a network has hardly left its initial weights
-FEW_STEPS = 300
 HISTORY = ["step", "loss", "divergence", "validation"]
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a fit provides to its learner.
-
-    Parameters
-    ----------
-    seed
-        Seed of the fit.
-    device
-        Where to compute.
-    progress
-        Whether to show progress bars.
-    encoder
-        Function `(condition_dim) -> nn.Module` that makes the encoder of conditions; None when
-        these are used as they are.
-    defaults
-        The task's values for options of the learner that were left at None.
-    weights_are_growth
-        Whether the source weights of the pairs are a prior on growth.
-
-    See Also
-    --------
-    :class:`~scgenot.model.FlowMatching` : a learner, called with links and a run.
-    """
-
-    seed: int = 0
-    device: str = "cpu"
-    progress: bool = True
-    encoder: Callable[[int], nn.Module] | None = None
-    defaults: Mapping[str, object] = field(default_factory=dict)
-    weights_are_growth: bool = False
-
-
-class Learned(NamedTuple):
-    """What a learner returns.
-
-    Parameters
-    ----------
-    model
-        The model.
-    history
-        Table with the columns `step`, `loss`, `divergence` and `validation`, NaN where one was not
-        computed.
-    outcomes
-        How the training ended, members of the enumeration of outcomes.
-
-    See Also
-    --------
-    :class:`~scgenot.model.FlowMatching` : returns it.
-    """
-
-    model: Genot
-    history: pd.DataFrame
-    outcomes: tuple[Outcome, ...]
 
 
 @dataclass(frozen=True)
@@ -234,21 +181,12 @@ class FlowMatching:
         pairs, plans = [network_input(link.pair) for link in links], [link.plan for link in links]
         fraction, split = learner.validation_fraction, learner.validation_split
         masks = held_out(links, fraction, run.seed, split=split)
-        ratios = [
-            growth_ratios(plan, pair, weights_are_growth=run.weights_are_growth)
-            for plan, pair in zip(plans, pairs, strict=True)
-        ]
+        ratios = ratios_of(plans, pairs, run)
         first, device = pairs[0], torch.device(run.device)
         condition_dim = 0 if first.condition is None else len(first.condition)
         # a further column says whether the condition is hidden
         seen_dim = condition_dim + (condition_dim > 0 and learner.condition_dropout > 0)
-        # the initial weights come from the global generator, which is left as the user had it;
-        # generators of other GPUs are not touched
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.default_generator.manual_seed(run.seed)
-            if device.type == "cuda":
-                with torch.cuda.device(device):
-                    torch.cuda.manual_seed(run.seed)
+        with seeded(run):
             model = Genot(
                 first.source.shape[1],
                 first.target.shape[1],
@@ -263,29 +201,12 @@ class FlowMatching:
             state = train(
                 *(model, pairs, plans, learner), rng=run.seed, progress=run.progress, masks=masks
             )
-            if any(entry is not None for entry in ratios):
-                ones = [(torch.ones(len(p.source)), torch.ones(len(p.target))) for p in pairs]
-                known = [entry or other for entry, other in zip(ratios, ones, strict=True)]
-                fit_growth(model, pairs, *zip(*known, strict=True), rng=run.seed)
+            learn_growth(model, pairs, ratios, run)
         history = pd.DataFrame(state.history, dtype=float).reindex(columns=HISTORY)
-        return Learned(model, history.astype({"step": int}), outcomes(state))
+        return Learned(model, history.astype({"step": int}), outcomes(state.step, state.outcome))
 
     def _encoder(self, run: Run, condition_dim: int) -> nn.Module | None:
         """Make the encoder of conditions: the user's, or else the task's."""
         if self.encoder is not None and condition_dim:
             return self.encoder(condition_dim)
         return None if run.encoder is None else run.encoder(condition_dim)
-
-
-def outcomes(state: TrainState) -> tuple[Outcome, ...]:
-    """Return how a training ended."""
-    few = state.step < FEW_STEPS and state.outcome is not Outcome.STOPPED_EARLY
-    return (state.outcome, Outcome.FEW_STEPS) if few else (state.outcome,)
-
-
-def network_input(pair: Pair) -> Pair:
-    """Return the pair as the network sees it: shared features are further columns of the source."""
-    if pair.source_shared is None:
-        return pair
-    source = np.hstack([pair.source, pair.source_shared])
-    return replace(pair, source=source, source_shared=None, target_shared=None)

@@ -16,7 +16,8 @@ from scgenot._progress import progress_bar
 from scgenot._random import torch_rng
 from scgenot._typed import check_fields
 from scgenot.model.bridge import MixtureBridge
-from scgenot.model.learner import FEW_STEPS, HISTORY, Learned, Run
+from scgenot.model.learner import HISTORY
+from scgenot.model.learning import FEW_STEPS, Learned, Run
 from scgenot.model.mixture import MixtureLaw
 from scgenot.ot.cost import mean_cost, squared_euclidean
 from scgenot.pair import Link

@@ -163,12 +163,12 @@ def _step(model, average, optimizer, draws: Draws, state: TrainState, learner) -
     loss.backward()
     nn.utils.clip_grad_norm_(model.field.parameters(), learner.clip)
     optimizer.step()
-    _follow(average.field, model.field, min(learner.ema_decay, (1 + step) / (10 + step)))
+    follow(average.field, model.field, min(learner.ema_decay, (1 + step) / (10 + step)))
     state.losses[step] = loss.detach()
     state.step += 1
 
 
-def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
     """Move averaged weights towards the model's; buffers are copied."""
     with torch.no_grad():
         torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)

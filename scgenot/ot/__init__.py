@@ -5,6 +5,7 @@ from scgenot.ot.cost import cosine, coulomb, euclidean, mean_cost, squared_eucli
 from scgenot.ot.coupling import Coupling
 from scgenot.ot.diagnostics import Diagnostics, NotSolved
 from scgenot.ot.divergence import sinkhorn_divergence
+from scgenot.ot.elastic_cost import Elastic, elastic
 from scgenot.ot.geodesic import Geodesic
 from scgenot.ot.minibatch import Minibatch, MinibatchCoupling
 from scgenot.ot.plan import Plan, SparsePlan, UnsupportedPlan
@@ -16,6 +17,7 @@ __all__ = [
     "Confidence",
     "Coupling",
     "Diagnostics",
+    "Elastic",
     "FusedGromovWasserstein",
     "Geodesic",
     "GromovWasserstein",
@@ -29,6 +31,7 @@ __all__ = [
     "UnsupportedPlan",
     "cosine",
     "coulomb",
+    "elastic",
     "euclidean",
     "mean_cost",
     "sinkhorn_divergence",

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from scgenot.ot.confidence import Confidence
-from scgenot.ot.cost import Cost, against
+from scgenot.ot.cost import Cost, against, squared_euclidean
 from scgenot.ot.diagnostics import Diagnostics
 from scgenot.ot.draw import invert, invert_rows, systematic
+from scgenot.ot.elastic_cost import barycentric_slope
 from scgenot.ot.iterate import exp_, laws, log_sums, row_blocks
 from scgenot.ot.partial import log_growth
+from scgenot.ot.plan import UnsupportedPlan
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,37 @@ class Coupling:
         x = self._cells(cells)
         values = self.y if values is None else torch.as_tensor(values).to(x)
         return torch.cat([laws(log_p) @ values for _, log_p in self._log_rows(x)])
+
+    def displacement(self, cells: Tensor | None = None) -> Tensor:
+        """Move cells by the map of the coupling, `T(x) - x`: sparse with an elastic cost.
+
+        With :func:`~scgenot.ot.elastic` it is `-prox(grad f(x))`, with the squared Euclidean cost
+        the barycenter less the cell.
+
+        Parameters
+        ----------
+        cells
+            As in :meth:`rows`.
+
+        Returns
+        -------
+        Displacements, shape `(k, p)`.
+
+        Raises
+        ------
+        UnsupportedPlan
+            When the cost is another one.
+        """
+        x = self._cells(cells)
+        if self.cost is squared_euclidean:
+            return self.barycenter(x) - x
+        if not hasattr(self.cost, "prox"):
+            raise UnsupportedPlan(
+                "`displacement` needs a coupling by `sg.ot.elastic` or `sg.ot.squared_euclidean`; "
+                f"its cost is {getattr(self.cost, '__name__', type(self.cost).__name__)}."
+            )
+        slopes = [barycentric_slope(self.cost, x[r], self.y, laws(p)) for r, p in self._log_rows(x)]
+        return -self.cost.prox(torch.cat(slopes))
 
     def sample(
         self, cells: Tensor | None = None, *, n_samples: int = 1, generator: torch.Generator

@@ -16,8 +16,8 @@ from scgenot.ot.iterate import row_blocks
 # what a plan may offer besides `sample_pairs`
 OPTIONAL = (
     *("shape", "device", "rows", "marginals", "barycenter", "mass_blocks", "growth", "to_sparse"),
-    *("sample", "potential", "effective_targets", "diagnostics", "to_arrays", "transposed"),
-    "kept",
+    *("sample", "potential", "effective_targets", "displacement", "diagnostics", "to_arrays"),
+    *("transposed", "kept"),
 )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from scgenot.ot.cost import NAMED_COSTS, Cost
 from scgenot.ot.coupling import Coupling
+from scgenot.ot.elastic_cost import Elastic, elastic
 from scgenot.ot.plan import Plan, SparsePlan, UnstoredPlan
 from scgenot.ot.quadratic.cost import FusedCost, LiftedCost, QuadraticCost
 from scgenot.ot.quadratic.intra import DenseIntra, FactoredIntra, Geometry, Intra
@@ -167,6 +168,8 @@ def _cost_to_arrays(cost: Cost) -> dict | None:
     name = next((name for name, known in NAMED_COSTS.items() if known is cost), None)
     if name is not None:
         return {"kind": name}
+    if isinstance(cost, Elastic):
+        return {"kind": "elastic", "strength": cost.strength, "penalty": cost.kind}
     if not isinstance(cost, LiftedCost):
         return None
     fused = cost.inner if isinstance(cost.inner, FusedCost) else None
@@ -185,12 +188,14 @@ def _cost_to_arrays(cost: Cost) -> dict | None:
 
 def _cost_from_arrays(arrays: dict, device: str | None) -> Cost:
     """Make a cost from arrays."""
+    if str(arrays["kind"]) == "elastic":
+        return elastic(float(arrays["strength"]), kind=str(arrays["penalty"]))
     if str(arrays["kind"]) != "quadratic":
         return NAMED_COSTS[str(arrays["kind"])]
     inner = QuadraticCost(*(_tensor(arrays[name], device) for name in ("core", "gram_x", "gram_y")))
     n_shared = int(arrays["n_shared"])
     if n_shared:
-        linear = NAMED_COSTS[str(arrays["linear"]["kind"])]
+        linear = _cost_from_arrays(arrays["linear"], device)
         inner = FusedCost(
             inner, linear, float(arrays["alpha"]), float(arrays["linear_scale"]), n_shared
         )

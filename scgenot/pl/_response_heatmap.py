@@ -28,7 +28,9 @@ def response_heatmap(
 ) -> Axes:
     """Draw the predicted change of features in groups of cells, and the observed change beside it.
 
-    Both have one scale, with no change in the middle. Features are in the order of their mean
+    After a sparse map a third panel has the share of the cells in which a feature moves.
+
+    Changes have one scale, with no change in the middle. Features are in the order of their mean
     predicted change; fields of groups without treated cells are gray. Groups are in the order of
     the table.
 
@@ -82,20 +84,23 @@ def response_heatmap(
     if observed.notna().to_numpy().any():
         shown["observed"] = observed.loc[features]
     most = max(np.nanmax(np.abs(fields.to_numpy())) for fields in shown.values()) or 1.0
+    share = _wide(table, "share_moved") if "share_moved" in table else None
     room = (2, 1 + 0.06 * max(map(len, predicted.columns)))
     width, height = 0.2 + 0.36 * predicted.shape[1], 0.22 * len(features)
     ax, inside = panels(
-        ax, len(shown), columns=2, width=width, height=height, gap=(0.06, 0), room=room,
-        title="Change under perturbation",
+        ax, len(shown) + (share is not None), columns=3, width=width, height=height,
+        gap=(0.06, 0), room=room, title="Change under perturbation",
     )  # fmt: skip
     scale = ScalarMappable(Normalize(-most, most), cmap="RdBu_r")
-    for panel, (name, fields) in zip(inside, shown.items(), strict=True):
+    for panel, (name, fields) in zip(inside, shown.items(), strict=False):
         panel.set_facecolor("0.75")  # seen where there is nothing
         panel.imshow(
             fields.to_numpy(dtype=float), cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto"
         )
         name_fields(panel, fields, rows=name == "predicted")
         panel.set_title(name)
+    if share is not None:
+        _draw_share(inside[-1], 100 * share.loc[features])
     unit = table.attrs.get("unit")
     bar_beside(inside[-1], scale, "change of the mean" + (f" ({unit})" if unit else ""))
     return finish(ax, show=show)
@@ -109,6 +114,20 @@ def _fields(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             "`table` must have each group and feature once: "
             "pass the rows of one perturbation and dose."
         )
-    order = table["feature"].unique(), table["group"].unique()
-    wide = table.pivot(index="feature", columns="group", values=["change", "observed_change"])
-    return wide["change"].loc[order], wide["observed_change"].loc[order]
+    return _wide(table, "change"), _wide(table, "observed_change")
+
+
+def _wide(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return a column, rows features, columns groups, in their order."""
+    wide = table.pivot(index="feature", columns="group", values=column)
+    return wide.loc[table["feature"].unique(), table["group"].unique()]
+
+
+def _draw_share(panel: Axes, percent: pd.DataFrame) -> None:
+    """Draw in how many of the cells features move, the numbers in the fields."""
+    panel.imshow(percent.to_numpy(dtype=float), cmap="Greys", vmin=0, vmax=150, aspect="auto")
+    name_fields(panel, percent, rows=False)
+    panel.set_title("% of cells")
+    for (row, column), value in np.ndenumerate(percent.to_numpy(dtype=float)):
+        text = "<1" if 0 < value < 0.5 else f"{value:.0f}"
+        panel.text(column, row, text, ha="center", va="center", fontsize=7)

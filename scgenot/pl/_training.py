@@ -5,13 +5,14 @@ import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from scgenot import get
 from scgenot._typed import typed
 from scgenot.pl._axes import finish, new_axes
 
 LOSS_COLOR, VALIDATION_COLOR = "tab:blue", "tab:orange"
+MOVED_COLOR, STRENGTH_COLOR = "tab:green", "0.4"
 
 
 @typed
@@ -22,7 +23,9 @@ def training(
 
     The loss of single steps is pale, its running mean over a twentieth of them dark. Validation has
     an axis of its own on the right, since it has other units. A validation that rises at the end
-    is no harm: the fit keeps the weights of the best step.
+    is no harm: the fit keeps the weights of the best step. Of a sparse map the right axis has how
+    many features move in the mean cell, and the strength of the penalty is drawn on a scale of its
+    own, outside it.
 
     Parameters
     ----------
@@ -75,6 +78,9 @@ def training(
             )
         top = ax.twinx()
         lines += _validation(top, checked)
+    elif np.isfinite(history.get("moved", np.nan)).any():
+        top, more = _sparsity(ax, history)
+        lines += more
     # below the axes, where it covers no curve
     top.legend(
         handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False
@@ -96,3 +102,25 @@ def _validation(ax: Axes, checked: pd.DataFrame) -> list[Line2D]:
     ax.grid(visible=False)  # that of the loss is enough
     ax.spines["top"].set_visible(False)
     return lines
+
+
+def _sparsity(ax: Axes, history: pd.DataFrame) -> tuple[Axes, list[Line2D]]:
+    """Draw how many features move, and the strength of the penalty that has them do so."""
+    count, strength = ax.twinx(), ax.twinx()
+    lines = count.plot(
+        history["step"], history["moved"], color=MOVED_COLOR, label="features that move"
+    )
+    count.set_ylabel("features that move, mean cell", color=MOVED_COLOR)
+    known = history[history["strength"] > 0]
+    lines += strength.plot(
+        known["step"], known["strength"], color=STRENGTH_COLOR, ls="--", label="strength of penalty"
+    )
+    strength.set_yscale("log")
+    strength.spines["right"].set_position(("axes", 1.2))
+    strength.yaxis.set_minor_formatter(NullFormatter())
+    strength.set_ylabel("strength of penalty", color=STRENGTH_COLOR)
+    count.set_ylim(bottom=0)
+    for twin in (count, strength):
+        twin.grid(visible=False)
+        twin.spines["top"].set_visible(False)
+    return strength, lines

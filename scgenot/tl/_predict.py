@@ -51,8 +51,8 @@ def predict(
         written.
     model
         Where the model comes from: None for `uns[key]` of `adata`, another AnnData with the fit in
-        its `uns[key]`, a fit of :func:`scgenot.get.fit`, a :class:`~scgenot.Genot`, or a file that
-        :meth:`~scgenot.Genot.save` wrote.
+        its `uns[key]`, a fit of :func:`scgenot.get.fit`, a model such as
+        :class:`~scgenot.Genot`, or a file that its `save` wrote.
     use_rep, shared_rep
         Representations of `adata`. None takes those of the fit; name them with a model that comes
         without a fit.
@@ -84,7 +84,8 @@ def predict(
         cells do.
     `obs["genot_uncertainty"]`
         Variance of the draws over the variance of all target cells: 0 is certain, 1 knows nothing
-        of the cell.
+        of the cell. After a map (:class:`~scgenot.model.MongeMap`), which has one answer for a
+        cell, neither this nor the next field is there.
     `obs["genot_cosine_variance"]`
         Where source and target cells are in one space: one less the mean cosine between the cell's
         displacements, draws less the cell, and their mean. 0: all go one way; about 1: anywhere.

@@ -93,10 +93,13 @@ def response(
         how unlike the cells respond. 0 where the response is the same for all.
     `sd_within`
         Standard deviation of the draws of one cell: what the cell's state does not tell of its
-        response.
+        response. Not there after a map, such as :class:`~scgenot.model.MongeMap` makes: it has one
+        answer a cell.
     `probability_up`
         Probability that the feature goes up in a cell of the group: share of cells and draws. No
         change counts half.
+    `share_moved`
+        After a sparse map only: share of the cells in which the feature moves.
     `n_observed`, `observed_mean`, `observed_change`
         Treated cells of `adata` in the group, at this perturbation and dose, their measured mean,
         and that less `control_mean`; NaN where there are none.

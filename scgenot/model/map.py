@@ -1,0 +1,275 @@
+"""A map: one target state for each source cell, with the units of its cells; storage."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from scgenot._check import check_count, check_number
+from scgenot._random import Rng
+from scgenot._typed import typed
+from scgenot.flow.field import ResidualBlock, perceptron, set_to_zero
+from scgenot.model.generate import blocks, conditions, evaluating, finite
+from scgenot.model.growth import WithGrowth
+from scgenot.model.map_storage import put_together, take_apart
+from scgenot.model.storage import read_file, write_file
+from scgenot.model.units import Units, to_tensor
+from scgenot.pair import Pair
+
+Cells = np.ndarray | Tensor
+KIND = "transport map"
+
+
+class TransportMap(WithGrowth):
+    """Map `T(x | condition) = x + network`, one target state for each source cell.
+
+    The network sees cells in standard units and moves each feature in units of its standard
+    deviation within populations. Residual blocks are scaled and shifted by the condition; the last
+    layer is 0 at the start, where the map is the identity.
+
+    Parameters
+    ----------
+    source_dim, condition_dim
+        Sizes of cells and conditions; 0 when there is one condition only.
+    width, depth
+        Features per layer, and residual blocks.
+    encoder
+        Turns conditions into what the network sees, as in :class:`~scgenot.Genot`.
+    threshold
+        Smaller changes of a feature, in standard deviations, are set to 0; 0 leaves all.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When a size is not an integer, or too small.
+
+    See Also
+    --------
+    :class:`~scgenot.model.MongeMap` : the learner that makes it.
+
+    Examples
+    --------
+    >>> link = sg.Link(pair, plan=coupling)
+    >>> run = sg.model.Run(progress=False)
+    >>> model = sg.model.MongeMap(steps=20)([link], run).model
+    >>> model.mean(pair.source).shape  # (n, d)
+    """
+
+    # all draws of a cell are one: no spread, no density
+    deterministic = True
+    displacement = True
+
+    @typed
+    def __init__(
+        self,
+        source_dim: int,
+        condition_dim: int = 0,
+        *,
+        width: int = 128,
+        depth: int = 3,
+        encoder: nn.Module | None = None,
+        threshold: float = 0.0,
+    ):
+        super().__init__()
+        sizes = {"source_dim": (source_dim, 1), "condition_dim": (condition_dim, 0)}
+        for name, (value, least) in {**sizes, "width": (width, 2), "depth": (depth, 1)}.items():
+            check_count(name, value, least)
+        check_number("threshold", threshold, "0 or more, and finite", lambda t: 0 <= t < 1e6)
+        self.source_dim = self.target_dim = source_dim
+        self.condition_dim, self.width, self.depth = condition_dim, width, depth
+        self.encoder, self.threshold = encoder, float(threshold)
+        self.units = Units(source_dim, source_dim, displacement=False)
+        self.register_buffer("unit", torch.ones(source_dim))
+        told_dim = encoder.out_dim if encoder is not None else condition_dim
+        self.enter = nn.Linear(source_dim + told_dim, width)
+        self.modulation = perceptron(told_dim, width, 2 * width * depth) if told_dim else None
+        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(depth))
+        self.leave = nn.Linear(width, source_dim)
+        set_to_zero(self.leave)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.unit.device
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether features may stay where they are."""
+        return self.threshold > 0
+
+    def fit_units(self, pairs: Sequence[Pair]) -> None:
+        """Take the units of columns from all cells: theirs, and their spread within populations."""
+        self.units.fit(pairs)
+        populations = {id(cells): cells for pair in pairs for cells in (pair.source, pair.target)}
+        variances = np.stack([cells.var(0, dtype=float) for cells in populations.values()])
+        unit = np.sqrt(variances.mean(0))
+        unit[unit <= 1e-6 * np.abs(self.units.source.mean.cpu().numpy())] = 1
+        self.unit.copy_(torch.as_tensor(unit))
+
+    def forward(self, cells: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Displacements `(n, d)` in standard deviations of cells in standard units."""
+        if condition is not None and self.encoder is not None:
+            condition = self.encoder(condition)
+        h = self.enter(cells if condition is None else torch.cat([cells, condition], -1))
+        told = h.new_zeros(1, 2 * self.width * self.depth)
+        if self.modulation is not None:
+            told = self.modulation(condition)
+        for block, part in zip(self.blocks, told.chunk(self.depth, -1), strict=True):
+            h = block(h, part)
+        return self.leave(h)
+
+    @typed
+    @torch.no_grad()
+    def sample(
+        self,
+        source: Cells,
+        condition: Cells | None = None,
+        *,
+        n_samples: int = 1,
+        guidance: float = 1.0,
+        rng: Rng = 0,
+        batch_size: int = 4096,
+    ) -> Tensor:
+        """Map source cells; all samples of a cell are the same.
+
+        Parameters
+        ----------
+        source
+            Source cells, shape `(n, d)`.
+        condition
+            Conditions, shape `(n, c)`, or one `(c,)` for all.
+        n_samples
+            How often each mapped cell is repeated.
+        guidance
+            1; a map has no unconditional law to guide away from.
+        rng
+            Not used: nothing is random.
+        batch_size
+            Cells mapped at a time.
+
+        Returns
+        -------
+        Target states, shape `(n, n_samples, d)`, on the CPU.
+
+        Raises
+        ------
+        ValueError
+            When a shape is wrong, the weights of the model are not finite, or `guidance` is not 1.
+        FloatingPointError
+            When a mapped cell is not finite.
+        """
+        check_count("n_samples", n_samples, 1)
+        check_count("batch_size", batch_size, 1)
+        if guidance != 1:
+            raise ValueError(
+                f"`guidance={guidance}`: a map is not guided; leave it at 1, or fit with "
+                "`learner=sg.model.FlowMatching(condition_dropout=0.1)`."
+            )
+        mapped = self.mean(source, condition, batch_size=batch_size)
+        return mapped[:, None].expand(-1, n_samples, -1).clone()
+
+    @typed
+    @torch.no_grad()
+    def mean(
+        self, source: Cells, condition: Cells | None = None, *, batch_size: int = 4096
+    ) -> Tensor:
+        """Map source cells.
+
+        Parameters
+        ----------
+        source, condition, batch_size
+            As in :meth:`sample`.
+
+        Returns
+        -------
+        Target states, shape `(n, d)`, on the CPU.
+        """
+        cells = to_tensor(source, self.unit)
+        x, c = self.units.source(cells), conditions(self, condition, len(cells))
+        out = torch.empty_like(x, device="cpu")
+        with evaluating(self):
+            for rows in blocks(len(x), batch_size):
+                moved = self(x[rows], None if c is None else c[rows])
+                moved = torch.where(moved.abs() > self.threshold, moved, 0.0)
+                out[rows] = (cells[rows] + moved * self.unit).to(out.device)
+        return finite(out, "map")
+
+    def log_prob(self, *args, **options) -> Tensor:
+        """Refuse: a map has one answer for a cell, and no density.
+
+        Raises
+        ------
+        ValueError
+            Always.
+        """
+        raise ValueError(
+            "`log_prob` needs a model with a density, and a map has one answer for each cell: fit "
+            "with `learner=sg.model.FlowMatching()`."
+        )
+
+    def to_arrays(self) -> tuple[dict, dict[str, np.ndarray]]:
+        """Return the model as values and arrays that an AnnData or a file can hold.
+
+        Returns
+        -------
+        Configuration (JSON-able values) and weights (NumPy arrays, names without `/`).
+        """
+        return take_apart(self)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        config: Mapping,
+        arrays: Mapping[str, np.ndarray],
+        *,
+        device: str | torch.device | None = None,
+    ) -> "TransportMap":
+        """Make a model from what :meth:`to_arrays` returned.
+
+        Parameters
+        ----------
+        config, arrays
+            Result of :meth:`to_arrays`.
+        device
+            Where to compute; None for the CPU.
+
+        Returns
+        -------
+        The model, with the same bits.
+
+        Raises
+        ------
+        ModelFileError
+            When configuration and weights are damaged.
+        """
+        return put_together(cls, config, arrays, device=device)
+
+    def save(self, path: str | Path) -> None:
+        """Write weights and configuration to one safetensors file.
+
+        Parameters
+        ----------
+        path
+            File to write; a file that is there is replaced as a whole or not at all.
+        """
+        write_file(path, KIND, *self.to_arrays())
+
+    @classmethod
+    @typed
+    def load(cls, path: str | Path, *, device: str | torch.device | None = None) -> "TransportMap":
+        """Read what :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path
+            File to read.
+        device
+            As in :meth:`from_arrays`.
+
+        Returns
+        -------
+        The model, with the same bits.
+        """
+        return cls.from_arrays(*read_file(path, KIND), device=device)
