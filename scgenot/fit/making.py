@@ -66,11 +66,12 @@ def where_to(verb: str, name: str, value) -> str:
     passed = RENAMED.get(name, name + "={}").format(shown)
     option = passed.partition("=")[0]
     quadratic = GromovWasserstein, FusedGromovWasserstein
-    kinds = {
-        "learner": (FlowMatching, MongeMap),
-        "solver": quadratic if verb == "fit_translation" else (Sinkhorn, SparseOT, *quadratic),
-    }
-    for argument, classes in kinds.items():
+    kinds = [
+        ("learner", (FlowMatching,)),
+        ("solver", quadratic if verb == "fit_translation" else (Sinkhorn, SparseOT, *quadratic)),
+        ("learner", (MongeMap,)),  # last: it has an `epsilon` and a `cost` of its own
+    ]
+    for argument, classes in kinds:
         for kind in classes:
             if option in {field.name for field in fields(kind)}:
                 module = "model" if argument == "learner" else "ot"

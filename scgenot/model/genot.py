@@ -270,7 +270,7 @@ class Genot(WithGrowth, WithCodes):
         Parameters
         ----------
         path
-            File to write; a file that is there is replaced as a whole or not at all.
+            File to write; one that is there is replaced as a whole or not at all.
         """
         write_file(path, "model", *self.to_arrays())
 
@@ -297,5 +297,5 @@ class Genot(WithGrowth, WithCodes):
         -------
         The model, with the same bits.
         """
-        stored = read_file(path, "model")
-        return cls.from_arrays(*stored, field=field, encoder=encoder, device=device)
+        options = {"field": field, "encoder": encoder, "device": device}
+        return cls.from_arrays(*read_file(path, "model"), **options)

@@ -11,6 +11,7 @@ from scgenot._random import Rng, torch_rng
 from scgenot.flow.field import perceptron, set_to_zero
 from scgenot.model.generate import conditions, evaluating, finite
 from scgenot.model.units import to_tensor
+from scgenot.ot.plan import is_balanced
 from scgenot.pair import Pair
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def growth_ratios(plan, pair: Pair, *, weights_are_growth: bool) -> tuple[Tensor
     None when all are 1, or the plan cannot tell.
     """
     a, b = torch.as_tensor(pair.source_weights), torch.as_tensor(pair.target_weights)
-    balanced = getattr(plan, "is_balanced", True)
+    balanced = is_balanced(plan)
     known = weights_are_growth and bool(a.max() > a.min())
     if (balanced and not known) or not hasattr(plan, "marginals"):
         return None

@@ -10,6 +10,7 @@ from scgenot.model.batches import HOLD_OUT, VALIDATE, Batch, Draws, HeldOut, str
 from scgenot.model.genot import Genot
 from scgenot.ot import sinkhorn_divergence
 from scgenot.ot.draw import systematic
+from scgenot.ot.plan import is_balanced
 from scgenot.pair import Link
 
 MAX_HELD_OUT, MIN_HELD_OUT, MAX_VALIDATED_PAIRS = 1000, 32, 64
@@ -226,7 +227,7 @@ def _from_rows(draws: Draws, k: int, n_points: int) -> tuple[Tensor, Tensor]:
     size = max(1, MAX_ENTRIES // len(draws.held_out[k].target))
     laws = torch.cat([torch.as_tensor(plan.rows(cells))[:, j].cpu() for cells in i.split(size)])
     mass = torch.as_tensor(draws.pairs[k].source_weights)[i]
-    if not getattr(plan, "is_balanced", True):
+    if not is_balanced(plan):
         mass = mass * torch.as_tensor(plan.growth(i)).cpu()
     mass = (mass.double()[:, None] * laws.double()).flatten()
     if not mass.sum() > 0:

@@ -3,19 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 
 from scgenot.ot.confidence import Confidence
-from scgenot.ot.cost import Cost, against, squared_euclidean
+from scgenot.ot.cost import Cost, against
 from scgenot.ot.diagnostics import Diagnostics
-from scgenot.ot.draw import invert, invert_rows, systematic
-from scgenot.ot.elastic_cost import barycentric_slope
+from scgenot.ot.draw import invert, invert_rows, largest_entries, systematic
+from scgenot.ot.elastic_cost import displaced
 from scgenot.ot.iterate import exp_, laws, log_sums, row_blocks
 from scgenot.ot.partial import log_growth
-from scgenot.ot.plan import UnsupportedPlan
 
 
 @dataclass(frozen=True)
@@ -142,13 +140,7 @@ class Coupling:
         return self._log_growth(self._log_sums(cells)).exp()
 
     def kept(self) -> tuple[Tensor, Tensor] | None:
-        """Shares of the mass of source and of target cells that a partial plan keeps.
-
-        Returns
-        -------
-        Shares between 0 and 1, shapes `(n,)` and `(m,)`, NaN of target cells without weight; None
-        of a plan in which no mass stays behind for a price.
-        """
+        """Shares of mass that a partial plan keeps, shapes `(n,)` and `(m,)`; None of others."""
         if self.price is None:
             return None
         return self.growth(), (self.marginals()[1] / self.b).clamp(max=1)
@@ -215,23 +207,10 @@ class Coupling:
 
         Returns
         -------
-        Displacements, shape `(k, p)`.
-
-        Raises
-        ------
-        UnsupportedPlan
-            When the cost is another one.
+        Displacements, shape `(k, p)`; an `UnsupportedPlan` is raised when the cost is another one.
         """
         x = self._cells(cells)
-        if self.cost is squared_euclidean:
-            return self.barycenter(x) - x
-        if not hasattr(self.cost, "prox"):
-            raise UnsupportedPlan(
-                "`displacement` needs a coupling by `sg.ot.elastic` or `sg.ot.squared_euclidean`; "
-                f"its cost is {getattr(self.cost, '__name__', type(self.cost).__name__)}."
-            )
-        slopes = [barycentric_slope(self.cost, x[r], self.y, laws(p)) for r, p in self._log_rows(x)]
-        return -self.cost.prox(torch.cat(slopes))
+        return displaced(self.cost, x, self.y, (laws(log_p) for _, log_p in self._log_rows(x)))
 
     def sample(
         self, cells: Tensor | None = None, *, n_samples: int = 1, generator: torch.Generator
@@ -305,22 +284,10 @@ class Coupling:
         Joint mass, sparse `(n, m)`, rows source, columns target. What the dropped entries held is
         lost, not spread.
         """
-        k = min(top_k, len(self.y))
-        mass, index = zip(*(block.topk(k, dim=1) for _, block in self.mass_blocks()), strict=True)
-        mass, index = torch.cat(mass).cpu().numpy(), torch.cat(index).cpu().numpy()
-        indptr = np.arange(len(mass) + 1) * k
-        out = sp.csr_matrix((mass.ravel(), index.ravel(), indptr), shape=self.shape)
-        out.sort_indices()
-        return out
+        return largest_entries(self.mass_blocks(), min(top_k, len(self.y)), self.shape)
 
     def transposed(self) -> "Coupling":
-        """Return the same plan from target to source cells, whose rows are laws of sources.
-
-        Returns
-        -------
-        A coupling of new target cells with the source cells, through the other dual; its cost is a
-        function of two arguments that cannot be stored.
-        """
+        """Return the same plan from target to source cells; its cost cannot be stored."""
         cost, sides = self.cost, (self.y, self.x, self.b, self.a, self.g, self.f)
         options = {"tau": self.tau[::-1], "price": self.price}
         return Coupling(lambda y, x: cost(x, y).T.contiguous(), *sides, self.epsilon, **options)

@@ -1,5 +1,9 @@
 """Draws of plans by the inverse of a cumulative sum."""
 
+from collections.abc import Iterable
+
+import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -35,3 +39,14 @@ def invert_rows(p: Tensor, rows: Tensor, uniform: Tensor) -> Tensor:
     number = torch.arange(len(p), device=p.device, dtype=torch.float64)[:, None]
     cumulative = (cumulative / cumulative[:, -1:]).add_(number).view(-1)
     return (torch.searchsorted(cumulative, rows + uniform, right=True) - rows * m).clamp_(max=m - 1)
+
+
+def largest_entries(
+    blocks: Iterable[tuple[slice, Tensor]], k: int, shape: tuple[int, int]
+) -> sp.csr_matrix:
+    """Keep the `k` largest entries of each row of a plan, given block by block."""
+    mass, index = zip(*(block.topk(k, dim=1) for _, block in blocks), strict=True)
+    mass, index = torch.cat(mass).cpu().numpy(), torch.cat(index).cpu().numpy()
+    out = sp.csr_matrix((mass.ravel(), index.ravel(), np.arange(len(mass) + 1) * k), shape=shape)
+    out.sort_indices()
+    return out

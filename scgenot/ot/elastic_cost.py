@@ -1,6 +1,7 @@
 """Elastic costs `|x - y|^2 / 2 + strength tau(x - y)`: displacements that touch few features."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from scgenot._check import check_number
 from scgenot._typed import typed
+from scgenot.ot.cost import squared_euclidean
 from scgenot.ot.iterate import row_blocks
+from scgenot.ot.plan import UnsupportedPlan
 
 Kind = Literal["l1", "stvs"]
 
@@ -113,3 +116,19 @@ def barycentric_slope(cost: Elastic, x: Tensor, y: Tensor, law: Tensor) -> Tenso
         slopes = cost.slope(x[rows, None] - y)
         out[rows] = torch.einsum("nm,nmd->nd", law[rows], slopes)
     return out
+
+
+def displaced(cost, x: Tensor, y: Tensor, blocks: Iterable[Tensor]) -> Tensor:
+    """Move cells by the map of a coupling, given the laws of their targets block by block."""
+    if cost is squared_euclidean:
+        return torch.cat([law @ y for law in blocks]) - x
+    if not hasattr(cost, "prox"):
+        raise UnsupportedPlan(
+            "`displacement` needs a coupling by `sg.ot.elastic` or `sg.ot.squared_euclidean`; "
+            f"its cost is {getattr(cost, '__name__', type(cost).__name__)}."
+        )
+    slopes, start = [], 0
+    for law in blocks:
+        slopes.append(barycentric_slope(cost, x[start : start + len(law)], y, law))
+        start += len(law)
+    return -cost.prox(torch.cat(slopes))

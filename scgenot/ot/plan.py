@@ -223,3 +223,9 @@ class UnstoredPlan:
                 f"fit: `{name}` needs a solver that returns a coupling, such as `sg.ot.Sinkhorn`."
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+def is_balanced(plan) -> bool:
+    """Whether the marginals of a plan are the weights, by what it says of itself."""
+    tau = getattr(plan, "tau", (1.0, 1.0))
+    return getattr(plan, "is_balanced", all(side == 1 for side in tau))

@@ -214,6 +214,7 @@ def of_arrays() -> list[Entry]:
             },
         ),
         metric("mmd"),
+        Entry("metrics.monge_gap", sg.metrics.monge_gap, lambda: {"source": A, "mapped": A + 1}),
         metric("perturbation_discrimination", rows=np.arange(20)[np.arange(24) % 20]),
         metric("squared_error_means"),
         metric("r2_means"),

@@ -12,7 +12,7 @@ from scipy import sparse
 
 import scgenot as sg
 from scgenot.model import fit_growth
-from scgenot.model import learner as _learner
+from scgenot.model import learning as _learning
 from scgenot.ot.store import plan_from_arrays
 from truth.gaussians import random_problem
 from truth.laws import bures_wasserstein, cbw_uvp, cbw_uvp_floor
@@ -237,7 +237,7 @@ def test_new_cells_have_the_time_of_the_fit_whichever_times_they_have():
 def grown():
     adata = course(rate=np.random.default_rng(1).normal(size=120))  # births and deaths
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_learner, "fit_growth", partial(fit_growth, steps=20))
+        patch.setattr(_learning, "fit_growth", partial(fit_growth, steps=20))
         fit(adata, growth_key="rate", pairs=[(0, 2), (2, 4), (0, 4)])
     return adata
 
@@ -267,7 +267,7 @@ def test_a_step_without_growth_leaves_that_of_the_others(monkeypatch):
     rate = np.where(course().obs["day"] == 0, np.random.default_rng(1).normal(size=120), 0.3)
     adata, learned = course(rate=rate), {}
     monkeypatch.setattr(
-        _learner,
+        _learning,
         "fit_growth",
         lambda _model, _pairs, eta, xi, *, rng: learned.update(eta=eta, xi=xi),
     )

@@ -10,8 +10,9 @@ import pytest
 from scipy import sparse
 
 import scgenot as sg
+from scgenot.cells.strata import known_strata
 from scgenot.cells.tasks import TimeCourse
-from scgenot.fit.evaluation.fitted import choose_links, held_out_strata
+from scgenot.fit.evaluation.fitted import choose_links
 from scgenot.fit.stored_link import StoredLink, names_of
 
 QUICK = {
@@ -325,7 +326,7 @@ def test_held_out_cells_take_the_coupling_of_their_own_stratum(kind):
     task = TimeCourse("day", covariates=["donor"])
     rows = np.arange(N)
     links = [StoredLink.of(replace(link, plan=NoPlan()), adata, task) for link in task.links(adata)]
-    strata = held_out_strata(adata, ["donor"], rows)
+    strata = known_strata(adata, ["donor"], rows)
     chosen = choose_links(links[:2], strata, np.random.default_rng(0))
     for k, link in enumerate(links[:2]):
         assert set(link.source_names) == set(adata.obs_names[rows[chosen == k]])

@@ -11,7 +11,7 @@ import pytest
 
 import scgenot as sg
 from scgenot.fit.transport import open_transport
-from scgenot.model import fit_growth, learner
+from scgenot.model import fit_growth, learning
 from truth.courses import ancestors, dense_step, fit_quickly, shares, small_course
 
 METHODS = ("coupling", "model")
@@ -21,7 +21,7 @@ METHODS = ("coupling", "model")
 def fitted():
     """A course with growth as prior, its two dense steps, and which cells are of which day."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learner, "fit_growth", partial(fit_growth, steps=20))
+        patch.setattr(learning, "fit_growth", partial(fit_growth, steps=20))
         adata = fit_quickly(small_course(), growth_key="rate")
     days = {day: (adata.obs["day"] == day).to_numpy() for day in ("day 2", "day 4", "day 6")}
     return adata, [dense_step(adata, row) for row in (0, 1)], days

@@ -181,7 +181,7 @@ def test_coupling_writes_who_is_unassigned(fitted):
     sent = np.asarray(adata.obsp["genot_coupling"].sum(axis=1)).ravel()
     assert np.allclose((sent + adata.obs["genot_left"])[day == 0], 1 / 80, rtol=1e-5)
     assert np.allclose(sent[day == 1] / 1, (kept / 120)[day == 1], rtol=1e-4, atol=1e-9)
-    ax = sg.pl.coupling(adata, groupby="cell_type")
+    ax = sg.pl.coupling(adata, groupby="cell_type").child_axes[0]  # a panel for each step
     shown = [text.get_text() for text in ax.get_xticklabels()]
     assert shown[-1] == "unassigned"
     old = course(partial=False)

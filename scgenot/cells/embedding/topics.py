@@ -16,7 +16,8 @@ def fit_topics(counts: Values, k: int, seed: int, label: str) -> tuple[np.ndarra
     lda = LatentDirichletAllocation(
         k, learning_method="batch", max_iter=MAX_PASSES, random_state=seed
     )
-    lda.fit(counts)
+    with np.errstate(invalid="ignore"):  # of empty places that BLAS touches
+        lda.fit(counts)
     totals = lda.components_.sum(axis=1)
     frequencies = (lda.components_ / totals[:, None]).T
     embedding = {"loadings": frequencies, "offset": np.zeros(counts.shape[1]), "totals": totals}
@@ -34,7 +35,8 @@ def topics_of(
     lda.components_ = frequencies.T * totals[:, None]
     lda.exp_dirichlet_component_ = _exp_expected_log(lda.components_)
     lda.doc_topic_prior_, lda.n_features_in_ = 1 / k, n_features
-    return lda.transform(counts).astype(counts.dtype)
+    with np.errstate(invalid="ignore"):
+        return lda.transform(counts).astype(counts.dtype)
 
 
 def _exp_expected_log(parameters: np.ndarray) -> np.ndarray:
