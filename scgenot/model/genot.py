@@ -297,5 +297,6 @@ class Genot(WithGrowth, WithCodes):
         -------
         The model, with the same bits.
         """
-        options = {"field": field, "encoder": encoder, "device": device}
-        return cls.from_arrays(*read_file(path, "model"), **options)
+        return cls.from_arrays(
+            *read_file(path, "model"), field=field, encoder=encoder, device=device
+        )
