@@ -259,8 +259,7 @@ class Genot(WithGrowth, WithCodes):
         Raises
         ------
         ValueError
-            When `field` is given without a custom field or the other way round; as a
-            `ModelFileError` when configuration and weights are damaged.
+            When `field` is given without a custom field or the other way round; damaged files.
         """
         return put_together(cls, config, arrays, field=field, encoder=encoder, device=device)
 
@@ -270,7 +269,7 @@ class Genot(WithGrowth, WithCodes):
         Parameters
         ----------
         path
-            File to write; one that is there is replaced as a whole or not at all.
+            File to write, as a whole or not at all.
         """
         write_file(path, "model", *self.to_arrays())
 
@@ -297,6 +296,5 @@ class Genot(WithGrowth, WithCodes):
         -------
         The model, with the same bits.
         """
-        return cls.from_arrays(
-            *read_file(path, "model"), field=field, encoder=encoder, device=device
-        )
+        stored = read_file(path, "model")
+        return cls.from_arrays(*stored, field=field, encoder=encoder, device=device)
