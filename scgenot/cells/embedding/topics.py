@@ -16,7 +16,7 @@ def fit_topics(counts: Values, k: int, seed: int, label: str) -> tuple[np.ndarra
     lda = LatentDirichletAllocation(
         k, learning_method="batch", max_iter=MAX_PASSES, random_state=seed
     )
-    with np.errstate(invalid="ignore"):  # of empty places that BLAS touches
+    with np.errstate(invalid="ignore"):  # OpenBLAS flags finite products too, numpy issue 24067
         lda.fit(counts)
     totals = lda.components_.sum(axis=1)
     frequencies = (lda.components_ / totals[:, None]).T
