@@ -295,6 +295,21 @@ def test_every_verb_takes_a_map():
     assert {"sd_within", "share_moved"}.isdisjoint(table)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_calibrated_regions_of_a_map_hold_what_they_say():
+    """Split-conformal regions of exchangeable cells do, however wrong the model is."""
+    adata = sg.datasets.sparse_drug(1500, n_genes=20, n_moved=3)
+    part = np.random.default_rng(0).integers(3, size=adata.n_obs)
+    fitted, first, second = (adata[part == k].copy() for k in range(3))
+    options = {"use_rep": "X", "learner": sg.model.MongeMap(**FEW), "progress": False}
+    sg.tl.fit_perturbation(fitted, "drug", "control", **options)
+    sg.tl.calibrate(fitted, held_out=first)
+    table = sg.tl.coverage(second, model=fitted)
+    found = table[table["feature"] == "region"]
+    # sampling errors of the cells that calibrate and of those that count, alike in number
+    assert (np.abs(found["coverage"] - found["level"]) < 4 * 2**0.5 * found["error"]).all()
+
+
 def test_the_monge_gap_has_known_values():
     x = np.random.default_rng(0).normal(size=(256, 2))
     turn = np.array([[0.0, 1.0], [-1.0, 0.0]])
