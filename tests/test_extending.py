@@ -45,6 +45,7 @@ def held_out(names):
 
 
 @pytest.mark.parametrize("key", KEYS)
+@pytest.mark.slow
 def test_an_object_of_ones_own_goes_all_the_way(names, held_out, key, tmp_path, monkeypatch):
     adata = names["cells"].copy()
     sg.tl.predict(adata, key=key)
@@ -146,6 +147,7 @@ def test_what_an_object_lacks_is_said_and_nothing_is_changed(task, options, mess
     assert list(adata.obsm) == list(before.obsm)
 
 
+@pytest.mark.slow
 def test_parts_that_were_passed_once_are_found_from_then_on(names, held_out, monkeypatch):
     adata = names["cells"].copy()
     monkeypatch.setattr(stored_model, "OWN", {})

@@ -60,6 +60,7 @@ def test_components_of_log_ratios():
     np.testing.assert_allclose(adata.obsm["X_clr"], expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_variance_is_that_of_new_cells():
     """Spiked covariance: 1.23, 1.37 and 1.76 without adjustment (Lee, Zou and Wright 2010).
 

@@ -33,6 +33,7 @@ def normal():
     return draw.normal(size=(600, 2)), draw.normal(size=(600, 2)) @ slope + [1, -2], slope
 
 
+@pytest.mark.slow
 def test_the_optimal_map_of_normal_cells_is_found(normal):
     source, target, slope = normal
     mapped = learned(sg.model.MongeMap(steps=500), link_of(source, target)).model.mean(source)
@@ -42,6 +43,7 @@ def test_the_optimal_map_of_normal_cells_is_found(normal):
     assert sg.metrics.monge_gap(source, mapped) < 0.01 * ((source - true) ** 2).sum(1).mean()
 
 
+@pytest.mark.slow
 def test_a_map_is_optimal_for_its_own_cost(normal):
     source, target, _ = normal
     learner = sg.model.MongeMap(steps=300, cost=sg.ot.euclidean)
@@ -51,6 +53,7 @@ def test_a_map_is_optimal_for_its_own_cost(normal):
     assert costs.diagonal().mean() < 1.02 * least
 
 
+@pytest.mark.slow
 def test_conditions_have_maps_of_their_own():
     draw = np.random.default_rng(0)
     source, shifts = draw.normal(size=(300, 3)), {0.0: (2, 0, 0), 1.0: (0, 0, -2)}
@@ -72,6 +75,7 @@ def sparse():
     return adata
 
 
+@pytest.mark.slow
 def test_few_features_move_and_they_are_the_right_ones(sparse):
     control = (sparse.obs["drug"] == "control").to_numpy()
     moved = sparse.obsm["X_genot"][control] != sparse.X[control]
@@ -82,6 +86,7 @@ def test_few_features_move_and_they_are_the_right_ones(sparse):
     assert (both / 3).mean() > 0.85
 
 
+@pytest.mark.slow
 def test_the_history_tells_how_the_strength_was_found(sparse):
     history = sparse.uns["genot"]["history"]
     assert history["strength"].iloc[0] == 0
@@ -92,6 +97,7 @@ def test_the_history_tells_how_the_strength_was_found(sparse):
     assert any("features that move" in label for label in labels)
 
 
+@pytest.mark.slow
 def test_the_response_tells_in_how_many_cells_a_feature_moves(sparse):
     table = sg.tl.response(sparse, groupby="cell_type")
     assert "sd_within" not in table
@@ -106,6 +112,7 @@ def test_the_response_tells_in_how_many_cells_a_feature_moves(sparse):
     ]
 
 
+@pytest.mark.slow
 def test_what_a_map_does_not_know_is_absent(sparse):
     assert {"genot_uncertainty", "genot_cosine_variance"}.isdisjoint(sparse.obs)
     assert "genot_response" in sparse.obs
@@ -120,6 +127,7 @@ def test_what_a_map_does_not_know_is_absent(sparse):
     assert {"genot_response", "X_genot"}.isdisjoint([*query.obs, *query.obsm])
 
 
+@pytest.mark.slow
 def test_a_column_of_the_users_is_left_alone(sparse):
     adata = sparse.copy()
     del adata.uns["genot"]
@@ -132,6 +140,7 @@ def test_a_column_of_the_users_is_left_alone(sparse):
     assert (adata.obs["drug_response"] == 1).all()
 
 
+@pytest.mark.slow
 def test_files_keep_the_bits(sparse, tmp_path):
     import anndata as ad
 
@@ -182,6 +191,7 @@ def test_the_same_seed_gives_the_same_bits_and_leaves_the_generators(normal):
     assert not torch.equal(first.mean(normal[0]), other.mean(normal[0]))
 
 
+@pytest.mark.slow
 def test_an_unbalanced_plan_gives_growth(normal):
     pair = sg.Pair(normal[0], normal[1])
     plan = sg.ot.Sinkhorn(tau=(0.9, 1), device="cpu")(pair)

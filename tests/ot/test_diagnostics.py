@@ -302,6 +302,7 @@ class TestBrokenCell:
 
 
 class TestMinibatch:
+    @pytest.mark.slow
     def test_batches_count_by_their_mass(self):
         """Drawn pairs have the law of the mixture of the batches' plans, not of their shapes."""
         rng = np.random.default_rng(0)

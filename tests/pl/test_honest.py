@@ -58,6 +58,7 @@ class TestPlaces:
         assert "cannot be seen" not in legend_text(pl.trajectory(course, basis="pca"))
 
     @pytest.mark.parametrize("basis", ["joint", "object"])
+    @pytest.mark.slow
     def test_an_error_is_seen_in_an_honest_one(self, course, basis):
         class Plane:
             def transform(self, cells):

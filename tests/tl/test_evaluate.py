@@ -817,6 +817,7 @@ class TestDiscrimination:
         with pytest.raises(ValueError, match=r"'discrimination' needs 3 .* 2 in 'all'"):
             sg.tl.evaluate(screen, new_donor(60), metrics=["discrimination"], **options)
 
+    @pytest.mark.slow
     def test_the_average_of_all_is_chance(self):
         adata = sg.datasets.screen(60, drugs=4, heterogeneity=0.0, rng=0)
         adata.obs["donor"] = np.where(np.arange(adata.n_obs) % 2, "d1", "d2")
