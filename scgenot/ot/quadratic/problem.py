@@ -10,10 +10,11 @@ from scgenot.ot.cost import Cost, mean_cost
 from scgenot.ot.coupling import Coupling
 from scgenot.ot.diagnostics import NotSolved
 from scgenot.ot.dual import Problem
+from scgenot.ot.quadratic.batch import BatchDescender
 from scgenot.ot.quadratic.cost import FusedCost, LiftedCost, transport_value
 from scgenot.ot.quadratic.descent import Descender
 from scgenot.ot.quadratic.intra import Intra, fit_intra
-from scgenot.ot.quadratic.search import Confidence, Optimum, judge, leaders
+from scgenot.ot.quadratic.search import Confidence, Optimum, distinct, judge, leaders
 from scgenot.ot.quadratic.starts import principal_starts
 from scgenot.ot.sinkhorn import to_coupling
 
@@ -21,6 +22,8 @@ from scgenot.ot.sinkhorn import to_coupling
 SEARCH_TOLERANCE = 1e-3
 # leaders of the search are compared on so many times as many cells
 JUDGE_FACTOR = 4
+# starts are told apart on so few cells; at most so many distinct ends are searched further
+FEW_CELLS, MOST_DISTINCT = 200, 10
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,8 @@ class QuadraticTask:
         generator = torch.Generator().manual_seed(self.options.rng)
         # of few cells still a subset, or two subsets could not disagree
         one, two = (self._subset(self.options.search_cells, generator, share=0.8) for _ in range(2))
-        first = one._optima(shared + one._starts(n_starts, seed=0), epsilon)
-        second = two._optima(shared + two._starts(max(1, n_starts // 2), seed=1), epsilon)
+        first = one._searched(shared + one._starts(n_starts, seed=0), epsilon)
+        second = two._searched(shared + two._starts(max(1, n_starts // 2), seed=1), epsilon)
         # of all cells where that can be: two mirror images are only as good as each other on the
         # same cells
         more = self._subset(JUDGE_FACTOR * self.options.search_cells, generator, share=1)
@@ -107,7 +110,7 @@ class QuadraticTask:
                 f"Every start of the search failed: `epsilon`={epsilon:.3g} is too small for these "
                 "cells. Raise it, or solve with `dtype=torch.float64`."
             )
-        return judge(first, *judged)
+        return judge(len(shared) + n_starts, first, *judged)
 
     def _subset(self, n_cells: int, generator: torch.Generator, *, share: float) -> "QuadraticTask":
         """Return the balanced task on some cells: growth says nothing of orientation."""
@@ -126,13 +129,33 @@ class QuadraticTask:
         seed, geometries = seed + 2 * self.options.rng, (self.source.geometry, self.target.geometry)
         return principal_starts(x, y, *geometries, unit=unit, n_starts=n_starts, rng=seed)
 
+    def _searched(self, costs: list[Cost], epsilon: float) -> list[Optimum]:
+        """Descend from each cost on few cells, then from the best distinct ends; one a start."""
+        if self.problem.caps.is_partial:  # cells that stay behind are not for the batch
+            return self._optima(costs, epsilon)
+        sides = (self.problem.x, self.problem.y)
+        few = self.subset(*(torch.arange(min(FEW_CELLS, len(cells))) for cells in sides))
+        descender = BatchDescender(
+            *(few.problem, few.source, few.target, few.fused), max_outer=self.options.max_outer
+        )
+        ends = [end for end in descender.run(costs, [3 * epsilon, epsilon]) if end.is_finite]
+        groups = distinct([replace(end, cost=self._on_cells(end.cost)) for end in ends])
+        groups = groups[:MOST_DISTINCT]
+        led = self._descended([group[0].cost for group in groups], epsilon)
+        found = zip(led, groups, strict=True)
+        return [end for end, group in found for _ in group if end.is_finite]
+
     def _optima(self, costs: list[Cost], epsilon: float) -> list[Optimum]:
         """Descend from each cost; descents that overflow are left out."""
+        return [end for end in self._descended(costs, epsilon) if end.is_finite]
+
+    def _descended(self, costs: list[Cost], epsilon: float) -> list[Optimum]:
+        """Descend from each cost."""
         descender = self._descender(SEARCH_TOLERANCE)
         rows = self.target.geometry(self.problem.y[:, : len(self.target.geometry.mean)])
         bar = progress_bar(costs, shown=self.options.progress, desc="searching for the best match")
-        optima = (Optimum.of(descender.run(cost, [3 * epsilon, epsilon]), rows) for cost in bar)
-        return [replace(o, cost=self._on_cells(o.cost)) for o in optima if o.is_finite]
+        ends = (Optimum.of(descender.run(cost, [3 * epsilon, epsilon]), rows) for cost in bar)
+        return [replace(end, cost=self._on_cells(end.cost)) for end in ends]
 
     def _descender(self, tolerance: float) -> Descender:
         return Descender(

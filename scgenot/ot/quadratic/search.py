@@ -14,7 +14,7 @@ from scgenot.ot.quadratic.descent import Descent
 # more cells; wide, because clusters that two subsets hold in different proportions can double the
 # objective of an equally good answer
 WORTH_A_LOOK = 1.0
-MOST_LEADERS = 3
+MOST_LEADERS = 6
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def leaders(optima: list[Optimum]) -> list[Optimum]:
 
 
 def judge(
-    first: list[Optimum], of_first: list[Optimum], of_second: list[Optimum]
+    n_starts: int, first: list[Optimum], of_first: list[Optimum], of_second: list[Optimum]
 ) -> tuple[Cost, Confidence]:
     """Pick the lowest objective of the leaders of two subsets, descended again on more cells."""
     groups = distinct(of_first + of_second)
@@ -76,4 +76,4 @@ def judge(
     n_best = 0 if origin is None else len(distinct(first)[origin])
     # a subset on which every start failed agrees with nothing
     agreement = of_first[0].correlation(of_second[0]) if of_first and of_second else 0.0
-    return best.cost, Confidence(len(first), n_best, gap, agreement)
+    return best.cost, Confidence(n_starts, n_best, gap, agreement)
