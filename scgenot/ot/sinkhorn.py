@@ -64,7 +64,7 @@ class Sinkhorn:
     dtype
         `torch.float32` or `torch.float64`.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
     rng
         Seed of the subset.
 

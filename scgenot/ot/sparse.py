@@ -51,7 +51,7 @@ class SparseOT:
     memory_limit
         Largest cost matrix to hold, in GiB; larger ones are evaluated block by block (slower).
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
 
     Raises
     ------
