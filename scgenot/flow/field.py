@@ -12,11 +12,11 @@ from scgenot._check import check_count, check_memory
 
 
 class Field(Protocol):
-    """What a velocity field must be: an `nn.Module` with this `forward`.
+    """Protocol of a velocity field: an `nn.Module` with this `forward`.
 
     See Also
     --------
-    :class:`~scgenot.flow.VelocityField` : the one that is used by default.
+    :class:`~scgenot.flow.VelocityField` : the default field.
     """
 
     def __call__(
@@ -213,12 +213,12 @@ class VelocityField(nn.Module):
 def bind(
     field: Field, source: Tensor, condition: Tensor | None, n_samples: int
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """Fix the cells of a field: what remains is a function of time and point, as integrators take.
+    """Bind source cells and conditions to a field, and return a function of time and point.
 
     Parameters
     ----------
     field
-        Any field; of a :class:`VelocityField` the cells are encoded here, once.
+        Any field. The cells of a :class:`VelocityField` are encoded only once.
     source
         Source cells, shape `(n, p)`.
     condition

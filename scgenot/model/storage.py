@@ -31,7 +31,7 @@ MAX_SIZE = 2**31
 
 
 class ModelFileError(ValueError):
-    """A stored model or training state is damaged, or of another kind or version.
+    """A stored model or training state is damaged, or has another type or version.
 
     See Also
     --------
