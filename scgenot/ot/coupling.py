@@ -140,8 +140,7 @@ class Coupling:
         return self._log_growth(self._log_sums(cells)).exp()
 
     def kept(self) -> tuple[Tensor, Tensor] | None:
-        """Matched shares of mass of a partial plan, shapes `(n,)` and `(m,)`; None for other
-        plans."""
+        """Matched shares of a partial plan, shapes `(n,)` and `(m,)`; None for other plans."""
         if self.price is None:
             return None
         return self.growth(), (self.marginals()[1] / self.b).clamp(max=1)

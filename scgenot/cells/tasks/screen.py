@@ -36,7 +36,7 @@ class Screen:
     network_covariates
         As in :func:`scgenot.tl.fit_perturbation`.
     conditions
-        The vocabulary of the fit, set by `links`.
+        Vocabulary of the fit, set by `links`.
 
     See Also
     --------
@@ -133,7 +133,7 @@ class Screen:
 
     @property
     def told(self) -> list[str]:
-        """Columns that the network is told and cells are not coupled within otherwise."""
+        """Inputs of the network within which cells are not coupled otherwise."""
         return [key for key in self.network_covariates if key not in self.covariates]
 
     def read(self, adata: AnnData, *, held_out: bool = False) -> Treatments:
