@@ -166,8 +166,8 @@ class MixtureBridge:
         if (off.min(1) > SAME).any():
             raise ValueError(
                 f"`condition` has {int((off.min(1) > SAME).sum())} conditions that the bridge was "
-                "not fitted with: it has a law for each fitted condition and knows nothing "
-                "between or beyond them. Use `learner=sg.model.FlowMatching()` for those."
+                "not fitted with: it predicts fitted conditions only. Use "
+                "`learner=sg.model.FlowMatching()` for those."
             )
         return off.argmin(1)[place.reshape(-1)]
 

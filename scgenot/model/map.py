@@ -205,8 +205,8 @@ class TransportMap(WithGrowth):
             Always.
         """
         raise ValueError(
-            "`log_prob` needs a model with a density, and a map has one answer for each cell: fit "
-            "with `learner=sg.model.FlowMatching()`."
+            "`log_prob` needs a model with a density, but a map has none: fit with "
+            "`learner=sg.model.FlowMatching()`."
         )
 
     def to_arrays(self) -> tuple[dict, dict[str, np.ndarray]]:

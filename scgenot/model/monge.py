@@ -164,6 +164,6 @@ class MongeMap:
             )
         if self.sparsity is not None and self.sparsity.n_features >= n_source:
             raise ValueError(
-                f"`n_features={self.sparsity.n_features}` of `sparsity` is no limit for "
-                f"{n_source} features: give fewer."
+                f"`n_features={self.sparsity.n_features}` of `sparsity` must be below the number "
+                f"of features, {n_source}."
             )

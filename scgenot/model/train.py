@@ -123,8 +123,8 @@ def train(
                 raise
             state.outcome = Outcome.INTERRUPTED
             warn_user(
-                f"Training was interrupted at step {state.step} of {learner.steps}: the model is "
-                "what it was then."
+                f"Training was interrupted at step {state.step} of {learner.steps}: the model of "
+                "that step is kept."
             )
     state.capture(model, average, optimizer)
     model.load_state_dict(state.best or state.average)

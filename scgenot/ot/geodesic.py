@@ -124,7 +124,7 @@ class Geodesic:
         if len(cells) > self.max_cells:
             raise ValueError(
                 f"`x` and `y` have {len(cells)} different cells, over "
-                f"`max_cells`={self.max_cells}: all costs between them would be held. Subsample; "
+                f"`max_cells`={self.max_cells}: all costs between them would be stored. Subsample; "
                 "or raise the limit (memory grows with its square, time with its cube); or fit on "
                 "some cells, "
                 "`cost=Geodesic().fit(some_x, some_y)`: others are then attached to those."

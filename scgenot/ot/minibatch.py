@@ -70,7 +70,7 @@ class Minibatch:
         check_count("batch_size", self.batch_size, 2)
         if not getattr(self.solver, "has_orientation", True):
             warn_user(
-                "`Minibatch` of a quadratic coupling: each batch picks its own flip or rotation, "
+                "`Minibatch` of a quadratic coupling: each batch selects its own flip or rotation, "
                 "so that matches of a cell may contradict each other. Solve once on a subset "
                 "(`max_cells`), or use shared features (`FusedGromovWasserstein`)."
             )

@@ -130,7 +130,7 @@ class SparseOT:
         if not converged:
             warn_user(
                 f"Coupling of {shape[0]} x {shape[1]} cells with at most {dual.k} targets each: "
-                f"columns are off by {error:.2g} after {iterations} iterations. "
+                f"column sums have an error of {error:.2g} after {iterations} iterations. "
                 + Outcome.COLUMNS_OFF.sentence
             )
         return SparsePlan(mass, dual.problem.a.cpu().numpy(), found)

@@ -104,8 +104,8 @@ def _with_unassigned(
     there, argument = (sources, "source") if backward else (targets, "target")
     if unassigned and UNASSIGNED in map(str, there):
         raise ValueError(
-            f"`{argument}_groups` has a group {UNASSIGNED!r}, which is what partial couplings call "
-            "the cells that they leave behind: rename the group."
+            f"`{argument}_groups` has a group {UNASSIGNED!r}, the label of unmatched cells of "
+            "partial couplings: rename the group."
         )
     added = [UNASSIGNED] if unassigned else []
     return (sources + added, targets) if backward else (sources, targets + added)

@@ -136,8 +136,8 @@ def _column_names(names: list[str]) -> list[str]:
         name for name, column in zip(names, columns, strict=True) if columns.count(column) > 1
     ]:
         raise ValueError(
-            f"`groupby`: the groups {twice} would get one column, as files have no slash in names: "
-            "rename one of them."
+            f"`groupby`: the groups {twice} would share one column, because names in files cannot "
+            "contain a slash: rename one of them."
         )
     return columns
 
