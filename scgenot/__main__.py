@@ -24,15 +24,15 @@ def main() -> None:
         "demo",
         help="translate between two halves of the genes of 700 blood cells, offline",
         description="Two disjoint halves of the genes of 700 blood cells, from scanpy, act as two "
-        "modalities. One half is translated into the other without the pairs, which are used "
-        "afterwards to score the result.",
+        "modalities. One half is translated into the other without using the pairs of cells, which "
+        "serve only to score the result.",
     )
     shown.add_argument(
         "--out", type=Path, default=Path("scgenot_demo"), help="folder for the results"
     )
     shown.add_argument("--seed", type=int, default=0, help="seed of the gene split and of the fit")
     shown.set_defaults(run=demo)
-    told = commands.add_parser("info", help="versions and device, for a report of a problem")
+    told = commands.add_parser("info", help="print versions and device, for bug reports")
     told.set_defaults(run=info)
     args = parser.parse_args()
     if "run" in args:
@@ -71,7 +71,7 @@ def demo(args: argparse.Namespace) -> None:
     source, target, partner = two_modalities(args.seed)
     print(
         f"Translating {source.n_vars} genes of {source.n_obs} blood cells into {target.n_vars} "
-        "others, unpaired."
+        "other genes, without paired cells."
     )
     sg.tl.fit_translation(source, target, rng=args.seed)
     sg.tl.coupling(source)
@@ -82,7 +82,7 @@ def demo(args: argparse.Namespace) -> None:
     print(
         "label transfer: accuracy of cell types given by the 5 nearest measured cells; 1 is best."
     )
-    print("Ridge is trained on the true pairs, 5-fold: a ceiling that unpaired methods cannot use.")
+    print("Ridge is trained on the true pairs (5-fold), which the other methods do not use.")
     print(f"{certainty(source.uns['genot']['confidence'])}")
     print(network_adds(table))
     print(f"{doubtful(source, target)}\n")
@@ -102,8 +102,8 @@ def certainty(confidence: dict) -> str:
     return (
         f"The match is {verdict}: {confidence['n_best']} of {confidence['n_starts']} "
         f"starts reach it, {gap}, and two subsets of the cells agree with "
-        f"correlation {confidence['agreement']:.2f}. That is said of all cells together, not of "
-        "each type."
+        f"correlation {confidence['agreement']:.2f}. This refers to all cells together, not to "
+        "each cell type."
     )
 
 
@@ -112,8 +112,8 @@ def network_adds(table: pd.DataFrame) -> str:
     coupling, mean = (table["FOSCTTM"][name] for name in (COUPLING, MEAN))
     return (
         f"The network reproduces its coupling (FOSCTTM of the mean {mean:.3f} against "
-        f"{coupling:.3f}) and does not improve the match; it adds single possible cells in place "
-        "of a mean, for new cells too and without the target cells."
+        f"{coupling:.3f}) and does not improve the match. It adds samples of possible cells, also "
+        "for new cells and without the target cells."
     )
 
 
@@ -134,7 +134,7 @@ def doubtful(source: AnnData, target: AnnData) -> str:
             )
     if not found:
         return f"No cell type has more than {DOUBTFUL:.0%} of its mass at another one."
-    return "\n  ".join(["Do not believe the translated cells of", *found])
+    return "\n  ".join(["Do not trust the translated cells of these types:", *found])
 
 
 def two_modalities(seed: int) -> tuple[AnnData, AnnData, np.ndarray]:

@@ -51,7 +51,9 @@ def check_unit(name: str, value) -> None:
 
 def check_guidance(guidance) -> None:
     """Raise unless the strength of guidance is a finite number."""
-    check_number("guidance", guidance, "finite; 1 is the fit's own law", lambda g: abs(g) < 1e6)
+    check_number(
+        "guidance", guidance, "finite; 1 is the learned distribution", lambda g: abs(g) < 1e6
+    )
 
 
 def check_matrix(values, name: str, least: int = 2) -> np.ndarray:
@@ -135,8 +137,8 @@ def check_memory(name: str, value, n_values: int) -> None:
     pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**40
     if 4 * n_values > pages * 4096:
         raise ValueError(
-            f"`{name}={value}` asks for {4 * n_values / 1e9:.0f} GB, more than the machine has: "
-            "take fewer, or fewer cells at a time."
+            f"`{name}={value}` asks for {4 * n_values / 1e9:.0f} GB, more than available: use a "
+            "smaller number, or fewer cells at a time."
         )
 
 
@@ -160,8 +162,8 @@ def usable_device(device: "str | torch.device | None") -> "str | torch.device":
     except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(
-            f"`device={device!r}` cannot be used here ({reason}); 'cpu' always can, None takes "
-            "CUDA where there is one."
+            f"`device={device!r}` is not available ({reason}); use 'cpu', or None for CUDA if "
+            "available."
         ) from error
     return device
 

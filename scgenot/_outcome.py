@@ -18,13 +18,13 @@ class Outcome(Enum):
     )
     BLURRED = (
         "blurred",
-        "the median cell has so many effective targets that the coupling says little about "
+        "the median cell has so many effective targets that the coupling is not informative about "
         "single cells",
         "lower `epsilon` of the solver",
     )
     EXTENDED = (
         "extended",
-        "the coupling was solved on a subset of the cells: its marginals are off by sampling error",
+        "the coupling was solved on a subset of the cells: its marginals have a sampling error",
         "raise `max_cells` of the solver",
     )
     AMBIGUOUS = (
@@ -39,12 +39,12 @@ class Outcome(Enum):
     )
     COLUMNS_OFF = (
         "columns off",
-        "the column sums of the sparse plan are off the weights of the target cells",
+        "the column sums of the sparse plan deviate from the weights of the target cells",
         "raise `max_targets` or `max_iterations` of the solver, or lower `gamma`",
     )
     UNMATCHED = (
         "unmatched",
-        "no source cell keeps half of its mass, so that all of them are unassigned",
+        "less than half of the mass of each source cell is matched, so all cells are unassigned",
         "raise `price` or `keep` of the solver, or lower `epsilon`",
     )
     COMPLETED = (
@@ -69,7 +69,7 @@ class Outcome(Enum):
     )
     TOO_DENSE = (
         "too dense",
-        "more features moved than were asked for, and changes that are not small were cut off",
+        "more features changed than requested, and some large changes were set to 0",
         "raise `steps` of `sg.model.MongeMap`, or `n_features` of its `sparsity`",
     )
 

@@ -7,8 +7,8 @@ import sys
 class Settings:
     """Settings of a session, as `sg.settings`.
 
-    An argument of a function that says otherwise comes first: `device="cpu"` is the CPU whatever
-    the settings say, and `progress=False` shows no bar.
+    Arguments of functions have precedence: `device="cpu"` uses the CPU whatever the settings, and
+    `progress=False` shows no bar.
 
     Examples
     --------
@@ -27,7 +27,7 @@ class Settings:
 
     @property
     def device(self):
-        """Where functions compute whose `device` is None; None for CUDA when there is one."""
+        """Device of functions whose `device` is None; None for CUDA if available."""
         return self._device
 
     @device.setter
@@ -38,7 +38,7 @@ class Settings:
 
     @property
     def progress(self) -> bool | None:
-        """Whether bars are shown; None: in terminals and notebooks, and not where `CI` is set."""
+        """Whether to show progress bars; None for terminals and notebooks, unless `CI` is set."""
         return self._progress
 
     @progress.setter

@@ -19,22 +19,23 @@ __all__ = ["choice", "couplings", "fit", "model", "params", "task"]
 def fit(
     adata: AnnData, key: str = "genot", *, task=None, model=None, field=None, encoder=None
 ) -> "Fit":
-    """Read a fit, with classes of your own where it was made with them.
+    """Read a fit, with your own classes if it was made with them.
 
     Parameters
     ----------
     adata
-        Cells that were fitted.
+        Cells with the fit.
     key
         The `key_added` of the fit.
     task
-        Class, or object, of a task of your own.
+        Class or instance of your own task.
     model
-        Class of a model of your own, with `from_arrays(config, arrays)`.
+        Class of your own model, with `from_arrays(config, arrays)`.
     field
-        Makes the velocity field of your own from the sizes `(source, target, condition)`.
+        Class or function that creates your own velocity field from the sizes `(source, target,
+        condition)`.
     encoder
-        Encoder of conditions of your own.
+        Class or function that creates your own encoder of conditions.
 
     Returns
     -------
@@ -43,9 +44,9 @@ def fit(
     Raises
     ------
     KeyError
-        When `uns[key]` holds no fit.
+        When `uns[key]` does not contain a fit.
     ValueError
-        When the fit is damaged, or was made with a class that was not passed.
+        When the fit is damaged, or was made with a class that is not passed.
 
     Examples
     --------
@@ -59,7 +60,7 @@ def fit(
 
 @typed
 def model(adata: AnnData, key: str = "genot") -> "Genot":
-    """Make the model of a fit, ready to sample, to save and to take elsewhere.
+    """Return the model of a fit, to sample from or to save.
 
     Parameters
     ----------
@@ -87,30 +88,30 @@ def model(adata: AnnData, key: str = "genot") -> "Genot":
 
 @typed
 def choice(adata: AnnData, key: str = "genot", *, folds: bool = False) -> pd.DataFrame:
-    """Return how the candidates of a fit did on held-out cells, beside trivial answers.
+    """Return the scores of the candidates of a fit and of simple baselines on held-out cells.
 
     Parameters
     ----------
     adata
-        Cells of a fit that was given several candidates.
+        Cells with a fit that selected among several candidates.
     key
         The `key_added` of the fit.
     folds
-        Whether to return the scores of each fold, of all metrics.
+        Whether to return the scores of each fold and metric.
 
     Returns
     -------
-    A row for each candidate, in their order, and for each baseline: `candidate`; `kind`,
-    "candidate" or "baseline"; `value`, the mean energy distance over folds, unbiased, lower is
-    better; `difference`, the mean over folds of its difference from that of the first candidate,
-    over the sum of both biased distances, with its 95 % interval `low` to `high`; `chosen`; and
-    `note`, why a candidate failed. With `folds=True` the columns `candidate`, `kind`, `fold`,
+    One row per candidate, in the given order, and per baseline: `candidate`; `kind`, "candidate" or
+    "baseline"; `value`, the unbiased energy distance, averaged over folds, lower is better;
+    `difference`, its difference from that of the first candidate, divided by the sum of both biased
+    distances and averaged over folds, with 95 % interval `low` to `high`; `chosen`; and `note`, the
+    reason why a candidate failed. With `folds=True` the columns `candidate`, `kind`, `fold`,
     `metric` and `value`.
 
     Raises
     ------
     KeyError
-        When there is no such fit, or it chose between no candidates.
+        When there is no such fit, or it had a single candidate.
 
     Examples
     --------
@@ -128,7 +129,7 @@ def choice(adata: AnnData, key: str = "genot", *, folds: bool = False) -> pd.Dat
 
 @typed
 def couplings(adata: AnnData, key: str = "genot") -> dict[tuple, AnnData]:
-    """Return the couplings of a time course in the form that CellRank's `RealTimeKernel` takes.
+    """Return the couplings of a time course in the format of the `RealTimeKernel` of CellRank.
 
     Parameters
     ----------
@@ -139,8 +140,8 @@ def couplings(adata: AnnData, key: str = "genot") -> dict[tuple, AnnData]:
 
     Returns
     -------
-    For each pair of times, as they are in `obs`, joint mass: `X` is sparse, `obs` are all cells of
-    the earlier time, `var` all of the later.
+    One AnnData per pair of times, with times as in `obs`: joint mass in `X`, sparse; all cells of
+    the earlier time in `obs`, all cells of the later time in `var`.
 
     Raises
     ------
@@ -177,7 +178,7 @@ def couplings(adata: AnnData, key: str = "genot") -> dict[tuple, AnnData]:
 
 @typed
 def params(adata: AnnData, key: str = "genot") -> dict:
-    """Return the parameters of a fit: enough to repeat it.
+    """Return the parameters needed to repeat a fit.
 
     Parameters
     ----------
@@ -188,7 +189,7 @@ def params(adata: AnnData, key: str = "genot") -> dict:
 
     Returns
     -------
-    The parameters by name; those that were None are left out.
+    Parameters by name; those with the value None are omitted.
 
     Raises
     ------
@@ -204,27 +205,26 @@ def params(adata: AnnData, key: str = "genot") -> dict:
 
 @typed
 def task(adata: AnnData, key: str = "genot"):
-    """Return the task of a fit: what was fitted to what, and which cells are which.
+    """Return the task of a fit: the columns, labels and populations that were fitted.
 
     Parameters
     ----------
     adata
-        Cells with the fit, or cells that :func:`scgenot.tl.simulate` or
-        :func:`scgenot.tl.interpolate` made with it.
+        Cells with the fit, or cells generated from it by :func:`scgenot.tl.simulate` or
+        :func:`scgenot.tl.interpolate`.
     key
         The `key_added` of the fit.
 
     Returns
     -------
-    A `Screen`, a `TimeCourse`, a `Translation`, or a task of your own.
+    A `Screen`, a `TimeCourse`, a `Translation`, or your own task.
 
     Raises
     ------
     KeyError
         When there is no such fit.
     ValueError
-        When the fit has a task of your own that was not fitted in this session: pass its class to
-        :func:`fit`.
+        When the task is your own and was not fitted in this session: pass its class to :func:`fit`.
 
     Examples
     --------

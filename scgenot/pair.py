@@ -10,7 +10,7 @@ from scgenot._typed import check_fields
 
 @dataclass(frozen=True)
 class Pair:
-    """Two populations of cells as plain arrays; what every task is a list of.
+    """Two populations of cells as arrays.
 
     Parameters
     ----------
@@ -19,14 +19,14 @@ class Pair:
     target
         Target cells, shape `(m, q)`; `p` and `q` may differ.
     source_shared, target_shared
-        Features of both populations in one common space, shapes `(n, r)` and `(m, r)`; None when
-        there are none.
+        Features of both populations in a common space, shapes `(n, r)` and `(m, r)`; None without
+        shared features.
     source_weights, target_weights
         Non-negative weights, shapes `(n,)` and `(m,)`, scaled to sum 1; None for uniform.
     condition
-        Vector shared by all cells of the pair, shape `(c,)`; None when there is one condition only.
+        Condition of all cells of the pair, shape `(c,)`; None if there is a single condition.
     name
-        What to call this pair in tables and messages.
+        Name of the pair in tables and messages.
 
     Raises
     ------
@@ -85,28 +85,28 @@ class Pair:
 
 @dataclass(frozen=True)
 class Link:
-    """A pair, the cells of AnnData that it is made of, and its plan; what a task makes.
+    """A pair, the rows of its cells in AnnData, and its plan; created by a task.
 
     Parameters
     ----------
     pair
         The two populations as arrays.
     source_rows, target_rows
-        Positions of the cells in their AnnData, shapes `(n,)` and `(m,)`; None when there is none.
+        Positions of the cells in their AnnData, shapes `(n,)` and `(m,)`; None without AnnData.
     labels
-        What the pair is, such as `{"source_time": 2.0, "target_time": 4.0}`: a column each of the
+        Labels of the pair, such as `{"source_time": 2.0, "target_time": 4.0}`: the columns of the
         table of pairs.
     stratum
-        Values of the covariates that all cells of the pair share, by column of obs; a pooled
-        stratum has fewer of them.
+        Values of the covariates that all cells of the pair share, by column of obs; pooled strata
+        have fewer of them.
     within
         Whether source and target rows are rows of one AnnData.
     plan
-        The plan that a solver found, None before.
+        Plan found by a solver; None before.
 
     See Also
     --------
-    scgenot.tl.fit : fits a task, which makes links.
+    scgenot.tl.fit : fits a task, which creates links.
     """
 
     pair: Pair
@@ -120,16 +120,16 @@ class Link:
 
 @dataclass(frozen=True)
 class Question:
-    """What a model is asked: which cells are sources, and under which condition; from `ask`.
+    """Request for a prediction: the source cells and their condition, returned by `ask` of a task.
 
     Parameters
     ----------
     rows
         Positions of the source cells in their AnnData, shape `(n,)`.
     condition
-        What the network is told of each, shape `(n, c)`; None when there are no conditions.
+        Condition of each source cell, shape `(n, c)`; None without conditions.
     answer
-        Values of columns of obs that the predicted cells have: one, or one a source cell.
+        Values of columns of obs for the predicted cells: one value, or one per source cell.
     name
         Suffix of the names of simulated cells.
 

@@ -16,6 +16,6 @@ def test_types_not_to_be_believed_are_named():
     mass[3, 3], mass[3, 0] = 0, 1
     source.obsm["genot_coupling"] = mass
     assert doubtful(source, target).splitlines() == [
-        "Do not believe the translated cells of",
+        "Do not trust the translated cells of these types:",
         "  T (n=3; 33% of its mass goes to B)",
     ]

@@ -9,7 +9,7 @@ from scgenot._typed import typed
 
 @typed
 def identity(query: np.ndarray) -> np.ndarray:
-    """Predict that nothing happens: the cells themselves.
+    """Predict no change: the cells themselves.
 
     Parameters
     ----------
@@ -35,13 +35,12 @@ def identity(query: np.ndarray) -> np.ndarray:
 
 @typed
 def random_targets(target: np.ndarray, n: int, *, rng: Rng = 0) -> np.ndarray:
-    """Predict random target cells, whatever the source cell.
+    """Predict random target cells, independently of the source cell.
 
-    The population is right but the answer for each cell is not: no prediction beats it on a
-    distance to the population that the target cells were drawn from, and
-    :func:`scgenot.metrics.grouped` exposes it. Cells are drawn without replacement while they last:
-    each appears `n / m` times, rounded up or down. With the target cells of the nearest dose this
-    is the baseline of the nearest dose.
+    The population is correct, but the prediction for each cell is not. No method has a smaller
+    distance to the population of the target cells; :func:`scgenot.metrics.grouped` reveals the
+    error. Each cell is drawn `n / m` times, rounded up or down. With the target cells of the
+    nearest dose, this is the nearest-dose baseline.
 
     Parameters
     ----------
@@ -163,10 +162,10 @@ def random_pairs(
 
 @typed
 def halves(cells: np.ndarray, *, rng: Rng = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Split real cells into two random halves, whose score against each other is the ceiling.
+    """Split real cells into two random halves; the score between them is the ceiling.
 
     No method can be expected to come closer to a population than other cells of that population.
-    The halves have half the cells: compare unbiased metrics, or the same numbers of cells.
+    The halves have half as many cells: compare unbiased metrics, or equal numbers of cells.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ def mean_shift(
     groups: tuple[Sequence, Sequence, Sequence] | None = None,
     min_cells: int = 10,
 ) -> np.ndarray:
-    """Predict that every cell moves as the mean does: `query + mean target - mean source`.
+    """Predict by the change of the mean: `query + mean target - mean source`.
 
     Parameters
     ----------
@@ -30,11 +30,11 @@ def mean_shift(
     query
         Cells to predict for, shape `(n, d)`.
     groups
-        Labels of the source, the target and the query cells, lengths `k`, `m` and `n`, from one
-        vocabulary: each group then has its own shift. A group that lacks cells on either side takes
-        the shift of all cells. None for one shift.
+        Labels of the source, the target and the query cells, lengths `k`, `m` and `n`: each group
+        then has its own shift. Groups without cells on either side use the shift of all cells. None
+        for a single shift.
     min_cells
-        Smallest number of training cells of a group, on both sides, for its own shift.
+        Minimum number of training cells of a group on both sides for its own shift.
 
     Returns
     -------
@@ -89,8 +89,7 @@ def interpolated_shift(
     low, high
         Cells treated with the lower and with the higher dose, shapes `(l, d)` and `(h, d)`.
     fraction
-        Position of the dose between the two, on the scale of your choice: 0 is the lower, 1 the
-        higher.
+        Position of the dose between the two, on any scale: 0 for the lower, 1 for the higher dose.
     query
         Cells to predict for, shape `(n, d)`.
 
@@ -123,10 +122,10 @@ def gaussian_map(source: np.ndarray, target: np.ndarray, query: np.ndarray) -> n
 
     :math:`T(x) = b + A^{-1/2} (A^{1/2} B A^{1/2})^{1/2} A^{-1/2} (x - a)` maps N(a, A) to N(b, B)
     at the least squared distance. With fewer than 10 cells per column on either side, both
-    covariances are those of Ledoit and Wolf, shrunk towards a multiple of the identity; otherwise
-    they are the empirical ones, and the source cells are mapped exactly to the mean and covariance
-    of the target cells. Along directions in which source cells do not vary, all cells end at the
-    target's mean.
+    covariances are shrunk toward a multiple of the identity (Ledoit and Wolf). Otherwise they are
+    empirical, and the mean and covariance of the mapped source cells equal those of the target
+    cells. Along directions in which source cells do not vary, all cells are mapped to the mean of
+    the target.
 
     Parameters
     ----------

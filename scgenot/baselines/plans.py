@@ -20,11 +20,11 @@ def plan_nearest(
     displacement: bool = False,
     rng: Rng = 0,
 ) -> np.ndarray:
-    """Predict by a discrete plan: a target drawn from the row of the nearest training cell.
+    """Predict by a discrete plan: a target cell drawn from the row of the nearest training cell.
 
-    The plan is that of :class:`scgenot.ot.Sinkhorn` between the training cells. A query cell takes
-    one of its nearest source cells (Euclidean), and one target from that cell's row; a source
-    cell's nearest is itself.
+    The plan is that of :class:`scgenot.ot.Sinkhorn` between the training cells. For a query cell,
+    one of its nearest source cells (Euclidean) is drawn, and one target cell from the row of that
+    cell. The nearest cell of a source cell is itself.
 
     Parameters
     ----------
@@ -35,11 +35,11 @@ def plan_nearest(
     epsilon
         Entropic regularization in units of the mean cost.
     n_neighbors
-        Number of nearest source cells of which one is drawn.
+        Number of nearest source cells from which one is drawn.
     displacement
         Predict `query + drawn target - nearest source` instead of the drawn target.
     rng
-        Seed of the draws.
+        Seed.
 
     Returns
     -------

@@ -66,7 +66,7 @@ def _check(
     check_unique(adata, "var")
     if adata.n_vars < MIN_FEATURES:
         raise ValueError(
-            f"`adata` has {adata.n_vars} genes: a score compares genes with others of like "
+            f"`adata` has {adata.n_vars} genes: a score compares genes with others of similar "
             f"expression and needs at least {MIN_FEATURES}; pass cells with all genes."
         )
 

@@ -215,7 +215,7 @@ def _check_cells(values: np.ndarray, names: pd.Index, label: str) -> None:
     constant = np.ptp(values, axis=0) == 0
     if constant.all():
         raise ValueError(
-            f"{label} is the same in all {len(values)} cells: there is nothing to match."
+            f"{label} is the same in all {len(values)} cells: cells cannot be matched."
         )
     if constant.any():
         # a log line, not a warning: such columns change no distance

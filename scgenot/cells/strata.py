@@ -168,8 +168,8 @@ class Strata:
             logger.warning(f"{few}: {', '.join(small)}.")
         if not n_cells:
             raise ValueError(
-                f"no stratum of `{self.argument}` has {min_cells} cells on both sides, nor have "
-                f"all together ({'; '.join(lost)}): name fewer columns, or add cells."
+                f"no stratum of `{self.argument}` has {min_cells} cells on both sides, nor do all "
+                f"strata together ({'; '.join(lost)}): name fewer columns, or add cells."
             )
         said = [f"left out: {'; '.join(lost)}"] if lost else []
         if pooled:

@@ -239,8 +239,8 @@ def _ordered_scale(labels: pd.Index, time_key: str) -> TimeScale:
     except ValueError:
         pass
     message = (
-        f"`time_key={time_key!r}`: the ordered categories {list(map(str, labels))} are taken as "
-        f"equally far apart, at 0 to {len(labels) - 1}."
+        f"`time_key={time_key!r}`: the ordered categories {list(map(str, labels))} are treated as "
+        f"equidistant, at 0 to {len(labels) - 1}."
     )
     if any(character.isdigit() for label in labels for character in str(label)):
         warn_user(f"{message} Use a column of numbers in one unit for other distances.")

@@ -26,36 +26,37 @@ def branching(
     noise: float = 0.05,
     rng: Rng = 0,
 ) -> AnnData:
-    """Simulate progenitors that commit to fate A or B, divide and die, sampled at a few times.
+    """Simulate progenitors that commit to fate A or B, divide and die, sampled at several times.
 
-    A cell is a point in two latent dimensions. Between two times, `dt` apart, it leaves
-    `exp(rate dt)` living descendants on average, by its own rate; then each of them moves on its
-    own:
+    A cell is a point in two latent dimensions. Between two times, `dt` apart, it has `exp(rate dt)`
+    living descendants on average, with a cell-specific rate. The descendants then move
+    independently:
 
-    - along axis 1 by `dt`, for time passes;
+    - along axis 1 by `dt`;
     - along axis 2 by `+2 dt` with probability `p = logistic(4 x2)`, towards A, and by `-2 dt`
       otherwise, towards B;
     - in both by Gaussian noise of variance `dt`.
 
-    Here `p` is a martingale: the probability to be bound for A does not change with time alone, and
-    the position of a cell at any time shows it. The rate is `p` of A's and `1 - p` of
-    B's. The first population is Gaussian, centered where both fates are equally likely.
+    Here `p` is a martingale: the probability of fate A is determined by the position of a cell at
+    any time. The rate is the average of the rates of A and B with weights `p` and `1 - p`. The
+    first population is Gaussian, centered where both fates are equally likely.
 
     The motion is Brownian motion reweighted at its end, and thus a Schrödinger bridge (Léonard
     2014, arXiv 1308.0215): between two times the entropic coupling of latent positions with cost
     `|x - y|^2`, `epsilon = 2 dt` and the growth of the cells as source weights *is* the truth, up
-    to sampling. A coupling with equal weights sends cells to A in proportion to what has grown
-    there, not to what goes there.
+    to sampling. A coupling with equal weights overestimates fates of growing branches.
 
     Parameters
     ----------
     n_cells
-        Cells at each time, drawn independently from the living ones: measuring destroys cells.
+        Number of cells at each time, drawn independently from the living cells, because measuring
+        destroys cells.
     times
-        When the population is sampled, two times or more, increasing.
+        Sampled times, two or more, increasing.
     growth
-        Rates per unit of time, birth minus death, of cells bound for A and for B. With the default
-        a cell of A becomes four in a unit of time, and a third of the cells of B die.
+        Growth rates per unit of time, birth minus death, of cells committed to A and to B. With the
+        default, a cell of A has four descendants after a unit of time, and a third of the cells of
+        B die.
     noise
         Standard deviation of the noise of each of the ten observed dimensions.
     rng
@@ -67,24 +68,23 @@ def branching(
     noise, are in `X` and `obsm["X_pca"]`, and
 
     `obs["time"]`
-        When the cell was seen, a number.
+        Time of the cell, a number.
     `obs["fate_A"]`, `obs["fate_B"]`
-        Probability that a lineage from this cell, one living descendant followed at each step, is
-        in branch A (B) at the last of `times`: `x2 > 0` (`< 0`) there.
+        Probability that a lineage from this cell, with one living descendant followed at each step,
+        is in branch A (B) at the last of `times`: `x2 > 0` (`< 0`).
     `obs["growth_rate"]`
         Birth minus death, per unit of time.
     `obs["growth"]`
-        Mean number of living descendants at the next time, `exp(rate dt)`; at the last time, those
-        after one more step of the same length. Divide by the mean over the cells of a time to
-        compare with mass.
+        Mean number of living descendants at the next time, `exp(rate dt)`; at the last time, after
+        one more step of the same length. Divide by the mean over the cells of a time to compare
+        with mass.
     `obs["branch"]`
-        `"A"` or `"B"` where that fate is at least .95, else `"progenitor"`.
+        `"A"` or `"B"` if the probability of that fate is at least .95, otherwise `"progenitor"`.
     `obsm["X_latent"]`
         The latent position.
     `uns["truth"]`
-        `drift` (of axis 1, and of axis 2 towards either side), `diffusion` (standard deviation per
-        root of time), `growth`, and `epsilon`, one number a step, in units of squared latent
-        distance.
+        `drift` (of axis 1, and of axis 2 in either direction), `diffusion` (standard deviation per
+        square root of time), `growth`, and `epsilon` per step, in units of squared latent distance.
 
     Raises
     ------

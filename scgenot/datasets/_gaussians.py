@@ -11,16 +11,16 @@ SHIFT = 3.0  # between the means
 
 
 def gaussians(n_cells: int = 1000, *, dim: int = 2, epsilon: float = 0.5, rng: Rng = 0) -> AnnData:
-    """Simulate two Gaussian populations whose conditional law is known exactly.
+    """Simulate two Gaussian populations with an exactly known conditional distribution.
 
-    Source and target are long and narrow in directions of their own, their means 3 apart. With cost
-    `|x - y|^2` and the entropy `epsilon KL(P | a b)` the coupling of the two is Gaussian, too: a
-    source cell `x` becomes
+    Source and target are elongated in different directions, and their means are 3 apart. With cost
+    `|x - y|^2` and the entropy `epsilon KL(P | a b)` the coupling is Gaussian, too: given a source
+    cell `x`,
 
         `y ~ N(intercept + slope @ x, covariance)`
 
-    (Janati et al. 2020, arXiv 2006.02572). The coupling of finitely many cells, and a model
-    fitted to them, converge to it.
+    (Janati et al. 2020, arXiv 2006.02572). The coupling of finitely many cells, and a model fitted
+    to it, converge to this distribution.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def gaussians(n_cells: int = 1000, *, dim: int = 2, epsilon: float = 0.5, rng: R
     epsilon
         Entropic regularization, in units of the squared distance.
     rng
-        Seed. Law and cells have their own: the law stays the same whatever the number of cells.
+        Seed. The distributions do not depend on the number of cells.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def gaussians(n_cells: int = 1000, *, dim: int = 2, epsilon: float = 0.5, rng: R
     `obs["time"]`
         0 for source, 1 for target; `obs["population"]` says the same in words.
     `obsm["X_conditional_mean"]`
-        The exact mean of what a source cell becomes; NaN for target cells.
+        The exact conditional mean of a source cell; NaN for target cells.
     `uns["truth"]`
         `slope` (dim x dim), `intercept` (dim) and `covariance` (dim x dim) of the conditional law,
         `epsilon`, and `source_mean`, `source_covariance`, `target_mean` and `target_covariance` of

@@ -13,28 +13,29 @@ CURVATURES = (0.5**0.5, 2**0.5)  # smallest and largest eigenvalue, over epsilon
 
 
 def mixtures(dim: int = 2, epsilon: float = 1.0, rng: Rng = 0, *, n_cells: int = 1000) -> AnnData:
-    """Simulate a Gaussian population and what an entropic coupling makes of it: five modes.
+    """Simulate a Gaussian population and its target under a known entropic coupling, with five
+    modes.
 
-    With cost `|x - y|^2 / 2` and the entropy `epsilon KL(P | a b)` a source cell `x ~ N(0, I)`
-    becomes
+    With cost `|x - y|^2 / 2` and the entropy `epsilon KL(P | a b)`, given a source cell `x ~ N(0,
+    I)`,
 
         `y ~ sum_k w_k(x) N(intercepts_k + slopes_k @ x, epsilon slopes_k)`,
         `w_k(x) ~ weights_k exp((x' slopes_k x + 2 intercepts_k' x) / (2 epsilon))`
 
     (Gushchin et al. 2023, arXiv 2306.10161; Korotin et al. 2024, arXiv 2310.01174). The potential
-    of the target is a mixture of Gaussians at random points of a sphere of radius 5, whose inverse
-    covariances, times epsilon, have random axes and eigenvalues from .71 to 1.41. The target cells
-    are what other source cells become, so that no two cells are paired.
+    of the target is a mixture of Gaussians centered at random points of a sphere of radius 5. Their
+    inverse covariances, times epsilon, have random axes and eigenvalues from .71 to 1.41. Target
+    cells are sampled given other source cells, so that cells are not paired.
 
     Parameters
     ----------
     dim
         Number of dimensions.
     epsilon
-        Entropic regularization, in the units of the cost. :class:`~scgenot.ot.Sinkhorn`, whose cost
-        is `|x - y|^2`, takes twice as much.
+        Entropic regularization, in the units of the cost. Use twice this value for
+        :class:`~scgenot.ot.Sinkhorn`, whose cost is `|x - y|^2`.
     rng
-        Seed. Law and cells have their own: the law stays the same whatever the number of cells.
+        Seed. The distributions do not depend on the number of cells.
     n_cells
         Number of cells of each population.
 

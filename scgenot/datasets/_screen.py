@@ -38,11 +38,11 @@ def screen(
     noise: float = 0.1,
     rng: Rng = 0,
 ) -> AnnData:
-    """Simulate a screen of drugs, doses and combinations whose responses follow a known law.
+    """Simulate a screen of drugs, doses and combinations with known responses.
 
     An untreated cell is a point `z` in eight latent dimensions: the center of its type (three, of
-    different sizes), its own skewed deviation and a shift of its donor (two). Treatment at a dose
-    adds
+    different sizes), an individual skewed deviation and a shift of its donor (two). Treatment at a
+    dose adds
 
         `u * sensitivity * hill(dose) * (sum + interaction * product) @ mechanism`
 
@@ -50,37 +50,36 @@ def screen(
     only, and
 
     - `hill(dose) = dose^1.5 / (1 + dose^1.5)`: dose 0 is control, dose 1 half of the full effect;
-    - `sensitivity` a property of the cell that its state shows, `s_type * (1 + w / 2)`, where `w`
-      is its deviation along the first axis in units of its standard deviation; a mean shift is thus
-      wrong for most cells, and one per type for many;
-    - `u` unobserved chance, Gamma of mean 1: the response of a given cell is a skewed distribution,
-      not a value;
-    - `embedding` three numbers per drug that determine its effect, so that an unseen drug can be
+    - `sensitivity`, a property of the cell determined by its state, `s_type * (1 + w / 2)`, where
+      `w` is its deviation along the first axis in units of its standard deviation; a mean shift is
+      thus wrong for most cells, and a mean shift per type for many;
+    - `u`, unobserved variation with a Gamma distribution of mean 1: the response of a given cell is
+      a skewed distribution, not a single value;
+    - `embedding`, three numbers per drug that determine its effect, so that unseen drugs can be
       predicted.
 
     Parameters
     ----------
     n_cells
-        Cells of each condition: of control, and of every drug and combination at every dose.
+        Number of cells per condition: control, and each drug and combination at each dose.
     drugs
-        Names of the drugs, without `+`; a number for `D1`, `D2`, and so on. A drug of the same
-        place has the same embedding however many follow.
+        Names of the drugs, without `+`, or a number for `D1`, `D2`, and so on. The embedding of a
+        drug depends only on its position.
     doses
-        Doses of every drug, positive. Both drugs of a combination are given at the dose.
+        Positive doses of each drug. Both drugs of a combination have the same dose.
     combinations
-        Whether to add all pairs of drugs as `A+B`; or the names of those wanted, of two drugs or
-        more.
+        Whether to add all pairs of drugs as `A+B`, or names of combinations of two or more drugs.
     interaction
-        How far pairs depart from the sum of their drugs; 0 for not at all.
+        Deviation of pairs from additive effects; 0 for additive effects.
     heterogeneity
-        Standard deviation of `u`; 0 for a response that follows from the cell.
+        Standard deviation of `u`; 0 for a deterministic response.
     n_genes
         Number of genes, eight or more.
     noise
         Standard deviation of the noise of each gene.
     rng
-        Seed. Law and cells have their own: what is known of drugs, types and genes stays the same
-        whatever the number of cells, doses and conditions.
+        Seed. Properties of drugs, types and genes do not depend on the numbers of cells, doses and
+        conditions.
 
     Returns
     -------
@@ -89,14 +88,14 @@ def screen(
     `obs["drug"]`, `obs["dose"]`
         `"control"` and 0, or drugs and dose.
     `obs["cell_type"]`, `obs["donor"]`
-        Of the cell, neither changed by treatment.
+        Cell type and donor, not changed by treatment.
     `obs["sensitivity"]`
-        See above; that of treated cells before treatment.
+        Sensitivity of the cell (before treatment).
     `obsm["X_pca"]`
         The eight coordinates of the cell along the axes of the genes: the latent state plus noise
         of `noise`.
     `obsm["X_latent"]`, `obsm["X_untreated"]`
-        The latent state, and what it would be without treatment: the same for control.
+        The latent state, and the latent state without treatment; equal for control cells.
     `uns["embedding"]`
         DataFrame, drugs x 3.
     `uns["truth"]`
@@ -106,8 +105,8 @@ def screen(
     Raises
     ------
     ValueError
-        When a drug is named twice, is called control or has a `+` in its name, a combination has a
-        drug that is not there, a dose is not positive, or there are fewer than 8 genes.
+        When a drug is duplicated, is called control or has a `+` in its name, a combination
+        contains an unknown drug, a dose is not positive, or there are fewer than 8 genes.
 
     Examples
     --------

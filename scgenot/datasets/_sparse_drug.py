@@ -18,13 +18,13 @@ LEAN = 0.5  # how much the change grows with the state
 def sparse_drug(
     n_cells: int = 3000, *, n_genes: int = 50, n_moved: int = 5, rng: Rng = 0
 ) -> AnnData:
-    """Simulate a drug that moves a few genes, others in each cell type.
+    """Simulate a drug that changes a few genes, different ones in each cell type.
 
-    Half of the cells are control. A gene is normal about the mean of its type, with variation that
-    genes share and of its own. Ten genes, which the drug does not move, show the state `s` of a
-    cell. The drug moves `n_moved` genes of a type, which are those of no other type, each by its
-    own size, from 1 to 2 up or down, times `1 + tanh(s) / 2`. Given the genes that do not move it
-    is a shift, so no other map that moves the same genes to the same cells is shorter.
+    Half of the cells are control cells. Genes are normally distributed around the mean of the cell
+    type, with shared and individual variation. Ten genes that the drug does not change reveal the
+    state `s` of a cell. In each type the drug changes `n_moved` genes that it does not change in
+    other types, by individual effects of 1 to 2 up or down, times `1 + tanh(s) / 2`. Given the
+    unchanged genes, the effect is a shift, so that it is the optimal map in these genes.
 
     Parameters
     ----------
@@ -33,9 +33,9 @@ def sparse_drug(
     n_genes
         Number of genes: ten, and at least `n_moved` for each of the three types.
     n_moved
-        Genes that the drug moves in a cell.
+        Number of genes that the drug changes in a cell.
     rng
-        Seed. Law and cells have their own: the law is the same whatever the number of cells.
+        Seed. The effect of the drug does not depend on the number of cells.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def sparse_drug(
     `obs["drug"]`, `obs["cell_type"]`
         `"control"` or `"drug"`; one of three types.
     `layers["change"]`
-        What the drug adds to the cell, of control cells what it would add.
+        Effect of the drug on the cell; for control cells the effect it would have.
 
     Raises
     ------

@@ -15,21 +15,21 @@ SPREAD = np.array([1.5, 1.0, 0.6, 0.4, 0.2])
 
 
 def twins(n_cells: int = 300, *, noise: float = 0.05, rng: Rng = 0) -> tuple[AnnData, AnnData]:
-    """Simulate one population of cells seen through two instruments, its pairing known.
+    """Simulate one population of cells measured by two instruments, with known pairs.
 
     Four cell types in five latent dimensions are rotated into 8 dimensions by one instrument and
-    into 12 by the other, with noise. Within a type the cells are skewed, so that distances alone
-    determine the pairing. The 8 coordinates of the first are in `X` and `obsm["X_pca"]`, the 12 of
-    the second in `X` and `obsm["X_lsi"]`. Both have `obs["cell_type"]`; `obs["partner"]` of the
-    first names the same cell in the second.
+    into 12 by the other, with noise. Distributions within a type are skewed, so that distances
+    alone determine the pairs. The 8 coordinates of the first are in `X` and `obsm["X_pca"]`, the 12
+    of the second in `X` and `obsm["X_lsi"]`. Both have `obs["cell_type"]`; `obs["partner"]` of the
+    first is the name of the same cell in the second.
 
     Parameters
     ----------
     n_cells
         Number of cells.
     noise
-        Standard deviation of the noise of either instrument, in latent units; a type is about 1
-        wide.
+        Standard deviation of the noise of each instrument, in latent units; that of a type is about
+        1.
     rng
         Seed.
 

@@ -75,7 +75,7 @@ class Choice:
             if not isinstance(table, pd.DataFrame) or not set(columns) <= set(table):
                 raise ValueError("the tables of the choice lack columns")
         if found.choice_summary["chosen"].astype(bool).sum() != 1:
-            raise ValueError("the choice names no candidate that was chosen")
+            raise ValueError("the table of candidates has no selected candidate")
         return found
 
 

@@ -74,8 +74,8 @@ def target_cells(fit, adata: AnnData, use_rep: str | None) -> np.ndarray:
     """Read measured target cells in the space of the targets, shared features after it."""
     if fit.adata is None or not fit.links:
         raise ValueError(
-            "`model` came without its fit, whose plans tell likely source cells: pass the AnnData "
-            "that was fitted, `model=adata`."
+            "`model` has no fit, whose plans are needed to draw source cells: pass the fitted "
+            "AnnData, `model=adata`."
         )
     if fit.links[0].within:
         return fit.cells(adata, use_rep=use_rep)

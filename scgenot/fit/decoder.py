@@ -41,7 +41,7 @@ def feature_decoder(
     embedding = embedding_in(fit, rep)
     if embedding is None:
         why = (
-            "the fit does not know how the target cells were made from features."
+            "the fit has no embedding of the target cells."
             if rep is None
             else f"uns[{embedding_key(rep)!r}] does not say how {rep!r} was made from features. "
             "Make it with `sg.tl.embed` before the fit, or"

@@ -40,8 +40,9 @@ def warn_of_components(learner, adata: AnnData, task) -> None:
         return
     if embedding_of(adata, rep) is not None or rep in COMPONENTS:
         warn_user(
-            f"`sparsity` has cells move in few columns of {rep!r}, which are components: each has "
-            "all features in it, so that none stays where it is. Fit on features, `use_rep='X'`."
+            f"`sparsity` has cells move in few columns of {rep!r}, which are components: each "
+            "combines all features, so that no feature remains unchanged. Fit on features, "
+            "`use_rep='X'`."
         )
 
 

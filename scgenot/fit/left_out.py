@@ -48,9 +48,9 @@ def warn_if_trivial_wins(table: pd.DataFrame) -> None:
     trivial = means.drop([OURS, STRAIGHT], errors="ignore")
     if len(trivial) and trivial.min() < means[OURS]:
         warn_user(
-            f"Of the sampled times, each left out in turn, '{trivial.idxmin()}' is nearer than "
+            f"Of the sampled times, each left out in turn, '{trivial.idxmin()}' is closer than "
             f"interpolation (mean energy distance {trivial.min():.3g} against {means[OURS]:.3g}): "
-            "do not rely on interpolated cells of this course without a test. All scores are in "
+            "do not rely on interpolated cells of this data set without a test. All scores are in "
             "`uns` of the result."
         )
 

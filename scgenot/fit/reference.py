@@ -88,9 +88,9 @@ class Reference:
         if moved:
             where = "X" if rep == "X" else f"obsm[{rep!r}]"
             raise ValueError(
-                f"{where} of {name} is not what it was at the fit: {n_found - n_same} of "
-                f"{n_found} fitted cells that were compared are elsewhere. Fit again with the new "
-                "representation, or bring the old one back."
+                f"{where} of {name} has changed since the fit: {n_found - n_same} of "
+                f"{n_found} compared cells have other values. Fit again with the new "
+                "representation, or restore the old one."
             )
 
     def warn_if_unlike(self, cells: np.ndarray) -> None:
@@ -99,10 +99,10 @@ class Reference:
         n = int(unlike(own, np.unique(self.source_cells, axis=0)).sum())
         if n > max(FEW, TOLERATED * len(cells)):
             warn_user(
-                f"{n} of {len(cells)} source cells ({n / len(cells):.0%}) stand out from the "
-                f"source cells of the fit, where {1 - LEVEL:.0%} would be expected: "
-                "their predictions are extrapolated. See whether they come from another kind of "
-                "cell or batch, and compare with measured cells before relying on them."
+                f"{n} of {len(cells)} source cells ({n / len(cells):.0%}) are unlike the source "
+                f"cells of the fit, where {1 - LEVEL:.0%} is expected: their predictions are "
+                "extrapolations. Check whether they are of another cell type or batch, and "
+                "compare with measured cells before you rely on them."
             )
 
     def to_dict(self) -> dict:

@@ -134,8 +134,8 @@ def check_free(adata: AnnData, key: str, task) -> None:
     if (entry is not None and not ours) or names.sample in read:
         taken = f"obsm[{names.sample!r}]" if entry is None or ours else f"uns[{key!r}]"
         raise ValueError(
-            f"`key_added={key!r}`: the fit would replace {taken}, which is not of a fit. Choose "
-            "another name."
+            f"`key_added={key!r}`: the fit would overwrite {taken}, which is not the result of a "
+            "fit. Choose another name."
         )
 
 
@@ -157,7 +157,7 @@ def entry_of(adata: AnnData, key: str) -> Mapping:
         return adata.uns[key]
     fits = [name for name in adata.uns if has_fit(adata, name)]
     raise KeyError(
-        f"`key={key!r}` names no fit in uns; found {fits}. Run one of `sg.tl.fit_*` first; "
+        f"`key={key!r}` is not a fit in uns; found {fits}. Run one of `sg.tl.fit_*` first; "
         "functions of `sg.tl` also take other cells with the fit as `model`."
     )
 
@@ -274,8 +274,8 @@ class Alone:
         """Ask every cell for its targets."""
         if target is not None or dose is not None:
             raise ValueError(
-                f"`target={target!r}` or `dose={dose!r}` was given, but `model` came without its "
-                "fit: pass the AnnData that was fitted, `model=adata`."
+                f"`target={target!r}` or `dose={dose!r}` was given, but `model` has no fit: pass "
+                "the fitted AnnData, `model=adata`."
             )
         return Question(np.arange(adata.n_obs))
 
@@ -288,7 +288,6 @@ def bare(cls, model, key: str):
     """Return the fit of a model alone."""
     if getattr(model, "condition_dim", 0):
         raise ValueError(
-            "`model` came without its fit, and it needs conditions: pass the AnnData that was "
-            "fitted, `model=adata`."
+            "`model` has no fit, but needs conditions: pass the fitted AnnData, `model=adata`."
         )
     return cls(Alone(), history=pd.DataFrame(), key=key, make_model=lambda: model)

@@ -56,7 +56,7 @@ def read_model(stored: Mapping, key: str, make=None, field=None, encoder=None):
             f"`sg.get.fit(adata, {key!r}, model={kind})`, and all functions find it. {PAGE}"
         )
     if make in MODELS.values() and not same:
-        raise ModelFileError("the model's weights are not those that were written: fit again.")
+        raise ModelFileError("the weights of the model are damaged: fit again.")
     if make is not Genot:
         return make.from_arrays(config, weights)
     parts = {"field": field, "encoder": encoder}

@@ -5,18 +5,17 @@ from torch import Tensor, nn
 
 
 class SetEncoder(nn.Module):
-    """Perturbations of a combination, encoded one by one and added: their order cannot matter.
+    """Encoder of combinations: perturbations are encoded separately and added, in any order.
 
-    A condition holds `n_slots` slots of a strength and a token, then further columns. A slot adds
-    `strength * (linear(token) + network(token, strength))`: strength 0, no dose or no perturbation,
-    adds nothing. A token is one-hot for perturbations that are only known by name (each then has a
-    learned vector), or a given embedding, where perturbations that were never seen have their place
-    too.
+    A condition consists of `n_slots` slots, each with a strength and a token, followed by further
+    columns. A slot adds `strength * (linear(token) + network(token, strength))`; strength 0 (no
+    dose or no perturbation) adds nothing. A token is one-hot for perturbations known only by name,
+    which then have a learned vector, or a given embedding, which also covers unseen perturbations.
 
     Parameters
     ----------
     n_slots
-        Most perturbations in a combination.
+        Maximum number of perturbations in a combination.
     token_dim
         Size of a token.
     n_further

@@ -12,11 +12,11 @@ from scgenot._check import check_count, check_memory
 
 
 class Field(Protocol):
-    """What a velocity field must be: an `nn.Module` with this `forward`.
+    """Protocol of a velocity field: an `nn.Module` with this `forward`.
 
     See Also
     --------
-    :class:`~scgenot.flow.VelocityField` : the one that is used by default.
+    :class:`~scgenot.flow.VelocityField` : the default field.
     """
 
     def __call__(
@@ -83,10 +83,11 @@ class ResidualBlock(nn.Module):
 class VelocityField(nn.Module):
     """Velocity `v(t, z | source, condition)` of the flow from noise to targets.
 
-    `v = sum_k g_k(t) L_k(z, source, condition) + network`: the first part, linear maps weighted
-    over time, is all that a Gaussian conditional law needs (its exact velocity is linear in z and
-    source); the network, residual blocks scaled and shifted by time and source (FiLM, arXiv
-    1709.07871), starts at zero and learns what is not Gaussian.
+    `v = sum_k g_k(t) L_k(z, source, condition) + network`: the first part, linear maps with
+    time-dependent weights, is sufficient for a Gaussian conditional distribution, whose exact
+    velocity is linear in z and source. The network, residual blocks that are scaled and shifted by
+    time and source (FiLM, arXiv 1709.07871), is initialized to zero and learns the deviation from
+    Gaussian distributions.
 
     Parameters
     ----------
@@ -97,19 +98,18 @@ class VelocityField(nn.Module):
     depth
         Residual blocks.
     n_linear
-        Linear maps weighted over time.
+        Number of linear maps with time-dependent weights.
     n_frequencies
         Frequencies of the time features.
     encoder
-        Module that turns conditions into what the networks see, of size `encoder.out_dim`; None for
-        the conditions as they are.
+        Module from conditions to inputs of size `encoder.out_dim`; None for unencoded conditions.
 
     Raises
     ------
     TypeError
         When a size is not an integer.
     ValueError
-        When a size is too small, or larger than memory.
+        When a size is too small, or too large for the memory.
 
     Examples
     --------
@@ -152,7 +152,7 @@ class VelocityField(nn.Module):
         set_to_zero(self.z_skip, self.given_skip, self.out)
 
     def encode(self, source: Tensor, condition: Tensor | None = None) -> Encoded:
-        """Encode source cells and conditions; needed once, however many steps an integrator takes.
+        """Encode source cells and conditions, once for all steps of an integrator.
 
         Parameters
         ----------
@@ -213,12 +213,12 @@ class VelocityField(nn.Module):
 def bind(
     field: Field, source: Tensor, condition: Tensor | None, n_samples: int
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """Fix the cells of a field: what remains is a function of time and point, as integrators take.
+    """Bind source cells and conditions to a field, and return a function of time and point.
 
     Parameters
     ----------
     field
-        Any field; of a :class:`VelocityField` the cells are encoded here, once.
+        Any field. The cells of a :class:`VelocityField` are encoded only once.
     source
         Source cells, shape `(n, p)`.
     condition

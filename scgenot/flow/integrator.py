@@ -15,19 +15,19 @@ from scgenot.flow.ode import Scheme, Velocity, integrate, log_density
 
 @dataclass(frozen=True)
 class ODE:
-    """Follow the velocity: every point of noise becomes one cell, and densities are known.
+    """Integrate the velocity field: each noise vector is mapped to one cell, with known density.
 
     Parameters
     ----------
     method
-        `"euler"`, `"midpoint"` or `"rk4"`: 1, 2 or 4 evaluations per step; `"dopri5"`: steps
-        chosen by the error.
+        `"euler"`, `"midpoint"` or `"rk4"` with 1, 2 or 4 evaluations per step; `"dopri5"` with
+        adaptive steps.
     steps
-        Number of equal steps; `"dopri5"` chooses its own.
+        Number of equal steps; not used by `"dopri5"`.
     rtol, atol
-        Error allowed per step of `"dopri5"`, see :func:`~scgenot.flow.integrate`.
+        Error tolerance per step of `"dopri5"`, see :func:`~scgenot.flow.integrate`.
     max_steps
-        Most steps that `"dopri5"` may take.
+        Maximum number of steps of `"dopri5"`.
 
     Raises
     ------
@@ -102,30 +102,30 @@ class ODE:
 
 @dataclass(frozen=True)
 class SDE:
-    """Follow the velocity with noise on the way: the same law of cells at every time.
+    """Integrate the velocity field with added noise, with the same distribution at every time.
 
     On the straight path the score follows from the velocity, `s = (t v - z) / (1 - t)`, and
 
         `dZ = (v + e s) dt + sqrt(2 e) dW`, `e(t) = noise (1 - t)`,
 
     has the marginals of the ODE (Albergo, Boffi, Vanden-Eijnden 2023, arXiv 2303.08797, corollary
-    2.18). Noise forgets errors that the field made on the way, at the price of more steps. It has
-    no densities, and the law is not kept under guidance. Steps are those of the Heun method, two
-    evaluations each, second order in law.
+    2.18). Noise reduces the effect of earlier errors of the field but requires more steps.
+    Densities are not available, and the distribution changes under guidance. The method is that of
+    Heun, with two evaluations per step and weak order two.
 
     Parameters
     ----------
     noise
-        Size of the noise; 0 is the ODE.
+        Strength of the noise; 0 is the ODE.
     steps
-        Number of equal steps; large noise takes more of them.
+        Number of equal steps; large noise requires more steps.
 
     Raises
     ------
     TypeError
         When an option has a wrong type.
     ValueError
-        When `noise` is negative or `steps` under 1.
+        When `noise` is negative or `steps` is below 1.
 
     Examples
     --------

@@ -61,7 +61,7 @@ def integrate(
     atol: float = 1e-4,
     max_steps: int = 1000,
 ) -> Tensor:
-    """Solve `dz/dt = v(t, z)` from `t0` to `t1`; `t1 < t0` goes backward.
+    """Integrate `dz/dt = v(t, z)` from `t0` to `t1`, backward if `t1 < t0`.
 
     Parameters
     ----------
@@ -72,15 +72,15 @@ def integrate(
     t0, t1
         First and last time.
     method
-        `"euler"`, `"midpoint"` or `"rk4"`: 1, 2 or 4 evaluations per step; `"dopri5"`: steps
-        chosen by the error.
+        `"euler"`, `"midpoint"` or `"rk4"` with 1, 2 or 4 evaluations per step; `"dopri5"` with
+        adaptive steps.
     n_steps
-        Number of equal steps; `"dopri5"` chooses its own.
+        Number of equal steps; not used by `"dopri5"`.
     rtol, atol
-        Error allowed per step of `"dopri5"`, relative and absolute, root mean square over all
+        Relative and absolute error tolerance per step of `"dopri5"`, root mean square over all
         points.
     max_steps
-        Most steps, refused ones included, that `"dopri5"` may take.
+        Maximum number of steps of `"dopri5"`, including rejected ones.
 
     Returns
     -------
@@ -151,7 +151,7 @@ def divergence(
     Parameters
     ----------
     velocity
-        Function whose result at a point depends on that point alone.
+        Function whose value at a point depends only on that point.
     t
         Time, scalar.
     z
@@ -193,8 +193,8 @@ def log_density(
 ) -> Tensor:
     """Log-density at time 1 of the flow of standard normal noise.
 
-    `log p(y) = log N(z_0; 0, I) - int_0^1 div v(t, z_t) dt`, with `z_1 = y` carried back to time 0
-    (Chen et al. 2018, arXiv 1806.07366).
+    `log p(y) = log N(z_0; 0, I) - int_0^1 div v(t, z_t) dt`, with `z_1 = y` integrated back to time
+    0 (Chen et al. 2018, arXiv 1806.07366).
 
     Parameters
     ----------

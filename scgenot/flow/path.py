@@ -7,8 +7,8 @@ from torch import Tensor
 def straight_path(t: Tensor, noise: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Point and velocity of the straight line from noise to target, `z_t = (1 - t) z + t y`.
 
-    The velocity, what a field is regressed on, is target minus *noise* (GENOT, arXiv 2310.09254,
-    eq. 9): the source cell conditions the field, it is not where the path starts.
+    The velocity, the regression target of a field, is target minus *noise* (GENOT, arXiv
+    2310.09254, eq. 9): the source cell is a condition of the field and not the start of the path.
 
     Parameters
     ----------
@@ -29,10 +29,10 @@ def straight_path(t: Tensor, noise: Tensor, target: Tensor) -> tuple[Tensor, Ten
 
 
 def stratified_times(n: int, *, generator: torch.Generator) -> Tensor:
-    """Draw times, uniform on [0, 1] each and evenly spread together.
+    """Draw times, each uniform on [0, 1] and together evenly spread.
 
-    One random shift of a regular grid: the mean over a batch then varies less than with independent
-    draws.
+    The times are a regular grid with a random shift, so that the mean over a batch varies less than
+    with independent times.
 
     Parameters
     ----------

@@ -16,28 +16,29 @@ ROUNDING = 1e-12
 def perturbation_discrimination(
     predicted: np.ndarray, true: np.ndarray, *, rows: Sequence[int] | np.ndarray | None = None
 ) -> np.ndarray:
-    r"""Share of the other conditions whose true effect is less like a prediction than its own.
+    r"""Share of the other conditions whose true effect is less similar to a prediction than its
+    own.
 
     With the cosine similarity :math:`c_{ij}` of the predicted effect of condition `i` and the true
-    effect of condition `j`, the score of `i` is
-    :math:`\frac{1}{p - 1} \sum_{j \neq i} (1[c_{ij} < c_{ii}] + \frac{1}{2} 1[c_{ij} = c_{ii}])`
-    among `p` conditions: 1 best, 0.5 chance, 0 worst. One prediction for all conditions has a mean
-    score of 0.5, and so has no effect at all, which is as similar to every condition. The
-    Perturbation Discrimination Score of the Virtual Cell Challenge is `1 - r / p`, where `r` true
-    effects are nearer than its own by the L1 distance, without the perturbed gene; the cosine, a
-    choice of that challenge's software too, ignores the scale of a prediction.
+    effect of condition `j`, the score of `i` is :math:`\frac{1}{p - 1} \sum_{j \neq i} (1[c_{ij} <
+    c_{ii}] + \frac{1}{2} 1[c_{ij} = c_{ii}])` among `p` conditions: 1 best, 0.5 chance, 0 worst. A
+    single prediction for all conditions has a mean score of 0.5; so does a prediction of no effect,
+    which is equally similar to all conditions. The Perturbation Discrimination Score of the Virtual
+    Cell Challenge is `1 - r / p`, where `r` is the number of true effects that are nearer than its
+    own by the L1 distance, without the perturbed gene. The cosine, also an option of the software
+    of that challenge, ignores the scale of a prediction.
 
     Parameters
     ----------
     predicted
-        Predicted effects, mean of the predicted cells less mean of the control cells, shape
-        `(k, d)`.
+        Predicted effects, mean of the predicted cells minus mean of the control cells, shape `(k,
+        d)`.
     true
-        True effects of all conditions, mean of the treated cells less mean of the control cells,
+        True effects of all conditions, mean of the treated cells minus mean of the control cells,
         shape `(p, d)`.
     rows
-        Row of `true` that is the condition of each prediction, length `k`; None when both have the
-        same conditions in the same order.
+        Row of `true` with the condition of each prediction, length `k`; None if both have the same
+        conditions in the same order.
 
     Returns
     -------

@@ -30,8 +30,8 @@ def energy_distance(
     predicted, true
         Two populations, shapes `(n, d)` and `(m, d)`; rows need not match.
     unbiased
-        Leave each cell's distance to itself out (U-statistic). The expectation is then that of the
-        populations, and a value may be negative; a V-statistic never is.
+        Exclude the distance of each cell to itself (U-statistic). The expectation is then that of
+        the populations, and values may be negative; a V-statistic is never negative.
     predicted_weights, true_weights
         Non-negative weights, shapes `(n,)` and `(m,)`, of which only ratios matter; None for equal
         ones. Shapes `(b, n)` and `(b, m)` give `b` values at once, NaN for a row with no weight.
@@ -81,7 +81,7 @@ def mmd(
         `true` cells (at most 2,000, evenly spaced, whatever their weights), so that different
         predictions are compared on one scale.
     unbiased
-        Leave each cell's kernel with itself out (U-statistic); a value may then be negative.
+        Exclude the kernel of each cell with itself (U-statistic); values may then be negative.
     predicted_weights, true_weights
         Weights of the cells as in :func:`energy_distance`.
 

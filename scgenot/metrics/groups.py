@@ -24,22 +24,22 @@ def grouped(
 ) -> float | np.ndarray:
     """Mean over groups of a metric between predicted and true cells of the same group.
 
-    It exposes a model that ignores its input: random treated cells are the right population but,
-    within each cell type of the *source* cells, the wrong one. Each group counts the same, however
-    many cells it has. Groups that one side lacks, or has fewer than `min_cells` of, are left out.
+    It reveals a model that ignores its input: random treated cells are the correct population as a
+    whole, but not within each cell type of the *source* cells. All groups have equal weight. Groups
+    with fewer than `min_cells` cells on either side are left out.
 
     Parameters
     ----------
     metric
-        Takes predicted and true cells, gives a number: any function of two populations in this
-        module, its options bound with :func:`functools.partial`.
+        Function from predicted and true cells to a number: any function of two populations in this
+        module, with options bound by :func:`functools.partial`.
     predicted, true
         Two populations, shapes `(n, d)` and `(m, d)`; rows need not match.
     predicted_groups, true_groups
         One label per cell, lengths `n` and `m`, from one vocabulary; the group of a predicted cell
         is that of its source cell.
     min_cells
-        Smallest number of cells of a group, on both sides, for it to count.
+        Minimum number of cells of a group on both sides.
     predicted_weights, true_weights
         Weights of the cells as in :func:`energy_distance`, passed to `metric` where they are given.
 

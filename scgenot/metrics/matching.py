@@ -24,8 +24,8 @@ def foscttm(
     Parameters
     ----------
     predicted, true
-        Row `i` of both is the same cell, shapes `(n, d)`. Use predictions in target space; on a
-        concatenation that contains features shared by both sides the number has no meaning.
+        Row `i` of both is the same cell, shapes `(n, d)`. Use predictions in target space; the
+        score is meaningless on a concatenation that contains features shared by both sides.
     weights
         Non-negative weights of the cells in the mean, shape `(n,)`; None for equal ones. A shape of
         `(b, n)` gives `b` values at once. The fraction of a cell is always among all cells.
@@ -82,8 +82,8 @@ def label_transfer(
 
     A k-nearest-neighbor classifier (Euclidean, uniform votes) is trained on the measured target
     cells `reference` with `reference_labels`, applied to the predictions, and compared with
-    `labels`, those of the source cells that were translated. Nothing is trained on predictions. A
-    cell's own target may be in `reference`.
+    `labels`, the labels of the source cells. The classifier is not trained on predictions. The true
+    target of a cell may be in `reference`.
 
     Parameters
     ----------

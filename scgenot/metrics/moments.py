@@ -17,9 +17,9 @@ def r2_means(
     r"""Coefficient of determination of the features' means; 1 is best.
 
     :math:`1 - \sum_k (m_k - \hat m_k)^2 / \sum_k (m_k - \bar m)^2` over features `k`; below 0 it is
-    worse than one number for all features. It is not the squared correlation, which a wrong scale
-    leaves at 1. Features differ more from each other than a treatment changes most of them, so
-    untreated cells score high too: compare with their value.
+    worse than a constant for all features. It is not the squared correlation, which is 1 also with
+    a wrong scale. Differences between features are usually larger than the effect of a treatment,
+    so that untreated cells have a high score, too: compare with their score.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def r2_variances(
 ) -> float | np.ndarray:
     """Coefficient of determination of the features' variances; 1 is best.
 
-    As :func:`r2_means`, of the unbiased variance of each feature over cells. Conditional means and
-    averaged cells vary less than cells do, which shows here.
+    As :func:`r2_means`, for the unbiased variance of each feature over cells. Conditional means and
+    averaged cells vary less than cells, which lowers this score.
 
     Parameters
     ----------
@@ -104,14 +104,15 @@ def squared_error_means(
     predicted_weights: np.ndarray | None = None,
     true_weights: np.ndarray | None = None,
 ) -> float | np.ndarray:
-    r"""Squared error of the features' means, less what the noise of both sides adds; 0 is best.
+    r"""Squared error of the features' means, corrected for the sampling noise of both sides; 0 is
+    best.
 
     :math:`\sum_k (m_k - \hat m_k)^2 - \sum_k \hat s_k^2 / n - \sum_k s_k^2 / m` over features `k`,
     where :math:`\hat s_k^2` and :math:`s_k^2` are unbiased variances over the `n` predicted and the
-    `m` true cells: a variance over `n` is the jackknife's variance of a mean. Without it, a sample
-    of the very population that is asked for has an error. The expectation is the squared distance
-    of the populations' means where all cells are independent, which excludes predictions of which
-    row `i` belongs to the true cell `i`; a value may be negative.
+    `m` true cells: a variance divided by `n` is the jackknife variance of a mean. Without the
+    correction, another sample of the true population has a positive error. The expectation is the
+    squared distance between the population means if all cells are independent, which excludes
+    predictions in which row `i` belongs to the true cell `i`. Values may be negative.
 
     Parameters
     ----------
@@ -168,7 +169,7 @@ def change_correlation(
     control
         Untreated cells, shape `(k, d)`.
     n_features
-        Number of features to compare; all of them when there are no more.
+        Number of features to compare; all features if there are fewer.
     predicted_weights, true_weights, control_weights
         Weights of the cells as in :func:`energy_distance`.
 

@@ -27,15 +27,15 @@ def wasserstein(
     with more cells is replaced by `k` of them, drawn without replacement; a side with `k` cells is
     used whole, so nothing is random when the sizes are equal and at most `n_cells`. With unequal
     weights, `k` cells of the side are drawn, each its expected number of times give or take one. In
-    many dimensions two samples of one population are far apart: compare the value with that of two
-    halves of the real cells of the same size. 1,000 cells a side take 0.2 seconds (one core).
+    many dimensions, two samples of one population are far apart: compare the value with that of two
+    halves of the real cells with the same size. 1,000 cells a side take 0.2 seconds (one core).
 
     Parameters
     ----------
     predicted, true
         Two populations, shapes `(n, d)` and `(m, d)`; rows need not match.
     n_cells
-        Largest number of cells of a side that are assigned.
+        Maximum number of cells per side that are assigned.
     rng
         Seed of the subsets.
     predicted_weights, true_weights
@@ -168,16 +168,16 @@ def sinkhorn_divergence(
 
 @typed
 def monge_gap(source: np.ndarray, mapped: np.ndarray) -> float:
-    r"""Mean squared distance that a map moves cells by, above the least that would do.
+    r"""Mean squared distance moved by a map, above the minimum for the same mapped population.
 
-    :math:`\frac{1}{n} \sum_i |x_i - T(x_i)|^2 - W_2^2(x, T(x))`, exact by assignment: 0 for a map
-    that is optimal between source and mapped cells, whether or not these are the right ones. It
-    judges any map, also one that is known by its values only.
+    :math:`\frac{1}{n} \sum_i |x_i - T(x_i)|^2 - W_2^2(x, T(x))`, exact by assignment. It is 0 for a
+    map that is optimal between source and mapped cells, whether or not the mapped cells are
+    correct. It applies to any map, including one known only by its values.
 
     Parameters
     ----------
     source, mapped
-        Cells and where each is mapped to, shapes `(n, d)`; at most some thousand cells.
+        Cells and their images, shapes `(n, d)`; at most a few thousand cells.
 
     Returns
     -------

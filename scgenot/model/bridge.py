@@ -17,22 +17,22 @@ SAME = 1e-5
 
 
 class MixtureBridge:
-    """Conditional laws that are Gaussian mixtures in closed form, one for each condition.
+    """Conditional distributions as Gaussian mixtures in closed form, one per condition.
 
-    What :class:`~scgenot.model.LightBridge` makes. Samples take no integration, means and densities
-    are exact.
+    The model of :class:`~scgenot.model.LightBridge`. Samples need no integration; means and
+    densities are exact.
 
     Parameters
     ----------
     laws
-        The law of each condition, all in one space.
+        Conditional distribution of each condition, all in one space.
     conditions
-        Conditions, shape `(len(laws), c)`; None for a single law without one.
+        Conditions, shape `(len(laws), c)`; None for a single element without condition.
 
     Raises
     ------
     ValueError
-        When laws are in different spaces, or there is not one for each condition.
+        When `laws` are in different spaces, or their number is not that of the conditions.
 
     Examples
     --------
@@ -62,7 +62,7 @@ class MixtureBridge:
 
     @property
     def condition_dim(self) -> int:
-        """Columns of a condition; 0 where there is none."""
+        """Columns of a condition; 0 without conditions."""
         return 0 if self.conditions is None else self.conditions.shape[1]
 
     @typed
@@ -83,13 +83,13 @@ class MixtureBridge:
         condition
             Conditions, shape `(n, c)`, or one `(c,)` for all; each must be one of the fit.
         n_samples
-            Draws per cell.
+            Samples per cell.
         rng
             Seed; the same seed gives the same bits.
 
         Returns
         -------
-        Draws, shape `(n, n_samples, d)`.
+        Samples, shape `(n, n_samples, d)`.
 
         Raises
         ------
@@ -166,13 +166,13 @@ class MixtureBridge:
         if (off.min(1) > SAME).any():
             raise ValueError(
                 f"`condition` has {int((off.min(1) > SAME).sum())} conditions that the bridge was "
-                "not fitted with: it has a law for each fitted condition and knows nothing "
-                "between or beyond them. Use `learner=sg.model.FlowMatching()` for those."
+                "not fitted with: it predicts fitted conditions only. Use "
+                "`learner=sg.model.FlowMatching()` for those."
             )
         return off.argmin(1)[place.reshape(-1)]
 
     def to_arrays(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """Return the model as values and arrays that an AnnData or a file can hold.
+        """Return the model as values and arrays that can be stored in an AnnData or a file.
 
         Returns
         -------
@@ -188,7 +188,7 @@ class MixtureBridge:
 
     @classmethod
     def from_arrays(cls, config: Mapping, arrays: Mapping[str, np.ndarray]) -> "MixtureBridge":
-        """Make a model from what :meth:`to_arrays` returned.
+        """Create a model from the result of :meth:`to_arrays`.
 
         Parameters
         ----------
@@ -228,14 +228,14 @@ class MixtureBridge:
         Parameters
         ----------
         path
-            File to write; a file that is there is replaced as a whole or not at all.
+            File to write. An existing file is replaced completely or not at all.
         """
         write_file(path, KIND, *self.to_arrays())
 
     @classmethod
     @typed
     def load(cls, path: str | Path) -> "MixtureBridge":
-        """Read what :meth:`save` wrote.
+        """Read a model from a file written by :meth:`save`.
 
         Parameters
         ----------

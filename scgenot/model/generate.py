@@ -53,8 +53,8 @@ def guided(model, x: Tensor, c: Tensor | None, n_samples: int, guidance: float) 
         return velocity
     if model.condition_dropout == 0:
         raise ValueError(
-            f"`guidance` is {guidance}, but the model was fitted without condition dropout: it has "
-            "no unconditional law to guide away from. Fit it with "
+            f"`guidance` is {guidance}, but the model was fitted without condition dropout: "
+            "guidance is not available. Fit it with "
             "`learner=sg.model.FlowMatching(condition_dropout=0.1)`, or leave `guidance` at 1."
         )
     free = bind(model.field, x, unconditional(c), n_samples)

@@ -26,25 +26,25 @@ SAMPLER, DENSITY = ODE("midpoint", steps=6), ODE("midpoint", steps=16)
 
 
 class Genot(WithGrowth, WithCodes):
-    """Generator of the conditional law `pi(y | x)` of a plan (GENOT, arXiv 2310.09254).
+    """Generator of the conditional distribution `pi(y | x)` of a plan (GENOT, arXiv 2310.09254).
 
     Parameters
     ----------
     source_dim, target_dim, condition_dim
-        Sizes of source cells, target cells and conditions; 0 when there is one condition only.
+        Sizes of source cells, target cells and conditions; 0 if there is a single condition.
     width, depth
         Size of the :class:`~scgenot.flow.VelocityField`.
     field
-        Makes another field from these three sizes, with `forward(t, z, source, condition)`;
-        `width`, `depth` and `encoder` are then not used.
+        Function of these three sizes that returns another field, with `forward(t, z, source,
+        condition)`; `width`, `depth` and `encoder` are then not used.
     displacement
-        Whether the flow generates the displacement from the source cell: the same law, in
-        coordinates that carry over to unseen cells. Sources begin with the columns of targets.
+        Whether the flow generates the displacement from the source cell, which generalizes better
+        to unseen cells. The first columns of source cells must be those of target cells.
     encoder
-        Turns conditions `(..., condition_dim)` into what the field sees, `(..., out_dim)`, such as
-        a :class:`~scgenot.flow.SetEncoder`; None for the conditions as they are.
+        Module from conditions `(..., condition_dim)` to the input of the field `(..., out_dim)`,
+        such as a :class:`~scgenot.flow.SetEncoder`; None for unencoded conditions.
     condition_dropout
-        Fraction of training cells whose condition is hidden, told in one more column, for guidance.
+        Fraction of training cells whose condition is masked, in an extra column, for guidance.
 
     Raises
     ------
@@ -139,21 +139,21 @@ class Genot(WithGrowth, WithCodes):
         condition
             Conditions, shape `(n, c)`, or one `(c,)` for all.
         n_samples
-            Draws per cell.
+            Samples per cell.
         guidance
-            Strength of the condition: 1 for the law that was learned, more to exaggerate the effect
-            of the condition (classifier-free guidance, Ho and Salimans 2022, arXiv 2207.12598).
-            Needs `condition_dropout`.
+            Strength of the condition: 1 for the learned distribution, more to exaggerate the effect
+            (classifier-free guidance, Ho and Salimans 2022, arXiv 2207.12598). Requires
+            `condition_dropout`.
         rng
-            Seed; the same seed gives the same bits, whatever the device draws it.
+            Seed; the random numbers do not depend on the device.
         integrator
-            How noise becomes cells, a :class:`~scgenot.flow.ODE` or :class:`~scgenot.flow.SDE`.
+            Integrator, a :class:`~scgenot.flow.ODE` or :class:`~scgenot.flow.SDE`.
         batch_size
-            Points integrated at a time; with an SDE the draws depend on it.
+            Number of points integrated at a time; with an SDE the samples depend on it.
 
         Returns
         -------
-        Draws in the units of the target cells, shape `(n, n_samples, q)`, on the CPU.
+        Samples in the units of the target cells, shape `(n, n_samples, q)`, on the CPU.
 
         Raises
         ------
@@ -177,7 +177,7 @@ class Genot(WithGrowth, WithCodes):
         integrator: Integrator = SAMPLER,
         batch_size: int = 4096,
     ) -> Tensor:
-        """Estimate the conditional mean `E[y | x]` of each source cell by the mean of draws.
+        """Estimate the conditional mean `E[y | x]` of each source cell by the mean of samples.
 
         Parameters
         ----------
@@ -210,10 +210,10 @@ class Genot(WithGrowth, WithCodes):
         source, target
             Cells, shapes `(n, p)` and `(n, q)`.
         exact
-            Whether to take the exact divergence, q backward passes per evaluation; False for an
-            unbiased estimate by one random direction per cell.
+            Whether to compute the exact divergence, with q backward passes per evaluation; False
+            for an unbiased estimate from one random direction per cell.
         condition, rng, integrator, batch_size
-            As in :meth:`sample`; the seed is that of the random directions, an SDE has no density.
+            As in :meth:`sample`. The seed is that of the random directions. An SDE has no density.
 
         Returns
         -------
@@ -223,7 +223,7 @@ class Genot(WithGrowth, WithCodes):
         return density(self, source, target, condition, *options, exact=exact)
 
     def to_arrays(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """Return the model as values and arrays that an AnnData or a file can hold.
+        """Return the model as values and arrays that can be stored in an AnnData or a file.
 
         Returns
         -------
@@ -241,14 +241,14 @@ class Genot(WithGrowth, WithCodes):
         encoder: nn.Module | None = None,
         device: str | torch.device | None = None,
     ) -> "Genot":
-        """Make a model from what :meth:`to_arrays` returned.
+        """Create a model from the result of :meth:`to_arrays`.
 
         Parameters
         ----------
         config, arrays
             Result of :meth:`to_arrays`.
         field, encoder
-            What made the field, and the encoder, when they were not the usual ones.
+            Classes or functions that create the field and the encoder; None for the defaults.
         device
             Where to compute; None for the CPU.
 
@@ -259,7 +259,7 @@ class Genot(WithGrowth, WithCodes):
         Raises
         ------
         ValueError
-            When `field` is given without a custom field or the other way round; damaged files.
+            When `field` does not match the stored model, or the file is damaged.
         """
         return put_together(cls, config, arrays, field=field, encoder=encoder, device=device)
 
@@ -269,7 +269,7 @@ class Genot(WithGrowth, WithCodes):
         Parameters
         ----------
         path
-            File to write, as a whole or not at all.
+            File to write. An existing file is replaced completely or not at all.
         """
         write_file(path, "model", *self.to_arrays())
 
@@ -283,7 +283,7 @@ class Genot(WithGrowth, WithCodes):
         encoder: nn.Module | None = None,
         device: str | torch.device | None = None,
     ) -> "Genot":
-        """Read what :meth:`save` wrote.
+        """Read a model from a file written by :meth:`save`.
 
         Parameters
         ----------

@@ -23,7 +23,7 @@ BATCH_SIZE, LEARNING_RATE = 512, 3e-3
 
 
 class GrowthNetwork(nn.Module):
-    """Positive function of a cell and its condition, `exp(linear + network)`; 1 at the start.
+    """Positive function of a cell and its condition, `exp(linear + network)`, initialized to 1.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class GrowthNetwork(nn.Module):
 
     See Also
     --------
-    :func:`~scgenot.model.fit_growth` : gives a model two of them.
+    :func:`~scgenot.model.fit_growth` : adds two of them to a model.
     """
 
     def __init__(self, cell_dim: int, condition_dim: int = 0, *, width: int = 64):
@@ -168,26 +168,27 @@ def fit_growth(
     steps: int = 1000,
     rng: Rng = 0,
 ) -> None:
-    """Give a model the growth networks `eta(x)` and `xi(y)`, fitted to ratios of unbalanced plans.
+    """Add growth networks `eta(x)` and `xi(y)` to a model, fitted to the ratios of unbalanced
+    plans.
 
     Parameters
     ----------
     model
         Model whose standardizer has been fitted.
     pairs
-        Pairs that were coupled.
+        Coupled pairs.
     eta, xi
         For each pair `(P 1)_i / a_i`, shape `(n,)`, and `(P' 1)_j / b_j`, shape `(m,)`; cells with
         NaN, such as those without weight, are left out.
     steps
-        Steps of optimisation, each network.
+        Optimization steps per network.
     rng
         Seed.
 
     Raises
     ------
     ValueError
-        When ratios are infinite or negative, or all of a side are NaN.
+        When ratios are infinite or negative, or all ratios of a side are NaN.
 
     Examples
     --------

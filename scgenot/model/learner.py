@@ -38,10 +38,10 @@ HISTORY = ["step", "loss", "divergence", "validation"]
 
 @dataclass(frozen=True)
 class FlowMatching:
-    """Learn the conditional law of plans by flow matching (GENOT, arXiv 2310.09254).
+    """Learn the conditional distribution of plans by flow matching (GENOT, arXiv 2310.09254).
 
-    Options left at None take the task's default; without a task they are 3000 steps, no
-    displacement, no source noise, no condition dropout, a tenth of the cells for validation and
+    Options left at None take the default of the task. Without a task, the defaults are 3000 steps,
+    no displacement, no source noise, no condition dropout, 10 % of the cells for validation, and
     the :class:`~scgenot.flow.VelocityField`.
 
     Parameters
@@ -52,31 +52,32 @@ class FlowMatching:
         Size of the :class:`~scgenot.flow.VelocityField`.
     displacement
         Whether the model generates the displacement from the source cell instead of the target
-        cell: the same law in other coordinates, see :class:`~scgenot.Genot`.
+        cell, see :class:`~scgenot.Genot`.
     source_noise
-        Standard deviation of noise added to source cells during training, relative to the root
-        mean variance of their columns. It keeps the network from following directions in which
-        source cells hardly vary, and in which cells from elsewhere may lie far out.
+        Standard deviation of noise added to source cells during training, relative to the root mean
+        variance of their columns. It prevents the network from relying on directions in which
+        source cells hardly vary and in which new cells may be far away.
     condition_dropout
-        Fraction of training cells whose condition is hidden, so that samples can be guided.
+        Fraction of training cells whose condition is masked, for guidance.
     field
-        Class or function `(source_dim, target_dim, condition_dim) -> nn.Module` that makes another
-        velocity field; then `width`, `depth` and `encoder` are not used.
+        Class or function `(source_dim, target_dim, condition_dim) -> nn.Module` that returns
+        another velocity field; `width`, `depth` and `encoder` are then not used.
     encoder
-        Class or function `(condition_dim) -> nn.Module` with an attribute `out_dim` that encodes
-        conditions in another way; None for the task's.
+        Class or function `(condition_dim) -> nn.Module` that returns another encoder of conditions,
+        with an attribute `out_dim`; None for that of the task.
     batch_size
         Pairs of cells per step.
     learning_rate
-        Largest learning rate: reached after the warm-up, then lowered along half a cosine to zero.
+        Maximum learning rate, reached after the warm-up and followed by cosine decay to zero.
     warmup
         Steps of linear warm-up.
     weight_decay
         Weight decay of AdamW.
     clip
-        Largest norm of the gradient.
+        Maximum norm of the gradient.
     ema_decay
-        Decay of the exponential moving average of the weights; the average is validated and kept.
+        Decay of the exponential moving average of the weights; the average is used for validation
+        and kept.
     validation_every
         Steps between validations.
     validation_fraction
@@ -87,11 +88,11 @@ class FlowMatching:
     precision
         `"bfloat16"` runs the field in mixed precision.
     validation_split
-        What is held out: `"cell"` for single cells, `"stratum"` for whole strata, or the name of a
-        covariate, such as `"donor"`, for all cells of some of its values.
+        Unit of the validation split: `"cell"` for single cells, `"stratum"` for whole strata, or
+        the name of a covariate, such as `"donor"`, for all cells of some of its values.
     on_interrupt
-        `"raise"` lets Ctrl-C raise KeyboardInterrupt; `"keep"` ends training with the model as it
-        is, and a warning.
+        `"raise"`: Ctrl-C raises KeyboardInterrupt. `"keep"`: Ctrl-C ends training, keeps the
+        current model and warns.
 
     Raises
     ------
@@ -147,16 +148,16 @@ class FlowMatching:
         check_fields(self)
 
     def resolved(self, defaults: Mapping[str, object] | None = None) -> "FlowMatching":
-        """Replace options left at None by the task's defaults, or by the general ones.
+        """Replace options left at None by the defaults of the task, or by the general defaults.
 
         Parameters
         ----------
         defaults
-            The task's defaults, by the name of the option.
+            Defaults of the task, by name of the option.
 
         Returns
         -------
-        A learner that has a value for every option but `field`, which may be None.
+        A learner with a value for each option except `field`, which may be None.
         """
         values = DEFAULTS | dict(defaults or {})
         if self.validation_split != "cell":  # who says what is to be held out wants it held out

@@ -22,23 +22,23 @@ Ratios = tuple[Tensor, Tensor] | None
 
 @dataclass(frozen=True)
 class Run:
-    """What a fit provides to its learner.
+    """Arguments that a fit passes to its learner.
 
     Parameters
     ----------
     seed
         Seed of the fit.
     device
-        Where to compute.
+        Device.
     progress
         Whether to show progress bars.
     encoder
-        Function `(condition_dim) -> nn.Module` that makes the encoder of conditions; None when
-        these are used as they are.
+        Function `(condition_dim) -> nn.Module` that creates the encoder of conditions; None for
+        unencoded conditions.
     defaults
-        The task's values for options of the learner that were left at None.
+        Values of the task for options of the learner that were left at None.
     weights_are_growth
-        Whether the source weights of the pairs are a prior on growth.
+        Whether the source weights of the pairs are a growth prior.
 
     See Also
     --------
@@ -54,17 +54,17 @@ class Run:
 
 
 class Learned(NamedTuple):
-    """What a learner returns.
+    """Result of a learner.
 
     Parameters
     ----------
     model
         The model.
     history
-        Table with the columns `step`, `loss`, `divergence` and `validation`, NaN where one was not
-        computed.
+        Table with the columns `step`, `loss`, `divergence` and `validation`; NaN for values that
+        were not computed.
     outcomes
-        How the training ended, members of the enumeration of outcomes.
+        How the training ended, as members of the enumeration of outcomes.
 
     See Also
     --------

@@ -46,31 +46,31 @@ class Population(NamedTuple):
 
 @dataclass(frozen=True)
 class LightBridge:
-    """Fit Gaussian mixture laws to two populations: a Schroedinger bridge without a network.
+    """Fit Gaussian mixtures to two populations: a Schrödinger bridge without a network.
 
-    The potential of an entropic plan, cost `|x - y|^2 / 2`, is taken as a Gaussian mixture with
-    diagonal covariances; conditional laws are then mixtures in closed form, see
-    :class:`~scgenot.model.MixtureLaw`. Its parameters minimize
-    `mean log c(x) - mean log v(y)`, the divergence from the true plan up to a constant, which needs
-    samples of both sides and no coupling (Korotin et al. 2024, arXiv 2310.01174, equation 8). One
-    law is fitted for each condition, cells of all strata together; a condition that was not fitted,
-    such as a drug or dose in between, is refused.
+    The potential of an entropic plan with cost `|x - y|^2 / 2` is modeled by a Gaussian mixture
+    with diagonal covariances. Conditional distributions are then mixtures in closed form, see
+    :class:`~scgenot.model.MixtureLaw`. The parameters minimize `mean log c(x) - mean log v(y)`, the
+    divergence from the true plan up to a constant, which requires samples of both sides and no
+    coupling (Korotin et al. 2024, arXiv 2310.01174, equation 8). One mixture is fitted per
+    condition, to the cells of all strata together. Conditions that were not fitted, such as an
+    intermediate dose, raise an error.
 
     Parameters
     ----------
     n_components
-        Components of each law; fewer where there are less than 10 target cells for each.
+        Number of mixture components; reduced if there are fewer than 10 target cells per component.
     epsilon
-        Entropic regularization; None takes that of the plans of the fit, or .05 of the mean cost.
+        Entropic regularization; None for that of the plans of the fit, or .05 of the mean cost.
     relative
         Whether `epsilon` is in units of the mean of `|x - y|^2`, as for
         :class:`~scgenot.ot.Sinkhorn`; False takes it in units of the cost `|x - y|^2 / 2`.
     steps
         Optimization steps.
     batch_size
-        Cells a side and step.
+        Cells per side and step.
     learning_rate
-        Largest learning rate, lowered along half a cosine to zero.
+        Maximum learning rate, with cosine decay to zero.
 
     Raises
     ------
@@ -139,7 +139,7 @@ class LightBridge:
         return Learned(model, history.reindex(columns=HISTORY), (Outcome.COMPLETED, *few))
 
     def fit(self, population: Population, run: Run) -> tuple[MixtureLaw, list[float]]:
-        """Fit the law of one condition; with the mean loss every 100 steps.
+        """Fit the mixture of one condition.
 
         Parameters
         ----------
@@ -150,7 +150,7 @@ class LightBridge:
 
         Returns
         -------
-        The law and the losses.
+        The mixture, and the mean loss every 100 steps.
         """
         x, y, a, b, epsilon = population
         # a scale common to all columns: another one for each would be another cost
@@ -238,8 +238,8 @@ def check_one_space(links: Sequence[Link]) -> None:
         x, y = link.pair.source, link.pair.target
         if x.shape[1] != y.shape[1] or not link.within or link.pair.source_shared is not None:
             raise ValueError(
-                "`learner=LightBridge` needs source and target cells in one space, whose distance "
-                f"is its cost; the pair {link.pair.name!r} has source cells of {x.shape[1]} and "
+                "`learner=LightBridge` needs source and target cells in one space, for its cost; "
+                "the pair {link.pair.name!r} has source cells of {x.shape[1]} and "
                 f"target cells of {y.shape[1]} columns of their own. Use "
                 "`learner=sg.model.FlowMatching()` between two spaces."
             )

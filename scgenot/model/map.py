@@ -23,22 +23,22 @@ KIND = "transport map"
 
 
 class TransportMap(WithGrowth):
-    """Map `T(x | condition) = x + network`, one target state for each source cell.
+    """Map `T(x | condition) = x + network`, with one target state per source cell.
 
-    The network sees cells in standard units and moves each feature in units of its standard
-    deviation within populations. Residual blocks are scaled and shifted by the condition; the last
-    layer is 0 at the start, where the map is the identity.
+    Inputs of the network are standardized, and its outputs are in units of the standard deviation
+    of each feature within populations. The condition scales and shifts the residual blocks. The
+    last layer is initialized to 0, so that the map is initially the identity.
 
     Parameters
     ----------
     source_dim, condition_dim
-        Sizes of cells and conditions; 0 when there is one condition only.
+        Sizes of cells and conditions; 0 if there is a single condition.
     width, depth
         Features per layer, and residual blocks.
     encoder
-        Turns conditions into what the network sees, as in :class:`~scgenot.Genot`.
+        Encoder of conditions, as in :class:`~scgenot.Genot`.
     threshold
-        Smaller changes of a feature, in standard deviations, are set to 0; 0 leaves all.
+        Changes of a feature below this number of standard deviations are set to 0.
 
     Raises
     ------
@@ -47,7 +47,7 @@ class TransportMap(WithGrowth):
 
     See Also
     --------
-    :class:`~scgenot.model.MongeMap` : the learner that makes it.
+    :class:`~scgenot.model.MongeMap` : the learner that returns it.
 
     Examples
     --------
@@ -96,7 +96,7 @@ class TransportMap(WithGrowth):
 
     @property
     def is_sparse(self) -> bool:
-        """Whether features may stay where they are."""
+        """Whether some features may remain unchanged."""
         return self.threshold > 0
 
     def fit_units(self, pairs: Sequence[Pair]) -> None:
@@ -141,13 +141,13 @@ class TransportMap(WithGrowth):
         condition
             Conditions, shape `(n, c)`, or one `(c,)` for all.
         n_samples
-            How often each mapped cell is repeated.
+            Number of repetitions of each mapped cell.
         guidance
-            1; a map has no unconditional law to guide away from.
+            Must be 1; a map has no guidance.
         rng
             Not used: nothing is random.
         batch_size
-            Cells mapped at a time.
+            Number of cells mapped at a time.
 
         Returns
         -------
@@ -197,7 +197,7 @@ class TransportMap(WithGrowth):
         return finite(out, "map")
 
     def log_prob(self, *args, **options) -> Tensor:
-        """Refuse: a map has one answer for a cell, and no density.
+        """Raise an error: a map has no density.
 
         Raises
         ------
@@ -205,12 +205,12 @@ class TransportMap(WithGrowth):
             Always.
         """
         raise ValueError(
-            "`log_prob` needs a model with a density, and a map has one answer for each cell: fit "
-            "with `learner=sg.model.FlowMatching()`."
+            "`log_prob` needs a model with a density, but a map has none: fit with "
+            "`learner=sg.model.FlowMatching()`."
         )
 
     def to_arrays(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """Return the model as values and arrays that an AnnData or a file can hold.
+        """Return the model as values and arrays that can be stored in an AnnData or a file.
 
         Returns
         -------
@@ -226,7 +226,7 @@ class TransportMap(WithGrowth):
         *,
         device: str | torch.device | None = None,
     ) -> "TransportMap":
-        """Make a model from what :meth:`to_arrays` returned.
+        """Create a model from the result of :meth:`to_arrays`.
 
         Parameters
         ----------
@@ -242,7 +242,7 @@ class TransportMap(WithGrowth):
         Raises
         ------
         ModelFileError
-            When configuration and weights are damaged.
+            When configuration or weights are damaged.
         """
         return put_together(cls, config, arrays, device=device)
 

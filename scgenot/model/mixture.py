@@ -17,12 +17,11 @@ MAX_VALUES = 2**22
 
 @dataclass(frozen=True, eq=False)
 class MixtureLaw:
-    """Entropic plan between two populations in one space, whose conditional law is a mixture.
+    """Entropic plan within one space whose conditional distribution is a Gaussian mixture.
 
-    `pi(y | x) = sum_k w_k(x) N(y; r_k + S_k x, epsilon S_k)` with
-    `w_k(x) ~ alpha_k exp((x' S_k x + 2 r_k' x) / (2 epsilon))` is the entropic plan, cost
-    `|x - y|^2 / 2`, of any source and the target that it makes of it (Korotin et al. 2024,
-    arXiv 2310.01174, proposition 3.3).
+    `pi(y | x) = sum_k w_k(x) N(y; r_k + S_k x, epsilon S_k)` with `w_k(x) ~ alpha_k exp((x' S_k x +
+    2 r_k' x) / (2 epsilon))` is the entropic plan, cost `|x - y|^2 / 2`, between any source
+    population and its image (Korotin et al. 2024, arXiv 2310.01174, proposition 3.3).
 
     Parameters
     ----------
@@ -41,7 +40,7 @@ class MixtureLaw:
     TypeError
         When `epsilon` is not a number.
     ValueError
-        When shapes do not go together, or a value is out of range.
+        When shapes are inconsistent, or a value is out of range.
 
     Examples
     --------
@@ -170,13 +169,13 @@ class MixtureLaw:
         x
             Source cells, shape `(n, d)`.
         n_samples
-            Draws per cell.
+            Samples per cell.
         rng
-            Seed; the same seed gives the same draws.
+            Seed; the same seed gives the same samples.
 
         Returns
         -------
-        Draws, shape `(n, n_samples, d)`.
+        Samples, shape `(n, n_samples, d)`.
         """
         check_count("n_samples", n_samples, 1)
         check_memory("n_samples", n_samples, 2 * len(x) * n_samples * self.dim)
@@ -195,12 +194,12 @@ class MixtureLaw:
         return out
 
     def to_dict(self) -> dict[str, np.ndarray]:
-        """Return the arrays of the law, which make it again."""
+        """Return the arrays of the plan."""
         return {**vars(self), "epsilon": np.float64(self.epsilon)}
 
     @classmethod
     def from_dict(cls, stored: Mapping) -> "MixtureLaw":
-        """Make what :meth:`to_dict` took apart.
+        """Create a plan from the result of :meth:`to_dict`.
 
         Parameters
         ----------
@@ -209,7 +208,7 @@ class MixtureLaw:
 
         Returns
         -------
-        The law.
+        The plan.
         """
         names = ("weights", "intercepts", "slopes")
         return cls(*(stored[name] for name in names), float(stored["epsilon"]))

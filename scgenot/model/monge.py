@@ -32,38 +32,37 @@ HISTORY = ["step", "loss", "divergence", "validation", "fit", "gap", "moved", "s
 
 @dataclass(frozen=True)
 class MongeMap:
-    """Learn one answer for each cell, a map `T(x | condition) = x + network`.
+    """Learn a map `T(x | condition) = x + network`, with one answer per cell.
 
-    The map sends source cells to the targets of their link, by the Sinkhorn divergence between
-    mapped and target cells, and is the optimal one among those that do, by the Monge gap
-    `mean c(x, T(x)) - W_c(x, T(x))` (Uscidda and Cuturi 2023, arXiv 2302.04953; with conditions
-    arXiv 2504.08328). One network answers for all links and their conditions. It makes a
-    :class:`~scgenot.model.TransportMap`.
+    The Sinkhorn divergence fits the mapped source cells to the target cells of their link, and the
+    Monge gap `mean c(x, T(x)) - W_c(x, T(x))` selects the optimal one among such maps (Uscidda and
+    Cuturi 2023, arXiv 2302.04953; with conditions arXiv 2504.08328). One network covers all links
+    and their conditions. The model is a :class:`~scgenot.model.TransportMap`.
 
     Parameters
     ----------
     steps
         Number of optimization steps.
     cost
-        Cost `(x, y) -> (n, m)` by which the map is to be optimal, differentiable in both.
+        Cost `(x, y) -> (n, m)` for which the map is optimal, differentiable in both arguments.
     gap
         Weight of the Monge gap; 0 for none.
     epsilon, gap_epsilon
-        Entropic regularisation of the divergence, relative to the mean squared distance between
+        Entropic regularization of the divergence, relative to the mean squared distance between
         target cells of the link, and of the gap, relative to the mean cost.
     sparsity
-        How many features may move in the mean cell, see :class:`~scgenot.model.Sparsity`; None for
-        any number. For fits on features (`use_rep="X"`).
+        Mean number of features that may change per cell, see :class:`~scgenot.model.Sparsity`; None
+        for any number. For fits on features (`use_rep="X"`).
     width, depth
         Features per layer of the network, and residual blocks.
     source_noise
         As in :class:`~scgenot.model.FlowMatching`.
     batch_size
-        Pairs of cells a step, shared between up to four links.
+        Pairs of cells per step, from up to four links.
     learning_rate, warmup, weight_decay, clip, ema_decay
         As in :class:`~scgenot.model.FlowMatching`.
     validation_every
-        Steps between lines of the history.
+        Steps between rows of the history.
 
     Raises
     ------
@@ -165,6 +164,6 @@ class MongeMap:
             )
         if self.sparsity is not None and self.sparsity.n_features >= n_source:
             raise ValueError(
-                f"`n_features={self.sparsity.n_features}` of `sparsity` is no limit for "
-                f"{n_source} features: give fewer."
+                f"`n_features={self.sparsity.n_features}` of `sparsity` must be below the number "
+                f"of features, {n_source}."
             )

@@ -23,26 +23,27 @@ WIDTH = 1.5
 
 @dataclass(frozen=True)
 class Sparsity:
-    """How many features a map may move in the mean cell.
+    """Limit on the mean number of features that a map changes per cell.
 
-    The strength of the penalty is found during training: it grows by half, from 5e-4 of the fit,
-    until few enough features move; then it is annealed, each change kept if fit and number of
-    features together get better, or by chance, the less often the longer it lasts
-    (Displacement-Sparse Neural Optimal Transport, arXiv 2502.01889, section 4). At the end the
-    smallest changes are set to 0 so that the mean source cell keeps to the number. The history of
-    the fit has strength and number of features by step.
+    The strength of the penalty is chosen during training. It is increased by half, starting from
+    5e-4 of the fit term, until the number of changed features is small enough. It is then annealed:
+    a new strength is kept if it improves the fit and the number of features together, or otherwise
+    with a probability that decreases over time (Displacement-Sparse Neural Optimal Transport, arXiv
+    2502.01889, section 4). Finally, the smallest changes are set to 0 to satisfy the limit on
+    average over source cells. The history of the fit has the strength and the number of features by
+    step.
 
     Parameters
     ----------
     n_features
-        Number of features that may move in the mean cell.
+        Mean number of features that may change per cell.
     kind
-        Penalty of a displacement in standard deviations, added over features: `"l0"`, the smoothed
-        count `1 - exp(-z^2 / 2 s^2)`, which leaves large changes alone; `"stvs"`, which shrinks
-        them a little; `"l1"`, which shrinks all by the same.
+        Penalty on displacements in standard deviations, summed over features: `"l0"`, a smoothed
+        count `1 - exp(-z^2 / 2 s^2)`, which does not shrink large changes; `"stvs"`, which shrinks
+        them slightly; `"l1"`, which shrinks all changes equally.
     threshold
-        A feature moves in a cell when it changes by more than this many standard deviations of the
-        feature within populations; smaller changes are set to 0.
+        Minimum change of a feature in a cell, in standard deviations of the feature within
+        populations; smaller changes are set to 0.
 
     Raises
     ------
@@ -80,7 +81,7 @@ class Sparsity:
         return each.sum(1).mean() / self.n_features
 
     def count(self, moved: Tensor) -> float:
-        """Mean number of features that move, of displacements in standard deviations."""
+        """Mean number of changed features, for displacements in standard deviations."""
         return float((moved.abs() > self.threshold).sum(1, dtype=torch.float32).mean())
 
 

@@ -17,22 +17,22 @@ Weights = dict[str, Tensor]
 
 @dataclass
 class TrainState:
-    """State of a run; random numbers follow from its seed and step.
+    """State of a training run. Random numbers are determined by its seed and step.
 
     Parameters
     ----------
     seed
         Seed of the run.
     losses
-        Loss of each step, shape `(steps,)`; NaN where not made yet.
+        Loss of each step, shape `(steps,)`; NaN for future steps.
     step
-        Steps made.
+        Number of completed steps.
     history
-        For each validation `step`, `loss` (mean since the one before), `validation` (loss on
-        held-out cells, when there are any) and, for the last, `divergence`.
+        For each validation: `step`, `loss` (mean since the previous one), `validation` (loss on
+        held-out cells, if any) and, for the last one, `divergence`.
     weights, average, best
-        Weights of the model, their moving average, and the average that validated best (empty
-        before any).
+        Weights of the model, their moving average, and the average with the best validation loss
+        (empty before the first validation).
     moments
         State of the optimizer.
     outcome
@@ -66,7 +66,7 @@ class TrainState:
         }
 
     def restore(self, model: Genot, average: Genot, optimizer: torch.optim.Optimizer) -> None:
-        """Copy back what :meth:`capture` took; nothing to do for a run that has not begun."""
+        """Copy the state back; without effect before the first step."""
         if not self.weights:
             return
         expected = model.state_dict()
@@ -95,7 +95,7 @@ class TrainState:
         Parameters
         ----------
         path
-            File to write; a file that is there is replaced as a whole or not at all.
+            File to write. An existing file is replaced completely or not at all.
         """
         arrays = {"losses": self.losses.cpu().numpy()}
         for group in STATE_GROUPS:
@@ -107,7 +107,7 @@ class TrainState:
     @classmethod
     @typed
     def load(cls, path: str | Path, *, device: str | torch.device = "cpu") -> "TrainState":
-        """Read what :meth:`save` wrote.
+        """Read a state from a file written by :meth:`save`.
 
         Parameters
         ----------

@@ -31,7 +31,7 @@ MAX_SIZE = 2**31
 
 
 class ModelFileError(ValueError):
-    """A stored model or training state is damaged, or of another kind or version.
+    """A stored model or training state is damaged, or has another type or version.
 
     See Also
     --------
@@ -61,7 +61,7 @@ def put_together(make, config: Mapping, arrays: Mapping, *, field, encoder, devi
     sizes = _check_config(config)
     if (config["field"] is not None) != (field is not None):
         raise ValueError(
-            "This model has the usual velocity field: `field` must not be given."
+            "This model has the default velocity field: omit `field`."
             if field is not None
             else f"This model was made with a custom field of class {config['field']!r}: pass the "
             f"same class or function as `field`, such as `field={config['field']}`."
@@ -165,7 +165,9 @@ def check_weights(found: Mapping, expected: Mapping[str, Tensor], what: str) -> 
     """Refuse arrays or tensors whose names, shapes, types or values cannot be those of a model."""
     odd = sorted(set(found) ^ set(expected))
     if odd:
-        raise ModelFileError(f"The arrays of {what} do not match: {odd[0]!r} is lacking or odd.")
+        raise ModelFileError(
+            f"The arrays of {what} do not match: {odd[0]!r} is missing or invalid."
+        )
     for name, like in expected.items():
         value = found[name]
         shapes, dtypes = (tuple(value.shape), tuple(like.shape)), (value.dtype, like.dtype)
@@ -245,7 +247,7 @@ def read_file(path: str | Path, kind: str) -> tuple[dict, dict[str, np.ndarray]]
             f"{str(path)!r} is not a scgenot {kind} but {metadata.get('kind', 'something else')}."
         )
     if metadata.get("digest") not in (None, digest(arrays, metadata["config"])):
-        raise ModelFileError(f"{str(path)!r} is damaged: it does not hold what was saved.")
+        raise ModelFileError(f"{str(path)!r} is damaged: its content differs from what was saved.")
     return config, arrays
 
 

@@ -38,36 +38,36 @@ def train(
     state: TrainState | None = None,
     masks: Sequence[HeldOut] | None = None,
 ) -> TrainState:
-    """Fit a model to plans; it is changed in place and ends with the best averaged weights.
+    """Train a model on plans, in place; it ends with the best averaged weights.
 
     Parameters
     ----------
     model
-        Model to fit, on the device where to train; its standardizer is fitted first.
+        Model to train, on its device; its standardizer is fitted first.
     pairs, plans
-        Populations and, one each, their plans.
+        Populations and their plans, one per pair.
     learner
-        How to train; what it says of the model (`width`, `field`, ...) is not used.
+        Training options; options of the model (`width`, `field`, ...) are not used.
     rng
-        Seed; when a state is given, the seed is the state's.
+        Seed; ignored if a state is given.
     progress
         Whether to show a progress bar.
     state
-        Where an earlier run with the same data and learner ended; continuing it gives the bits of a
-        run that was not interrupted. With more `steps`, training continues up to those.
+        State of an earlier run with the same data and learner, which is continued, with the same
+        result as without interruption. `steps` may be larger.
     masks
-        Cells to hold out of each pair, as :func:`~scgenot.model.held_out` returns; None to choose
-        them from the pairs.
+        Cells to hold out of each pair, as returned by :func:`~scgenot.model.held_out`; None to
+        choose them from the pairs.
 
     Returns
     -------
-    Where training ended, with its history and outcome.
+    Final state of the run, with its history and outcome.
 
     Raises
     ------
     ValueError
-        When there are not as many plans as pairs, the conditions do not fit the model, the state is
-        of another model, or a plan returns what are not indices of cells.
+        When the numbers of plans and pairs differ, the conditions do not match the model, the state
+        belongs to another model, or a plan returns invalid indices of cells.
     FloatingPointError
         When the loss or the weights are no longer finite.
 
@@ -123,8 +123,8 @@ def train(
                 raise
             state.outcome = Outcome.INTERRUPTED
             warn_user(
-                f"Training was interrupted at step {state.step} of {learner.steps}: the model is "
-                "what it was then."
+                f"Training was interrupted at step {state.step} of {learner.steps}: the model of "
+                "that step is kept."
             )
     state.capture(model, average, optimizer)
     model.load_state_dict(state.best or state.average)

@@ -25,20 +25,19 @@ MAX_ENTRIES = 2**24
 def held_out(
     links: Sequence[Link], fraction: float, seed: int, *, split: str = "cell"
 ) -> list[HeldOut]:
-    """Choose cells to validate on, and hold them out of all pairs that they are in.
+    """Choose cells for validation, and hold them out of all pairs that contain them.
 
-    Source and target cells are held out: a network that knows the target cells by heart predicts
-    them well for new source cells too. Cells are the same when they are the same row of the same
-    AnnData or, without rows, of the same array object.
+    Both source and target cells are held out, because a network that has memorized the target cells
+    predicts them well for new source cells, too. Cells are identified by their row in the AnnData
+    or, without rows, in the array object.
 
-    Split by cell, a side of a pair has at least 32 of its cells held out, to be a sample at all,
-    but at most a quarter of them and about 1000. Of many pairs, cells of 64 evenly spaced ones are
-    chosen.
+    With a split by cell, at least 32 cells per side of a pair are held out, but at most a quarter
+    of them and at most about 1000. With many pairs, cells of 64 evenly spaced pairs are chosen.
 
     Parameters
     ----------
     links
-        Pairs, and the rows that they are made of.
+        Pairs and the rows of their cells.
     fraction
         Fraction of the cells, or of the strata, to hold out; 0 for none.
     seed
@@ -49,16 +48,16 @@ def held_out(
 
     Returns
     -------
-    Masks of each pair.
+    Masks per pair.
 
     Raises
     ------
     ValueError
-        When a link does not have the key `split`, or all have one value.
+        When a link does not have the key `split`, or all links have the same value.
 
     See Also
     --------
-    :func:`~scgenot.model.train` : validates on these.
+    :func:`~scgenot.model.train` : validates on these cells.
     """
     sides, n_cells = _numbered_cells(links)
     out = np.zeros(n_cells, dtype=bool)
@@ -135,19 +134,19 @@ def _chosen_levels(
 
 
 class Validation:
-    """Pairs of cells, both held out, and how well a model predicts them.
+    """Held-out pairs of cells, and the loss of a model on them.
 
-    The targets are those that the plans give to the held-out source cells, so that a perfect model
-    scores the same however few they are, and in an unbalanced fit too.
+    The target cells are drawn from the plans given the held-out source cells, so that the score of
+    a perfect model does not depend on the number of cells, also in an unbalanced fit.
 
     Parameters
     ----------
     draws
-        Draws of the run; its `held_out` cells are validated on.
+        Draws of the run, with the `held_out` cells to validate on.
 
     See Also
     --------
-    :func:`~scgenot.model.train` : makes it and asks it.
+    :func:`~scgenot.model.train` : uses it.
     """
 
     def __init__(self, draws: Draws):
@@ -159,7 +158,7 @@ class Validation:
 
     @torch.no_grad()
     def loss(self, model: Genot) -> float:
-        """Flow-matching loss of a model, with the same random numbers each time.
+        """Flow-matching loss of a model, with the same random numbers in each call.
 
         Parameters
         ----------
@@ -178,7 +177,7 @@ class Validation:
 
     @torch.no_grad()
     def divergence(self, model: Genot) -> float:
-        """Sinkhorn divergence between draws of a model and held-out targets, per dimension.
+        """Sinkhorn divergence between samples of a model and held-out target cells, per dimension.
 
         Parameters
         ----------

@@ -10,23 +10,23 @@ CLEAR_GAP = 0.05
 
 @dataclass(frozen=True)
 class Confidence:
-    """How far a quadratic coupling's orientation can be trusted; no labels or pairs are used.
+    """Reliability of the orientation of a quadratic coupling; no labels or pairs are used.
 
     Parameters
     ----------
     n_starts
-        Starts tried on the first subset.
+        Number of starts on the first subset.
     n_best
-        How many of them reached the best optimum.
+        Number of starts that reached the best optimum.
     gap
-        Objective of the next distinct optimum over the best one, minus 1; infinite when there is
-        only one.
+        Objective of the next distinct optimum divided by that of the best one, minus 1; infinite if
+        there is only one.
     agreement
-        Correlation between the answers that two subsets of the cells prefer.
+        Correlation between the solutions that two subsets of the cells prefer.
 
     See Also
     --------
-    :class:`~scgenot.ot.GromovWasserstein` : the search that it is of.
+    :class:`~scgenot.ot.GromovWasserstein` : the search.
     """
 
     n_starts: int

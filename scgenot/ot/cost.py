@@ -100,7 +100,7 @@ def cosine(x: Tensor, y: Tensor) -> Tensor:
 
 
 def coulomb(x: Tensor, y: Tensor) -> Tensor:
-    """Coulomb cost `1 / |x - y|^2`: cells that lie close repel each other.
+    """Coulomb cost `1 / |x - y|^2`, which is large between close cells.
 
     Parameters
     ----------
@@ -123,11 +123,10 @@ def coulomb(x: Tensor, y: Tensor) -> Tensor:
 
 
 def mean_cost(cost: Cost, x: Tensor, y: Tensor, *, n_cells: int = 2000) -> float:
-    """Mean cost over evenly spaced cells of both sides: the unit in which epsilon is given.
+    """Mean cost over evenly spaced cells of both sides, the unit of epsilon.
 
-    A few broken cells do not set it: cells whose median cost is over 100 times that of the median
-    cell are left out where they are at most 5 % of their side. Without such cells it is the plain
-    mean.
+    It is robust to a few outliers: cells with a median cost of more than 100 times that of the
+    median cell are left out if they are at most 5 % of their side. Otherwise it is the mean.
 
     Parameters
     ----------
@@ -136,7 +135,7 @@ def mean_cost(cost: Cost, x: Tensor, y: Tensor, *, n_cells: int = 2000) -> float
     x, y
         Cells, shapes `(n, p)` and `(m, q)`.
     n_cells
-        At most this many cells a side are looked at; the same ones in every call.
+        Maximum number of cells per side; the same cells in each call.
 
     Returns
     -------

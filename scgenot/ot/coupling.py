@@ -20,9 +20,9 @@ from scgenot.ot.partial import log_growth
 class Coupling:
     """Entropic coupling `P_ij = a_i b_j exp((f_i + g_j - c(x_i, y_j)) / eps)` of two populations.
 
-    No n x m array is kept: rows are made from the cost and the potentials when they are asked for,
-    also for cells that were not there when the coupling was solved. `f` is the update that `g`
-    gives, `-tau eps log sum_j b_j exp((g_j - c(x_i, y_j)) / eps)`; all answers follow from `g`.
+    No n x m array is stored: rows are computed from the cost and the potentials on demand, also for
+    new cells. `f` is the update from `g`, `-tau eps log sum_j b_j exp((g_j - c(x_i, y_j)) / eps)`;
+    all results are derived from `g`.
 
     Parameters
     ----------
@@ -33,15 +33,15 @@ class Coupling:
     a, b
         Their weights, shapes `(n,)` and `(m,)`, each summing to 1.
     f, g, epsilon
-        Potentials, shapes `(n,)` and `(m,)`, and entropic regularisation, in the units of the cost.
+        Potentials, shapes `(n,)` and `(m,)`, and entropic regularization, in the units of the cost.
     tau
         Relaxation of the source and of the target side; 1 when balanced.
     diagnostics, confidence
-        How it was solved; how far the orientation of a quadratic one can be trusted, None without a
-        search.
+        Diagnostics of the solver, and reliability of the orientation of a quadratic coupling; None
+        without a search.
     price
-        What each unit of mass costs that stays behind, on either side, in the units of the cost: no
-        potential is higher. None where none may stay.
+        Price of a unit of unmatched mass, on either side, in the units of the cost: an upper bound
+        of the potentials. None if all mass is matched.
 
     Examples
     --------
@@ -68,7 +68,7 @@ class Coupling:
 
     @property
     def device(self) -> torch.device:
-        """Where the coupling computes; generators handed to it belong there."""
+        """Device of the coupling, and of generators passed to it."""
         return self.x.device
 
     def _log_rows(self, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -90,13 +90,13 @@ class Coupling:
         return cells.to(self.x.dtype) if cells.ndim == 2 else self.x[cells]
 
     def rows(self, cells: Tensor | None = None) -> Tensor:
-        """Conditional law of the targets given source cells.
+        """Conditional distribution of the targets given source cells.
 
         Parameters
         ----------
         cells
-            Indices of source cells, shape `(k,)`; or new cells, shape `(k, p)`; all source cells
-            when None.
+            Indices of source cells, shape `(k,)`, or new cells, shape `(k, p)`; None for all source
+            cells.
 
         Returns
         -------
@@ -124,7 +124,7 @@ class Coupling:
         return found if self.price is None else found.clamp(max=self.price)
 
     def growth(self, cells: Tensor | None = None) -> Tensor:
-        """Mass that source cells send over their weight, `(P 1)_i / a_i`; 1 when balanced.
+        """Mass that leaves source cells divided by their weight, `(P 1)_i / a_i`; 1 if balanced.
 
         Parameters
         ----------
@@ -140,7 +140,7 @@ class Coupling:
         return self._log_growth(self._log_sums(cells)).exp()
 
     def kept(self) -> tuple[Tensor, Tensor] | None:
-        """Shares of mass that a partial plan keeps, shapes `(n,)` and `(m,)`; None of others."""
+        """Matched shares of a partial plan, shapes `(n,)` and `(m,)`; None for other plans."""
         if self.price is None:
             return None
         return self.growth(), (self.marginals()[1] / self.b).clamp(max=1)
@@ -177,14 +177,14 @@ class Coupling:
             yield rows, exp_(log_p)
 
     def barycenter(self, cells: Tensor | None = None, values: Tensor | None = None) -> Tensor:
-        """Mean of the conditional law: a mean of cells, with less variance than cells have.
+        """Mean of the conditional distribution, with less variance than cells have.
 
         Parameters
         ----------
         cells
             As in :meth:`rows`.
         values
-            What to average over the targets, shape `(m, d)`; the target cells themselves when None.
+            Values to average over the targets, shape `(m, d)`; None for the target cells.
 
         Returns
         -------
@@ -198,7 +198,7 @@ class Coupling:
         """Move cells by the map of the coupling, `T(x) - x`: sparse with an elastic cost.
 
         With :func:`~scgenot.ot.elastic` it is `-prox(grad f(x))`, with the squared Euclidean cost
-        the barycenter less the cell.
+        the barycenter minus the cell.
 
         Parameters
         ----------
@@ -207,7 +207,7 @@ class Coupling:
 
         Returns
         -------
-        Displacements, shape `(k, p)`; an `UnsupportedPlan` is raised when the cost is another one.
+        Displacements, shape `(k, p)`; `UnsupportedPlan` is raised for other costs.
         """
         x = self._cells(cells)
         return displaced(self.cost, x, self.y, (laws(log_p) for _, log_p in self._log_rows(x)))
@@ -222,7 +222,7 @@ class Coupling:
         cells
             As in :meth:`rows`.
         n_samples
-            Draws per cell.
+            Samples per cell.
         generator
             Source of random numbers.
 
@@ -238,7 +238,7 @@ class Coupling:
         return draws
 
     def sample_pairs(self, n_pairs: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw pairs; a source cell comes up its expected number of times, give or take one.
+        """Draw pairs; each source cell occurs its expected number of times, rounded up or down.
 
         Parameters
         ----------
@@ -277,12 +277,12 @@ class Coupling:
         Parameters
         ----------
         top_k
-            Entries to keep per source cell.
+            Number of entries to keep per source cell.
 
         Returns
         -------
-        Joint mass, sparse `(n, m)`, rows source, columns target. What the dropped entries held is
-        lost, not spread.
+        Joint mass, a sparse `(n, m)` matrix with source cells in rows. The mass of the other
+        entries is dropped and not redistributed.
         """
         return largest_entries(self.mass_blocks(), min(top_k, len(self.y)), self.shape)
 

@@ -24,7 +24,7 @@ KEPT = 0.5
 
 
 class NotSolved(FloatingPointError):
-    """A solver found no plan: its numbers overflowed, usually because epsilon is too small.
+    """A solver found no plan because of numerical overflow, usually because epsilon is too small.
 
     See Also
     --------
@@ -34,38 +34,38 @@ class NotSolved(FloatingPointError):
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """How a coupling was solved, and how sharp it is.
+    """Diagnostics of a solver, and sharpness of the coupling.
 
     Parameters
     ----------
     method
-        Solver, in words; says so when the plan is of minibatches or was extended from a subset.
+        Description of the solver, including minibatches and extension from a subset.
     epsilon, epsilon_absolute
-        Entropic regularisation, relative to the mean cost and in the units of the cost.
+        Entropic regularization, relative to the mean cost and in the units of the cost.
     marginal_error
-        L1 distance of the plan's marginals from the ones its potentials imply (the weights, when
-        balanced).
+        L1 distance between the marginals of the plan and those implied by its potentials (the
+        weights, if balanced).
     iterations
-        Sinkhorn iterations, all told.
+        Total number of Sinkhorn iterations.
     converged
-        Whether the marginal error is below the tolerance, up to the rounding of the potentials
-        (and, for quadratic costs, the plan stopped moving).
+        Whether the marginal error is below the tolerance, up to rounding of the potentials (and,
+        for quadratic costs, the plan has converged).
     mass
-        Total mass of the plan; 1 when balanced.
+        Total mass of the plan; 1 if balanced.
     effective_targets
         Median over source cells of the effective number of targets, `1 / sum_j p_j^2`.
     cost
         Mean cost of the plan, `<c, P> / mass`.
     objective
-        What the solver minimises: the transport cost (linear) or distortion (quadratic) plus
-        epsilon times KL, and the penalties of the marginals when unbalanced, without the price of
-        mass that stays behind. NaN for a dense quadratic coupling that was extended from a subset.
+        Value of the objective: transport cost (linear) or distortion (quadratic) plus epsilon times
+        KL, plus the penalties of the marginals if unbalanced, without the price of unmatched mass.
+        NaN for a dense quadratic coupling that was extended from a subset.
     outcomes
-        How the solve ended, problems first.
+        How the solver ended, problems first.
 
     See Also
     --------
-    :class:`~scgenot.ot.Coupling` : has them as `diagnostics`.
+    :class:`~scgenot.ot.Coupling` : has the attribute `diagnostics`.
     """
 
     method: str
@@ -81,7 +81,7 @@ class Diagnostics:
     outcomes: tuple[Outcome, ...] = ()
 
     def to_dict(self) -> dict:
-        """Return the fields as a plain dictionary; the outcomes as text, `outcome`."""
+        """Return the fields as a dictionary, with the outcomes as text in `outcome`."""
         row = asdict(self)
         ended = Outcome.CONVERGED if self.converged else Outcome.NOT_CONVERGED
         ends = row.pop("outcomes") or [ended]

@@ -43,12 +43,12 @@ def sinkhorn_divergence(
     epsilon
         Entropic regularisation in units of `scale`.
     scale
-        A squared distance; None for the mean one between cells of `y`. Give it for a divergence
-        symmetric in x and y.
+        A squared distance; None for the mean squared distance between cells of `y`. Set it for a
+        divergence that is symmetric in x and y.
     x_weights, y_weights
         Non-negative weights, shapes `(n,)` and `(m,)`, scaled to sum 1; None for uniform.
     max_iterations
-        Most iterations; not to converge within them is warned about.
+        Maximum number of iterations; a warning is raised without convergence.
     tolerance
         Marginal error, as L1 distance, at which to stop; None for 1e-4 in single and 1e-6 in double
         precision.
@@ -60,10 +60,10 @@ def sinkhorn_divergence(
     Raises
     ------
     TypeError
-        When `max_iterations` is no integer.
+        When `max_iterations` is not an integer.
     ValueError
-        When `epsilon` is not positive, all cells of `y` are one point and there is no `scale`, or
-        cells are too many.
+        When `epsilon` is not positive, all cells of `y` are the same point and `scale` is None, or
+        there are too many cells.
 
     Examples
     --------

@@ -25,7 +25,7 @@ def stvs(z: Tensor, gamma: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Elastic:
-    """An elastic cost, as :func:`~scgenot.ot.elastic` makes it.
+    """Elastic cost, see :func:`~scgenot.ot.elastic`.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Elastic:
 
     See Also
     --------
-    :meth:`scgenot.ot.Coupling.displacement` : the displacements that it makes sparse.
+    :meth:`scgenot.ot.Coupling.displacement` : sparse displacements with this cost.
     """
 
     strength: float
@@ -62,7 +62,7 @@ class Elastic:
         return (z + z.sign() * (z.square() + 4 * self.strength**2).sqrt()) / 2
 
     def prox(self, u: Tensor) -> Tensor:
-        """Displacement of the slope `u`: entries up to a threshold become 0."""
+        """Displacement with slope `u`; entries below a threshold are 0."""
         if self.kind == "l1":
             return u.sign() * (u.abs() - self.strength).clamp(min=0)
         return torch.where(u.abs() > self.strength, u - self.strength**2 / u, 0.0)
@@ -70,17 +70,17 @@ class Elastic:
 
 @typed
 def elastic(strength: float, *, kind: Kind = "l1") -> Elastic:
-    r"""Cost `|x - y|^2 / 2 + strength tau(x - y)`, whose displacements touch few features.
+    r"""Cost `|x - y|^2 / 2 + strength tau(x - y)`, with displacements in few features.
 
-    `tau` is the sum over features of `|z|` ("l1"), or of a penalty that grows like a logarithm, so
-    that large displacements shrink less ("stvs"). :meth:`Coupling.displacement` has the
-    displacements. They are sparse where the coupling is blurred; with a small epsilon each cell
-    takes the difference to its one target, which has all features.
+    `tau` is the sum over features of `|z|` ("l1"), or of a penalty that grows logarithmically and
+    shrinks large displacements less ("stvs"). :meth:`Coupling.displacement` returns the
+    displacements. They are sparse if the coupling is diffuse. With a small epsilon, each cell moves
+    to a single target, and all features change.
 
     Parameters
     ----------
     strength
-        A feature whose mean slope is up to this does not move; in units of the features.
+        Features with a mean slope up to this value do not change; in units of the features.
     kind
         `"l1"` or `"stvs"`.
 

@@ -15,40 +15,40 @@ KINDS = ("heat", "shortest_path")
 
 @dataclass(frozen=True)
 class Geodesic:
-    """Cost along one nearest-neighbour graph of both populations, for cells on a curve or tree.
+    """Cost along a nearest-neighbor graph of both populations, for cells on a curve or tree.
 
-    `kind="heat"` lets heat diffuse: `-t log(K_ij / sqrt(K_ii K_jj))`, with `K = (I + t L /
-    n_steps)^-n_steps` the heat kernel by implicit steps and `L` the normalised Laplacian of the
-    affinities `exp(-d_ij^2 / (s_i s_j))`, `s_i` the median length of the edges of cell i. It grows
-    like a squared distance (Varadhan's formula), is smooth, and does not fall for a single
-    shortcut. The diagonal of K is divided out so that a cell costs nothing to itself; a balanced
-    linear plan is that of `-t log K`. `kind="shortest_path"` gives the length of the shortest path,
-    a distance.
+    `kind="heat"` uses heat diffusion: `-t log(K_ij / sqrt(K_ii K_jj))`, where `K = (I + t L /
+    n_steps)^-n_steps` is the heat kernel with implicit steps, `L` the normalized Laplacian of the
+    affinities `exp(-d_ij^2 / (s_i s_j))`, and `s_i` the median length of the edges of cell i. The
+    cost grows like a squared distance (Varadhan's formula), is smooth, and is robust to single
+    shortcuts. Dividing by the diagonal of K makes the cost of a cell to itself 0; it does not
+    change a balanced linear plan. `kind="shortest_path"` is the length of the shortest path, a
+    distance.
 
-    Parts of the graph that do not touch are joined by their shortest edges, one for each part in
-    turn, with a warning: costs between them are finite, but the way across is a guess.
+    Disconnected components of the graph are connected by their shortest edges, one per component,
+    with a warning: costs between them are finite but arbitrary.
 
     Parameters
     ----------
     n_neighbors
-        Neighbours of a cell in the graph; an edge is there when either cell counts the other.
+        Number of neighbors per cell; two cells share an edge if either is a neighbor of the other.
     kind
         "heat" or "shortest_path".
     t
-        Time of diffusion, in steps of a random walk. None for the squared median number of edges
-        between two cells, the time that a walk takes to get so far. Less follows every edge,
-        shortcuts too; much more makes all alike.
+        Diffusion time, in steps of a random walk. None for the squared median number of edges
+        between two cells, the time in which a random walk covers this distance. Smaller values
+        follow every edge, including shortcuts; with much larger values all costs are similar.
     n_steps
-        Implicit steps of the diffusion.
+        Number of implicit steps of the diffusion.
     max_cells
-        Most different cells of both populations together. All costs between them are held: 5,000
-        cells take .2 GiB in double precision, five times that while they are made, and half a
-        minute to make (on one core).
+        Maximum number of distinct cells of both populations together. All costs between them are
+        stored: for 5,000 cells .2 GiB in double precision, five times as much during the
+        computation, which takes half a minute on one core.
 
     Raises
     ------
     ValueError
-        When `kind` is neither, or a number out of range.
+        When `kind` is unknown, or a number is out of range.
     TypeError
         When an option has a wrong type.
 
@@ -84,16 +84,16 @@ class Geodesic:
             )
 
     def fit(self, x: Tensor, y: Tensor) -> "GraphCost":
-        """Build the graph of both populations and all costs along it.
+        """Build the graph of both populations, and compute all costs along it.
 
         Parameters
         ----------
         x, y
-            Cells, shapes `(n, p)` and `(m, p)`; they may be the same.
+            Cells, shapes `(n, p)` and `(m, p)`; both may be the same array.
 
         Returns
         -------
-        The cost function, for these and for other cells.
+        The cost function, for these and for new cells.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class Geodesic:
         if len(cells) > self.max_cells:
             raise ValueError(
                 f"`x` and `y` have {len(cells)} different cells, over "
-                f"`max_cells`={self.max_cells}: all costs between them would be held. Subsample; "
+                f"`max_cells`={self.max_cells}: all costs between them would be stored. Subsample; "
                 "or raise the limit (memory grows with its square, time with its cube); or fit on "
                 "some cells, "
                 "`cost=Geodesic().fit(some_x, some_y)`: others are then attached to those."

@@ -40,7 +40,7 @@ def neighbour_graph(cells: Tensor, k: int) -> sp.csr_matrix:
     if n_parts > 1:
         warn_user(
             f"The graph of {n} cells has {n_parts} parts: they are joined by their shortest edges. "
-            "Costs between them are a guess: raise `n_neighbors`, or couple the parts one by one."
+            "Costs between them are arbitrary: raise `n_neighbors`, or couple the parts separately."
         )
     while n_parts > 1:
         graph = graph.maximum(_bridges(cells, torch.as_tensor(part)))

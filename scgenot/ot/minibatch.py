@@ -31,29 +31,29 @@ N_DRAWS = 32
 class Minibatch:
     """Couple random batches of cells instead of whole populations.
 
-    Prefer the whole, or a large subset extended to all cells (`max_cells` of the solvers): batches
-    miss the best matches of a cell, and the mixture of their plans, which a network learns, is
-    blurred. On Gaussians in 10 dimensions with epsilon .05 of the mean cost, batches of 128 give
-    86 % of the covariance of source and target, and 1.4 times the variance of targets given a
-    source; batches of 1,024 give 95 % and 1.14 times. Quadratic couplings fare worse: each batch
-    picks its own flip or rotation.
+    Prefer whole populations, or a large subset extended to all cells (`max_cells` of the solvers):
+    a batch does not contain the best matches of a cell, and the mixture of batch plans, which a
+    network learns, is more diffuse. On Gaussians in 10 dimensions with epsilon .05 of the mean
+    cost, batches of 128 have 86 % of the covariance of source and target, and 1.4 times the
+    variance of targets given a source; batches of 1,024 have 95 % and 1.14 times. Quadratic
+    couplings are worse: each batch selects its own flip or rotation.
 
     Parameters
     ----------
     solver
-        What couples a batch, `(pair) -> plan`. The solvers of `sg.ot` keep the epsilon of the first
+        Solver of a batch, `(pair) -> plan`. The solvers of `sg.ot` keep the epsilon of the first
         batch.
     batch_size
-        Cells a side of a batch; a population that has no more is in every batch as a whole.
+        Number of cells per side of a batch; smaller populations are used completely.
     rng
-        Seed of the first batch, whose diagnostics stand for all.
+        Seed of the first batch, whose diagnostics are reported.
 
     Raises
     ------
     TypeError
         When `batch_size` is not an integer.
     ValueError
-        When it is under 2.
+        When `batch_size` is below 2.
 
     Examples
     --------
@@ -70,7 +70,7 @@ class Minibatch:
         check_count("batch_size", self.batch_size, 2)
         if not getattr(self.solver, "has_orientation", True):
             warn_user(
-                "`Minibatch` of a quadratic coupling: each batch picks its own flip or rotation, "
+                "`Minibatch` of a quadratic coupling: each batch selects its own flip or rotation, "
                 "so that matches of a cell may contradict each other. Solve once on a subset "
                 "(`max_cells`), or use shared features (`FusedGromovWasserstein`)."
             )
@@ -119,25 +119,25 @@ def draw_cells(weights: Tensor, size: int, generator: torch.Generator) -> Tensor
 
 @dataclass(frozen=True, eq=False)
 class MinibatchCoupling:
-    """Pairs of cells drawn from the plans of random batches; the populations have no plan.
+    """Plan from which pairs are drawn by coupling random batches.
 
-    What a :class:`Coupling` derives from the plan of whole populations, such as rows, barycenters
-    or growth, raises an error that says what to use instead.
+    Other results of a :class:`Coupling`, such as rows, barycenters or growth, require a plan of
+    whole populations and raise an error that names an alternative.
 
     Parameters
     ----------
     solver
-        What couples a batch.
+        Solver of a batch.
     pair
         The populations.
     batch_size
-        Cells a side of a batch.
+        Number of cells per side of a batch.
     first
         Plan of the first batch.
 
     See Also
     --------
-    :class:`~scgenot.ot.Minibatch` : makes it.
+    :class:`~scgenot.ot.Minibatch` : the solver that returns it.
     """
 
     solver: Callable[[Pair], Plan]
@@ -146,10 +146,10 @@ class MinibatchCoupling:
     first: Plan
 
     def sample_pairs(self, n_pairs: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw pairs from as many new batches as it takes for `batch_size` pairs of each.
+        """Draw pairs from new batches, `batch_size` pairs from each.
 
-        A batch gives pairs in proportion to the mass of its plan. Where mass is lost there are at
-        least 8 batches.
+        The number of pairs from a batch is proportional to the mass of its plan. If mass is lost,
+        at least 8 batches are used.
 
         Parameters
         ----------
@@ -185,7 +185,7 @@ class MinibatchCoupling:
 
     @property
     def diagnostics(self) -> Diagnostics | None:
-        """Diagnostics of the first batch, None where its solver gives none."""
+        """Diagnostics of the first batch; None if its solver has none."""
         found = getattr(self.first, "diagnostics", None)
         size = " x ".join(str(min(self.batch_size, n)) for n in self.shape)
         batch = f"{size} cells a batch, figures of the first"
@@ -193,7 +193,7 @@ class MinibatchCoupling:
 
     @property
     def device(self) -> torch.device:
-        """Where batches are solved, and where the generator has to be."""
+        """Device of the solver and of the generator."""
         return getattr(self.first, "device", torch.device("cpu"))
 
     @property

@@ -116,11 +116,9 @@ def check_partial(tau, price: float | None, keep: float | None) -> None:
     if keep is not None:
         check_number("keep", keep, "above 0 and at most 1", lambda share: 0 < share <= 1)
     if price is not None and keep is not None:
-        raise ValueError("`price` and `keep` are two ways to say how much is matched: give one.")
+        raise ValueError("`price` and `keep` exclude each other: give one.")
     if (price is not None or keep is not None) and tuple(tau) != (1, 1):
-        raise ValueError(
-            f"`tau={tau}` relaxes the marginals, and `price` or `keep` cuts them: give one."
-        )
+        raise ValueError(f"`tau={tau}` and `price` or `keep` exclude each other: give one.")
 
 
 def check_matched(coupling, price: float) -> None:

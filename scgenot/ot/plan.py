@@ -22,15 +22,15 @@ OPTIONAL = (
 
 
 class Plan(Protocol):
-    """A plan: how much of each source cell goes to which target cell.
+    """Protocol of a plan, the joint mass of source and target cells.
 
-    All that a plan must do is draw pairs. Whatever else a verb needs, such as `rows`, `marginals`,
-    `barycenter`, `mass_blocks`, `growth`, `to_sparse` or `diagnostics`, it asks for by
-    name; the methods of :class:`Coupling` show what they take and return.
+    Only `sample_pairs` is required. Functions look up other methods, such as `rows`, `marginals`,
+    `barycenter`, `mass_blocks`, `growth`, `to_sparse` or `diagnostics`, by name; see the methods of
+    :class:`Coupling` for their arguments and results.
 
     See Also
     --------
-    :class:`~scgenot.ot.Coupling`, :class:`~scgenot.ot.SparsePlan` : plans that offer all of it.
+    :class:`~scgenot.ot.Coupling`, :class:`~scgenot.ot.SparsePlan` : plans with all methods.
     """
 
     def sample_pairs(self, n_pairs: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -38,13 +38,13 @@ class Plan(Protocol):
 
 
 class UnsupportedPlan(ValueError, AttributeError):
-    """A plan does not offer what a verb needs.
+    """A plan lacks a method that a function needs.
 
-    It is an AttributeError too, so that `getattr` with a default takes the attribute for absent.
+    It is also an AttributeError, so that `getattr` with a default treats the attribute as missing.
 
     See Also
     --------
-    :class:`~scgenot.ot.Plan` : what a plan must do, and what it may.
+    :class:`~scgenot.ot.Plan` : required and optional methods of a plan.
     """
 
 
@@ -83,16 +83,17 @@ def require(plan: Plan, name: str, purpose: str) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class SparsePlan:
-    """A plan as a sparse matrix.
+    """Plan as a sparse matrix.
 
     Parameters
     ----------
     mass
         Joint mass, shape `(n, m)`, non-negative.
     weights
-        Weights of the source cells that growth is relative to, shape `(n,)`; None for uniform.
+        Weights of the source cells, relative to which growth is computed, shape `(n,)`; None for
+        uniform.
     diagnostics
-        How it was solved, where that is known.
+        Diagnostics of the solver, if known.
 
     Raises
     ------
@@ -125,7 +126,7 @@ class SparsePlan:
 
     @property
     def device(self) -> torch.device:
-        """Where the plan computes; generators handed to it belong there."""
+        """Device of the plan, and of generators passed to it."""
         return torch.device("cpu")
 
     def _conditional(self, cells) -> sp.csr_matrix:
@@ -136,7 +137,7 @@ class SparsePlan:
         return sp.diags_array(inverse) @ chosen
 
     def rows(self, cells: Tensor | None = None) -> Tensor:
-        """Conditional law of the targets given source cells, shape `(k, m)`."""
+        """Conditional distribution of the targets given source cells, shape `(k, m)`."""
         return torch.as_tensor(self._conditional(cells).toarray())
 
     def marginals(self) -> tuple[Tensor, Tensor]:
@@ -149,7 +150,7 @@ class SparsePlan:
             yield rows, torch.as_tensor(self.mass[rows].toarray())
 
     def growth(self, cells: Tensor | None = None) -> Tensor:
-        """Mass that source cells send over the weight they have, shape `(k,)`."""
+        """Mass that leaves source cells divided by their weight, shape `(k,)`."""
         n = self.shape[0]
         weights = np.full(n, 1 / n) if self.weights is None else np.asarray(self.weights, float)
         sent = np.asarray(self.mass.sum(1)).ravel()

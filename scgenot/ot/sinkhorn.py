@@ -31,40 +31,41 @@ MIN_EFFECTIVE_TARGETS = 4
 class Sinkhorn:
     """Entropic optimal transport between two populations in one space.
 
-    Minimises `<c, P> + eps KL(P | a b^T)` over couplings (Cuturi 2013, arXiv 1306.0895); with `tau
-    < 1` the marginals are held by `lambda KL` instead, `tau = lambda / (lambda + eps)` (Chizat et
-    al. 2018, arXiv 1607.05816). With `price` or `keep` the coupling is partial: cells without a
-    counterpart stay behind (Caffarelli and McCann 2010; the updates as in arXiv 2404.03446).
+    Minimizes `<c, P> + eps KL(P | a b^T)` over couplings (Cuturi 2013, arXiv 1306.0895). With `tau
+    < 1`, deviations of the marginals are penalized by `lambda KL`, with `tau = lambda / (lambda +
+    eps)` (Chizat et al. 2018, arXiv 1607.05816). With `price` or `keep` the coupling is partial:
+    cells without a counterpart are not matched (Caffarelli and McCann 2010; updates as in arXiv
+    2404.03446).
 
     Parameters
     ----------
     epsilon
-        Entropic regularisation in units of the mean cost; `"auto"` takes the smallest of .01, .02,
-        .05, .1, .2 whose median effective number of targets per cell is at least 4.
+        Entropic regularization in units of the mean cost; `"auto"` for the smallest of .01, .02,
+        .05, .1, .2 with a median effective number of targets per cell of at least 4.
     tau
-        Relaxation of the source and of the target side, each in (0, 1]; 1 holds the marginal.
+        Relaxation of the source and of the target side, each in (0, 1]; 1 for a fixed marginal.
     price
-        What a unit of mass costs that stays behind, on either side, in the units of epsilon: two
-        cells are matched only where their cost is below twice the price. None: all are matched.
+        Price of a unit of unmatched mass, on either side, in the units of epsilon: two cells are
+        matched only if their cost is below twice the price. None: all mass is matched.
     keep
-        Share of the mass to match, in (0, 1], in place of a price, which is then found.
+        Share of the mass to match, in (0, 1], instead of a price; the solver finds the price.
     cost
         Cost function `(x, y) -> (n, m)`, or an object whose `fit(x, y)` returns one.
     relative
         Whether `epsilon` and `price` are in units of the mean cost, or of the cost itself.
     max_iterations
-        Most iterations at the final epsilon.
+        Maximum number of iterations at the final epsilon.
     tolerance
         Marginal error, as L1 distance, at which to stop.
     max_cells
-        With more cells than this on a side, solve on a random subset of so many and extend to all
-        through the dual.
+        Maximum number of cells per side; larger problems are solved on a random subset and extended
+        by the dual.
     memory_limit
-        Largest kernel to hold, in GiB; larger ones are evaluated block by block (slower).
+        Maximum size of a stored kernel in GiB; larger ones are evaluated in blocks (slower).
     dtype
         `torch.float32` or `torch.float64`.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
     rng
         Seed of the subset.
 
@@ -74,7 +75,7 @@ class Sinkhorn:
         When an option is not a number, or not an integer where a count is asked for.
     ValueError
         When `epsilon` is not positive or "auto", `tau` not two numbers in (0, 1], a number out of
-        range, `price` and `keep` come together or with `tau`, or nothing is matched at a price.
+        range, `price`, `keep` and `tau` are combined, or no cells are matched at the price.
     NotSolved
         When the numbers overflow, as for an `epsilon` that is too small.
 

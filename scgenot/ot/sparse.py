@@ -26,43 +26,44 @@ from scgenot.pair import Pair
 class SparseOT:
     """Optimal transport in which each source cell has at most `max_targets` target cells.
 
-    Minimises `<c, P> + gamma n / 2 |P|^2` over plans whose rows have at most so many entries (Liu,
-    Puigcerver, Blondel 2023, arXiv 2209.15466), by L-BFGS on the concave dual of the target side.
-    With as many targets as there are cells it is quadratically regularised transport (Blondel,
-    Seguy, Rolet 2018); with one, unregularised transport. Rows are exact. With few targets the
-    problem is not convex and columns may be off: `diagnostics.marginal_error` tells by how much.
+    Minimizes `<c, P> + gamma n / 2 |P|^2` over plans with at most `max_targets` entries per row
+    (Liu, Puigcerver, Blondel 2023, arXiv 2209.15466), by L-BFGS on the concave dual of the target
+    side. With as many targets as cells it is quadratically regularized transport (Blondel, Seguy,
+    Rolet 2018); with one target, unregularized transport. Row marginals are exact. With few targets
+    the problem is not convex, and column marginals have an error, reported in
+    `diagnostics.marginal_error`.
 
     Parameters
     ----------
     max_targets
-        Most target cells of a source cell.
+        Maximum number of target cells per source cell.
     gamma
-        Strength of the regularisation in units of the mean cost: a source cell that is spread
-        evenly over k targets pays `gamma / (2 k)`. More spreads cells over more targets, up to
+        Strength of the regularization in units of the mean cost: the penalty of a source cell with
+        k equal targets is `gamma / (2 k)`. Larger values spread cells over more targets, up to
         `max_targets`.
     cost
         Cost function `(x, y) -> (n, m)`, or an object whose `fit(x, y)` returns one.
     relative
-        Whether `gamma` is in units of the mean cost; False minimises `<c, P> + gamma / 2 |P|^2`.
+        Whether `gamma` is in units of the mean cost; False minimizes `<c, P> + gamma / 2 |P|^2`.
     max_iterations
-        Most iterations of L-BFGS.
+        Maximum number of iterations of L-BFGS.
     tolerance
         Error of the target marginal, as L1 distance, at which to stop.
     memory_limit
-        Largest cost matrix to hold, in GiB; larger ones are evaluated block by block (slower).
+        Maximum size of a stored cost matrix in GiB; larger ones are evaluated in blocks (slower).
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
 
     Raises
     ------
     TypeError
         When an option is not a number, or not an integer where a count is asked for.
     ValueError
-        When `max_targets` is under 1, or a number is out of range.
+        When `max_targets` is below 1, or a number is out of range.
 
     See Also
     --------
-    :class:`~scgenot.ot.SparsePlan` : what it returns.
+    :class:`~scgenot.ot.SparsePlan` : the returned plan.
 
     Examples
     --------
@@ -129,7 +130,7 @@ class SparseOT:
         if not converged:
             warn_user(
                 f"Coupling of {shape[0]} x {shape[1]} cells with at most {dual.k} targets each: "
-                f"columns are off by {error:.2g} after {iterations} iterations. "
+                f"column sums have an error of {error:.2g} after {iterations} iterations. "
                 + Outcome.COLUMNS_OFF.sentence
             )
         return SparsePlan(mass, dual.problem.a.cpu().numpy(), found)

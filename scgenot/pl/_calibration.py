@@ -24,23 +24,22 @@ def calibration(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw the share of treated cells in predicted regions against the stated probability.
+    """Plot the coverage of predicted regions against the stated probability.
 
-    Both before and after correction are drawn. On the diagonal regions have the coverage that they
-    state; below it they are too small, and the prediction is overconfident. If the stated
-    probabilities were true, 95 % of shares would be in the band by chance.
+    Coverage before and after correction is shown. On the diagonal, the coverage is as stated; below
+    it, regions are too small and the prediction is overconfident. If the stated probabilities are
+    correct, 95 % of values are within the band.
 
     Parameters
     ----------
     table
-        What `sg.tl.coverage` returned; or cells with `uns[key]["calibration"]`, which
-        `sg.tl.calibrate` writes.
+        Result of `sg.tl.coverage`, or cells with `uns[key]["calibration"]` from `sg.tl.calibrate`.
     feature
-        Draw the interval of this feature; None for the region of all features.
+        Feature whose interval is plotted; None for the region of all features.
     key
         The `key_added` of the fit.
     ax
-        Where to draw; None for a new figure.
+        Axes to draw on; None for a new figure.
     show
         Whether to call :func:`matplotlib.pyplot.show`.
 

@@ -27,21 +27,21 @@ def choice(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw how the candidates of a fit did on held-out cells, beside trivial answers, best first.
+    """Plot the scores of the candidates of a fit and of simple baselines on held-out cells.
 
-    Points are mean relative differences of the energy distance to held-out cells from that of the
-    first candidate, bars their 95 % interval over folds: what lies left of the dashed line is
-    better. Their mean distances themselves are at the right. The chosen candidate has a ring and a
-    bold name.
+    Points are mean relative differences of the energy distance from that of the first candidate,
+    bars their 95 % interval over folds. Points to the left of the dashed line are better than the
+    first candidate. The mean distances are listed on the right. The selected candidate has a ring
+    and a bold name. The best is at the top.
 
     Parameters
     ----------
     adata
-        Cells of a fit that was given several candidates; or the table of `sg.get.choice`.
+        Cells with a fit that selected among several candidates, or the table of `sg.get.choice`.
     key
         The `key_added` of the fit.
     ax
-        Where to draw; None for a new figure.
+        Axes to draw on; None for a new figure.
     show
         Whether to call :func:`matplotlib.pyplot.show`.
 
@@ -54,7 +54,7 @@ def choice(
     TypeError
         When `adata` is neither an AnnData nor a DataFrame.
     KeyError
-        When there is no such fit, or it chose between no candidates.
+        When there is no such fit, or it had a single candidate.
 
     Examples
     --------

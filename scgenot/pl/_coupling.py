@@ -43,32 +43,31 @@ def coupling(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw how much mass a coupling sends from each source group to each target group, in percent.
+    """Plot the mass of a coupling between source and target groups as a heatmap, in percent.
 
-    Behind the name of each group stands its number of cells that have mass in the coupling. A time
-    course with several steps has a panel for each. Where cells were coupled within the column of
-    the groups, fields of one group on both sides are hatched: they are what they are by
-    construction. What a partial coupling leaves behind of the source groups is the column
-    "unassigned".
+    The number of cells with mass in the coupling follows the name of each group. A time course with
+    several steps has one panel per step. If cells were coupled within the column of the groups, the
+    fields on the diagonal are hatched, because their values result from this construction. The
+    unmatched mass of a partial coupling is in the column "unassigned".
 
     Parameters
     ----------
     adata
-        The source cells; reads `obsm["<key>_coupling"]`, or `obsp["<key>_coupling"]` of a fit
-        within one AnnData.
+        Source cells with `obsm["<key>_coupling"]`, or `obsp["<key>_coupling"]` for a fit within one
+        AnnData.
     adata_target
-        The target cells, found by name; None for a fit within one AnnData.
+        Target cells, matched by name; None for a fit within one AnnData.
     groupby, target_groupby
-        Columns of obs of the source and of the target cells; `target_groupby` None for the same
-        column. Groups are in the order of their categories. Cells without a label and groups
-        without mass are left out.
+        Columns of obs of the source and of the target cells; None for the same column for both.
+        Groups are in the order of their categories. Cells without a label and groups without mass
+        are left out.
     key
         The `key_added` of the fit.
     normalize
         Whether each source group (row) or each target group (column) sums to 100; None for the
         whole table.
     ax
-        Where to draw; None for a new figure.
+        Axes to draw on; None for a new figure.
     show
         Whether to call :func:`matplotlib.pyplot.show`.
 

@@ -41,30 +41,30 @@ def dose_response(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw features against dose: a predicted line with a band, and measured cells as dots.
+    """Plot features against dose: predictions as a line with a band, measured cells as dots.
 
-    Lines and dots are means, bands and bars go from quartile to quartile of the cells. Doses are on
-    a logarithmic scale, where 0, the control, has a place of its own on the left: cells simulated
-    at dose 0 are drawn beside it, and should be level with it.
+    Lines and dots are means; bands and bars span the quartiles of the cells. Doses are on a
+    logarithmic scale, with a separate position for dose 0, the control, on the left. Cells
+    simulated at dose 0 are plotted next to it and should be at the same level.
 
     Parameters
     ----------
     adata
         Measured cells with a fit of `sg.tl.fit_perturbation` with doses.
     simulated
-        Cells that `sg.tl.simulate` made at several doses, measured or not; include 0 to see where
-        the curve starts.
+        Cells from `sg.tl.simulate` at several doses, measured or not; include 0 to show the start
+        of the curve.
     features
-        Names in var of both, a panel each.
+        Names in var of both; one panel per feature.
     target
-        Perturbations to draw; None for all in `simulated`. Several have a color each, that of
+        Perturbations to plot; None for all in `simulated`. Several have one color each, as in
         `uns`.
     layer
-        A key of layers of `adata`, or "X", to compare with; None for what was fitted or embedded.
+        Key of layers of `adata`, or "X", to compare with; None for the fitted or embedded values.
     key
         The `key_added` of the fit.
     ax
-        Where to draw; None for a new figure.
+        Axes to draw on; None for a new figure.
     show
         Whether to call :func:`matplotlib.pyplot.show`.
 
@@ -79,7 +79,7 @@ def dose_response(
     KeyError
         When there is no such fit, feature, layer or column.
     ValueError
-        When the fit is not one of `sg.tl.fit_perturbation`, it has no doses, or a target was not
+        When the fit is not from `sg.tl.fit_perturbation`, it has no doses, or a target was not
         simulated.
 
     Examples

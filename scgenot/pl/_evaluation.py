@@ -63,23 +63,24 @@ def evaluation(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw a fit beside baselines and the ceiling: a panel for each metric, points with intervals.
+    """Plot the scores of a fit, of baselines and of the ceiling, one panel per metric.
 
-    The blue line and band are the ceiling and its interval, the dotted line is the best baseline.
-    Methods that are far from the others are arrows at the edge, with their value. The title says
-    which cells were held out. Energy distances, mean discrepancies and squared errors of means may
-    be negative, since their estimates are unbiased; a caption says so where one is.
+    Points have bootstrap intervals. The blue line and band are the ceiling and its interval; the
+    dotted line is the best baseline. Methods that are far from the others are shown as arrows at
+    the edge, with their value. The title names the held-out cells. Unbiased estimates of energy
+    distances, mean discrepancies and squared errors of means may be negative; a caption then
+    explains it.
 
     Parameters
     ----------
     table
-        What `sg.tl.evaluate` returned, or some of its rows.
+        Result of `sg.tl.evaluate`, or some of its rows.
     metric
-        Metric to draw, or several; None for all.
+        One or more metrics; None for all.
     condition, group
-        Which rows to draw; None for the rows that sum up all, or the only ones.
+        Rows to plot; None for the mean over conditions and groups, or the only rows.
     ax
-        Where to draw; None for a new figure.
+        Axes to draw on; None for a new figure.
     show
         Whether to call :func:`matplotlib.pyplot.show`.
 
@@ -92,9 +93,9 @@ def evaluation(
     TypeError
         When `table` is not a DataFrame.
     KeyError
-        When a column of `sg.tl.evaluate` or a metric is not in the table.
+        When a column or a metric is not in the table.
     ValueError
-        When the table is empty, or has several conditions or groups and none was chosen.
+        When the table is empty, or has several conditions or groups and none is selected.
 
     Examples
     --------

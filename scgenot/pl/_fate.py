@@ -33,26 +33,26 @@ def fate(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw the fate of cells: a panel for each terminal group, and bars by group of cells.
+    """Plot the fate of cells on an embedding, one panel per terminal group, and as bars by group.
 
-    Two terminal groups share one panel, from the color of the one to that of the other. Cells of
-    the last time are in their own group; cells without a fate are small and gray.
+    Two terminal groups share one panel, with a color scale from one group to the other. Cells of
+    the last time belong to their own group; cells without a fate are small and gray.
 
     Parameters
     ----------
     adata
-        Cells with `obsm["<key>_fate"]`, which `sg.tl.fate` writes.
+        Cells with `obsm["<key>_fate"]` from `sg.tl.fate`.
     key
         The `key_added` of the fit.
     basis
-        A key of obsm, with or without `X_`, whose first two columns are drawn; None for bars only.
+        Key of obsm, with or without `X_`, whose first two columns are drawn; None for bars only.
     groups
-        Terminal groups to draw; None for all.
+        Terminal groups to plot; None for all.
     groupby
-        Column of obs: bars show the mean fate of the cells of each of its groups, without those of
-        the last time; None for no bars.
+        Column of obs: bars show the mean fate of each of its groups, without cells of the last
+        time; None for no bars.
     ax
-        Where to draw; None for a new figure.
+        Axes to draw on; None for a new figure.
     show
         Whether to call :func:`matplotlib.pyplot.show`.
 
@@ -65,8 +65,8 @@ def fate(
     KeyError
         When there is no such fit, fate, basis or column.
     ValueError
-        When the fit is not one of `sg.tl.fit_trajectory`, a group is not terminal, `groups` is
-        empty, there is nothing to draw, or no cell before the last time has a fate.
+        When the fit is not from `sg.tl.fit_trajectory`, a group is not terminal, `groups` is empty,
+        there is nothing to plot, or no cell before the last time has a fate.
 
     Examples
     --------

@@ -36,33 +36,33 @@ def growth(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw growth, the mass that a cell sends per unit of its own, on an embedding and by group.
+    """Plot growth, the mass that leaves a cell relative to its own, on an embedding and by group.
 
-    The scale is logarithmic with 1 in the middle: twice as many is as far from it as half as many.
-    By default growth is relative to the median of the source cells of the same time: a coupling
-    that may lose mass on both sides says which cells grow more than others, not how many
-    descendants a cell has. Growth less than 1/64 is drawn as 1/64.
+    The scale is logarithmic and centered at 1. By default, growth is relative to the median of the
+    source cells of the same time, because a coupling that can lose mass on both sides determines
+    which cells grow more than others, but not the number of descendants. Growth below 1/64 is shown
+    as 1/64.
 
     Parameters
     ----------
     adata
-        Cells with `obs["<key>_growth"]`, which a fit writes that is unbalanced or has a prior of
-        growth. Cells without growth, which are not source cells, are gray on the embedding and left
-        out of groups.
+        Cells with `obs["<key>_growth"]`, from an unbalanced fit or a fit with a growth prior. Cells
+        without growth, which are not source cells, are gray on the embedding and not included in
+        groups.
     key
         The `key_added` of the fit.
     basis
-        A key of obsm, with or without `X_`, whose first two columns are drawn; None for no
+        Key of obsm, with or without `X_`, whose first two columns are drawn; None for no
         embedding.
     groupby
-        Column of obs whose groups get a violin each; None for none, or for those of time when
-        `basis` is None too.
+        Column of obs with groups, one violin per group; None for no violins, or for the times if
+        `basis` is None, too.
     relative
-        Whether to divide by the median over source cells, of each time in a time course. False
-        draws the mass that is sent as it is, which is a number of descendants only if the
-        population as a whole keeps its size.
+        Whether to divide by the median over source cells, per time in a time course. False shows
+        the absolute mass, which is a number of descendants only if the size of the population is
+        constant.
     ax
-        Where to draw; None for a new figure.
+        Axes to draw on; None for a new figure.
     show
         Whether to call :func:`matplotlib.pyplot.show`.
 
@@ -80,7 +80,7 @@ def growth(
     Warns
     -----
     UserWarning
-        When source cells send less than half of their mass: the coupling lost most of it.
+        When less than half of the mass leaves the source cells: the coupling has lost most of it.
 
     Examples
     --------

@@ -30,36 +30,36 @@ def perturbation(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw predicted cells over measured control and treated cells.
+    """Plot predicted cells on top of measured control and treated cells.
 
-    Measured cells are pale discs, control cells gray; predicted cells are crosses, one for each
+    Measured cells are pale discs, with control cells in gray. Predicted cells are crosses, one per
     control cell, at most 1,500 at random. A good prediction covers the treated cells, and with
-    `color` those of its color, in the same proportions. A perturbation that was not measured has
-    control cells only.
+    `color` those of the same color, in the same proportions. An unseen perturbation has only
+    control cells.
 
     Parameters
     ----------
     adata
-        Measured cells with a fit of `sg.tl.fit_perturbation`; reads `obsm["X_<key>"]`, which
-        `sg.tl.predict` writes.
+        Measured cells with a fit of `sg.tl.fit_perturbation` and `obsm["X_<key>"]` from
+        `sg.tl.predict`.
     key
         The `key_added` of the fit.
     basis
-        A key of obsm, with or without `X_`, whose first two columns are drawn. In the
-        representation that was fitted crosses stand at their own coordinates. In any other, a cross
-        stands at the mean of its 5 nearest measured cells, where a wrong prediction cannot be seen;
-        the legend says so. "joint" makes a UMAP of measured and generated cells together, and an
-        object with `transform`, such as a `umap.UMAP` fitted to the representation, places both.
+        Key of obsm, with or without `X_`, whose first two columns are drawn. In the fitted
+        representation, crosses are at their own coordinates. In other embeddings, a cross is at the
+        mean position of its 5 nearest measured cells, where a wrong prediction cannot be seen; the
+        legend states this. "joint" computes a UMAP of measured and generated cells together, and an
+        object with `transform`, such as a `umap.UMAP` fitted to the representation, embeds both.
     target, dose
-        Treated cells to draw; None for those of the perturbation and dose that was predicted, or
-        for all when an older version predicted and did not record these.
+        Treated cells to plot; None for those of the predicted perturbation and dose, or for all
+        cells if these were not recorded.
     color
-        Column of obs that colors treated cells, and crosses by their control cell: labels or
-        numbers; or a gene. None for one color each.
+        Column of obs, labels or numbers, or a gene, for the colors of treated cells and of crosses,
+        which have the color of their control cell. None for one color each.
     rng
         Seed or generator for the order of drawing.
     ax
-        Where to draw; None for a new figure.
+        Axes to draw on; None for a new figure.
     show
         Whether to call :func:`matplotlib.pyplot.show`.
 
@@ -74,7 +74,7 @@ def perturbation(
     KeyError
         When there is no such fit, prediction, basis or column.
     ValueError
-        When the fit is not one of `sg.tl.fit_perturbation`, no cell has a prediction, another
+        When the fit is not from `sg.tl.fit_perturbation`, no cell has a prediction, another
         `target` or `dose` was predicted, or cells were embedded anew after the fit.
 
     Examples

@@ -27,24 +27,24 @@ def push(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw where the descendants of a set of cells are, a panel for each time.
+    """Plot the descendants of a set of cells on an embedding, one panel per time.
 
-    Colors are the mass of a cell over an equal share of the cells of its time: 1 where the
-    descendants are everywhere alike. The title of a panel says over how many cells they spread
-    (one over the sum of squared shares), of how many. Cells of other times are gray.
+    Colors are the mass of a cell relative to a uniform distribution over the cells of its time. The
+    title of a panel has the effective number of descendants (one over the sum of squared shares)
+    and the number of cells. Cells of other times are gray.
 
     Parameters
     ----------
     adata
-        Cells with `obs["<key>_push"]`, which `sg.tl.push` writes.
+        Cells with `obs["<key>_push"]` from `sg.tl.push`.
     key
         The `key_added` of the fit.
     basis
-        A key of obsm, with or without `X_`, whose first two columns are drawn.
+        Key of obsm, with or without `X_`, whose first two columns are drawn.
     column
         The `key_added` of `sg.tl.push`; None for that of the fit.
     ax
-        Where to draw; None for a new figure.
+        Axes to draw on; None for a new figure.
     show
         Whether to call :func:`matplotlib.pyplot.show`.
 
@@ -57,7 +57,7 @@ def push(
     KeyError
         When there is no such fit, column or basis.
     ValueError
-        When the fit is not one of `sg.tl.fit_trajectory`, or no cell has mass.
+        When the fit is not from `sg.tl.fit_trajectory`, or no cell has mass.
 
     See Also
     --------
@@ -81,22 +81,22 @@ def pull(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw where the ancestors of a set of cells are, a panel for each time.
+    """Plot the ancestors of a set of cells on an embedding, one panel per time.
 
-    As :func:`push`, of what `sg.tl.pull` writes.
+    As :func:`push`, for the result of `sg.tl.pull`.
 
     Parameters
     ----------
     adata
-        Cells with `obs["<key>_pull"]`, which `sg.tl.pull` writes.
+        Cells with `obs["<key>_pull"]` from `sg.tl.pull`.
     key
         The `key_added` of the fit.
     basis
-        A key of obsm, with or without `X_`, whose first two columns are drawn.
+        Key of obsm, with or without `X_`, whose first two columns are drawn.
     column
         The `key_added` of `sg.tl.pull`; None for that of the fit.
     ax
-        Where to draw; None for a new figure.
+        Axes to draw on; None for a new figure.
     show
         Whether to call :func:`matplotlib.pyplot.show`.
 
@@ -109,7 +109,7 @@ def pull(
     KeyError
         When there is no such fit, column or basis.
     ValueError
-        When the fit is not one of `sg.tl.fit_trajectory`, or no cell has mass.
+        When the fit is not from `sg.tl.fit_trajectory`, or no cell has mass.
 
     See Also
     --------

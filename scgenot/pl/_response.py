@@ -43,34 +43,34 @@ def response(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw features in measured control, predicted, and measured treated cells, side by side.
+    """Plot features in measured control, predicted, and measured treated cells side by side.
 
-    A dot is the mean, a line goes from quartile to quartile; numbers of cells are in the title, in
-    the order of the legend. A perturbation that was not measured
-    has the first two only. Of the table of `sg.tl.response` the predicted change of means is drawn
-    with its interval, and the measured change beside it.
+    Dots are means and lines span the quartiles; numbers of cells are in the title, in the order of
+    the legend. An unseen perturbation has no measured treated cells. For a table of
+    `sg.tl.response`, the predicted change of means is shown with its interval, next to the measured
+    change.
 
     Parameters
     ----------
     adata
         Measured cells with a fit of `sg.tl.fit_perturbation`; or the table of `sg.tl.response`.
     simulated
-        Cells that `sg.tl.simulate` made of them, or of others; not with a table.
+        Cells from `sg.tl.simulate`, generated from `adata` or from other cells; not with a table.
     features
-        Names in var of both; of a table None for the 12 with the largest predicted change.
+        Names in var of both. For a table, None for the 12 with the largest predicted change.
     target, dose
-        Perturbation, and its dose; None where `simulated` has one.
+        Perturbation and its dose; None if `simulated` has a single one.
     groupby
-        Column of obs of both: a panel for each of its groups, those of the source cell for
-        predicted cells. None for one panel.
+        Column of obs of both, one panel per group; predicted cells have the group of their source
+        cell. None for one panel.
     kind
-        "violin", or "dots" without densities.
+        "violin", or "dots" for means and quartiles only.
     layer
-        A key of layers of `adata`, or "X", to compare with; None for what was fitted or embedded.
+        Key of layers of `adata`, or "X", to compare with; None for the fitted or embedded values.
     key
         The `key_added` of the fit.
     ax
-        Where to draw; None for a new figure.
+        Axes to draw on; None for a new figure.
     show
         Whether to call :func:`matplotlib.pyplot.show`.
 
@@ -85,9 +85,9 @@ def response(
     KeyError
         When there is no such fit, feature, layer or column.
     ValueError
-        When the fit is not one of `sg.tl.fit_perturbation`, `kind` has another value, `simulated`
-        has other perturbations or doses, or several and none was named, or no group has cells on
-        both sides.
+        When the fit is not from `sg.tl.fit_perturbation`, `kind` has another value, `simulated` has
+        other perturbations or doses, or several and none is selected, or no group has cells on both
+        sides.
 
     Examples
     --------

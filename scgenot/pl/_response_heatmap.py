@@ -26,31 +26,31 @@ def response_heatmap(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw the predicted change of features in groups of cells, and the observed change beside it.
+    """Plot the predicted and the observed change of features in groups of cells as heatmaps.
 
-    After a sparse map a third panel has the share of the cells in which a feature moves.
+    After a sparse map, a third panel shows the share of cells in which a feature changes.
 
-    Changes have one scale, with no change in the middle. Features are in the order of their mean
+    All changes share one color scale, centered at 0. Features are in the order of their mean
     predicted change; fields of groups without treated cells are gray. Groups are in the order of
     the table.
 
     Parameters
     ----------
     table
-        What `sg.tl.response` returned.
+        Result of `sg.tl.response`.
     features
-        Features to draw; None for those with the largest predicted change, up or down, in a group.
+        Features to plot; None for those with the largest absolute predicted change in any group.
     n_features
-        How many, when `features` is None.
+        Number of features, if `features` is None.
     ax
-        Where to draw; None for a new figure.
+        Axes to draw on; None for a new figure.
     show
         Whether to call :func:`matplotlib.pyplot.show`.
 
     Returns
     -------
-    The axes; the panels are its `child_axes`: predicted and, if anything was observed, observed
-    change.
+    The axes; the panels are its `child_axes`: predicted change and, if there are treated cells,
+    observed change.
 
     Raises
     ------

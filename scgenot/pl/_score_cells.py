@@ -26,23 +26,24 @@ def score_cells(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw how p-values of measured cells are distributed, by condition or group.
+    """Plot the distribution of the p-values of measured cells, by condition or group.
 
-    Under a right model they are uniform, on the diagonal. A curve above it is of cells that the
-    model does not make; one below it of a law that is wider than the cells. In the band would be
-    95 % of shares of the smallest group by chance.
+    Under a correct model, p-values are uniform, and curves are on the diagonal. A curve above the
+    diagonal indicates cells that the model does not generate; a curve below it indicates a
+    distribution that is wider than that of the cells. Under a correct model, 95 % of the values of
+    the smallest group are within the band.
 
     Parameters
     ----------
     adata
-        Cells that `sg.tl.score_cells` scored.
+        Cells with the results of `sg.tl.score_cells`.
     groupby
-        Column of `obs` whose values get a curve each, at most the 12 largest; None for the
-        perturbation or time of the fit, or one curve for all.
+        Column of `obs`, one curve per value, at most the 12 largest groups; None for the
+        perturbation or time of the fit, or one curve for all cells.
     key
         The `key_added` of the fit.
     ax
-        Where to draw; None for a new figure.
+        Axes to draw on; None for a new figure.
     show
         Whether to call :func:`matplotlib.pyplot.show`.
 

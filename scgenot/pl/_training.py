@@ -19,28 +19,28 @@ MOVED_COLOR, STRENGTH_COLOR = "tab:green", "0.4"
 def training(
     adata: AnnData, *, key: str = "genot", ax: Axes | None = None, show: bool | None = None
 ) -> Axes:
-    """Draw loss and validation over training steps, and the step with the best validation.
+    """Plot training and validation loss by step, with the step of the best validation.
 
-    The loss of single steps is pale, its running mean over a twentieth of them dark. Validation has
-    an axis of its own on the right, since it has other units. A validation that rises at the end
-    is no harm: the fit keeps the weights of the best step. Of a sparse map the right axis has how
-    many features move in the mean cell, and the strength of the penalty is drawn on a scale of its
-    own, outside it.
+    The loss of single steps is pale, and its running mean over a twentieth of the steps is dark.
+    The validation loss has a separate axis on the right, because it has other units. It may rise at
+    the end: the fit keeps the weights of the best step. For a sparse map, the right axis shows the
+    mean number of changed features, and the strength of the penalty has its own scale on the far
+    right.
 
     Parameters
     ----------
     adata
-        Cells of a fit; reads `uns[key]["history"]`.
+        Cells with a fit; `uns[key]["history"]` is plotted.
     key
         The `key_added` of the fit.
     ax
-        Where to draw; None for a new figure.
+        Axes to draw on; None for a new figure.
     show
         Whether to call :func:`matplotlib.pyplot.show`.
 
     Returns
     -------
-    The axes of the loss; that of the validation is its twin.
+    The axes of the loss; the axes of the validation loss are its twin.
 
     Raises
     ------

@@ -27,36 +27,34 @@ def trajectory(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw cells of a time course, their generated descendants, and arrows between them.
+    """Plot cells of a time course and their generated descendants, with arrows between them.
 
-    Measured cells are pale discs. Each cross is one possible descendant of a source cell that the
-    model generated, in the color of that cell; at most 1,500 are drawn, at random. Arrows lead from
-    some source cells to their crosses; these cells are far from each other, so that few arrows
-    cover the whole picture. A good fit covers the discs of each time but the first with crosses of
-    the time before.
+    Measured cells are pale discs. Each cross is one generated descendant of a source cell, in the
+    color of that cell; at most 1,500 are shown, at random. Arrows connect some source cells with
+    their crosses; these cells are chosen far from each other. In a good fit, the discs of each time
+    except the first are covered by crosses of the previous time.
 
     Parameters
     ----------
     adata
-        Cells with a fit of `sg.tl.fit_trajectory`; reads `obsm["X_<key>"]`, which `sg.tl.predict`
-        writes.
+        Cells with a fit of `sg.tl.fit_trajectory` and `obsm["X_<key>"]` from `sg.tl.predict`.
     key
         The `key_added` of the fit.
     basis
-        A key of obsm, with or without `X_`, whose first two columns are drawn. In the
-        representation that was fitted crosses stand at their own coordinates. In any other, a cross
-        stands at the mean of its 5 nearest measured cells, where a wrong prediction cannot be seen;
-        the legend says so. "joint" makes a UMAP of measured and generated cells together, and an
-        object with `transform`, such as a `umap.UMAP` fitted to the representation, places both.
+        Key of obsm, with or without `X_`, whose first two columns are drawn. In the fitted
+        representation, crosses are at their own coordinates. In other embeddings, a cross is at the
+        mean position of its 5 nearest measured cells, where a wrong prediction cannot be seen; the
+        legend states this. "joint" computes a UMAP of measured and generated cells together, and an
+        object with `transform`, such as a `umap.UMAP` fitted to the representation, embeds both.
     color
         Column of obs, labels or numbers, or a gene; None for the time of the fit, from dark to
         light.
     n_arrows
-        Arrows to draw; 0 for none.
+        Number of arrows; 0 for none.
     rng
         Seed or generator for the order of drawing.
     ax
-        Where to draw; None for a new figure.
+        Axes to draw on; None for a new figure.
     show
         Whether to call :func:`matplotlib.pyplot.show`.
 
@@ -71,7 +69,7 @@ def trajectory(
     KeyError
         When there is no such fit, prediction, basis or column.
     ValueError
-        When the fit is not one of `sg.tl.fit_trajectory`, no cell has a prediction, or cells were
+        When the fit is not from `sg.tl.fit_trajectory`, no cell has a prediction, or cells were
         embedded anew after the fit.
 
     Examples

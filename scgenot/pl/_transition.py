@@ -35,24 +35,24 @@ def transition(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw a table of which groups become which, as ribbons or as fields with percentages.
+    """Plot a transition matrix as an alluvial diagram or as a heatmap.
 
     Parameters
     ----------
     table
-        What `sg.tl.cell_transition` returned: rows source groups, columns target groups. Groups
-        without mass are left out. Numbers of cells, where `table.attrs` has them, stand behind the
-        names of groups and make the bars of source groups (of target groups, in a table of
-        ancestors) as wide as these have cells; without them all groups are equally wide.
+        Result of `sg.tl.cell_transition`, with source groups in rows and target groups in columns.
+        Groups without mass are left out. If `table.attrs` has the numbers of cells, they follow the
+        names of groups, and the widths of source groups (of target groups, in a table of ancestors)
+        are proportional to them; otherwise all groups have the same width.
     kind
-        "alluvial": ribbons as thick as the share of cells, in the color of their source group.
-        "heatmap": percentages; where cells were coupled within the column of the groups, fields
-        of one group on both sides are hatched, for they are what they are by construction.
+        "alluvial": ribbons with a width proportional to the share of cells, in the color of their
+        source group. "heatmap": percentages. If cells were coupled within the column of the groups,
+        the fields on the diagonal are hatched, because their values result from this construction.
     adata, groupby
-        Cells, and the column of obs whose colors the groups have; None for those that
-        `sg.tl.cell_transition` found.
+        Cells and their column of obs with the colors of the groups; None for the colors recorded by
+        `sg.tl.cell_transition`.
     ax
-        Where to draw; None for a new figure.
+        Axes to draw on; None for a new figure.
     show
         Whether to call :func:`matplotlib.pyplot.show`.
 

@@ -40,40 +40,39 @@ def translation(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw translated source cells among the measured cells of the target modality.
+    """Plot translated source cells among the measured cells of the target modality.
 
     Measured target cells are pale discs. Translated source cells (one sample each,
     `obsm["X_<key>"]`) are crosses, at most 1,500 at random. A good translation covers the discs
-    with crosses of their color, in the same proportions. Thin lines join some translated cells to
-    the measured cell to which the coupling gives most mass.
+    with crosses of the same color, in the same proportions. Thin lines connect some translated
+    cells with the measured cell that has the largest mass in the coupling.
 
     Parameters
     ----------
     adata_source
-        The source cells, with what the fit wrote.
+        Source cells with the fit.
     adata_target
-        The target cells, with the representation that was fitted.
+        Target cells with the fitted representation.
     color, target_color
-        Columns of obs with labels, or numbers, or genes, of the source and of the target cells;
-        with `target_color` None the same name is used for both when the target has it. The same
-        label has the same color in both; colors stored with the target have precedence.
+        Columns of obs, labels or numbers, or genes, of the source and of the target cells.
+        `target_color=None` uses the same name for both if the target has it. Equal labels have
+        equal colors; colors stored with the target have precedence.
     key
         The `key_added` of the fit.
     basis
-        None for the first two principal components of the target cells, to which translated cells
-        are projected, so that a cell outside the measured ones is drawn outside. Or a key of obsm
-        of `adata_target`, with or without `X_`, whose first two columns are drawn: there a
-        translated cell stands at the mean of its 5 nearest measured cells, where a wrong
-        translation cannot be seen; the legend says so. "joint" makes a UMAP of measured and
-        translated cells together, and an object with `transform`, such as a `umap.UMAP` fitted to
-        the representation, places both.
+        None for the first two principal components of the target cells, onto which translated cells
+        are projected. Or a key of obsm of `adata_target`, with or without `X_`, whose first two
+        columns are drawn: there, a translated cell is at the mean position of its 5 nearest
+        measured cells, where a wrong translation cannot be seen; the legend states this. "joint"
+        computes a UMAP of measured and translated cells together, and an object with `transform`,
+        such as a `umap.UMAP` fitted to the representation, embeds both.
     n_lines
-        Lines to draw, for random cells; 0 for none. A coupling in obsm is needed
+        Number of lines, for random cells; 0 for none. Requires a coupling in obsm
         (`sg.tl.coupling`).
     rng
         Seed or generator for the cells with a line and the order of drawing.
     ax
-        Where to draw; None for a new figure.
+        Axes to draw on; None for a new figure.
     show
         Whether to call :func:`matplotlib.pyplot.show`.
 
@@ -88,7 +87,7 @@ def translation(
     KeyError
         When there is no such fit, prediction, representation, basis or column.
     ValueError
-        When the fit is not one of `sg.tl.fit_translation`, prediction and target representation
+        When the fit is not from `sg.tl.fit_translation`, prediction and target representation
         differ in width, no cell was translated, or target cells were embedded anew after the fit.
 
     Examples

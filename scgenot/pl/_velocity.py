@@ -32,30 +32,30 @@ def velocity(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw where cells are expected to go, one arrow for the cells of each square of a grid.
+    """Plot the velocity of cells on an embedding, one arrow per square of a grid.
 
-    An arrow is the mean velocity of the cells of its square that have one, at least 3. Lengths are
-    to scale, but for the longest tenth, which are cut at two squares. Arrows of neighboring cells
-    that go different ways cancel: draw `sg.pl.trajectory` to see single descendants.
+    An arrow is the mean velocity of the cells in its square, at least 3. Lengths are to scale,
+    except that the longest tenth is truncated at two squares. Opposite velocities of neighboring
+    cells cancel: use `sg.pl.trajectory` to see single descendants.
 
     Parameters
     ----------
     adata
-        Cells with the velocity that `sg.tl.velocity(adata, basis=...)` writes.
+        Cells with the result of `sg.tl.velocity(adata, basis=...)`.
     key
         The `key_added` of the fit.
     basis
-        A key of obsm, with or without `X_`, whose first two columns are drawn: the representation
-        of the fit, or one whose velocity was asked for, where arrows lead towards the mean place of
-        measured descendants.
+        Key of obsm, with or without `X_`, whose first two columns are drawn: the representation of
+        the fit, or an embedding with velocity, where arrows point to the mean position of measured
+        descendants.
     color
         Column of obs, labels or numbers, or a gene; None for the time of the fit.
     n_squares
-        Squares along the longer side of the picture.
+        Number of squares along the longer side of the plot.
     rng
         Seed or generator for the order of drawing.
     ax
-        Where to draw; None for a new figure.
+        Axes to draw on; None for a new figure.
     show
         Whether to call :func:`matplotlib.pyplot.show`.
 
@@ -68,7 +68,7 @@ def velocity(
     KeyError
         When there is no such fit, velocity, basis or column.
     ValueError
-        When the fit is not one of `sg.tl.fit_trajectory`, or no square has enough cells.
+        When the fit is not from `sg.tl.fit_trajectory`, or no square has enough cells.
 
     Examples
     --------

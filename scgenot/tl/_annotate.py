@@ -32,20 +32,20 @@ def annotate(
     key_added: str | None = None,
     copy: bool = False,
 ) -> AnnData | None:
-    """Carry labels or numbers across time: cells get those of their ancestors or descendants.
+    """Transfer labels or numbers across time, from the ancestors or descendants of each cell.
 
     Parameters
     ----------
     adata
         Cells with a fit of :func:`fit_trajectory`.
     column
-        Column of obs: labels, or numbers. Cells where it is missing pass nothing on.
+        Column of obs with labels or numbers. Cells with a missing value are ignored.
     start, end
-        First and last time, as a number or as a label of the column of times; None for those of the
+        First and last time, as a number or as a label of the time column; None for those of the
         fit.
     direction
-        "forward": cells after `start` get what their ancestors at `start` have. "backward": cells
-        before `end` get what their descendants at `end` have, counted with growth.
+        "forward": cells after `start` get the values of their ancestors at `start`. "backward":
+        cells before `end` get the values of their descendants at `end`, weighted by growth.
     method, n_samples, rng, device, key
         As in :func:`push`.
     key_added
@@ -55,9 +55,9 @@ def annotate(
 
     Returns
     -------
-    None, or the copy. Sets the following fields, for `key="genot"` and `column="state"`. Cells of
-    the time where the column is read keep their own value; cells at other times than those of the
-    path, and cells whose relatives have no value, get none.
+    None, or the copy. Sets the following fields, for `key="genot"` and `column="state"`. Cells at
+    the time from which the values are transferred keep their own value. Cells at times outside the
+    path, and cells whose relatives have no value, get a missing value.
 
     `obs["genot_annotated_state"]`
         The most probable label, a categorical whose categories are values of `column`; or the
@@ -65,9 +65,10 @@ def annotate(
     `obs["genot_annotated_state_probability"]`
         Probability of the label; not for numbers.
     `obs["genot_annotated_state_kept"]`
-        After partial couplings (`price` or `keep` of the solver): share of the cell that has
-        relatives all the way. Under a half the label is `"unassigned"`, with the share that is left
-        as its probability; a number is missing. Probabilities of labels are of all of the cell.
+        Partial couplings only (`price` or `keep` of the solver): share of the mass of the cell that
+        is matched at every step. If it is below one half, the label is `"unassigned"`, with the
+        unmatched share as its probability, and a number is missing. Probabilities of labels refer
+        to the whole mass of the cell.
 
     Raises
     ------

@@ -35,64 +35,66 @@ def calibrate(
 ) -> None:
     """Calibrate predicted responses on treated cells that were not fitted.
 
-    Nobody knows which control cell a treated cell was, so that a region cannot be one of a control
-    cell. It is one of a *stratum*: for each condition and each value of `groupby`, cells are
-    generated from the held-out control cells, and
+    The control state of a treated cell is unknown, so regions cannot be calibrated for single
+    control cells. They are calibrated for a *stratum*: for each condition and each value of
+    `groupby`, cells are generated from the held-out control cells.
 
     **Region of all features.** The score of a cell is its distance to the 10th nearest generated
-    cell, over the median of that distance among generated cells. The region of level 90 % holds the
-    cells whose score is under a threshold. *Raw* is the 90 % quantile of the scores of generated
-    cells, which are those of treated cells if the model is right; they come from other control
-    cells than those they are compared with. *Corrected* is the split-conformal threshold: the
-    `ceil((n + 1) 0.9)`-th smallest score of `n` held-out treated cells.
+    cell, divided by the median of that distance among generated cells. The 90 % region contains the
+    cells whose score is below a threshold. The *raw* threshold is the 90 % quantile of the scores
+    of generated cells, which have the same distribution as those of treated cells if the model is
+    correct; they are generated from other control cells than the cells they are compared with. The
+    *corrected* threshold is the split-conformal one: the `ceil((n + 1) 0.9)`-th smallest score of
+    `n` held-out treated cells.
 
     **Interval of one feature.** Raw: between the 5 % and 95 % quantiles of the generated cells of
-    the stratum. Corrected: stretched at both ends by a share of its length (conformalised quantile
-    regression, Romano, Patterson, Candès 2019, one-sided scores divided by the length); negative
-    where it was too long.
+    the stratum. Corrected: extended at both ends by a fraction of its length, negative if the raw
+    interval was too long (conformalized quantile regression, Romano, Patterson, Candès 2019, with
+    one-sided scores divided by the length).
 
-    The corrected regions hold new treated cells with the stated probability if these are drawn as
-    those held out were: on average over conditions and strata, not in each, and not for a donor or
-    perturbation of which none were held out.
+    The corrected regions contain new treated cells with the stated probability if these are sampled
+    in the same way as the held-out cells. This holds on average over conditions and strata, not for
+    each of them, and not for a donor or perturbation without held-out cells.
 
     Parameters
     ----------
     adata
-        Cells; those held out, control and treated, are among them.
+        Cells, including the held-out control and treated cells.
     target, dose
-        Perturbations and doses, several or one; None for all that were held out.
+        One or more perturbations and doses; None for all of the held-out cells.
     held_out
-        Mask of the cells that the model was not fitted with, control and treated, or a boolean
-        column of `obs`; None for all. Or an AnnData of these cells alone: `adata` is then the one
-        with the fit, as in :func:`evaluate`.
+        Mask or boolean column of `obs` of the control and treated cells that were not used in the
+        fit; None for all cells. Or an AnnData of only these cells; `adata` is then the AnnData with
+        the fit, as in :func:`evaluate`.
     groupby
-        Columns of `obs` that make the strata, such as cell type; None for the `covariates` of the
-        fit that are there. Strata of under 10 cells on a side are pooled, first with those that
-        differ in the last column alone.
+        Columns of `obs` that define the strata, such as cell type; None for the `covariates` of the
+        fit that are present. Strata with fewer than 10 cells on a side are pooled, first with those
+        that differ only in the last column.
     levels
         Probabilities.
     guidance, key, model, use_rep
         As in :func:`predict`; the model comes with its fit.
     rng
-        Seed of draws and halves.
+        Seed of the samples and of the splits into halves.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
 
     Returns
     -------
-    None. Sets the following fields of the AnnData with the fit, `model` where that is one, else
-    `adata`:
+    None. Sets the following fields of the AnnData with the fit (`model` if it is an AnnData,
+    otherwise `adata`):
 
     `uns[key]["calibration"]`
-        One row a level: `level`; `raw_threshold` and `threshold`, the latter from all held-out
-        cells; `raw_coverage`, share of held-out treated cells in the raw region; `coverage`, in a
-        region corrected on the half of them that the cell is not in, mean of ten random halvings;
-        `n`, treated cells; `error`, binomial standard error of a share of `n` cells at the level.
+        One row per level: `level`; `raw_threshold` and `threshold`, the latter from all held-out
+        cells; `raw_coverage`, share of held-out treated cells in the raw region; `coverage`, share
+        in the region corrected on the other half of these cells, mean of ten random splits; `n`,
+        number of treated cells; `error`, binomial standard error of a share of `n` cells at the
+        level.
     `uns[key]["calibration_features"]`
-        One row for each feature of the representation and level: `feature`, `level`, `correction`
-        (stretch at either end over length), `raw_coverage`, `coverage`, `n`, `error`.
+        One row per feature of the representation and level: `feature`, `level`, `correction`
+        (extension at each end, relative to the length), `raw_coverage`, `coverage`, `n`, `error`.
     `uns[key]["calibration_strata"]`
-        The columns of `groupby`.
+        Columns of `groupby`.
     `uns[key]["calibration_names"]`
         Names of the cells that were held out.
 
@@ -111,7 +113,7 @@ def calibrate(
     Warns
     -----
     UserWarning
-        When cells of these names were fitted: regions would be too small.
+        When cells with these names were fitted; regions would then be too small.
 
     Examples
     --------

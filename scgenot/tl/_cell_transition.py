@@ -31,34 +31,35 @@ def cell_transition(
     device: str | None = None,
     key: str = "genot",
 ) -> pd.DataFrame:
-    """Tabulate which groups become which: shares of descendants, or of ancestors.
+    """Compute the transition matrix between groups of cells: shares of descendants or of ancestors.
 
     Parameters
     ----------
     adata
         Cells with a fit of :func:`fit_trajectory`.
     source_groups, target_groups
-        Groups at `start` and at `end`: a column of obs, for all its groups with cells at that time,
-        or `{column: [groups]}`. Cells in none of these groups do not count.
+        Groups at `start` and at `end`: a column of obs, for all groups with cells at that time, or
+        `{column: [groups]}`. Cells in none of these groups are ignored.
     start, end
-        First and last time, as a number or as a label of the column of times; None for those of the
+        First and last time, as a number or as a label of the time column; None for those of the
         fit.
     direction
-        "forward": which groups the descendants of a source group are in; rows sum to 1. "backward":
-        which groups the ancestors of a target group are in; columns sum to 1.
+        "forward": groups of the descendants of each source group; rows sum to 1. "backward": groups
+        of the ancestors of each target group; columns sum to 1.
     method, n_samples, rng, device, key
         As in :func:`push`.
 
     Returns
     -------
-    Shares, rows source groups, columns target groups. A group without relatives in the other groups
-    has zeros. Of partial couplings (`price` or `keep` of the solver) there is a last column, a last
-    row with "backward", `"unassigned"`: the share of the group that is left behind on the way.
+    Shares, with source groups in rows and target groups in columns. A group without relatives in
+    the other groups has zeros. With partial couplings (`price` or `keep` of the solver), the last
+    column (with "backward" the last row) is `"unassigned"`: the share of the group that is not
+    matched at some step.
 
-    A share says little of a group of few cells: `table.attrs["n_source"]` and `["n_target"]` have
-    the number of cells of each group, which :func:`scgenot.pl.transition` draws. `attrs["within"]`
-    is the column where both sides are grouped by one that cells were coupled within: between its
-    groups there is no mass by construction.
+    A share of a small group is unreliable: `table.attrs["n_source"]` and `["n_target"]` have the
+    number of cells of each group, which :func:`scgenot.pl.transition` shows. If both sides are
+    grouped by a column within which cells were coupled, `attrs["within"]` is this column: there is
+    no mass between its groups by construction.
 
     Raises
     ------
@@ -72,7 +73,7 @@ def cell_transition(
 
     See Also
     --------
-    scgenot.pl.transition : draws the table.
+    scgenot.pl.transition : plots the table.
 
     Examples
     --------
@@ -103,8 +104,8 @@ def _with_unassigned(
     there, argument = (sources, "source") if backward else (targets, "target")
     if unassigned and UNASSIGNED in map(str, there):
         raise ValueError(
-            f"`{argument}_groups` has a group {UNASSIGNED!r}, which is what partial couplings call "
-            "the cells that they leave behind: rename the group."
+            f"`{argument}_groups` has a group {UNASSIGNED!r}, the label of unmatched cells of "
+            "partial couplings: rename the group."
         )
     added = [UNASSIGNED] if unassigned else []
     return (sources + added, targets) if backward else (sources, targets + added)

@@ -25,38 +25,38 @@ def counterfactual(
     rng: Rng = 0,
     device: str | None = None,
 ) -> AnnData:
-    """Tell what measured treated cells would be under another drug or dose.
+    """Predict the state of measured treated cells under another drug or dose.
 
-    A control cell is drawn for each treated cell from the plan given that cell; the model's flow
-    under the cell's own drug is followed backward to its noise, and forward from there under
-    `target`. What a cell has of its own is kept, which :func:`simulate` draws anew. *This assumes
-    that cells keep their rank*: of two cells with one untreated state, the one that responds more
-    to one drug responds more to the other. No data of cells that were measured once can tell
-    whether that holds; the population under `target` does not depend on it.
+    For each treated cell, a control cell is drawn from the plan given that cell. The flow of the
+    model is integrated backward under the cell's own drug, to its latent code, and forward from
+    there under `target`. Cell-specific variation is kept, whereas :func:`simulate` draws it anew.
+    *This assumes that cells keep their rank*: of two cells with the same untreated state, the one
+    that responds more strongly to one drug also responds more strongly to the other. Snapshot data
+    cannot confirm this assumption; the population under `target` does not depend on it.
 
     Parameters
     ----------
     adata
-        Measured cells, of which the treated ones under conditions of the fit are used. Pass some of
-        them with the fitted AnnData as `model` for those under one drug only.
+        Measured cells. Those treated with conditions of the fit are used. To restrict them, for
+        example to one drug, pass a subset and the fitted AnnData as `model`.
     target, dose
         Perturbation, and its dose, as in :func:`predict`.
     key
         The `key_added` of the fit.
     model
-        As in :func:`predict`; other cells than the fitted ones need the fitted AnnData here.
+        As in :func:`predict`. Cells that were not fitted require the fitted AnnData here.
     use_rep
-        Representation of `adata`; None takes that of the fit.
+        Representation of `adata`; None for that of the fit.
     decoder, clip
         As in :func:`simulate`.
     rng
         Seed of the control cells that are drawn.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
 
     Returns
     -------
-    New cells, one for each treated cell in their order, as those of :func:`simulate`, and
+    New cells, one per treated cell and in the same order, with the fields of :func:`simulate` and
 
     `obs["source_cell"]`
         Name of the treated cell.

@@ -20,11 +20,12 @@ def coupling(
     device: str | None = None,
     copy: bool = False,
 ) -> AnnData | None:
-    """Write the coupling of source cells to the target cells of a fit, sparse.
+    """Write the coupling of source cells with the target cells of a fit as a sparse matrix.
 
-    Each row follows from the cell and the target side of the coupling; nothing is solved again. Of
-    a translation, cells that were not in the fit are coupled too. Of a time course or a screen the
-    cells of the fit are, found by name; with strata, each has the share of its source cells.
+    Each row is computed from the cell and the target side of the coupling; the problem is not
+    solved again. After a translation, cells that were not fitted are coupled, too. After a time
+    course or a screen, only the cells of the fit are coupled, matched by name; with strata, each
+    coupling is weighted by its share of the source cells.
 
     Parameters
     ----------
@@ -35,7 +36,8 @@ def coupling(
     model
         Another AnnData with the fit in its `uns[key]`; None for `adata` itself.
     top_k
-        Largest entries to keep per cell. What the dropped ones held is lost, not spread.
+        Number of largest entries to keep per cell. The mass of the other entries is dropped and not
+        redistributed.
     device
         Where to compute; None for the CPU.
     copy
@@ -46,17 +48,17 @@ def coupling(
     None, or the copy. Sets the following fields, for `key="genot"`:
 
     `obsm["genot_coupling"]`, or `obsp["genot_coupling"]` of a fit within one AnnData
-        Joint mass, sparse, rows source, columns target. In `obsp` that of all pairs stands side by
-        side: each pair has rows and columns of its own.
+        Joint mass, a sparse matrix with source cells in rows and target cells in columns. `obsp`
+        contains all pairs: each pair has its own rows and columns.
     `uns["genot"]["coupling_names"]`
-        Obs names of the target cells, the columns; only across two AnnData.
+        Names of the target cells, the columns; only for a coupling across two AnnData.
     `uns["genot"]["coupling_key"]`
-        Where the coupling is.
+        Where the coupling is stored.
     `obs["genot_kept"]`, `obs["genot_left"]`
-        Of a partial coupling (`price` or `keep` of the solver): the share of a source cell that has
-        a counterpart, the mean over its pairs, and the mass that has none. NaN for other cells.
+        Partial couplings only (`price` or `keep` of the solver): the matched share of a source
+        cell, averaged over its pairs, and the unmatched mass. NaN for other cells.
     `obs["genot_assignment"]`
-        `"unassigned"` where less than half is kept, else `"assigned"`.
+        `"unassigned"` if less than half of the mass is matched, otherwise `"assigned"`.
 
     Raises
     ------

@@ -28,23 +28,23 @@ def coverage(
     rng: Rng = 0,
     device: str | None = None,
 ) -> pd.DataFrame:
-    """Count how many treated cells lie in calibrated regions, cells that calibrated nothing.
+    """Compute the coverage of calibrated regions on treated cells that were not used to calibrate.
 
     Parameters
     ----------
     adata
-        Cells, control and treated, as in :func:`calibrate`; for an honest answer neither fitted nor
-        calibrated with.
+        Control and treated cells, as in :func:`calibrate`. For an unbiased estimate, use cells that
+        were neither fitted nor used to calibrate.
     target, dose, held_out
         As in :func:`calibrate`.
     guidance, key, model, use_rep, rng, device
-        As in :func:`calibrate`, whose result is with the fit.
+        As in :func:`calibrate`, whose result is stored with the fit.
 
     Returns
     -------
-    One row for the region of all features (`feature` is "region") and each feature, and level:
-    `feature`, `level`, `raw_coverage`, share of treated cells in what the model says; `coverage`,
-    in what the calibration made of it; `n`, treated cells; `error`, binomial standard error of a
+    One row per level for the region of all features (`feature` is "region") and for each feature:
+    `feature`, `level`, `raw_coverage`, share of treated cells in the raw region; `coverage`, share
+    in the corrected region; `n`, number of treated cells; `error`, binomial standard error of a
     share of `n` cells at the level.
 
     Raises
@@ -57,7 +57,7 @@ def coverage(
     Warns
     -----
     UserWarning
-        When cells of these names were fitted, or calibrated.
+        When cells with these names were fitted, or used to calibrate.
 
     Examples
     --------

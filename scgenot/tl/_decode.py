@@ -20,16 +20,16 @@ def decode(
 ) -> pd.DataFrame:
     """Turn coordinates of an embedding into features: genes, peaks or proteins.
 
-    The inverse of the linear part of the embedding, `values @ loadings.T * scale + offset`: what
-    the components left out is at its mean, and values that cannot be negative may come out slightly
-    so; they are not clipped.
+    This is the inverse of the linear part of the embedding, `values @ loadings.T * scale + offset`.
+    Variation outside the components is replaced by its mean. Values of non-negative features may
+    become slightly negative; they are not clipped.
 
     Parameters
     ----------
     values
         Coordinates, such as predicted cells, shape `(n, k)`. Rows of NaN stay NaN.
     adata
-        Cells that :func:`~scgenot.tl.embed` was run on or :func:`~scgenot.tl.project` placed.
+        Cells to which :func:`~scgenot.tl.embed` or :func:`~scgenot.tl.project` was applied.
     key
         Name of the embedding: `key_added`, or else `method`, of :func:`~scgenot.tl.embed`.
     features
@@ -37,10 +37,10 @@ def decode(
 
     Returns
     -------
-    Cells x features, with the index of `values` when that is a DataFrame. Units: for `"pca"` those
-    of the values that were embedded (log-normalised expression); for `"lsi"` the TF-IDF scale,
-    `log(1 + 1e4 TF IDF)`, at average depth; for `"topics"` the frequency, a share of
-    the counts of a cell; for `"clr"` the centred log ratio.
+    Cells x features, with the index of `values` if it is a DataFrame. Units: for `"pca"` those of
+    the embedded values (log-normalised expression); for `"lsi"` the TF-IDF scale, `log(1 + 1e4 TF
+    IDF)`, at average depth; for `"topics"` the frequency, a share of the counts of a cell; for
+    `"clr"` the centred log ratio.
 
     Raises
     ------
@@ -50,8 +50,7 @@ def decode(
         When there is no such embedding, or a feature was not embedded.
     ValueError
         When `values` has infinite values or the wrong number of columns, or the embedding was made
-        with `l2=True`:
-        lengths are then lost.
+        with `l2=True`. Lengths are then lost.
 
     Examples
     --------

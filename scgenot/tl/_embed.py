@@ -26,66 +26,67 @@ def embed(
     rng: Rng = 0,
     copy: bool = False,
 ) -> AnnData | None:
-    """Embed cells in a few dimensions, such that new cells and features can be computed from it.
+    """Embed cells in a few dimensions, with projection of new cells and decoding to features.
 
-    Every method but topics is linear after a transform `t`: coordinates are `(t(x) - offset) /
-    scale @ loadings`, where `scale` is 1 unless asked for.
+    All methods except topics are linear after a transform `t`: coordinates are `(t(x) - offset) /
+    scale @ loadings`, where `scale` is 1 by default.
 
     `"pca"`
-        Principal components, by :func:`scanpy.pp.pca`. `t` does nothing: values should be
+        Principal components, by :func:`scanpy.pp.pca`. `t` is the identity: values should be
         log-normalised.
     `"lsi"`
         For ATAC counts. `t` is TF-IDF as in Signac, `log(1 + 1e4 * counts / depth * cells /
         total)`, with depth and total over the features used; then a truncated SVD without centring.
         Components whose absolute Pearson correlation with log depth exceeds 0.8 are dropped
-        (usually the first), so that there may be fewer than `n_components`. Coordinates keep the
-        scale of their component (Signac standardises them): distances then approximate those
-        between TF-IDF profiles, and directions of noise are not blown up.
+        (usually the first), so the result may have fewer than `n_components`. Coordinates keep the
+        scale of their component, whereas Signac standardises them: distances then approximate those
+        between TF-IDF profiles, and components of noise are not amplified.
     `"topics"`
         For counts, of ATAC above all. Latent Dirichlet allocation, 50 passes of
         :class:`sklearn.decomposition.LatentDirichletAllocation`: a coordinate is the share of a
-        topic in a cell, rows sum to 1, and depth has no part in it. Decoding gives the frequency of
-        each feature. Slower than `"lsi"`.
+        topic in a cell, rows sum to 1, and depth has no influence. Decoding returns the frequency
+        of each feature. Slower than `"lsi"`.
     `"clr"`
-        For protein counts. `t` is the centred log ratio of each cell, `log(1 + x)` less its mean
-        over proteins. All columns are kept, as they are, or rotated to principal components when
+        For protein counts. `t` is the centred log ratio of each cell, `log(1 + x)` minus its mean
+        over proteins. All columns are kept unchanged, or rotated to principal components if
         `n_components` is smaller. To align proteins with another modality without shared features,
-        take `scale=True`: unscaled, the few proteins that vary most decide, and a wrong match may
-        fit better than the true one.
+        use `scale=True`: unscaled, the few most variable proteins dominate, and a wrong match may
+        have a lower objective than the true one.
 
     Parameters
     ----------
     adata
-        Cells. Of a backed file only the matrix that is embedded is read into memory.
+        Cells. If backed by a file, only the embedded matrix is read into memory.
     method
         One of the methods above.
     n_components
-        Components to compute. None: 30, or as many as there can be; all columns for `"clr"`.
+        Number of components. None: 30, or the maximum if that is smaller; all columns for `"clr"`.
     layer
-        A key of `layers` to use in place of `X`.
+        Key of `layers` to use instead of `X`.
     mask_var
         Features to use: a boolean column of var without missing values, or a boolean array of
-        length `n_vars`. None uses all, and so does the default when there is no such column.
+        length `n_vars`. None uses all features, and so does the default if there is no such column.
     scale
         For `"pca"` and `"clr"`: centre each feature after the transform and divide it by its
         standard deviation (n - 1 in the denominator, as in :func:`scanpy.pp.scale`), before any
-        principal components. Features that do not vary become 0. Projecting and decoding undo it.
+        principal components. Features that do not vary become 0. Projection applies the same
+        scaling, and decoding reverts it.
     l2
-        Scale each cell to unit length (the geometry of angles). What the length was is lost, so
-        that :func:`~scgenot.tl.decode` is not possible.
+        Scale each cell to unit length, so that distances depend on angles only. Lengths are lost,
+        so :func:`~scgenot.tl.decode` is not possible.
     adjust
-        Give each cell the coordinates that components of all *other* cells give it, in closed form.
-        Components fit the noise of their own cells, whose plain coordinates spread further than
-        those of new cells, the more so the fewer cells and the more features there are; what is
-        learned from them is wrong for new cells. New cells are projected as ever. Without effect
-        where all components are kept, as for `"clr"` with all columns, for `"topics"`, and for more
-        than 100,000 cells, which fit hardly any noise. False: plain coordinates.
+        Compute the coordinates of each cell from the components of all *other* cells, in closed
+        form. Components also fit the noise of their own cells, whose plain coordinates therefore
+        vary more than those of new cells, especially with few cells and many features; a model
+        trained on them does not transfer to new cells. New cells are projected as usual. Without
+        effect if all components are kept, as for `"clr"` with all columns, for `"topics"`, and for
+        more than 100,000 cells, where the difference is negligible. False: plain coordinates.
     key_added
-        Name of the embedding, by default `method`.
+        Name of the embedding; None for `method`.
     rng
-        Seed or generator of the iterative solvers' start.
+        Seed or generator for the start of iterative solvers.
     copy
-        Return an annotated copy and leave `adata` alone.
+        Return an annotated copy and leave `adata` unchanged.
 
     Returns
     -------
@@ -94,25 +95,26 @@ def embed(
     `.obsm['X_{key}']`
         Coordinates, shape `(n_obs, k)`.
     `.varm['PCs']`, `.varm['{key}_loadings']`
-        Loadings, shape `(n_vars, k)`, 0 for features not used; the former name for `key="pca"`, as
-        scanpy has it. None of it for `"clr"` with all columns.
+        Loadings, shape `(n_vars, k)`, 0 for features that are not used; `PCs` for `key="pca"`, as
+        in Scanpy. Not set for `"clr"` with all columns.
     `.uns['{key}']['embedding']`
-        Arrays `features`, `offset`, `loadings`, for `"lsi"` `idf`, for `"topics"`
-        `totals`, the pseudocounts of each topic, and `scale` when asked for;
-        `fingerprints` of the adjusted cells, by which they are known again.
+        Arrays `features`, `offset`, `loadings`, for `"lsi"` `idf`, for `"topics"` `totals`, the
+        pseudocounts of each topic, and `scale` if used; `fingerprints` of the adjusted cells, to
+        recognize them.
     `.uns['{key}']['values']`
-        `whole`, whether all values were whole numbers; `nonnegative`, whether what is decoded
-        should not be negative.
+        `whole`, whether all values were whole numbers; `nonnegative`, whether decoded values should
+        be non-negative.
     `.uns['{key}']['params']`
         The arguments.
     `.uns['{key}']['variance']`, `['variance_ratio']`
         Variance of the principal components, in squared units of the (scaled) data and as a
         fraction; of plain coordinates.
     `.uns['{key}']['shrinkage']`
-        Standard deviation of adjusted over plain coordinates, for each component.
+        Standard deviation of adjusted coordinates divided by that of plain coordinates, per
+        component.
     `.uns['{key}']['depth_correlation']`, `['dropped']`
-        For `"lsi"`: correlation of every computed component with log depth; positions of those
-        dropped.
+        For `"lsi"`: correlation of each computed component with log depth; positions of the dropped
+        components.
 
     Raises
     ------

@@ -33,144 +33,149 @@ def evaluate(
     rng: Rng = 0,
     device: str | None = None,
 ) -> pd.DataFrame:
-    r"""Compare a fit with trivial baselines and with the ceiling, on cells that were held out of
-    it.
+    r"""Compare a fit with simple baselines and with the ceiling, on held-out cells.
 
-    Nothing is fitted again: the fit was made without the held-out cells, and true cells that it has
-    seen are refused. Every method gets the same held-out source cells, baselines the cells that the
-    fit has coupled, and every row of the table comes from the same functions and the same
-    resamples. A model is worth its cost where it beats the best baseline by more than the interval
-    of the paired difference; `table.attrs["verdict"]` says where that is, names that baseline, and
-    compares with the coupling that the model learned from. On a distance between whole populations
-    nothing beats random target cells when the held-out cells are like those of the fit: ask with
-    `groupby`, or hold out a donor, a cell type, a dose.
+    The model is not fitted again: the fit must have been made without the held-out cells, and true
+    cells that it has seen raise an error. All methods get the same held-out source cells, and
+    baselines use the cells of the fit. All rows of the table are computed with the same functions
+    and the same bootstrap samples. The model is useful where it is better than the best baseline by
+    more than the interval of the paired difference. `table.attrs["verdict"]` states where this is
+    the case, names that baseline, and compares with the coupling on which the model was trained. If
+    the held-out cells resemble those of the fit, no method has a smaller distance between whole
+    populations than random target cells: use `groupby`, or hold out a donor, a cell type or a dose.
 
     Parameters
     ----------
     fitted
-        Cells with a fit of `sg.tl.fit_*`, all that it was made of.
+        Cells with a fit of `sg.tl.fit_*`, including all fitted cells.
     held_out
-        Cells that were held out, with the same representation, or the same features where
-        :func:`embed` made it. After :func:`fit_perturbation`: control and treated cells of, for
+        Held-out cells with the same representation, or with the same features if :func:`embed` made
+        the representation. After :func:`fit_perturbation`: control and treated cells of, for
         instance, a donor, a cell type, a dose or a perturbation; each perturbation and dose is
-        predicted from the control cells, which may be of the fit. After :func:`fit_trajectory`:
-        cells of a left-out time; or cells at both times of a step, such as those of a donor. After
-        :func:`fit_translation`: source and target cells as a pair `(source, target)`, row `i` of
-        both the same cell; target cells too are placed in the embedding of the fit, where
-        :func:`embed` or Scanpy's PCA made it.
+        predicted from the control cells, which may be cells of the fit. After
+        :func:`fit_trajectory`: cells of a left-out time, or cells at both times of a step, such as
+        those of a donor. After :func:`fit_translation`: a pair `(source, target)` in which row `i`
+        of both is the same cell. Cells without the representation are projected if it was made by
+        :func:`embed` or by the PCA of Scanpy.
     key
         The `key_added` of the fit.
     model
-        A fit of :func:`scgenot.get.fit`, where it was made with classes of your own.
+        A fit from :func:`scgenot.get.fit`, if it was made with your own classes.
     groupby
-        Column of `obs` of the held-out cells: everything is compared within its groups, and
-        averaged over them. Of a predicted cell the group is that of its source cell, so that what
-        ignores its input is found out.
+        Column of `obs` of the held-out cells: comparisons are made within its groups and averaged
+        over them. The group of a predicted cell is that of its source cell, which reveals methods
+        that ignore their input.
     label_key
         Column of `obs` of both sides of a translation with labels of cells, for `label_transfer`.
     metrics
         Names from the list below, or functions `(predicted, true) -> float` of cells in the
-        representation (of a translation row `i` of both is the same cell); by name when it is a
-        mapping. None for all that suit the task.
+        representation (after a translation, row `i` of both is the same cell); a mapping gives
+        names to functions. None for all metrics that apply to the task.
     maximize
-        Names of functions of your own of which more is better.
+        Names of your own functions for which higher is better.
     features
-        Features whose means and variances are compared; None for all that states decode to.
+        Features whose means and variances are compared; None for all decoded features.
     decoder
-        From states to features, as in :func:`simulate`. None inverts the embedding, also a PCA of
-        Scanpy's that was made before other cells were held out; where nothing does, and for a
-        translation without `decoder`, means and variances are those of the representation.
+        Function from states to features, as in :func:`simulate`. None inverts the embedding,
+        including a PCA of Scanpy that was computed before cells were held out. If there is no
+        inverse, and for a translation without `decoder`, means and variances are those of the
+        representation.
     n_cells
-        Most source and most true cells to compare in a group, the same random ones for every
-        method; None for all.
+        Maximum number of source cells and of true cells per group, the same random cells for all
+        methods; None for all.
     min_cells
-        Fewest cells of a group on both sides, 10 or more; smaller groups are left out, and logged.
+        Minimum number of cells of a group on both sides, 10 or more; smaller groups are left out
+        and logged.
     n_resamples
-        Resamples of the cells (bootstrap).
+        Number of bootstrap samples of the cells.
     interval
         Probability of the intervals.
     in_sample
-        Whether to score cells that the fit has seen; baselines then see the answer too.
+        Whether to score cells that were fitted; baselines have then seen them, too.
     rng
         Seed. The same seed gives the same table.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
 
     Returns
     -------
-    One row for each condition, group and method; where there are several conditions or groups, rows
-    with condition and group "mean" come first, in which each counts the same. Columns:
+    One row per condition, group and method. With several conditions or groups, rows with condition
+    and group "mean" come first, in which all have equal weight. Columns:
 
     `condition`, `group`, `method`, `kind`
-        Kinds are "model"; "coupling", draws from the coupling that the model learned from;
-        "baseline"; "supervised", which is shown the pairs of a translation by cross-validation; and
-        "ceiling": half of the true cells against the other half. Of what asks for the match of each
-        cell the ceiling is the truth itself.
+        Kinds are "model"; "coupling", samples from the coupling on which the model was trained;
+        "baseline"; "supervised", trained on the pairs of a translation with cross-validation; and
+        "ceiling", one half of the true cells compared with the other half. For metrics of the match
+        of each cell, the ceiling is the truth itself.
     `n_predicted`, `n_true`
-        Cells compared.
+        Numbers of cells compared.
     `<metric>`, `<metric>_low`, `<metric>_high`
         Value and bootstrap interval. Source and true cells are resampled, the model is not: the
-        interval tells how far these cells can be trusted, not how another fit or another donor
-        would do.
+        interval describes the uncertainty due to these cells, not the variation between fits or
+        donors.
     `<metric>_scaled`
-        0 is a negative baseline, 1 the ceiling. The negative baseline is `table.attrs["negative"]`:
-        random treated cells of all perturbations, or the control cells with a single perturbation;
-        the source cells; the time before; random matching. NaN where the ceiling is not better than
-        the negative baseline by more than the interval of the difference.
+        Value on a scale from a negative baseline (0) to the ceiling (1). The negative baseline,
+        `table.attrs["negative"]`, depends on the task: random treated cells of all perturbations,
+        or the control cells with a single perturbation; the source cells; the time before; random
+        matching. NaN if the ceiling is not better than the negative baseline by more than the
+        interval of the difference.
 
-    `attrs` has `verdict`; `comparisons`, what the verdict is made of; `trivial`, how much of the
-    range the best baseline fills, by condition, group and metric; `higher_is_better`; `ideal`, the
-    value that is right for metrics of which neither more nor less is better; `negative`, `metrics`,
-    `interval` and `task`.
+    `attrs` has `verdict`; `comparisons`, the comparisons that the verdict summarizes; `trivial`,
+    the scaled score of the best baseline by condition, group and metric; `higher_is_better`;
+    `ideal`, the ideal value of metrics for which neither higher nor lower is better; `negative`,
+    `metrics`, `interval` and `task`.
 
     Metrics, in the representation:
 
     `edistance`
-        Squared energy distance, unbiased, see :func:`scgenot.metrics.energy_distance`. pertpy's is
-        biased.
+        Unbiased squared energy distance, see :func:`scgenot.metrics.energy_distance`. The one of
+        pertpy is biased.
     `mmd`
-        Squared maximum mean discrepancy, unbiased, :func:`scgenot.metrics.mmd` with the median
-        distance of true cells as bandwidth. pertpy's default kernel is linear, which compares means
-        only.
+        Unbiased squared maximum mean discrepancy, :func:`scgenot.metrics.mmd` with the median
+        distance of true cells as bandwidth. The default kernel of pertpy is linear and compares
+        only means.
     `wasserstein`
-        Exact 2-Wasserstein distance between as many cells a side as the ceiling has, at most 500.
-        pertpy's is an entropic transport cost, squared.
+        Exact 2-Wasserstein distance between as many cells per side as the ceiling has, at most 500.
+        The one of pertpy is a squared entropic transport cost.
     `coverage_80`, `coverage_90`
-        Share of true cells in the region that holds 80 or 90 % of the predicted ones, before any
-        correction: the *raw* region of all features of :func:`calibrate`, of one half of the
-        predicted cells against the other. Neither more nor less is better: the level is right, and
-        comparisons and the calibrated scale are of the distance from it. The interval is without
-        the noise of the first half. Not after :func:`fit_translation`: there a region is one of
-        each cell, and that of the population says nothing of it.
+        Share of true cells in the region that contains 80 or 90 % of the predicted cells, without
+        correction: the *raw* region of all features of :func:`calibrate`, from one half of the
+        predicted cells compared with the other half. The level itself is the ideal value;
+        comparisons and the scaled value use the distance from it. The interval does not include the
+        noise of the first half. Not after :func:`fit_translation`, where regions would refer to
+        single cells and not to the population.
     `foscttm`, `label_transfer`
-        After :func:`fit_translation`, see :mod:`scgenot.metrics`; the verdict is on the mean of
-        draws, which is what matches cells.
+        After :func:`fit_translation`, see :mod:`scgenot.metrics`. The verdict uses the mean of
+        samples, which is the prediction for matching.
 
     In features, decoded on both sides:
 
     `r2_distance`
-        1 less the coefficient of determination of means, as in pertpy, truth as reference.
+        1 minus the coefficient of determination of means, as in pertpy, with the true cells as
+        reference.
     `r2_variances`
         Coefficient of determination of variances.
     `squared_error_means`
-        Squared error of means less what the noise of the predicted and of the true cells adds,
-        :func:`scgenot.metrics.squared_error_means`; not after :func:`fit_translation`, where each
-        prediction has noise in common with its true cell.
+        Squared error of means, corrected for the sampling noise of predicted and true cells,
+        :func:`scgenot.metrics.squared_error_means`. Not after :func:`fit_translation`, where each
+        prediction shares noise with its true cell.
     `pearson_delta`
         After :func:`fit_perturbation`: correlation of mean changes from control, over the 50
-        features that change most. It flatters what predicts the average of all perturbations.
+        features that change most. It is optimistic for methods that predict the average of all
+        perturbations.
     `wmse`, `weighted_r2_delta`
         After :func:`fit_perturbation`: squared error of means, and coefficient of determination of
         changes from the mean of all perturbations :math:`\delta = \mu - \bar\mu`, weighted by
         :math:`w_k \propto ((|t_k| - \min |t|) / (\max |t| - \min |t|))^2`, Welch's `t` of the true
-        cells against those of other perturbations in the fit. What predicts the mean of all has a
-        delta of 0, so at most 0. With a single perturbation, control stands in for the others.
+        cells compared with other perturbations in the fit. A method that predicts the mean of all
+        perturbations scores at most 0. With a single perturbation, control cells replace the
+        others.
     `discrimination`
         After :func:`fit_perturbation` with at least 3 held-out conditions in each group: share of
-        the other held-out conditions whose true mean change from control is less like the
-        prediction than that of its own, :func:`scgenot.metrics.perturbation_discrimination`. A
-        perturbation at another dose is another condition. The interval is without the noise of the
-        other conditions.
+        the other held-out conditions whose true mean change from control is less similar to the
+        prediction than that of the predicted condition,
+        :func:`scgenot.metrics.perturbation_discrimination`. Each dose of a perturbation is a
+        separate condition. The interval does not include the noise of the other conditions.
 
     Raises
     ------

@@ -41,7 +41,7 @@ def fate(
     key: str = "genot",
     copy: bool = False,
 ) -> AnnData | None:
-    """Find the fate of each cell: the share of each terminal group among its last descendants.
+    """Compute the fate of each cell: the share of each terminal group among its descendants.
 
     Parameters
     ----------
@@ -50,14 +50,14 @@ def fate(
     groupby
         Column of obs with the groups of the cells at `end`.
     terminal
-        The terminal groups; None for all groups with cells at `end`. Descendants in no terminal
-        group are counted in a column `"other"`.
+        Terminal groups; None for all groups with cells at `end`. Descendants in no terminal group
+        are counted in a column `"other"`.
     end
-        Last time, as a number or as a label of the column of times; None for that of the fit.
+        Last time, as a number or as a label of the time column; None for that of the fit.
     of
-        "descendants": shares among all descendants at `end`, so that branches that grow on the way
-        count more, as in a clone. "lineage": probabilities of one lineage, which follows one living
-        descendant at each step. Both are the same over a single step.
+        "descendants": shares among all descendants at `end`, so that growing branches have more
+        weight, as in a clone. "lineage": fate probabilities of a single lineage that follows one
+        living descendant at each step. Both are the same over a single step.
     method, n_samples, rng, device, key
         As in :func:`push`.
     copy
@@ -74,7 +74,8 @@ def fate(
         `end`; the number of NaN rows before `end` is logged. A group that no earlier cell reaches
         has zeros before `end`, which is logged.
     `obs["genot_fate_entropy"]`
-        Entropy of the row over that of equal shares: 0 is decided, 1 is open.
+        Entropy of the row, divided by that of equal shares: 0 for a determined fate, 1 for equal
+        shares.
 
     Raises
     ------
@@ -135,8 +136,8 @@ def _column_names(names: list[str]) -> list[str]:
         name for name, column in zip(names, columns, strict=True) if columns.count(column) > 1
     ]:
         raise ValueError(
-            f"`groupby`: the groups {twice} would get one column, as files have no slash in names: "
-            "rename one of them."
+            f"`groupby`: the groups {twice} would share one column, because names in files cannot "
+            "contain a slash: rename one of them."
         )
     return columns
 

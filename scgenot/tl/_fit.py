@@ -31,10 +31,10 @@ def fit(
     progress: bool = True,
     copy: bool = False,
 ) -> AnnData | None:
-    """Fit a task: couple the populations that it links, and learn a model from the couplings.
+    """Fit a task: couple the populations that it links, and train a model on the couplings.
 
-    :func:`fit_trajectory`, :func:`fit_perturbation` and :func:`fit_translation` make the task of
-    their name and call this function; a task of your own goes the same way.
+    :func:`fit_trajectory`, :func:`fit_perturbation` and :func:`fit_translation` create their task
+    and call this function. Use it directly for your own tasks.
 
     Parameters
     ----------
@@ -45,40 +45,37 @@ def fit(
         `ask(adata, target, *, dose)`, which returns a :class:`~scgenot.Question`; such as those
         of :mod:`scgenot.tasks`.
     solver
-        Turns a :class:`~scgenot.Pair` into a plan, such as a :class:`~scgenot.ot.Coupling`; None
-        for :class:`~scgenot.ot.Sinkhorn` in one space and
-        :class:`~scgenot.ot.GromovWasserstein` between two. A list of several has the fit choose;
-        "auto" is a short list of the task's: the default, and another epsilon.
+        Function from a :class:`~scgenot.Pair` to a plan, such as a :class:`~scgenot.ot.Coupling`.
+        None for :class:`~scgenot.ot.Sinkhorn` within one space and
+        :class:`~scgenot.ot.GromovWasserstein` between two spaces. A list of candidates to select
+        from; "auto" for the default and one other epsilon.
     learner
-        Turns links into a model; None for `sg.model.FlowMatching()`, whose fields left at None take
-        the defaults of the task. A list of several has the fit choose; "auto" is a short list of
-        the task's: the default, and the same without source noise, or with it.
+        Function from links to a model. None for `sg.model.FlowMatching()`, whose fields left at
+        None take the defaults of the task. A list of candidates to select from; "auto" for the
+        default with and without source noise.
     hold_out
-        With several candidates, every solver with every learner: what they are compared on.
-        "cells", or a column of `obs` such as donor, cell type, dose or time, whose values are held
-        out in turn. Each candidate is fitted in few steps to the other cells, and candidates and
-        the baselines of :func:`evaluate` are scored on those held out by the energy distance,
-        within the values of the column, or of the first of `covariates` for "cells". The first
-        candidate is kept unless another is better by more than the 95 % interval of the relative
-        difference over folds; the winner is fitted to all cells. On cells like those of the fit
-        only whole populations are compared, unless there are `covariates`: hold out a column to
-        find couplings that lose track of which cell is which, and the column in which new cells
-        will differ to find what is learned best for these.
+        Held-out cells to compare several candidates (every solver with every learner): "cells", or
+        a column of `obs` such as donor, cell type, dose or time, whose values are held out in turn.
+        Each candidate is fitted with fewer steps to the other cells. Candidates and the baselines
+        of :func:`evaluate` are scored on the held-out cells by the energy distance, within the
+        values of the column, or of the first of `covariates` for "cells". The first candidate is
+        kept unless another one is better by more than the 95 % interval of the relative difference
+        over folds; the selected candidate is fitted to all cells. With "cells" and no `covariates`,
+        only whole populations are compared, which does not reveal couplings that match wrong cells:
+        hold out a column instead, ideally one whose values will be new.
     n_folds
-        Parts into which cells or values are dealt, each held out once; 2 or more. More parts tell
-        candidates apart more easily. The trainings of all together have 1.2 times the steps of one
-        fit, or 100 each where that is more: up to six candidates in three folds take two to three
-        times as long as one.
+        Number of folds of cells or values, 2 or more. More folds make it easier to distinguish
+        candidates. All trainings together have 1.2 times the steps of one fit, but each at least
+        100: up to six candidates in three folds take two to three times as long as one fit.
     predict
-        Whether to write what :func:`predict` writes of the source cells, with its defaults, at
-        once (where the task can be asked without a
-        target). None: unless there are more than 50,000 source cells.
+        Whether to also predict the source cells, as :func:`predict` with default arguments (if the
+        task needs no target). None: unless there are more than 50,000 source cells.
     key_added
-        Name of the fit in `uns`, and prefix of what later functions write.
+        Name of the fit in `uns`, and prefix of the results of other functions.
     rng
-        Seed. The same seed gives the same result on one machine and thread count.
+        Seed. Results are reproducible on the same machine with the same number of threads.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
     progress
         Whether to show progress bars.
     copy
@@ -86,36 +83,36 @@ def fit(
 
     Returns
     -------
-    None, or the copy. Sets `uns[key_added]`, and what :func:`predict` writes. With several
+    None, or the copy. Sets `uns[key_added]` and the fields of :func:`predict`. With several
     candidates also:
 
     `uns[key_added]["choice"]`
         Scores of candidates and baselines by fold.
     `uns[key_added]["choice_summary"]`
-        A row for each candidate and baseline, see :func:`scgenot.get.choice`.
+        One row per candidate and baseline, see :func:`scgenot.get.choice`.
 
     Raises
     ------
     TypeError
-        When `task`, `solver` or `learner` lacks a method or returns something else than is
-        expected; the message names the object.
+        When `task`, `solver` or `learner` lacks a method or returns an unexpected object; the
+        message names it.
     KeyError
         When a column or representation is not there.
     ValueError
-        When the links are of other cells than `adata` has, when several candidates are to be
-        compared between two AnnData, where the truth about held-out cells is not known, or as the
-        task says.
+        When the links contain cells that are not in `adata`, when several candidates are given for
+        a fit between two AnnData (the truth about held-out cells is not known there), or as
+        described for the task.
 
     Warns
     -----
     UserWarning
-        When candidates failed, or could not be compared, in which case the first was fitted: too
-        few cells, a column with a single value. When a trivial answer is closer to held-out cells
-        than the best candidate.
+        When candidates failed or could not be compared (too few cells, a column with a single
+        value), in which case the first is fitted. When a simple baseline is closer to held-out
+        cells than the best candidate.
 
     See Also
     --------
-    scgenot.get.fit : reads the fit of a task of your own from a file.
+    scgenot.get.fit : reads the fit of your own task from a file.
 
     Examples
     --------

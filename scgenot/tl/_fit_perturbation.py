@@ -38,11 +38,12 @@ def fit_perturbation(
     progress: bool = True,
     copy: bool = False,
 ) -> AnnData | None:
-    """Fit one model of how control cells respond to every perturbation, dose and combination.
+    """Fit one model of the response of control cells to all perturbations, doses and combinations.
 
-    Control and treated cells are coupled once for each condition, as whole populations and within
-    the strata of `covariates`. One GENOT model (arXiv 2310.09254) then learns the conditional laws
-    of all couplings, given the control cell and the condition: what *this* cell would become.
+    Control and treated cells are coupled once per condition, as whole populations and within the
+    strata of `covariates`. One GENOT model (arXiv 2310.09254) then learns the conditional
+    distributions of all couplings, given the control cell and the condition: the response of an
+    individual cell.
 
     Parameters
     ----------
@@ -51,59 +52,59 @@ def fit_perturbation(
     perturbation_key
         Column of `obs` with the perturbation.
     control
-        Its label of control cells; None when dose 0 alone marks them.
+        Label of control cells in this column; None if control cells are those with dose 0.
     use_rep
-        Representation to compare and generate cells in, a key of `obsm` or "X". None takes the
-        first of `X_pca`, `X_lsi`, `X_clr` that is there.
+        Representation in which cells are compared and generated, a key of `obsm` or "X". None for
+        the first of `X_pca`, `X_lsi`, `X_clr` that is present.
     layer
-        A key of `layers` to use in place of a representation.
+        Key of `layers` to use instead of a representation.
     adjust
-        Where Scanpy made the representation and the features are those it was made of: fit in the
-        coordinates that components of all other cells give each cell, as
-        :func:`~scgenot.tl.embed` does, in place of Scanpy's own, which stay as they are. False
-        reads these.
+        If Scanpy computed the representation from the features of `adata`: whether to fit in
+        adjusted coordinates, as :func:`~scgenot.tl.embed` computes them, instead of the coordinates
+        of Scanpy. The latter are not changed.
     dose_key
-        Column of `obs` with the dose, on any linear scale; the network sees its logarithm. Dose 0
-        is control, whatever the perturbation is called; control cells may have none.
+        Column of `obs` with the dose on a linear scale; the network takes its logarithm as input.
+        Cells with dose 0 are control cells, whatever their perturbation; the dose of control cells
+        may be missing.
     embedding
-        A row of numbers for each perturbation, measured or not: fingerprints, gene embeddings,
-        mechanisms. With it, perturbations that were not measured can be predicted. None: each
-        perturbation has a learned vector.
+        One row of numbers per perturbation, measured or not: fingerprints, gene embeddings,
+        mechanisms. Required to predict unseen perturbations. None: each perturbation has a learned
+        vector.
     separator
-        What separates the parts in the name of a combination, such as "A+B", whose order does not
-        matter; None when names are never combinations.
+        Separator in the name of a combination, such as "A+B", whose order does not matter; None if
+        names are never combinations.
     covariates
-        Columns of `obs`, such as cell type and donor: cells are coupled within these. Strata of
-        under 10 cells on a side are pooled, first with those that differ in the last column alone:
-        name the one that matters most first. The network is not told, so that cells of a new donor
-        can be predicted.
+        Columns of `obs`, such as cell type and donor, within which cells are coupled. Strata with
+        fewer than 10 cells on a side are pooled, first with those that differ only in the last
+        column: list the most important column first. Covariates are not an input of the network, so
+        that cells of a new donor can be predicted.
     network_covariates
-        Columns of `obs` that the network is told as well; numbers as they are, categories one by
-        one. Cells are coupled within these too, so numbers should have few values; of a pooled
-        stratum it is told the mean of a number, and no category.
+        Columns of `obs` that are inputs of the network, too: numbers unchanged, categories one-hot.
+        Cells are also coupled within these columns, so numbers should have few values. The input of
+        a pooled stratum is the mean of a number, and no category.
     solver
-        Turns a :class:`~scgenot.pair.Pair` into a :class:`~scgenot.ot.Coupling`; None for
-        `sg.ot.Sinkhorn(epsilon=0.02)`. With `tau=(0.9, 1)` control cells may have no descendants,
-        as under a drug that kills. A list of several, or "auto" for epsilon .02 and .005, has the
-        fit choose.
+        Function from a :class:`~scgenot.pair.Pair` to a :class:`~scgenot.ot.Coupling`. None for
+        `sg.ot.Sinkhorn(epsilon=0.02)`. With `tau=(0.9, 1)` control cells may have no counterparts,
+        for example if a drug kills cells. A list of candidates to select from, or "auto" for
+        epsilon .02 and .005.
     learner
-        Turns links into a model; None for `sg.model.FlowMatching()`, whose fields left at None take
-        the defaults of the task: 1500 steps, source noise .3, displacements, condition dropout .1
-        with several conditions. A list of several, or "auto" for source noise .3 and 0, has the
-        fit choose.
+        Function from links to a model. None for `sg.model.FlowMatching()`, whose fields left at
+        None take the defaults of the task: 1500 steps, source noise .3, displacements, condition
+        dropout .1 with several conditions. A list of candidates to select from, or "auto" for
+        source noise .3 and 0.
     hold_out, n_folds
-        With several candidates, what they are compared on: "cells", or a column of `obs` such as
-        donor, cell type or dose, whose values are held out in turn; and how many parts cells or
-        values are dealt into. See :func:`fit`.
+        Held-out cells to compare several candidates: "cells", or a column of `obs` such as donor,
+        cell type or dose, whose values are held out in turn; and the number of folds. See
+        :func:`fit`.
     predict
-        Whether to write what :func:`predict` writes of the source cells, with its defaults, at
-        once (with one perturbation only). None: unless there are more than 50,000 source cells.
+        Whether to also predict the source cells, as :func:`predict` with default arguments (only
+        with a single perturbation). None: unless there are more than 50,000 source cells.
     key_added
-        Name of the fit in `uns`, and prefix of what later functions write.
+        Name of the fit in `uns`, and prefix of the results of other functions.
     rng
-        Seed. The same seed gives the same result on one machine and thread count.
+        Seed. Results are reproducible on the same machine with the same number of threads.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
     progress
         Whether to show progress bars.
     copy
@@ -114,23 +115,23 @@ def fit_perturbation(
     None, or the copy. Sets the following fields:
 
     `uns[key_added]["params"]`
-        Enough to repeat the fit, and the vocabulary of conditions.
+        Arguments needed to repeat the fit, and the vocabulary of conditions.
     `uns[key_added]["model"]`
-        Configuration and weights; :func:`scgenot.get.model` makes a model of them.
+        Configuration and weights; :func:`scgenot.get.model` returns the model.
     `uns[key_added]["history"]`
-        Loss and validation by step.
+        Training and validation loss by step.
     `obsm["X_pca_adjusted"]`, `uns["pca_adjusted"]`
-        Where `adjust` had an effect on `X_pca`: the coordinates that were fitted, and `shrinkage`,
-        their standard deviation over that of Scanpy's, for each component.
+        If `adjust` had an effect on `X_pca`: the fitted coordinates, and `shrinkage`, their
+        standard deviation divided by that of the coordinates of Scanpy, per component.
     `obsm["X_<key_added>"]` and others
-        What :func:`predict` writes, unless `predict=False`.
+        Fields of :func:`predict`, unless `predict=False`.
     `uns[key_added]["pairs"]`
-        One row a pair: perturbation, dose, stratum, cells, epsilon, marginal error, convergence,
-        effective targets and mass.
+        One row per coupling: perturbation, dose, stratum, numbers of cells, epsilon, marginal
+        error, convergence, effective targets and mass.
     `uns[key_added]["choice"]`, `uns[key_added]["choice_summary"]`
-        With several candidates: how they did on held-out cells, see :func:`scgenot.get.choice`.
+        With several candidates: their scores on held-out cells, see :func:`scgenot.get.choice`.
     `uns[key_added]["links"]`
-        The fitted cells by name and their couplings, which other functions read.
+        Names of the fitted cells and their couplings, used by other functions.
 
     Raises
     ------
@@ -140,15 +141,16 @@ def fit_perturbation(
     KeyError
         When a column or representation is not there.
     ValueError
-        When there are no control cells or only those, a perturbation or dose is missing, a control
-        cell has a dose, `embedding` lacks a perturbation, a perturbation has no stratum with enough
-        cells, values are not finite, obs names are not unique, or `key_added` has a slash.
+        When there are no control cells or no treated cells, a perturbation or dose is missing, a
+        control cell has a dose, `embedding` lacks a perturbation, a perturbation has no stratum
+        with enough cells, values are not finite, obs names are not unique, or `key_added` contains
+        a slash.
 
     Warns
     -----
     UserWarning
-        When several candidates could not be compared, some of them failed, or a trivial answer is
-        closer to held-out cells than the best of them.
+        When candidates failed or could not be compared, or when a simple baseline is closer to
+        held-out cells than the best candidate.
 
     Examples
     --------

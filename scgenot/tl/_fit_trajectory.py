@@ -34,59 +34,57 @@ def fit_trajectory(
     progress: bool = True,
     copy: bool = False,
 ) -> AnnData | None:
-    """Fit a model of what cells become, from snapshots of a population at several times.
+    """Fit a model of the descendants of cells, from snapshots of a population at several times.
 
-    Consecutive time points are coupled, each pair as a whole. One GENOT model (arXiv 2310.09254)
-    then learns the conditional laws of all couplings, given the source cell, its time and the step,
-    so that cells that were in no coupling have descendants too.
+    Populations at consecutive time points are coupled. One GENOT model (arXiv 2310.09254) then
+    learns the conditional distributions of all couplings, given the source cell, its time and the
+    step, so that descendants of new cells can be predicted, too.
 
     Parameters
     ----------
     adata
         Cells of all time points.
     time_key
-        Column of `obs` with the time: numbers; text with a number in it, such as "day 2"; or
-        ordered categories, which are then 0, 1, 2, ... .
+        Column of `obs` with the time: numbers; text that contains a number, such as "day 2"; or
+        ordered categories, which become 0, 1, 2, ... .
     use_rep
-        Representation to compare and generate cells in, a key of `obsm` or "X". None takes the
-        first of `X_pca`, `X_lsi`, `X_clr` that is there.
+        Representation in which cells are compared and generated, a key of `obsm` or "X". None for
+        the first of `X_pca`, `X_lsi`, `X_clr` that is present.
     layer
-        A key of `layers` to use in place of a representation.
+        Key of `layers` to use instead of a representation.
     adjust
-        Where Scanpy made the representation and the features are those it was made of: fit in the
-        coordinates that components of all other cells give each cell, as
-        :func:`~scgenot.tl.embed` does, in place of Scanpy's own, which stay as they are. False
-        reads these.
+        If Scanpy computed the representation from the features of `adata`: whether to fit in
+        adjusted coordinates, as :func:`~scgenot.tl.embed` computes them, instead of the coordinates
+        of Scanpy. The latter are not changed.
     pairs
-        Earlier and later time of each pair; None for consecutive time points.
+        Pairs of an earlier and a later time; None for consecutive time points.
     growth_key
-        Column of `obs` with the rate of growth, births minus deaths per unit of time;
-        :func:`score_growth` makes one. 0 is neither, a negative rate dies: a cell at rate `r` has
-        `exp(r step)` descendants.
+        Column of `obs` with the growth rate, birth rate minus death rate per unit of time, such as
+        that of :func:`score_growth`. A cell with rate `r` has `exp(r step)` descendants on average.
     covariates
-        Columns of `obs`, such as donor or batch: cells are coupled within these. Strata of under 10
-        cells on a side are pooled, first with those that differ in the last column alone.
+        Columns of `obs`, such as donor or batch, within which cells are coupled. Strata with fewer
+        than 10 cells on a side are pooled, first with those that differ only in the last column.
     solver
-        Turns a :class:`~scgenot.pair.Pair` into a :class:`~scgenot.ot.Coupling`; None for
-        `sg.ot.Sinkhorn(epsilon=0.01)`. With `tau=(0.8, 1)` growth is learned from the data, or
-        corrected. A list of several, or "auto" for epsilon .01 and .05, has the fit choose.
+        Function from a :class:`~scgenot.pair.Pair` to a :class:`~scgenot.ot.Coupling`. None for
+        `sg.ot.Sinkhorn(epsilon=0.01)`. With `tau=(0.8, 1)` growth is estimated from the data, or a
+        prior is corrected. A list of candidates to select from, or "auto" for epsilon .01 and .05.
     learner
-        Turns links into a model; None for `sg.model.FlowMatching()`, whose fields left at None take
-        the defaults of the task: 3000 steps, displacements. A list of several, or "auto" for no
-        source noise and .3, has the fit choose.
+        Function from links to a model. None for `sg.model.FlowMatching()`, whose fields left at
+        None take the defaults of the task: 3000 steps, displacements. A list of candidates to
+        select from, or "auto" for source noise 0 and .3.
     hold_out, n_folds
-        With several candidates, what they are compared on: "cells", or a column of `obs` such as
-        donor, or the time for those in between, whose values are held out in turn; and how many
-        parts cells or values are dealt into. See :func:`fit`.
+        Held-out cells to compare several candidates: "cells", or a column of `obs` such as donor,
+        or the time (inner times only), whose values are held out in turn; and the number of folds.
+        See :func:`fit`.
     predict
-        Whether to write what :func:`predict` writes of the source cells, with its defaults, at
-        once. None: unless there are more than 50,000 source cells.
+        Whether to also predict the source cells, as :func:`predict` with default arguments. None:
+        unless there are more than 50,000 source cells.
     key_added
-        Name of the fit in `uns`, and prefix of what later functions write.
+        Name of the fit in `uns`, and prefix of the results of other functions.
     rng
-        Seed. The same seed gives the same result on one machine and thread count.
+        Seed. Results are reproducible on the same machine with the same number of threads.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
     progress
         Whether to show progress bars.
     copy
@@ -97,27 +95,27 @@ def fit_trajectory(
     None, or the copy. Sets the following fields:
 
     `uns[key_added]["params"]`
-        Enough to repeat the fit.
+        Arguments needed to repeat the fit.
     `uns[key_added]["model"]`
-        Configuration and weights; :func:`scgenot.get.model` makes a model of them.
+        Configuration and weights; :func:`scgenot.get.model` returns the model.
     `uns[key_added]["history"]`
-        Loss and validation by step.
+        Training and validation loss by step.
     `obsm["X_pca_adjusted"]`, `uns["pca_adjusted"]`
-        Where `adjust` had an effect on `X_pca`: the coordinates that were fitted, and `shrinkage`,
-        their standard deviation over that of Scanpy's, for each component.
+        If `adjust` had an effect on `X_pca`: the fitted coordinates, and `shrinkage`, their
+        standard deviation divided by that of the coordinates of Scanpy, per component.
     `obsm["X_<key_added>"]` and others
-        What :func:`predict` writes, unless `predict=False`.
+        Fields of :func:`predict`, unless `predict=False`.
     `uns[key_added]["pairs"]`
-        One row a pair: times, stratum, cells, epsilon, marginal error, convergence, effective
-        targets and mass.
+        One row per coupling: times, stratum, numbers of cells, epsilon, marginal error,
+        convergence, effective targets and mass.
     `uns[key_added]["choice"]`, `uns[key_added]["choice_summary"]`
-        With several candidates: how they did on held-out cells, see :func:`scgenot.get.choice`.
+        With several candidates: their scores on held-out cells, see :func:`scgenot.get.choice`.
     `obs["<key_added>_growth"]`
-        Descendants of each source cell, after prior and tau: the mass it sends, of 1 for the mean
-        cell where none is lost. NaN for cells that are no source. Only with rates that differ
-        between cells, or an unbalanced solver.
+        Growth of each source cell, from the prior and `tau`: the mass that leaves it, 1 for the
+        mean cell if no mass is lost. NaN for cells that are not source cells. Only with growth
+        rates that differ between cells, or an unbalanced solver.
     `uns[key_added]["links"]`
-        The fitted cells by name and their couplings, which other functions read.
+        Names of the fitted cells and their couplings, used by other functions.
 
     Raises
     ------
@@ -126,15 +124,15 @@ def fit_trajectory(
     KeyError
         When a column or representation is not there.
     ValueError
-        When there is one time point only or a time has one cell, a time or rate is missing, values
-        are not finite, a pair is not of two sampled times in order, obs names are not unique, or
-        `key_added` has a slash.
+        When there is a single time point, a time has a single cell, a time or rate is missing,
+        values are not finite, a pair does not consist of two sampled times in order, obs names are
+        not unique, or `key_added` contains a slash.
 
     Warns
     -----
     UserWarning
-        When several candidates could not be compared, some of them failed, or a trivial answer is
-        closer to held-out cells than the best of them.
+        When candidates failed or could not be compared, or when a simple baseline is closer to
+        held-out cells than the best candidate.
 
     Examples
     --------

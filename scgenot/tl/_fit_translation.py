@@ -35,47 +35,47 @@ def fit_translation(
     progress: bool = True,
     copy: bool = False,
 ) -> AnnData | None:
-    """Fit a model that translates cells of one modality into another; the cells need not be paired.
+    """Fit a model that predicts one modality from another, without paired cells.
 
-    The two populations are coupled as a whole, by a quadratic (Gromov-Wasserstein) coupling of
-    distances within each modality, or by a fused one when features of both in one common space are
-    given. A GENOT model (arXiv 2310.09254) then learns the conditional law of the coupling, so that
-    new cells can be translated too.
+    The two populations are coupled by a quadratic (Gromov-Wasserstein) coupling of the distances
+    within each modality, or by a fused one if features in a common space are given. A GENOT model
+    (arXiv 2310.09254) then learns the conditional distribution of the coupling, so that new cells
+    can be translated, too.
 
     Parameters
     ----------
     adata_source, adata_target
-        The modality to translate from, `n` cells, and to, `m` cells. Cells, their number and the
-        number of features may differ. Only `adata_source` is written to. Or a MuData and the name
-        of its source modality, to which results are written.
+        Source modality with `n` cells and target modality with `m` cells. Cells, their numbers and
+        the numbers of features may differ. Results are written only to `adata_source`. Or a MuData
+        and the name of its source modality, to which results are written.
     target_modality
-        Name of the target modality of a MuData.
+        Name of the target modality, for MuData.
     use_rep
         Representation of each side, a key of `obsm` or "X"; one name for both or `(source,
-        target)`. None takes the first of `X_pca`, `X_lsi`, `X_clr` that is there; :func:`embed`
-        makes them.
+        target)`. None for the first of `X_pca`, `X_lsi`, `X_clr` that is present; see
+        :func:`embed`.
     shared_rep
-        Representation of both in one common space, such as gene activities and genes: a key for
-        both or a pair.
+        Representation of both sides in a common space, such as gene activities and gene expression:
+        one key for both or a pair.
     solver
-        Turns a :class:`~scgenot.pair.Pair` into a :class:`~scgenot.ot.Coupling`. None for
+        Function from a :class:`~scgenot.pair.Pair` to a :class:`~scgenot.ot.Coupling`. None for
         :class:`~scgenot.ot.GromovWasserstein`, or :class:`~scgenot.ot.FusedGromovWasserstein` with
-        `shared_rep`. One only: between two AnnData the truth about held-out cells is not known, so
-        that a fit cannot choose between several.
+        `shared_rep`. Lists of candidates are not supported, because the truth about held-out cells
+        is not known between two AnnData.
     source_weights, target_weights
         Columns of `obs` with non-negative weights of the cells; None for equal weights.
     learner
-        Turns links into a model; None for `sg.model.FlowMatching()`, whose fields left at None take
-        the defaults of the task: 3000 steps.
+        Function from links to a model. None for `sg.model.FlowMatching()`, whose fields left at
+        None take the defaults of the task: 3000 steps.
     predict
-        Whether to write what :func:`predict` writes of the source cells, with its defaults, at
-        once. None: unless there are more than 50,000 source cells.
+        Whether to also predict the source cells, as :func:`predict` with default arguments. None:
+        unless there are more than 50,000 source cells.
     key_added
-        Name of the fit in `uns`, and prefix of what :func:`predict` and :func:`coupling` write.
+        Name of the fit in `uns`, and prefix of the results of :func:`predict` and :func:`coupling`.
     rng
-        Seed. The same seed gives the same result on one machine and thread count.
+        Seed. Results are reproducible on the same machine with the same number of threads.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
     progress
         Whether to show progress bars.
     copy
@@ -86,20 +86,20 @@ def fit_translation(
     None, or the copy. Sets the following fields of `adata_source`:
 
     `uns[key_added]["params"]`
-        Enough to repeat the fit.
+        Arguments needed to repeat the fit.
     `uns[key_added]["model"]`
-        Configuration and weights; :func:`scgenot.get.model` makes a model of them.
+        Configuration and weights; :func:`scgenot.get.model` returns the model.
     `uns[key_added]["history"]`
-        Loss and validation by step.
+        Training and validation loss by step.
     `obsm["X_<key_added>"]` and others
-        What :func:`predict` writes, unless `predict=False`.
+        Fields of :func:`predict`, unless `predict=False`.
     `uns[key_added]["pairs"]`
         Sizes, epsilon, marginal error, convergence, effective targets and mass of the coupling.
     `uns[key_added]["confidence"]`
-        For a search over starts: how many starts reach the best answer, the gap to the next
+        For a search over starts: how many starts reach the best solution, the gap to the next
         distinct one, and whether two subsets of the cells agree.
     `uns[key_added]["links"]`
-        The fitted cells by name and their couplings, which other functions read.
+        Names of the fitted cells and their couplings, used by other functions.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def fit_translation(
     Warns
     -----
     UserWarning
-        When near-equal answers of the search disagree: the translation may be wrong as a whole.
+        When near-equal solutions of the search disagree; the whole translation may then be wrong.
 
     Examples
     --------

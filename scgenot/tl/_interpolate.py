@@ -29,46 +29,46 @@ def interpolate(
 ) -> AnnData:
     """Predict the population at a time between two sampled ones.
 
-    Pairs of a cell before and a cell after are moved along their way. Straight lines between pairs
-    are no better than trivial baselines on most courses, whatever couples the cells: cells of one
-    sample are not equally far, populations do not go at one pace, the course bends, and some cells
-    multiply. So each pair has its own fraction of the way, given by a clock that is learned from
-    all times; the mean of the population follows a monotone curve through the means of all times
-    (Fritsch and Butland 1984), which cannot overshoot; and with an unbalanced fit pairs are
-    weighted by growth. See :mod:`scgenot.course.interpolation`.
+    Pairs of an earlier and a later cell are moved along a path. On most data sets, straight lines
+    between pairs are no better than simple baselines, with any coupling: cells of one sample are
+    not equally advanced, populations do not change at a constant rate, their path is curved, and
+    some cells divide. Therefore each pair advances by its own fraction, given by a clock that is
+    learned from all times; the mean of the population follows a monotone curve through the means of
+    all times (Fritsch and Butland 1984), which cannot overshoot; and with an unbalanced fit, pairs
+    are weighted by growth. See :mod:`scgenot.course.interpolation`.
 
-    Fit with an unbalanced coupling for this, `solver=sg.ot.Sinkhorn(tau=(0.8, 0.8))`, unless a time
-    point has few cells.
+    For interpolation, fit an unbalanced coupling, `solver=sg.ot.Sinkhorn(tau=(0.8, 0.8))`, unless a
+    time point has few cells.
 
     Parameters
     ----------
     adata
         Cells with a fit of :func:`fit_trajectory`.
     time
-        Time to predict, in the unit of the fitted times, within a fitted step; the shortest of
-        several such steps counts.
+        Time to predict, in the unit of the fitted times, within a fitted step. If several steps
+        contain it, the shortest is used.
     n_cells
         Number of cells to predict; None for the mean size of the two sampled populations.
     method
-        "coupling": pairs drawn from the couplings of the step; "model": source cells with generated
-        targets.
+        "coupling": pairs sampled from the couplings of the step; "model": source cells with
+        generated target cells.
     straight
-        Move all pairs the same fraction along straight lines, whatever their growth, as a baseline.
+        Move all pairs by the same fraction along straight lines, without growth, as a baseline.
     bridge_noise
         Whether to add the noise of a Brownian bridge: with straight lines of the coupling this is
         the Schrödinger bridge between the two populations. Only for couplings whose cost is the
         squared distance.
     check
-        Whether to leave each inner sampled time out in turn, predict it from the others, and
-        compare with answers that need no coupling; takes a second or so for each time.
+        Whether to leave out each inner sampled time in turn, predict it from the others, and
+        compare with baselines that need no coupling; takes about a second per time.
     decoder, clip
-        From states to features, as for :func:`simulate`.
+        As in :func:`simulate`.
     key
         The `key_added` of the fit.
     rng
         Seed. The same seed gives the same cells.
     device
-        Where to compute.
+        Device; None for `sg.settings.device`, or else CUDA if available.
 
     Returns
     -------
@@ -79,17 +79,16 @@ def interpolate(
     `obsm`
         States, under the name of the representation.
     `obs`
-        That of the cell that each was made from, with the time that was asked for in the column of
-        times.
+        That of the source cell, with the requested time in the time column.
     `obs["source_cell"]`
-        Name of the cell that it was made from.
+        Name of the source cell.
     `obs["fraction"]`
-        How far it has come, from 0 to 1.
+        Fraction of the path that the cell has covered, from 0 to 1.
     `uns["genot_interpolation"]`, for `key="genot"`
-        `time`; `step`, the sampled times around it; `fraction`, how far the population has come
-        between these at the pace of the course; with `check` and three sampled times or more
-        `left_out`, a table with the energy distance to each inner time from the prediction by all
-        others: `interpolated`, `straight lines`, `time before`, `time after`, `mixture`,
+        `time`; `step`, the sampled times around it; `fraction`, the fraction of the path between
+        these that the population has covered; with `check` and at least three sampled times,
+        `left_out`, a table of energy distances between each inner time and its predictions from all
+        other times: `interpolated`, `straight lines`, `time before`, `time after`, `mixture`,
         `random pairs`, `mean shift`, `Gaussian map`.
 
     Raises
@@ -99,13 +98,13 @@ def interpolate(
     KeyError
         When there is no such fit.
     ValueError
-        When the time is outside all fitted steps, no cells are left at either end, nothing turns
-        states into features (pass `decoder`), or noise is asked for with another cost.
+        When the time is outside all fitted steps, no cells are left at either end, states cannot be
+        decoded to features (pass `decoder`), or `bridge_noise` is used with another cost.
 
     Warns
     -----
     UserWarning
-        When an answer that needs no coupling meets two left-out times or more better in the mean.
+        When a baseline without coupling is on average closer to two or more left-out times.
 
     See Also
     --------

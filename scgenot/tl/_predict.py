@@ -30,46 +30,45 @@ def predict(
     progress: bool = True,
     copy: bool = False,
 ) -> AnnData | None:
-    """Predict target states of source cells: one possible cell, the mean of many, and how far they
+    """Predict target states of source cells: one sampled state, the mean of many samples, and their
     spread.
 
     Parameters
     ----------
     adata
-        Source cells; those of the fit, or others with the same representation, or with the same
-        features when `model` is an AnnData whose representation :func:`embed` made: they are then
-        placed in it. In a time course the cells before the last time, among perturbed cells the
-        control cells (all cells where `obs` does not tell); other cells get NaN.
+        Source cells: those of the fit, or new cells with the same representation. If `model` is an
+        AnnData whose representation was made by :func:`embed`, new cells need only the same
+        features and are projected. Source cells are the cells before the last time after
+        :func:`fit_trajectory`, and the control cells after :func:`fit_perturbation` (all cells if
+        `obs` does not have the column); other cells get NaN.
     target
-        After :func:`fit_perturbation`: the perturbation or combination, None where there is one.
-        After :func:`fit_trajectory`: a time that the source cells have a fitted step to, None for
-        the next. After :func:`fit_translation` nothing.
+        After :func:`fit_perturbation`: the perturbation or combination; None if there is only one.
+        After :func:`fit_trajectory`: a time to which the source cells have a fitted step; None for
+        the next one. Not used after :func:`fit_translation`.
     dose
-        After a fit with doses; None for the largest of that perturbation.
+        Dose, after a fit with doses; None for the largest dose of the perturbation.
     key
-        The `key_added` of the fit: where the model is looked for, and the prefix of what is
-        written.
+        The `key_added` of the fit: the location of the model and the prefix of the results.
     model
-        Where the model comes from: None for `uns[key]` of `adata`, another AnnData with the fit in
-        its `uns[key]`, a fit of :func:`scgenot.get.fit`, a model such as
-        :class:`~scgenot.Genot`, or a file that its `save` wrote.
+        Source of the model: None for `uns[key]` of `adata`, another AnnData with the fit in its
+        `uns[key]`, a fit from :func:`scgenot.get.fit`, a model such as :class:`~scgenot.Genot`, or
+        a file written by its `save`.
     use_rep, shared_rep
-        Representations of `adata`. None takes those of the fit; name them with a model that comes
-        without a fit.
+        Representations of `adata`; None for those of the fit. Required for a model without a fit.
     n_samples
-        Draws per cell for mean and spread.
+        Samples per cell for mean and spread.
     guidance
-        Strength of the condition: 1 for the law that was learned, more to exaggerate a
-        perturbation; needs a fit with condition dropout.
+        Strength of the condition: 1 for the learned distribution, larger values to exaggerate the
+        effect of a perturbation; requires a fit with condition dropout.
     integrator
-        How the model moves noise to cells, such as `sg.flow.ODE("midpoint", steps=12)` or
+        Integrator from noise to cells, such as `sg.flow.ODE("midpoint", steps=12)` or
         `sg.flow.SDE(noise=1.0, steps=50)`; None for six midpoint steps.
     rng
-        Seed. The same seed gives the same draws.
+        Seed. The same seed gives the same samples.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
     progress
-        Whether to show a progress bar over thousands of cells.
+        Whether to show a progress bar, for thousands of cells.
     copy
         Return a copy with the results in place of writing to `adata`.
 
@@ -80,24 +79,25 @@ def predict(
     `obsm["X_genot"]`
         One sampled target state per cell, shape `(n, q)`: a possible cell.
     `obsm["X_genot_mean"]`
-        Mean of the draws, shape `(n, q)`: for alignment and label transfer. It varies less than
-        cells do.
+        Mean of the samples, shape `(n, q)`, for alignment and label transfer. Means vary less than
+        cells.
     `obs["genot_uncertainty"]`
-        Variance of the draws over the variance of all target cells: 0 is certain, 1 knows nothing
-        of the cell. After a map (:class:`~scgenot.model.MongeMap`), which has one answer for a
-        cell, neither this nor the next field is there.
+        Variance of the samples divided by the variance of all target cells: 0 if all samples agree,
+        1 if they do not depend on the cell. Neither this nor the next field is set by a map
+        (:class:`~scgenot.model.MongeMap`), which has one answer per cell.
     `obs["genot_cosine_variance"]`
-        Where source and target cells are in one space: one less the mean cosine between the cell's
-        displacements, draws less the cell, and their mean. 0: all go one way; about 1: anywhere.
+        If source and target cells share a space: 1 minus the mean cosine between the displacements
+        of the cell (samples minus the cell) and their mean. 0: all samples move in the same
+        direction; about 1: in random directions.
     `obs["genot_response"]`
-        Likewise: length of the cell's mean displacement; 1 is the root mean square distance of all
-        target cells from their mean. What the finite number of draws adds to it is taken off. It
-        tells cells that respond from others.
+        If source and target cells share a space: length of the mean displacement of the cell,
+        corrected for the finite number of samples. The unit is the root mean square distance of
+        target cells from their mean. It separates responding cells from others.
     `obs["genot_growth"]`
-        Mass sent over mass had, for an unbalanced fit.
+        Mass that leaves the cell divided by the mass of the cell, for an unbalanced fit.
     `uns["genot_predicted"]`
-        After :func:`fit_perturbation`: the perturbation, `"target"`, and with doses the `"dose"`,
-        that were predicted.
+        After :func:`fit_perturbation`: the predicted perturbation, `"target"`, and with doses the
+        `"dose"`.
 
     Raises
     ------
@@ -107,16 +107,17 @@ def predict(
         When there is no such fit, the representation is not there, or the perturbation was not
         seen.
     ValueError
-        When the representation does not have the dimension that the model was fitted with or is
-        another embedding, features are missing, counts are given where the fit had none,
-        `n_samples` is under 2, `target` or `dose` does not fit the task, or no cell is a source.
+        When the representation has another dimension than that of the fit or is another embedding,
+        features are missing, values are counts but were not in the fit, `n_samples` is below 2,
+        `target` or `dose` does not match the task, or no cell is a source cell.
 
     Warns
     -----
     UserWarning
-        When source cells stand out from those that a screen was fitted with, by their local outlier
-        factor: over 5 % of them do so more than 99 % of the fitted cells. Cells of a kind that the
-        embedding was not made with may be projected among others and go unnoticed.
+        After :func:`fit_perturbation`, when source cells are unlike the fitted cells: the local
+        outlier factor of more than 5 % of them exceeds that of 99 % of the fitted cells. Cells of a
+        type that the embedding has not seen may be projected among other cells and remain
+        unnoticed.
 
     Examples
     --------

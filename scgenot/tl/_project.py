@@ -16,24 +16,25 @@ def project(
     layer: str | None = None,
     copy: bool = False,
 ) -> AnnData | None:
-    """Place new cells in the embedding of other cells.
+    """Project new cells into the embedding of other cells.
 
-    The cells that were embedded keep their coordinates, up to rounding, only if these were not
-    adjusted (`adjust=False` of :func:`~scgenot.tl.embed`): projection is for other cells.
+    Projection is meant for new cells. It reproduces the coordinates of the embedded cells, up to
+    rounding, only if these were not adjusted (`adjust=False` of :func:`~scgenot.tl.embed`).
 
     Parameters
     ----------
     adata
-        New cells, prepared as those of `reference` were. Features are found by name;
-        there may be more of them, in another order.
+        New cells, preprocessed as those of `reference`. Features are matched by name; additional
+        features and another order are allowed.
     reference
-        Cells that :func:`~scgenot.tl.embed` was run on.
+        Cells to which :func:`~scgenot.tl.embed` was applied.
     key
         Name of the embedding: `key_added`, or else `method`, of :func:`~scgenot.tl.embed`.
     layer
-        A key of `layers` of `adata`, or `"X"`; None for what `reference` was embedded from.
+        Key of `layers` of `adata`, or `"X"`; None for the layer from which `reference` was
+        embedded.
     copy
-        Return an annotated copy and leave `adata` alone.
+        Return an annotated copy and leave `adata` unchanged.
 
     Returns
     -------
@@ -42,7 +43,7 @@ def project(
     `.obsm['X_{key}']`
         Coordinates, shape `(n_obs, k)`.
     `.uns['{key}']`
-        What `reference` has there, so that :func:`~scgenot.tl.decode` works with `adata` too.
+        Copied from `reference`, so that :func:`~scgenot.tl.decode` works with `adata`, too.
 
     Raises
     ------
@@ -51,8 +52,8 @@ def project(
     KeyError
         When `reference` has no such embedding, or the layer is not there.
     ValueError
-        When features of the embedding are missing in `adata`, its values are unfit (see `embed`),
-        or they are whole numbers, such as raw counts, where those that were embedded are not.
+        When features of the embedding are missing in `adata`, its values are invalid (see `embed`),
+        or they are whole numbers, such as raw counts, and the embedded values were not.
 
     Examples
     --------

@@ -32,23 +32,23 @@ def pull(
     key_added: str | None = None,
     copy: bool = False,
 ) -> AnnData | None:
-    """Find the distribution of the ancestors of a set of cells over the cells of earlier times.
+    """Compute the distribution of the ancestors of a set of cells over the cells of earlier times.
 
-    Each cell of the set counts the same; its ancestors share it in proportion to the mass that it
-    receives from each.
+    All cells of the set have equal weight. The weight of a cell is divided among its ancestors in
+    proportion to the mass that it receives from each.
 
     Parameters
     ----------
     adata
         Cells with a fit of :func:`fit_trajectory`.
     cells
-        The set: a boolean for each cell, or, with `groupby`, one or more groups. Its cells at `end`
-        are followed.
+        The set: a boolean per cell, or, with `groupby`, one or more groups. Cells of the set at
+        `end` are used.
     groupby
         Column of obs with the groups.
     start, end, method, n_samples, rng, device, key
-        As in :func:`push`. With the model, a cell that is nearest to no draw has the source of its
-        nearest draw as ancestor.
+        As in :func:`push`. With the model, the ancestor of a cell that is not the nearest cell of
+        any sample is the source of the nearest sample.
     key_added
         Column to write; None for `"<key>_pull"`.
     copy
@@ -59,8 +59,9 @@ def pull(
     None, or the copy. Sets the following fields, for `key="genot"`:
 
     `obs["genot_pull"]`
-        At `end` equal mass on the cells of the set, at each earlier time the distribution of their
-        ancestors; each time sums to 1. NaN for cells at other times or not in the fit.
+        At `end`, equal mass on the cells of the set; at each earlier time, the distribution of
+        their ancestors. The values of each time sum to 1. NaN for cells at other times or not in
+        the fit.
 
     Raises
     ------

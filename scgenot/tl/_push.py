@@ -32,31 +32,30 @@ def push(
     key_added: str | None = None,
     copy: bool = False,
 ) -> AnnData | None:
-    """Find the distribution of the descendants of a set of cells over the cells of later times.
+    """Compute the distribution of the descendants of a set of cells over the cells of later times.
 
-    Descendants are counted with growth: a cell that multiplies contributes more of them.
+    Descendants are weighted by growth: a dividing cell contributes more of them.
 
     Parameters
     ----------
     adata
         Cells with a fit of :func:`fit_trajectory`.
     cells
-        The set: a boolean for each cell, or, with `groupby`, one or more groups. Its cells at
-        `start` are followed.
+        The set: a boolean per cell, or, with `groupby`, one or more groups. Cells of the set at
+        `start` are used.
     groupby
         Column of obs with the groups.
     start, end
-        First and last time, as a number or as a label of the column of times; None for those of the
-        fit. The path between them takes the fewest fitted steps.
+        First and last time, as a number or as a label of the time column; None for those of the
+        fit. The path between them has the fewest fitted steps.
     method
-        "coupling" uses the couplings, between the cells that were fitted. "model" uses all cells at
-        these times, whether they were fitted or not: the model draws descendants of each source
-        cell, and each draw counts as the observed cell nearest to it.
+        "coupling" uses the couplings between the fitted cells. "model" uses all cells at these
+        times, including new cells: the model samples descendants of each source cell, and each
+        sample is assigned to the nearest observed cell.
     n_samples, rng
-        Draws of the model per cell, and their seed.
+        Samples of the model per cell, and their seed.
     device
-        Where to compute; None for the CPU with the coupling, and for CUDA with the model when it is
-        available.
+        Device; None for the CPU with the coupling, and for CUDA, if available, with the model.
     key
         The `key_added` of the fit.
     key_added
@@ -69,8 +68,9 @@ def push(
     None, or the copy. Sets the following fields, for `key="genot"`:
 
     `obs["genot_push"]`
-        At `start` equal mass on the cells of the set, at each later time the distribution of their
-        descendants; each time sums to 1. NaN for cells at other times or not in the fit.
+        At `start`, equal mass on the cells of the set; at each later time, the distribution of
+        their descendants. The values of each time sum to 1. NaN for cells at other times or not in
+        the fit.
 
     Raises
     ------

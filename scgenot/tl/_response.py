@@ -32,80 +32,78 @@ def response(
     rng: Rng = 0,
     device: str | None = None,
 ) -> pd.DataFrame:
-    r"""Tell what a perturbation moves: the predicted change of every feature in every group of
-    cells.
+    r"""Predict the mean change of each feature in each group of cells under a perturbation.
 
-    `change` is predicted, and `lower` to `upper` is where the *measured* change of the mean is
-    expected. A change is that of one control cell, its drawn state less its own, both decoded;
-    nothing is clipped.
+    `change` is the predicted change of the mean; `lower` and `upper` are the bounds of a prediction
+    interval for the *measured* change of the mean. The change of a control cell is its sampled
+    state minus its own state, both decoded; values are not clipped.
 
     Parameters
     ----------
     adata
-        Control cells, and treated ones where there are; as in :func:`predict`.
+        Control cells, and measured treated cells if available; as in :func:`predict`.
     target, dose
         Perturbation, and its dose, as in :func:`predict`.
     groupby
-        Column of `obs`, or several, whose values make the groups; None for one group of all cells.
+        One or more columns of `obs` that define the groups; None for one group of all cells.
     features
-        Which features; None for all that the states decode to.
+        Features; None for all decoded features.
     interval
-        Probability with which the measured change of a mean lies between `lower` and `upper`.
+        Probability that the measured change of the mean lies between `lower` and `upper`.
     n_samples
-        Draws per cell.
+        Samples per cell.
     guidance, key, model, use_rep
         As in :func:`predict`.
     decoder
         As in :func:`simulate`.
     rng
-        Seed. A group has the same numbers whatever the other groups.
+        Seed. The result for a group does not depend on the other groups.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
 
     Returns
     -------
-    One row for each group of control cells and feature, with the columns
+    One row per group of control cells and feature, with the columns
 
     `group`, `feature`, `n_cells`
-        Groups are in the order of the categories of `groupby`, text and numbers sorted; of several
-        columns by the first, then the next, and the values are joined by " | ". `n_cells` counts
-        control cells.
+        Groups are in the order of the categories of `groupby`; text and numbers are sorted. With
+        several columns, their values are joined by " | ". `n_cells` is the number of control cells.
     `control_mean`
         Measured mean of the control cells.
     `change`
         Predicted mean change.
     `lower`, `upper`
-        Predictive interval of `observed_change`, the difference of the means of measured treated
-        and control cells, were the treated ones measured again: `n_observed` of them, or as many
-        as control cells where there are none. It is normal, with the variance
+        Prediction interval for `observed_change`, the difference between the means of measured
+        treated and control cells, for a new sample of `n_observed` treated cells, or of as many as
+        control cells if there are none. The distribution is normal with variance
 
         .. math:: s^2 (1 / n_{treated} + 1 / n_{cells} + \sum_l w_l^2 (1 / n_l + 1 / m_l)) + \tau^2
 
-        of each feature. `s^2` is the variance of predicted cells and of what their states leave
-        out of the feature. The sum is what few fitted cells add: link `l` of the fit has `n_l`
-        control and `m_l` treated cells and a share `w_l` of the fitted cells near those of the
-        group. :math:`\tau^2` is the error of predictions in the links of the fit beyond such noise.
-        The interval is of one feature in one group: of many, some lie outside. NaN for a
-        perturbation or dose that was not fitted, of whose error nothing is known, and where the
-        fitted cells are gone.
+        per feature. `s^2` is the variance of predicted cells plus the variance of the feature that
+        their states do not contain. The sum is the error due to the finite number of fitted cells:
+        link `l` of the fit has `n_l` control and `m_l` treated cells and a share `w_l` of the
+        fitted cells near those of the group. :math:`\tau^2` is the additional error of predictions
+        in the links of the fit. The interval refers to one feature in one group: among many, some
+        measured changes lie outside. NaN for an unseen perturbation or dose, whose error is
+        unknown, and if the fitted cells are not available.
     `sd_between`
-        Standard deviation between cells of the mean change of a cell, free of what few draws add:
-        how unlike the cells respond. 0 where the response is the same for all.
+        Standard deviation, between cells, of the mean change of a cell, corrected for the finite
+        number of samples. 0 if all cells respond equally.
     `sd_within`
-        Standard deviation of the draws of one cell: what the cell's state does not tell of its
-        response. Not there after a map, such as :class:`~scgenot.model.MongeMap` makes: it has one
-        answer a cell.
+        Standard deviation of the samples of a cell: the variation of the response that the state of
+        the cell does not determine. Not included after a map, such as that of
+        :class:`~scgenot.model.MongeMap`, which has one answer per cell.
     `probability_up`
-        Probability that the feature goes up in a cell of the group: share of cells and draws. No
-        change counts half.
+        Probability that the feature increases in a cell of the group: share of cells and samples.
+        No change counts as one half.
     `share_moved`
-        After a sparse map only: share of the cells in which the feature moves.
+        After a sparse map only: share of the cells in which the feature changes.
     `n_observed`, `observed_mean`, `observed_change`
-        Treated cells of `adata` in the group, at this perturbation and dose, their measured mean,
-        and that less `control_mean`; NaN where there are none.
+        Number of treated cells of `adata` in the group with this perturbation and dose, their
+        measured mean, and this mean minus `control_mean`; NaN if there are none.
 
-    Measured means are of the values that were fitted or embedded by PCA, where `adata` has these
-    features; else of the decoded representation.
+    Measured means are those of the fitted values, or of the values embedded by PCA, if `adata` has
+    these features; otherwise those of the decoded representation.
 
     Raises
     ------

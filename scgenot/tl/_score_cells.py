@@ -22,14 +22,15 @@ def score_cells(
     device: str | None = None,
     copy: bool = False,
 ) -> AnnData | None:
-    """Score measured target cells: how plausible is each under the model?
+    """Compute the p-value of measured target cells under the model.
 
-    A source cell is drawn for each target cell from the plan given that cell, and the model's flow
-    is followed backward to the noise that it would make the cell of, its code. Under a right model
-    of a balanced plan, fitted without source noise, codes are standard normal and the p-values
-    uniform, those of cells that were not fitted too. Many small ones are cells that the model does
-    not make, such as other cell types, doublets or a population that it learned badly; p-values
-    that gather at 1 are of a law that is too wide, as source noise makes it.
+    For each target cell, a source cell is drawn from the plan given that cell, and the flow of the
+    model is integrated backward to the noise from which the model would generate the cell, its
+    latent code. Under a correct model of a balanced plan, fitted without source noise, codes are
+    standard normal and p-values are uniform, also for new cells. Many small p-values indicate cells
+    that the model does not generate, such as other cell types, doublets or a poorly learned
+    population. P-values that accumulate at 1 indicate a distribution that is too wide, for example
+    because of source noise.
 
     Parameters
     ----------
@@ -40,13 +41,13 @@ def score_cells(
     key
         The `key_added` of the fit.
     model
-        As in :func:`predict`; other cells than the fitted ones need the fitted AnnData here.
+        As in :func:`predict`. Cells that were not fitted require the fitted AnnData here.
     use_rep
-        Representation of `adata`; None takes that of the fit.
+        Representation of `adata`; None for that of the fit.
     rng
         Seed of the source cells that are drawn.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
     copy
         Return a copy with the results in place of writing to `adata`.
 
@@ -55,7 +56,7 @@ def score_cells(
     None, or the copy. Sets the following field, for `key="genot"`:
 
     `obs["genot_p_value"]`
-        Probability that the model makes a cell whose code is longer; NaN for cells that are not
+        Probability that the model generates a cell with a longer code; NaN for cells that are not
         target cells of the fit.
 
     Raises
@@ -65,8 +66,8 @@ def score_cells(
     KeyError
         When there is no such fit, or a column or the representation is not there.
     ValueError
-        When the model does not encode cells, `model` came without its fit, the plan knows the
-        fitted cells only, or no cell is a target cell.
+        When the model cannot encode cells, `model` has no fit, the plan does not extend to new
+        cells, or no cell is a target cell.
 
     Examples
     --------

@@ -27,54 +27,55 @@ def score_growth(
     rng: Rng = 0,
     copy: bool = False,
 ) -> AnnData | None:
-    """Estimate growth rates, birth less death, from genes of division and of apoptosis.
+    """Estimate growth rates, birth minus death, from proliferation and apoptosis genes.
 
-    Each set of genes is scored by :func:`scanpy.tl.score_genes`: mean expression less that of
-    control genes of like expression. A logistic curve turns the score into a rate, as in
+    Each set of genes is scored by :func:`scanpy.tl.score_genes`: mean expression minus that of
+    control genes with similar expression. A logistic function converts the score to a rate, as in
     Waddington-OT and moscot:
 
         `rate(score) = low + (high - low) / (1 + exp(-4 (score - centre) / width))`
 
     with centre .25 and width .5 for births, centre .1 and width .2 for deaths, and rates from .3 to
-    1.7 a day. Over a step `dt` a cell then leaves `exp((birth - death) dt)` cells. A cell whose
-    scores are 0 neither grows nor shrinks. It is a prior: an unbalanced coupling corrects it where
-    the populations disagree. The curves are made for scores of a few tenths; where values are on
-    another scale (counts per 10,000 of a few hundred genes, say) most cells end up at the lowest or
-    highest rate: look at the columns before using them.
+    1.7 per day. Over a step `dt` a cell then has `exp((birth - death) dt)` descendants. The growth
+    rate of a cell with scores of 0 is 0. The result is a prior, which an unbalanced coupling
+    corrects. The functions assume scores of a few tenths. If values are on another scale (for
+    example counts per 10,000 of a few hundred genes), most cells get the lowest or highest rate:
+    inspect the columns before you use them.
 
     Parameters
     ----------
     adata
-        Log-normalised expression of all genes, not only of variable ones: many genes of the sets
-        vary little.
+        Log-normalised expression of all genes, not only of highly variable ones: many genes of the
+        sets vary little.
     organism
-        Which symbols to look for; mouse ones are the human ones with only the first letter large.
+        Species of the gene symbols; mouse symbols are the human symbols with only the first letter
+        capitalized.
     proliferation
-        Genes of division. None for the 43 of G1/S and 54 of G2/M of Tirosh et al. (2016), under old
-        and new names. An empty sequence leaves them out: the score is then 0 for all cells.
+        Proliferation genes. None for the 43 genes of G1/S and the 54 genes of G2/M of Tirosh et al.
+        (2016), with old and new names. With an empty sequence, the score is 0 for all cells.
     apoptosis
-        Genes of death, likewise. None for the 27 of MSigDB's hallmark set of apoptosis that carry
-        it out or call for it: caspases, killers of the BCL-2 family, death receptors, and what p53
-        and stress turn on.
+        Apoptosis genes. None for 27 genes of the hallmark apoptosis set of MSigDB that execute or
+        induce apoptosis: caspases, pro-apoptotic BCL-2 proteins, death receptors, and targets of
+        p53 and stress.
     birth, death
-        Lowest and highest rate, **per unit of your time**: the defaults are per day. For times in
-        hours divide them by 24.
+        Lowest and highest rate **per unit of time of your data**. The defaults are per day; for
+        times in hours, divide them by 24.
     layer
-        A key of `layers` to use in place of `X`.
+        Key of `layers` to use instead of `X`.
     key_added
-        Name of the column of rates and prefix of those of scores.
+        Name of the column of rates, and prefix of the columns of scores.
     rng
         Seed of the choice of control genes.
     copy
-        Return an annotated copy and leave `adata` alone.
+        Return an annotated copy and leave `adata` unchanged.
 
     Returns
     -------
     None, or the copy. Sets the following fields, for `key_added="growth_rate"`:
 
     `obs["growth_rate"]`
-        Birth less death per unit of time; what `fit_trajectory(..., growth_key="growth_rate")`
-        takes.
+        Birth rate minus death rate per unit of time, for `fit_trajectory(...,
+        growth_key="growth_rate")`.
     `obs["growth_rate_proliferation"]`, `obs["growth_rate_apoptosis"]`
         The two scores.
 
@@ -85,9 +86,9 @@ def score_growth(
     KeyError
         When `layer` is not there.
     ValueError
-        When fewer than 5 genes of a set are there, there are fewer than 50 genes or no control
+        When fewer than 5 genes of a set are present, there are fewer than 50 genes or no control
         genes among them, values are not finite or look like raw counts, var names are not unique, a
-        pair of rates is not increasing, or `organism` is another.
+        pair of rates is not increasing, or `organism` is unknown.
 
     References
     ----------

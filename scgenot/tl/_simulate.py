@@ -32,46 +32,47 @@ def simulate(
     device: str | None = None,
     progress: bool = True,
 ) -> AnnData:
-    """Simulate target cells of source cells, as an AnnData of their own.
+    """Simulate target cells for source cells, as a new AnnData.
 
     Parameters
     ----------
     adata
-        Source cells; as in :func:`predict`. After :func:`fit_perturbation` only control cells are.
+        Source cells, as in :func:`predict`; after :func:`fit_perturbation` the control cells.
     target
-        As in :func:`predict`, or several: each gets its own cells, from the same noise, so that
-        differences are due to the target.
+        As in :func:`predict`, or several targets. The cells of all targets are generated from the
+        same noise, so that they differ only by the target.
     dose
-        After a fit with doses; None for the largest of that perturbation. Several: each target at
-        each dose.
+        Dose, after a fit with doses; None for the largest dose of the perturbation. With several
+        doses, each target is simulated at each dose.
     n_samples
         Cells per source cell and target.
     key, model, guidance, integrator
         As in :func:`predict`.
     use_rep
-        Representation of `adata`. None takes that of the fit.
+        Representation of `adata`; None for that of the fit.
     decoder
-        Function of generated states, an array `(n, q)`, to features: a DataFrame, or an array with
-        one column for each of `var_names`. None inverts the embedding that made the representation,
-        see :func:`decode`, or Scanpy's PCA; of a translation that of the target cells, which the
-        fit keeps.
+        Function from generated states, an array `(n, q)`, to features: a DataFrame, or an array
+        with one column per name in `var_names`. None inverts the embedding that made the
+        representation, see :func:`decode`, or the PCA of Scanpy; after a translation the embedding
+        of the target cells, which is stored in the fit.
     clip
-        Whether to set negative values to 0 where the features that were fitted had none: the
-        inverse of an embedding does not know that expression is not negative. The share of values
-        is logged.
+        Whether to set negative values to 0 if the fitted features have none: the inverse of an
+        embedding can return negative expression. The share of these values is logged.
     residuals
-        Whether to add what states leave out of features, so that decoded cells vary as measured
-        cells do: all residuals of a measured target cell near the generated one, its features less
-        what its own state decodes to. Without them cells lack the noise of single genes, and tests
-        between simulated and measured cells call nearly every gene significant. With `clip`,
-        values under half of the smallest positive one of that measured cell become 0. A PCA, or X,
-        is needed, and the AnnData with the fitted cells.
+        Whether to add the variation of features that states do not contain, so that decoded cells
+        vary as measured cells do. The residuals (features minus decoded state) are those of a
+        measured target cell near the generated cell. Without residuals, simulated cells lack the
+        noise of single genes, and tests between simulated and measured cells call nearly every gene
+        significant. With `clip`, values below half of the smallest positive value of that measured
+        cell become 0. Requires a PCA or `X` as representation, and the AnnData with the fitted
+        cells.
     rng
-        Seed. The same seed gives the same cells, each target those that it gets alone.
+        Seed. The same seed gives the same cells; the cells of a target do not depend on the other
+        targets.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
     progress
-        Whether to show a progress bar over several targets, or over thousands of cells.
+        Whether to show a progress bar, for several targets or thousands of cells.
 
     Returns
     -------
@@ -79,20 +80,19 @@ def simulate(
     with `adata`:
 
     `X`
-        Features, in the units of those that were fitted.
+        Features, in the units of the fitted features.
     `obs`
-        That of the source cell, without what :func:`predict` wrote, with the perturbation and dose,
-        or time, of the target.
+        That of the source cell, without the results of :func:`predict`, and with the perturbation
+        and dose, or the time, of the target.
     `obs["source_cell"]`
         Name of the source cell.
     `obs["<key>_growth"]`
-        Mass sent over mass had, for an unbalanced fit: draw the cells in these proportions for a
-        population.
+        Mass that leaves the source cell divided by its mass, for an unbalanced fit: the weights of
+        the cells in the simulated population.
     `obsm`
-        The generated states, under the name of the representation of targets.
+        Generated states, under the name of the representation of the target cells.
     `uns`
-        The embedding, so that :func:`decode` and :func:`project` work, and the parameters of the
-        fit.
+        The embedding, for :func:`decode` and :func:`project`, and the parameters of the fit.
 
     Raises
     ------
@@ -102,8 +102,8 @@ def simulate(
         When there is no such fit, the representation is not there, or a perturbation was not seen;
         the known ones are listed.
     ValueError
-        When nothing turns states into features (pass `decoder`), `n_samples` is under 1, or as for
-        :func:`predict`.
+        When states cannot be decoded to features (pass `decoder`), `n_samples` is below 1, or as
+        for :func:`predict`.
 
     Warns
     -----

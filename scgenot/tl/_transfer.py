@@ -26,11 +26,12 @@ def transfer(
     device: str | None = None,
     copy: bool = False,
 ) -> AnnData | None:
-    """Carry labels of a reference to query cells; cells without a counterpart are "unassigned".
+    """Transfer labels from a reference to query cells; cells without a counterpart are
+    "unassigned".
 
-    The two populations are coupled as a whole, without a model. A coupling matches as many cells of
-    a kind as the reference has, in shares of all its cells: a kind that is more frequent among the
-    query cells than in the reference is in part left behind, too. `obs["..._kept"]` tells how much.
+    The two populations are coupled without a model. A coupling matches a cell type at most up to
+    its proportion in the reference: if a type is more frequent among the query cells, a part of it
+    remains unmatched, too. `obs["..._kept"]` is the matched share.
 
     Parameters
     ----------
@@ -39,23 +40,24 @@ def transfer(
     reference
         Cells with labels.
     column
-        Column of obs of the reference: labels, or numbers. Cells where it is missing pass nothing
-        on.
+        Column of obs of the reference with labels or numbers. Cells with a missing value are
+        ignored.
     use_rep
-        Representation, a key of `obsm` or "X"; None takes the first of `X_pca`, `X_lsi`, `X_clr`
-        that the reference has. Query cells without it are placed in the embedding of the reference,
-        by feature name. Components of the reference alone see little of what is special to a type
-        that it lacks: components of all cells tell such cells better. A pair `(query, reference)`
-        for two spaces, with a quadratic solver.
+        Representation, a key of `obsm` or "X"; None for the first of `X_pca`, `X_lsi`, `X_clr` in
+        the reference. Query cells without it are projected into the embedding of the reference,
+        with features matched by name. Components of the reference alone capture little of a type
+        that it lacks; components of all cells together separate such cells better. A pair `(query,
+        reference)` for two spaces, with a quadratic solver.
     solver
-        Turns a :class:`~scgenot.pair.Pair` into a plan; None for `sg.ot.Sinkhorn(epsilon=0.05,
-        price=0.25)`. Only a `price` or a share to `keep` leaves cells unassigned.
+        Function from a :class:`~scgenot.pair.Pair` to a plan; None for
+        `sg.ot.Sinkhorn(epsilon=0.05, price=0.25)`. Cells are left unassigned only with `price` or
+        `keep`.
     key_added
         Column to write; None for `"genot_transferred_<column>"`.
     rng
         Seed.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
     copy
         Return a copy with the results instead of writing to `query`.
 
@@ -64,12 +66,12 @@ def transfer(
     None, or the copy. Sets the following fields of `query`, for `column="cell_type"`:
 
     `obs["genot_transferred_cell_type"]`
-        The most probable label; `"unassigned"` where less than half of the cell's mass is kept. Or
-        the expected number, NaN where less than half is kept.
+        The most probable label, or the expected number. `"unassigned"` or NaN if less than half of
+        the mass of the cell is matched.
     `obs["genot_transferred_cell_type_probability"]`
-        Probability of the label, of all of the cell; not for numbers.
+        Probability of the label, relative to the whole mass of the cell; not for numbers.
     `obs["genot_transferred_cell_type_kept"]`
-        Share of the cell's mass that has a counterpart; only of a partial coupling.
+        Matched share of the mass of the cell; partial couplings only.
     `obsm["genot_transferred_cell_type"]`
         DataFrame, probability of each label and of `"unassigned"`; not for numbers.
     `uns["genot_transferred_cell_type"]`

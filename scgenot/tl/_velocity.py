@@ -23,18 +23,18 @@ def velocity(
     key: str = "genot",
     copy: bool = False,
 ) -> AnnData | None:
-    """Find the expected displacement of each cell per unit of time, to the next fitted time.
+    """Compute the expected displacement of each cell per unit of time, to the next fitted time.
 
-    This is `E[y - x | x] / step`, with the shortest fitted step from the time of the cell.
+    The velocity is `E[y - x | x] / step`, for the shortest fitted step from the time of the cell.
 
     Parameters
     ----------
     adata
         Cells with a fit of :func:`fit_trajectory`.
     basis
-        An embedding to draw arrows in, such as `"umap"` for `obsm["X_umap"]`; None for none. An
-        arrow there leads from the cell towards the mean place of the observed cells that are its
-        descendants: a mean of places, not of paths along the embedding.
+        Embedding for arrows, such as `"umap"` for `obsm["X_umap"]`; None for none. An arrow points
+        from the cell to the mean position of its observed descendants in this embedding. It is a
+        mean of positions, not a path along the embedding.
     method, n_samples, rng, device, key
         As in :func:`push`.
     copy
@@ -48,7 +48,7 @@ def velocity(
     `obsm["genot_velocity"]`
         Displacement per unit of time in the representation of the fit, shape `(n, p)`.
     `obsm["genot_velocity_umap"]`
-        The same in a basis.
+        The same in `basis`.
 
     Raises
     ------

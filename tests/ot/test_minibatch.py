@@ -192,7 +192,7 @@ class TestCoupling:
 
     def test_quadratic_is_warned_about(self, pair):
         Minibatch(FusedGromovWasserstein(), 64)
-        with pytest.warns(UserWarning, match="each batch picks its own flip or rotation"):
+        with pytest.warns(UserWarning, match="each batch selects its own flip or rotation"):
             solver = Minibatch(GromovWasserstein(n_starts=2, epsilon=0.05, device="cpu"), 64)
         coupling = solver(pair)
         assert len(coupling.sample_pairs(70, generator=seeded())[0]) == 70

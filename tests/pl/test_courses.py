@@ -117,7 +117,7 @@ class TestTrajectory:
         assert view.is_view
 
     def test_errors(self, course):
-        with pytest.raises(KeyError, match="names no fit"):
+        with pytest.raises(KeyError, match="is not a fit"):
             pl.trajectory(course, key="other")
         with pytest.raises(KeyError, match=r"'X_tsne'.*found"):
             pl.trajectory(course, basis="tsne")

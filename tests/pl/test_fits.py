@@ -159,7 +159,7 @@ class TestTask:
         with pytest.raises(KeyError, match=r"found \['screen', 'course'\]"):
             sg.get.task(cells)
         cells.uns["genot"] = "text"
-        with pytest.raises(KeyError, match="names no fit"):
+        with pytest.raises(KeyError, match="is not a fit"):
             sg.get.task(cells)
 
 

@@ -167,7 +167,7 @@ class TestTranslation:
     def test_errors(self, source, target):
         with pytest.raises(
             KeyError,
-            match=r"`key='other'` names no fit in uns; found \['genot'\]",
+            match=r"`key='other'` is not a fit in uns; found \['genot'\]",
         ):
             pl.translation(source, target, key="other")
         with pytest.raises(
@@ -303,7 +303,7 @@ class TestTraining:
         assert ax.figure.axes == [ax]
 
     def test_errors(self, source):
-        with pytest.raises(KeyError, match="names no fit"):
+        with pytest.raises(KeyError, match="is not a fit"):
             pl.training(source, key="other")
         del source.uns["genot"]["history"]
         with pytest.raises(ValueError, match=r"damaged.*history"):

@@ -110,7 +110,7 @@ def test_new_components_replace_adjusted_scores(scanpy_cells):
     fit(scanpy_cells)
     np.testing.assert_array_equal(scanpy_cells.obsm["X_pca_adjusted"], first)
     sc.pp.pca(scanpy_cells, n_comps=4)
-    with pytest.raises(ValueError, match="not what it was at the fit"):
+    with pytest.raises(ValueError, match="has changed since the fit"):
         sg.tl.predict(scanpy_cells)
     fit(scanpy_cells)
     assert scanpy_cells.obsm["X_pca_adjusted"].shape == (90, 4)

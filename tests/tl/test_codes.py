@@ -209,7 +209,7 @@ def test_a_model_without_its_fit(screen):
     model = sg.get.fit(screen).model
     alone = screen[screen.obs["drug"] == "A"].copy()
     del alone.uns["genot"]
-    with pytest.raises(ValueError, match="`model` came without its fit"):
+    with pytest.raises(ValueError, match="`model` has no fit"):
         sg.tl.score_cells(alone, model=model, use_rep="X")
 
 

@@ -308,13 +308,13 @@ class TestThereAndBack:
 
     def test_errors(self, cells):
         with pytest.raises(
-            KeyError, match=r"`key='pca'` names no embedding of `adata`; found \[\]"
+            KeyError, match=r"`key='pca'` is not an embedding of `adata`; found \[\]"
         ):
             decode(np.ones((3, 5)), cells)
         embed(cells, n_components=5)
         with pytest.raises(ValueError, match=r"`values` has shape \(3, 4\), expected \(n, 5\)"):
             decode(np.ones((3, 4)), cells)
-        with pytest.raises(KeyError, match="`features` CD4 are not among the 25"):
+        with pytest.raises(KeyError, match="`features` CD4 are not in the 25"):
             decode(np.ones((3, 5)), cells, features=["gene1", "CD4"])
         with pytest.raises(
             ValueError, match=r"lacks 2 of 25 features of `key='pca'`: gene0, gene1\."

@@ -402,7 +402,7 @@ class TestVerdict:
         x = np.full((40, 4), np.nan)
         kinds = {GENOT: (MODEL, x), "chance": (BASELINE, x)}
         verdict = table_of(kinds, two_populations(40, 40)[1]).attrs["verdict"]
-        assert verdict == "GENOT cannot be judged: no metric has a value for any baseline."
+        assert verdict == "GENOT cannot be compared: no metric has a value for any baseline."
 
     def test_the_coupling_that_was_better_is_in_the_headline(self):
         x, y = two_populations(200, 200)
@@ -425,17 +425,19 @@ class TestVerdict:
         }
         table = table_of(kinds, y)
         found = {c["outcome"] for c in table.attrs["comparisons"] if c["kind"] == COUPLING}
-        assert found == {"is not told apart from"}
+        assert found == {"cannot be distinguished from"}
         head, *details = table.attrs["verdict"].split("\n")
         assert "coupling" not in head
-        assert "; it is not told apart from coupling (" in details[0]
+        assert "; it cannot be distinguished from coupling (" in details[0]
 
     def test_a_better_coupling_is_named_where_no_baseline_has_a_value(self):
         x, y = two_populations(200, 200)
         none = np.full_like(x, np.nan)
         kinds = {GENOT: (MODEL, x), "chance": (BASELINE, none), "coupling": (COUPLING, y + 0.01)}
         head = table_of(kinds, y).attrs["verdict"].split("\n")[0]
-        assert head.startswith("GENOT cannot be judged: no metric has a value for any baseline. It")
+        assert head.startswith(
+            "GENOT cannot be compared: no metric has a value for any baseline. It"
+        )
         assert "It loses to its own coupling beyond the interval on 2 of 2 metrics" in head
 
     def test_problems_of_the_fit_are_in_the_verdict(self):

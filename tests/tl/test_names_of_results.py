@@ -63,7 +63,7 @@ def test_coupling_of_another_object_with_some_of_the_cells(course):
     )
     moved = part.copy()
     moved.obsm["X_pca"] = moved.obsm["X_pca"] + 1
-    with pytest.raises(ValueError, match="is not what it was at the fit"):
+    with pytest.raises(ValueError, match="has changed since the fit"):
         sg.tl.coupling(moved, model=course)
     part.obs_names = ["cell"] * part.n_obs
     twice = pytest.warns(UserWarning, match="not unique")

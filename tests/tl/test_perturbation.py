@@ -157,7 +157,8 @@ def test_the_same_treatment_has_the_same_answer(fitted):
     assert not np.allclose(answer(fitted, "A", dose=10)[rows], answer(fitted, "A", dose=0.1)[rows])
     # past the largest dose and between them
     with pytest.warns(
-        UserWarning, match="`dose=100` of 'A' is above what was measured, up to 10: .* extrapolated"
+        UserWarning,
+        match="`dose=100` of 'A' is above the largest measured dose, 10: .* extrapolated",
     ):
         strength = [conditions_of(fitted, "A", dose)[0, 0] for dose in (0.1, 1, 10, 100)]
     np.testing.assert_allclose(strength, np.log1p(np.array([10, 100, 1000, 10000])) / np.log(1001))
@@ -180,7 +181,8 @@ def test_the_network_is_told_of_each_cell(fitted):
     np.testing.assert_array_equal(conditions_of(control, "A", fitted=fitted)[:, -2:], 0)
     del control.obs["donor"]
     with pytest.raises(
-        KeyError, match=r"The network was told \['donor'\] in the fit, which obs of `adata` lacks"
+        KeyError,
+        match=r"The network has the inputs \['donor'\] in the fit, which obs of `adata` lacks",
     ):
         answer(control, "A", model=fitted)
 
@@ -246,7 +248,7 @@ def test_a_model_without_its_fit_asks_for_it(fitted):
     for options in ({}, {"target": "A"}):
         with pytest.raises(
             ValueError,
-            match=r"`model` came without its fit, .* the AnnData that was fitted, `model=adata`",
+            match=r"`model` has no fit.*the fitted AnnData, `model=adata`",
         ):
             sg.tl.predict(fitted, model=alone, use_rep="X_pca", **options)
 
@@ -541,7 +543,7 @@ def test_fitted_cells_that_were_embedded_anew_are_refused(fitted):
         for function in (sg.tl.predict, sg.tl.simulate, sg.tl.response):
             with pytest.raises(
                 ValueError,
-                match=r"obsm\['X_pca'\] of `adata` is not what it was at the fit: \d+ of \d+",
+                match=r"obsm\['X_pca'\] of `adata` has changed since the fit: \d+ of \d+",
             ):
                 function(cells, target="A")
     assert np.isfinite(

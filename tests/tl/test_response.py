@@ -200,7 +200,7 @@ def test_genes_of_an_embedding():
 
 
 def test_errors(known):
-    with pytest.raises(KeyError, match=r"`features` four are not among the 3"):
+    with pytest.raises(KeyError, match=r"`features` four are not in the 3"):
         sg.tl.response(known, "A", features=["four"])
     with pytest.raises(
         TypeError, match=r"`features='three'` is text: give a list, such as \['three'\]"

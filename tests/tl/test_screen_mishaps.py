@@ -80,7 +80,7 @@ def flipped_and_unnamed(adata):
 
 @pytest.mark.parametrize("change", [other_genes, more_components, flipped, flipped_and_unnamed])
 class TestEmbeddedAnew:
-    MATCH = r"obsm\['X_pca'\] of .* is not what it was at the fit: \d+ of \d+ fitted cells"
+    MATCH = r"obsm\['X_pca'\] of .* has changed since the fit: \d+ of \d+ fitted cells"
 
     @pytest.mark.parametrize("verb", VERBS)
     def test_the_fitted_cells_are_refused(self, embedded, change, verb):
@@ -161,7 +161,9 @@ def dosed():
 
 
 class TestEachWarningOnce:
-    ABOVE = "`dose=100` of '{}' is above what was measured, up to 10: the response is extrapolated."
+    ABOVE = (
+        "`dose=100` of '{}' is above the largest measured dose, 10: the response is extrapolated."
+    )
     UNTOLD = "obs['donor'] has ['d9'], which the fit has not seen"
 
     @pytest.mark.parametrize(

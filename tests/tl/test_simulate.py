@@ -274,9 +274,7 @@ class TestFeatures:
         source, target = sg.datasets.twins(60)
         solver = sg.ot.GromovWasserstein(n_starts=1)
         sg.tl.fit_translation(source, target, solver=solver, learner=QUICK, progress=False)
-        with pytest.raises(
-            ValueError, match="the fit does not know how the target cells were made"
-        ):
+        with pytest.raises(ValueError, match="the fit has no embedding of the target cells"):
             sg.tl.simulate(source)
         out = sg.tl.simulate(
             source, decoder=lambda values: pd.DataFrame(values, columns=list("abcdefghijkl"))

@@ -97,7 +97,7 @@ for _method in ("coupling", "model"):
     }
 FATES = ("fate, model", "fate, coupling")
 MOVED = (
-    r"obsm\['X_pca'\] of (`adata`|the fitted AnnData) is not what it was at the fit: "
+    r"obsm\['X_pca'\] of (`adata`|the fitted AnnData) has changed since the fit: "
     r"\d+ of \d+ fitted cells"
 )
 
@@ -146,7 +146,7 @@ def test_renamed_cells_are_known_by_their_embedding(fitted):
     adata.obs_names = [f"lane1-{name}" for name in adata.obs_names]
     sg.tl.predict(adata, progress=False)
     other_genes(adata)
-    with pytest.raises(ValueError, match="is not what it was at the fit"):
+    with pytest.raises(ValueError, match="has changed since the fit"):
         sg.tl.predict(adata, progress=False)
 
 
@@ -154,7 +154,7 @@ def test_a_matrix_that_was_normalized_after_the_fit_is_refused():
     adata = cells()
     sg.tl.fit_trajectory(adata, "day", use_rep="X", **QUICK)
     adata.X = np.log1p(adata.X)
-    with pytest.raises(ValueError, match=r"^X of `adata` is not what it was at the fit"):
+    with pytest.raises(ValueError, match=r"^X of `adata` has changed since the fit"):
         sg.tl.fate(adata, "state")
 
 
@@ -374,4 +374,4 @@ def test_cells_unlike_those_fitted_are_warned_of_once_at_the_line_of_the_caller(
     for verb in (sg.tl.predict, sg.tl.simulate):
         record = warned(lambda verb=verb: verb(new, model=adata, progress=False))
         assert [warning.filename for warning in record] == [__file__]
-        assert "stand out from the source cells" in str(record[0].message)
+        assert "are unlike the source cells" in str(record[0].message)

@@ -177,7 +177,7 @@ def fit_lsi(
     dropped = np.abs(correlation) > MAX_DEPTH_CORRELATION
     if dropped.all():
         raise ValueError(
-            f"all {k} LSI components follow sequencing depth: compute more with `n_components`."
+            f"all {k} LSI components are correlated with sequencing depth: increase `n_components`."
         )
     shown = [f"{i + 1} ({correlation[i]:+.2f})" for i in np.flatnonzero(dropped)]
     found = ", ".join(shown) or "none"

@@ -143,7 +143,7 @@ class Embedding:
         if not is_embedding(adata.uns.get(key)):
             found = [other for other, entry in adata.uns.items() if is_embedding(entry)]
             raise KeyError(
-                f"`key={key!r}` names no embedding of `{name}`; found {found}: "
+                f"`key={key!r}` is not an embedding of `{name}`; found {found}: "
                 f"run `sg.tl.embed({name})`."
             )
         return cls.from_dict(adata.uns[key], key, name)
@@ -241,8 +241,8 @@ class Embedding:
         """Return the features of coordinates, `values @ loadings.T * scale + offset`."""
         if self.l2:
             raise ValueError(
-                f"`key={self.key!r}` was embedded with `l2=True`, which loses the cells' lengths: "
-                "decode from an embedding made with `l2=False` (give it another `key_added`)."
+                f"`key={self.key!r}` was embedded with `l2=True`, which discards lengths: decode "
+                "from an embedding made with `l2=False` (give it another `key_added`)."
             )
         self._check_offset()
         names = pd.Index(self.features)
@@ -295,6 +295,6 @@ class Embedding:
         """Raise where the means are not known, as of some principal components of Scanpy's."""
         if self.offset is None:
             raise ValueError(
-                f"{self.key!r} was made by `sc.pp.pca`, which keeps no means, and the features of "
-                "the cells of `adata` do not give its coordinates: make it with `sg.tl.embed`."
+                f"{self.key!r} was made by `sc.pp.pca`, which does not store means, and they "
+                "cannot be recovered from the features of `adata`: use `sg.tl.embed` instead."
             )

@@ -77,7 +77,7 @@ def positions(names: pd.Index, features: Sequence[str] | None, of: str) -> np.nd
     if len(features) == 0:
         raise ValueError("`features` is empty: name one or more, or None for all.")
     if unknown := [feature for feature in features if feature not in names]:
-        raise KeyError(f"`features` {some(unknown)} are not among the {len(names)} {of}.")
+        raise KeyError(f"`features` {some(unknown)} are not in the {len(names)} {of}.")
     return names.get_indexer(features)
 
 
@@ -109,14 +109,14 @@ def check_prepared(values: Values, label: str, *, whole: bool, largest: float) -
     """Raise for counts, or values without a logarithm, where those embedded are known not to be."""
     if are_whole(values) and not whole:
         raise ValueError(
-            f"{label} holds whole numbers, such as raw counts, and the values that were "
-            "embedded are not whole: prepare them alike, with `sc.pp.normalize_total` and "
+            f"{label} holds whole numbers, such as raw counts, but the embedded values are not "
+            "whole: preprocess both in the same way, with `sc.pp.normalize_total` and "
             "`sc.pp.log1p` if those were."
         )
     if values.max() > MAX_LOGARITHM >= largest:
         raise ValueError(
-            f"{label} goes up to {values.max():.0f}, no logarithm of counts, and the values "
-            f"that were embedded go up to {largest:.1f}: run `sc.pp.log1p` if those were."
+            f"{label} goes up to {values.max():.0f}, no logarithm of counts, but the embedded "
+            f"values go up to {largest:.1f}: run `sc.pp.log1p` if those were."
         )
 
 

@@ -55,7 +55,7 @@ class Conditions:
         places = sorted(self.place(part) for part in self.parts(name))
         if len(places) > self.n_slots:
             raise ValueError(
-                f"`target={name!r}` combines {len(places)} perturbations, the fit has seen at most "
+                f"`target={name!r}` combines {len(places)} perturbations, but the fit has at most "
                 f"{self.n_slots}."
             )
         if strength > 0:

@@ -36,7 +36,7 @@ class Screen:
     network_covariates
         As in :func:`scgenot.tl.fit_perturbation`.
     conditions
-        The vocabulary of the fit, set by `links`.
+        Vocabulary of the fit, set by `links`.
 
     See Also
     --------
@@ -133,7 +133,7 @@ class Screen:
 
     @property
     def told(self) -> list[str]:
-        """Columns that the network is told and cells are not coupled within otherwise."""
+        """Inputs of the network within which cells are not coupled otherwise."""
         return [key for key in self.network_covariates if key not in self.covariates]
 
     def read(self, adata: AnnData, *, held_out: bool = False) -> Treatments:
@@ -179,8 +179,8 @@ class Screen:
         if not len(rows):
             raise ValueError(
                 f"No cell of `adata` is control ({self.control!r} in "
-                f"obs[{self.perturbation_key!r}]): predictions start from control cells. To start "
-                "from these, remove the column."
+                f"obs[{self.perturbation_key!r}]): predictions start from control cells. To use "
+                "these cells as control, remove the column."
             )
         return rows
 
@@ -211,7 +211,7 @@ class Screen:
             dose = conditions.largest_dose(target) if dose is None else float(dose)
             if conditions.is_above(target, dose):
                 warn_user(
-                    f"`dose={dose:g}` of {target!r} is above what was measured, up to "
+                    f"`dose={dose:g}` of {target!r} is above the largest measured dose, "
                     f"{conditions.largest_dose(target):g}: the response is extrapolated."
                 )
             answer[self.dose_key] = dose
@@ -224,7 +224,8 @@ class Screen:
         missing = [key for key in told if key not in adata.obs]
         if missing:
             raise KeyError(
-                f"The network was told {missing} in the fit, which obs of `adata` lacks; found "
+                f"The network has the inputs {missing} in the fit, which obs of `adata` lacks; "
+                "found "
                 f"{list(adata.obs)}: add these columns."
             )
         if not told:

@@ -8,7 +8,7 @@ from scgenot.pair import Link, Question
 
 
 class Task(Protocol):
-    """How AnnData becomes links, and what a `target` means.
+    """Protocol of a task: creates links from AnnData, and interprets `target`.
 
     Optional attributes: `name`, `use_rep`, `layer`, `shared_rep` (how source cells are read),
     `one_space` (whether source and target cells are in one space), `epsilon` (of the usual
@@ -21,11 +21,11 @@ class Task(Protocol):
     """
 
     def links(self, adata: AnnData) -> list[Link]:
-        """Return the pairs of populations to couple, with the cells that they are made of."""
+        """Return the pairs of populations to couple, with the rows of their cells."""
         ...
 
     def ask(self, adata: AnnData, target=None, *, dose: float | None = None) -> Question:
-        """Return the source cells of `adata` and what the network is told of them."""
+        """Return the source cells of `adata` and their condition."""
         ...
 
 

@@ -24,7 +24,7 @@ class TimeCourse:
     time_key, use_rep, layer, adjust, pairs, growth_key, covariates
         As in :func:`scgenot.tl.fit_trajectory`.
     scale
-        The times of the fitted course, set by `links`.
+        Times of the fit, set by `links`.
     steps
         Earlier and later time of each fitted pair, sorted, set by `links`.
 
@@ -86,12 +86,12 @@ class TimeCourse:
         return found
 
     def condition(self, earlier: float, later: float) -> np.ndarray:
-        """Source time and step, over the length of the course: what the network is told."""
+        """Source time and step over the length of the time course, the inputs of the network."""
         start, end = self.scale.times[0], self.scale.times[-1]
         return np.array([(earlier - start) / (end - start), (later - earlier) / (end - start)])
 
     def times(self, adata: AnnData) -> np.ndarray:
-        """Time of each cell on the scale of the fit, NaN where it is none of the fit's."""
+        """Time of each cell on the scale of the fit; NaN for times that are not in the fit."""
         check_column(adata, self.time_key, "time_key of the fit")
         return self.scale.times_of(adata.obs[self.time_key])
 

@@ -23,7 +23,7 @@ class Translation:
     Parameters
     ----------
     adata_target
-        Target cells; None after a file.
+        Target cells; None after reading a file.
     use_rep, target_rep
         Representation of the source and of the target cells; None for the first usual one.
     shared_rep, target_shared_rep

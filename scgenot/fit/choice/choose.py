@@ -63,8 +63,8 @@ def fit_chosen(
             chosen = {one.name: one for one in candidates}[choice.chosen]
         except NoChoice as why:
             warn_user(
-                f"{len(candidates)} candidates could not be compared: {why}. The first, "
-                f"{chosen.name}, was fitted without a choice."
+                f"{len(candidates)} candidates could not be compared: {why}. The first candidate, "
+                f"{chosen.name}, was fitted."
             )
     made = Fit.make(adata, task, solver=chosen.solver, learner=chosen.learner, rng=seed, **run)
     made.choice = choice
@@ -92,7 +92,7 @@ def choose(
     reasons = "; ".join(f"{name} ({why})" for name, why in failed.items())
     if len(failed) == len(candidates):
         first, why = next(iter(failed.items()))
-        raise NoChoice(f"all of them failed on the cells of a fold, {first} with {why}")
+        raise NoChoice(f"all candidates failed on a fold, {first} with {why}")
     if failed:
         warn_user(f"{len(failed)} of {len(candidates)} candidates failed: {reasons}.")
     return Choice.of(scores, [candidate.name for candidate in candidates], failed)
@@ -104,8 +104,8 @@ def warn_of_baseline(choice: Choice, hold_out: str, key: str) -> None:
     if found is not None:
         ours = choice.choice_summary.set_index("chosen").loc[True, "value"]
         warn_user(
-            f"On held-out cells the trivial answer {found['candidate']!r} is closer to the truth "
-            f"than the best fit, with an energy distance of {found['value']:.3g} against "
+            f"On held-out cells, the baseline {found['candidate']!r} is closer to the held-out "
+            f"cells than the best fit, with an energy distance of {found['value']:.3g} against "
             f"{ours:.3g} ({LEVEL:.0%} interval of the relative difference over folds "
             f"{found['low']:.2g} to {found['high']:.2g}): see `sg.pl.choice(adata, key={key!r})`."
         )

@@ -84,7 +84,7 @@ def held_out_times(held_out: AnnData, task: TimeCourse) -> np.ndarray:
     if np.isnan(times).any():
         raise ValueError(
             f"obs[{key!r}] of `held_out` has times that the fit does not have and that cannot be "
-            "placed between its times: where they lie cannot be told. Use numbers in the fit."
+            "placed between its times: their position is unknown. Use numbers in the fit."
         )
     return times
 

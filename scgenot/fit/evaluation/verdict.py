@@ -43,7 +43,7 @@ def compare(
             theirs = others[best]
             low, high = interval(ours - theirs, level)
             ahead, behind = (low > 0, high < 0) if higher else (high < 0, low > 0)
-            outcome = "beats" if ahead else "loses to" if behind else "is not told apart from"
+            outcome = "beats" if ahead else "loses to" if behind else "cannot be distinguished from"
             row = {"metric": metric, "model": model, "kind": kind, "best": best, "ideal": right}
             row |= {"value": float(values[0]), "best_value": float(of_kind[best][0])}
             row |= {"difference": float(ours[0] - theirs[0]), "low": low, "high": high}
@@ -90,7 +90,7 @@ def headline(comparisons: Sequence[Mapping]) -> str:
         return len(names), f" ({', '.join(names)})" * bool(names)
 
     counts = Counter(c["kind"] for c in comparisons)
-    text = f"{GENOT} cannot be judged: no metric has a value for any baseline."
+    text = f"{GENOT} cannot be compared: no metric has a value for any baseline."
     if n := counts[BASELINE]:
         wins, won = which(BASELINE, "beats")
         losses, lost = which(BASELINE, "loses to", NO_VALUE)

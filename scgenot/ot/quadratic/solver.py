@@ -28,52 +28,54 @@ AUTO_EPSILON = (0.002, 0.005, 0.01, 0.02, 0.05)
 
 @dataclass(frozen=True)
 class GromovWasserstein:
-    """Entropic Gromov-Wasserstein coupling: distances within both populations match.
+    """Entropic Gromov-Wasserstein coupling, which matches distances within both populations.
 
-    Minimises `sum_ijkl (C_x(i,k) - C_y(j,l))^2 P_ij P_kl + eps KL(P | a b^T)` (Peyré, Cuturi,
-    Solomon 2016), from many starts: sign flips and rotations of the matched principal axes, each
-    descended on a random subset of the cells; the lowest objective is refined on all cells.
+    Minimizes `sum_ijkl (C_x(i,k) - C_y(j,l))^2 P_ij P_kl + eps KL(P | a b^T)` (Peyré, Cuturi,
+    Solomon 2016) from many starts: sign flips and rotations of the matched principal axes. Each
+    start is run on a random subset of the cells, and the one with the lowest objective is refined
+    on all cells.
 
     Parameters
     ----------
     epsilon
-        Entropic regularisation, in units in which both intra-costs have mean 1; `"auto"` takes the
-        smallest of .002, .005, .01, .02, .05 whose median effective number of targets per cell is
+        Entropic regularization, in units in which both intra-costs have mean 1; `"auto"` for the
+        smallest of .002, .005, .01, .02, .05 with a median effective number of targets per cell of
         at least 4.
     tau
-        Relaxation of the source and of the target side, each in (0, 1]; 1 holds the marginal.
+        Relaxation of the source and of the target side, each in (0, 1]; 1 for a fixed marginal.
     keep
-        Share of the mass to match, in (0, 1]; the other cells stay behind. None for all. There is
-        no price: what a match costs changes with all other matches.
+        Share of the mass to match, in (0, 1]; None for all. There is no `price`, because the cost
+        of a match depends on all other matches.
     intra_cost
-        "sqeuclidean" or "inner" (exact factored form, any number of cells), or a cost function
-        (dense, see `max_dense_cells`); one for both sides or a pair of them.
+        "sqeuclidean" or "inner" (exact low-rank form, any number of cells), or a cost function
+        (dense, see `max_dense_cells`); one for both sides or a pair.
     geometry
-        How rows are seen: "unit" (centred, then scaled to unit length), "centred" or "raw"; one or
-        a pair.
+        Transformation of rows: "unit" (centred, then scaled to unit length), "centred" or "raw";
+        one for both sides or a pair.
     relative
-        Whether intra-costs are divided by their means; False takes costs and epsilon as they are.
+        Whether intra-costs are divided by their means; False for absolute costs and epsilon.
     n_starts
-        Starts to try on a subset of the cells; 1 keeps the first one only, which needs no search.
+        Number of starts on a subset of the cells; 1 for no search.
     search_cells
-        Cells a side of that subset.
+        Number of cells per side of that subset.
     max_outer
-        Linearisations at each epsilon.
+        Maximum number of linearizations at each epsilon.
     max_iterations
-        Sinkhorn iterations at each linearisation; the last one has forty times as many.
+        Maximum number of Sinkhorn iterations per linearization; forty times as many for the last
+        one.
     tolerance
         Marginal error, as L1 distance, at which to stop.
     max_cells
-        With more cells than this on a side, solve on a random subset of so many and extend to all
-        through the dual.
+        Maximum number of cells per side; larger problems are solved on a random subset and extended
+        by the dual.
     max_dense_cells
-        Most cells a side when an intra-cost is a function.
+        Maximum number of cells per side if an intra-cost is a function.
     memory_limit
-        Largest kernel to hold, in GiB; larger ones are evaluated block by block (slower).
+        Maximum size of a stored kernel in GiB; larger ones are evaluated in blocks (slower).
     dtype
         `torch.float32` or `torch.float64`.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
     rng
         Seed of the starts and subsets.
     progress
@@ -169,11 +171,11 @@ class GromovWasserstein:
 
 @dataclass(frozen=True)
 class FusedGromovWasserstein(GromovWasserstein):
-    """Fused Gromov-Wasserstein coupling: shared features help distances within each side.
+    """Fused Gromov-Wasserstein coupling, from shared features and distances within each side.
 
     The cost is `alpha` times a linear cost on the shared features plus `1 - alpha` times the
     quadratic one, each scaled to mean 1 (Vayer et al. 2020, arXiv 1811.02834). The shared features
-    give the orientation, so that one start is enough.
+    determine the orientation, so that one start is sufficient.
 
     Parameters
     ----------
@@ -182,7 +184,7 @@ class FusedGromovWasserstein(GromovWasserstein):
     cost
         Cost function on the shared features.
     n_starts
-        Further starts to try besides the one that the shared features give; 1 for none.
+        Number of starts, including the one from the shared features; 1 for only this one.
     epsilon, tau, keep, intra_cost, geometry, relative, search_cells, max_outer, max_iterations
         As in :class:`GromovWasserstein`.
     tolerance, max_cells, max_dense_cells, memory_limit, dtype, device, rng, progress
