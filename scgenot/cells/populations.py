@@ -1,6 +1,6 @@
 """Populations out of AnnData: patients, wells, neighbourhoods, each a set of cells."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from scgenot._check import check_count
 from scgenot._warn import warn_user
 from scgenot.cells.labels import factorize, text_of, texts_of
 from scgenot.cells.read import check_anndata, check_column, representation
+from scgenot.cells.write import plain
 
 N_CELLS = "n_cells"
 
@@ -206,3 +207,23 @@ def _check_constant(
                 f"{shown}. It must be the same in all of its cells; name populations by both "
                 "columns to have one of each."
             )
+
+
+def stored_distances(found: Populations, distances: np.ndarray, kind: str) -> dict:
+    """Return distances as a file can hold them, whatever the names are."""
+    return {
+        "distances": distances,
+        "names": np.array(found.names, dtype=object),
+        "population_key": found.key,
+        "kind": kind,
+    }
+
+
+def as_anndata(
+    found: Populations, values: np.ndarray, names: Sequence[str], asked: Mapping
+) -> AnnData:
+    """Return one row for each population, with numbers that are named."""
+    obs = found.obs.copy()
+    obs.insert(0, found.key, pd.Categorical(found.labels, found.labels))
+    var = pd.DataFrame(index=pd.Index(list(names), dtype=object))
+    return AnnData(values, obs=obs, var=var, uns={"population": plain(dict(asked))})

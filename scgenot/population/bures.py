@@ -34,6 +34,10 @@ class Gaussians:
         """Return those at some positions of the first axis."""
         return Gaussians(self.mean[rows], self.covariance[rows])
 
+    def to(self, device) -> "Gaussians":
+        """Return them on a device."""
+        return Gaussians(self.mean.to(device), self.covariance.to(device))
+
 
 @dataclass(frozen=True)
 class Velocity:

@@ -8,6 +8,7 @@ from scgenot.tl._coupling import coupling
 from scgenot.tl._coverage import coverage
 from scgenot.tl._decode import decode
 from scgenot.tl._embed import embed
+from scgenot.tl._embed_populations import embed_populations
 from scgenot.tl._evaluate import evaluate
 from scgenot.tl._fate import fate
 from scgenot.tl._fit import fit
@@ -15,6 +16,7 @@ from scgenot.tl._fit_perturbation import fit_perturbation
 from scgenot.tl._fit_trajectory import fit_trajectory
 from scgenot.tl._fit_translation import fit_translation
 from scgenot.tl._interpolate import interpolate
+from scgenot.tl._population_distances import population_distances
 from scgenot.tl._predict import predict
 from scgenot.tl._project import project
 from scgenot.tl._pull import pull
@@ -35,6 +37,7 @@ __all__ = [
     "coverage",
     "decode",
     "embed",
+    "embed_populations",
     "evaluate",
     "fate",
     "fit",
@@ -42,6 +45,7 @@ __all__ = [
     "fit_trajectory",
     "fit_translation",
     "interpolate",
+    "population_distances",
     "predict",
     "project",
     "pull",
