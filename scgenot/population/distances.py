@@ -24,6 +24,7 @@ def pairwise(
     rng: Rng = 0,
     device: str = "cpu",
     progress: bool = False,
+    warn: bool = True,
 ) -> np.ndarray:
     """Distances between all pairs of populations.
 
@@ -47,13 +48,15 @@ def pairwise(
         Where to compute.
     progress
         Whether to show a progress bar.
+    warn
+        Whether to warn of populations of few cells.
 
     Returns
     -------
     A symmetric matrix with a diagonal of 0, shape `(n, n)`.
     """
     if kind == "bures":
-        gaussians = estimate(clouds, names=names).to(device)
+        gaussians = estimate(clouds, names=names, warn=warn).to(device)
         return bures.distances(gaussians, progress=progress).cpu().numpy()
     clouds = subsample(clouds, n_cells, rng)
     options = {"device": device, "progress": progress}

@@ -10,6 +10,7 @@ from scgenot.tl._decode import decode
 from scgenot.tl._embed import embed
 from scgenot.tl._embed_populations import embed_populations
 from scgenot.tl._evaluate import evaluate
+from scgenot.tl._evaluate_populations import evaluate_populations
 from scgenot.tl._fate import fate
 from scgenot.tl._fit import fit
 from scgenot.tl._fit_perturbation import fit_perturbation
@@ -39,6 +40,7 @@ __all__ = [
     "embed",
     "embed_populations",
     "evaluate",
+    "evaluate_populations",
     "fate",
     "fit",
     "fit_perturbation",
