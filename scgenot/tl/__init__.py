@@ -25,6 +25,7 @@ from scgenot.tl._push import push
 from scgenot.tl._response import response
 from scgenot.tl._score_cells import score_cells
 from scgenot.tl._score_growth import score_growth
+from scgenot.tl._score_populations import score_populations
 from scgenot.tl._simulate import simulate
 from scgenot.tl._transfer import transfer
 from scgenot.tl._velocity import velocity
@@ -55,6 +56,7 @@ __all__ = [
     "response",
     "score_cells",
     "score_growth",
+    "score_populations",
     "simulate",
     "transfer",
     "velocity",
