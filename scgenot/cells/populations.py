@@ -227,3 +227,24 @@ def as_anndata(
     obs.insert(0, found.key, pd.Categorical(found.labels, found.labels))
     var = pd.DataFrame(index=pd.Index(list(names), dtype=object))
     return AnnData(values, obs=obs, var=var, uns={"population": plain(dict(asked))})
+
+
+def column_of_populations(
+    adata: AnnData, population_key: str, column: str, names: Sequence[str]
+) -> pd.Series:
+    """Return the value of a column for each of some populations; refuse one that varies."""
+    for key, argument in ((population_key, "population_key"), (column, "color")):
+        check_column(adata, key, argument)
+    codes, labels = _codes(adata.obs[population_key])
+    place = {text: code for code, text in enumerate(texts_of(labels))}
+    missing = [name for name in names if name not in place]
+    if missing:
+        raise ValueError(
+            f"`adata` has no cell of the populations {missing[:5]} in {population_key!r}: the "
+            "distances are of other cells."
+        )
+    order = np.argsort(codes, kind="stable")[(codes < 0).sum() :]
+    rows = np.split(order, np.cumsum(np.bincount(codes[order]))[:-1])
+    rows = [rows[place[name]] for name in names]
+    _check_constant(adata.obs[column], rows, list(names), "color")
+    return adata.obs[column].iloc[[own[0] for own in rows]].set_axis(list(names))
