@@ -258,6 +258,34 @@ def pl_perturbation() -> None:
     sg.pl.perturbation(predicted_blood()[0], basis="pca", color="predicted_type", show=False)
 
 
+@cache
+def donors() -> AnnData:
+    """Blood of all donors, control and stimulated, each a population."""
+    adata = sg.datasets.kang_ifnb()
+    adata = adata[~adata.obs["donor"].isin(["unmatched", "doublet/amb"])].copy()
+    sc.pp.normalize_total(adata, target_sum=1e4)
+    sc.pp.log1p(adata)
+    sc.pp.highly_variable_genes(adata, n_top_genes=1500)
+    sg.tl.embed(adata, n_components=30)
+    for column in ("donor", "condition"):
+        adata.obs[column] = adata.obs[column].cat.remove_unused_categories()
+    adata.obs["sample"] = adata.obs["donor"].astype(str) + " " + adata.obs["condition"].astype(str)
+    return adata
+
+
+def pl_population_distances() -> None:
+    """Which samples are alike."""
+    adata = donors()
+    sg.tl.population_distances(adata, "sample", progress=False)
+    sg.pl.population_distances(adata, color=["donor", "condition"], show=False)
+
+
+def pl_populations() -> None:
+    """Simulated patients, and others of the same law in place of generated ones."""
+    measured, other = (sg.datasets.cohort(30, n_types=1, rng=seed) for seed in (0, 1))
+    sg.pl.populations(measured, "patient", generated=other, color="place", show=False)
+
+
 def pl_pull() -> None:
     """Ancestors of monocytes."""
     adata = fitted_progenitors()

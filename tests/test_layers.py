@@ -32,7 +32,8 @@ COMMON = {
     *("_settings", "_typed", "_warn"),
 }
 EVERY_LAYER = COMMON | {
-    *("ot", "flow", "model", "course", "metrics", "baselines", "cells", "fit", "datasets"),
+    *("ot", "flow", "population", "model", "course", "metrics", "baselines"),
+    *("cells", "fit", "datasets"),
     *("get", "tl", "pl"),
     "",  # the package itself: `import scgenot`
 }
@@ -63,8 +64,10 @@ LAYERS = {
     # sparse plans are SciPy's
     "ot": Layer(COMMON, {"numpy", "scipy", "torch", "tqdm"}),
     "flow": Layer(COMMON, {"numpy", "torch"}),
+    "population": Layer(COMMON | {"ot", "flow"}, NUMERIC | {"torch"}),
     "model": Layer(
-        COMMON | {"ot", "flow"}, {"numpy", "pandas", "scipy", "torch", "tqdm", "safetensors"}
+        COMMON | {"ot", "flow", "population"},
+        {"numpy", "pandas", "scipy", "torch", "tqdm", "safetensors"},
     ),
     "course": Layer(COMMON, NUMERIC, lazily=OT),
     "metrics": Layer(COMMON, NUMERIC, lazily=OT | TORCH),
@@ -75,7 +78,7 @@ LAYERS = {
     "get": Layer(
         COMMON | {"cells"}, {"anndata", "numpy", "pandas"}, lazily=frozenset({"fit", "model"})
     ),
-    "tl": Layer(COMMON | {"fit", "cells", "course", "model", "ot"}, EVERYTHING),
+    "tl": Layer(COMMON | {"fit", "cells", "course", "model", "ot", "population"}, EVERYTHING),
     "pl": Layer(
         COMMON | {"cells", "get"},
         {"anndata", "matplotlib", "numpy", "pandas", "scanpy", "scipy"},

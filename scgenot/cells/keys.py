@@ -42,6 +42,9 @@ class Keys:
         # it was measured
         self.origin = f"{key}_origin"
 
+        # uns: distances between populations, their names and what was asked
+        self.distances = f"{key}_distances"
+
     def velocity_in(self, basis: str) -> str:
         """`obsm`: the velocity in a basis such as `umap`."""
         return f"{self.velocity}_{basis}"

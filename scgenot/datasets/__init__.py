@@ -1,6 +1,7 @@
 """Data sets: simulated ones with known answers, and public ones."""
 
 from scgenot.datasets._branching import branching
+from scgenot.datasets._cohort import cohort
 from scgenot.datasets._gaussians import gaussians
 from scgenot.datasets._mixtures import mixtures
 from scgenot.datasets._screen import screen
@@ -17,6 +18,7 @@ from scgenot.datasets._two_modalities import (
 __all__ = [
     "branching",
     "citeseq_pbmc10k",
+    "cohort",
     "gaussians",
     "kang_ifnb",
     "klein_mesc",

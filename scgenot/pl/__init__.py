@@ -9,6 +9,8 @@ from scgenot.pl._fate import fate
 from scgenot.pl._growth import growth
 from scgenot.pl._interpolation import interpolation
 from scgenot.pl._perturbation import perturbation
+from scgenot.pl._population_distances import population_distances
+from scgenot.pl._populations import populations
 from scgenot.pl._push import pull, push
 from scgenot.pl._response import response
 from scgenot.pl._response_heatmap import response_heatmap
@@ -29,6 +31,8 @@ __all__ = [
     "growth",
     "interpolation",
     "perturbation",
+    "population_distances",
+    "populations",
     "pull",
     "push",
     "response",

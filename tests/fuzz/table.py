@@ -30,6 +30,11 @@ RNG = np.random.default_rng(5)
 A, B, C = (RNG.normal(size=(n, 3)) for n in (24, 20, 16))
 COURSE = {"start": [0, 1.0, "0"], "end": [1, 2.0, None], "method": ["coupling", "model"]}
 TREATED = {"target": ["A", "B"], "dose": [1.0, 10.0, None], "guidance": [1.0, 2, 0.0]}
+OF_POPULATIONS = {
+    "distances": np.abs(np.subtract.outer(np.arange(6.0), np.arange(6))),
+    "is_generated": np.arange(6) > 2,
+}
+POPULATION = {"kind": ["sinkhorn", "energy"], "use_rep": ["X"], "key_added": ["other"]}
 LONG = ("huge", "overflow")
 
 
@@ -125,6 +130,38 @@ def entries() -> list[Entry]:
         verb("interpolate", w.course, {"time": [1.5, 1], "n_cells": [5]}, time=0.5),
         verb("pull", w.course, COURSE, cells="T", groupby="type"),
         verb("push", w.course, COURSE, cells="T", groupby="type"),
+        verb("population_distances", w.course, POPULATION, population_key="type", device="cpu"),
+        verb(
+            "embed_populations",
+            w.course,
+            {"kind": ["transport"], "n_components": [2]},
+            population_key="type",
+            device="cpu",
+            n_reference=6,
+        ),
+        verb(
+            "score_populations",
+            w.cohort,
+            {"outcome": ["rate"], "label_key": ["type"]},
+            population_key="patient",
+            outcome="sick",
+            n_prototypes=3,
+            n_folds=2,
+            device="cpu",
+        ),
+        Entry(
+            "tl.evaluate_populations",
+            sg.tl.evaluate_populations,
+            lambda: {
+                "measured": w.cohort().copy(),
+                "generated": w.cohort().copy(),
+                "train": w.cohort().copy(),
+                "population_key": "patient",
+                "progress": False,
+                "device": "cpu",
+            },
+            {"kind": ["sinkhorn", "energy"], "label_key": ["type"]},
+        ),
         verb("velocity", w.course, {"basis": ["umap"], "method": ["coupling"]}),
         verb("calibrate", w.screen, TREATED, held_out=~held, levels=(0.5,)),
         verb("coverage", w.screen, TREATED, held_out=held),
@@ -214,6 +251,15 @@ def of_arrays() -> list[Entry]:
             },
         ),
         metric("mmd"),
+        *(
+            Entry(f"metrics.{name}", getattr(sg.metrics, name), lambda: dict(OF_POPULATIONS))
+            for name in ("nearest_neighbor_accuracy", "population_mmd", "population_coverage")
+        ),
+        Entry(
+            "metrics.composition_error",
+            sg.metrics.composition_error,
+            lambda: {"predicted": ["T", "B"], "true": ["T", "T"]},
+        ),
         Entry("metrics.monge_gap", sg.metrics.monge_gap, lambda: {"source": A, "mapped": A + 1}),
         metric("perturbation_discrimination", rows=np.arange(20)[np.arange(24) % 20]),
         metric("squared_error_means"),
@@ -285,6 +331,13 @@ def plots() -> list[Entry]:
         plot("dose_response", adata=screen, simulated=simulated, features=of(["G5"])),
         plot("evaluation", table=table["evaluated"]),
         plot("fate", {"groupby": ["type"]}, adata=course),
+        plot("population_distances", {"color": ["patient"]}, adata=lambda: w.cohort().copy()),
+        plot(
+            "populations",
+            {"kind": ["cells"], "color": ["sick"]},
+            adata=lambda: w.cohort().copy(),
+            population_key=of("patient"),
+        ),
         plot("push", {"basis": ["umap"]}, adata=course),
         plot("pull", {"basis": ["umap"]}, adata=course),
         plot("velocity", {"basis": ["umap"], "color": ["type"]}, adata=course),

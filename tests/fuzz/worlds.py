@@ -68,6 +68,17 @@ def course() -> AnnData:
 
 
 @cache
+def cohort() -> AnnData:
+    adata = cells(72, 3)
+    patient = np.arange(72) // 6
+    adata.obs["patient"] = [f"p{k}" for k in patient]
+    adata.obs["sick"] = np.array(["yes", "no"])[patient % 2]
+    adata.obs["rate"] = (patient * 7 % 12).astype(float)
+    sg.tl.population_distances(adata, "patient", progress=False, device="cpu")
+    return adata
+
+
+@cache
 def chosen() -> AnnData:
     adata = cells(72, 1)
     adata.obs["drug"] = np.repeat(["control", "A", "B"], 24)

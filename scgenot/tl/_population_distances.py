@@ -1,0 +1,117 @@
+"""Which populations are alike."""
+
+from typing import Literal
+
+import pandas as pd
+from anndata import AnnData
+
+from scgenot._check import check_count, check_number, usable_device
+from scgenot._random import Rng, seed_of
+from scgenot._typed import typed
+from scgenot.cells.keys import Keys
+from scgenot.cells.populations import read_populations, stored_distances
+from scgenot.cells.read import check_writable
+from scgenot.cells.write import write_slots
+from scgenot.population.distances import pairwise
+
+
+@typed
+def population_distances(
+    adata: AnnData,
+    population_key: str,
+    *,
+    use_rep: str | None = None,
+    layer: str | None = None,
+    kind: Literal["bures", "sinkhorn", "energy"] = "bures",
+    epsilon: float = 0.05,
+    n_cells: int | None = 1000,
+    key_added: str = "population",
+    rng: Rng = 0,
+    progress: bool = True,
+    device: str | None = None,
+) -> pd.DataFrame:
+    r"""Distances between all pairs of populations, such as patients, wells or clones.
+
+    All are distances, not squares; those of two samples of one population are not 0, but as large
+    as their cells are few: compare with the distance of two halves. "bures" looks at means and
+    covariances alone, and is by far the fastest; the others see other differences of shape too.
+
+    Parameters
+    ----------
+    adata
+        Cells of all populations.
+    population_key
+        Column of `obs` with the population of each cell; cells without one are left out.
+    use_rep
+        Key of `obsm`, or "X"; None for the first of `X_pca`, `X_lsi`, `X_clr`.
+    layer
+        Layer to compare in, in place of a representation.
+    kind
+        "bures"
+            2-Wasserstein distance between Gaussians with the means and covariances of the
+            populations. Covariances of few cells are shrunk towards that within all populations.
+        "sinkhorn"
+            Square root of the Sinkhorn divergence, the debiased entropic transport cost under the
+            squared distance.
+        "energy"
+            Square root of the energy distance, in roots of the units of the representation.
+    epsilon
+        Regularization of "sinkhorn", in units of the mean squared distance between two cells of a
+        population.
+    n_cells
+        Most cells of a population that "sinkhorn" and "energy" compare, drawn at random; None for
+        all.
+    key_added
+        Where distances are kept for plots: `uns["population_distances"]` for "population".
+    rng
+        Seed of the cells that are drawn.
+    progress
+        Whether to show a progress bar.
+    device
+        Where to compute; None for CUDA when there is one.
+
+    Returns
+    -------
+    Distances, a square table named by the populations. Sets the following field:
+
+    `uns["population_distances"]`
+        The same as a dictionary with `distances`, `names`, and what they are of.
+
+    Raises
+    ------
+    KeyError
+        When the column or the representation is not there.
+    TypeError
+        When `adata` is not an AnnData, or an option has a wrong type.
+    ValueError
+        When there are fewer than two populations, the representation has NaN, no population has two
+        different cells (for "bures"), or an option is out of range.
+
+    References
+    ----------
+    Bhatia, Jain, Lim (2019), *On the Bures-Wasserstein distance between positive definite
+    matrices*, arXiv 1712.01504; Feydy et al. (2019), arXiv 1810.08278, eq. 3 (Sinkhorn divergence);
+    Székely, Rizzo (2013), *Energy statistics*.
+
+    Examples
+    --------
+    >>> table = sg.tl.population_distances(adata, "batch")
+    """
+    check_writable(adata)
+    check_number("epsilon", epsilon, "positive and finite", lambda value: 0 < value < float("inf"))
+    if n_cells is not None:
+        check_count("n_cells", n_cells, 1)
+    found = read_populations(adata, population_key, use_rep=use_rep, layer=layer)
+    distances = pairwise(
+        list(found),
+        kind,
+        epsilon=epsilon,
+        n_cells=n_cells,
+        names=found.names,
+        rng=seed_of(rng),
+        device=usable_device(device),
+        progress=progress,
+    )
+    entry = stored_distances(found, distances, kind)
+    write_slots(adata, uns={Keys(key_added).distances: entry})
+    return pd.DataFrame(distances, index=found.labels, columns=found.labels)

@@ -1,0 +1,77 @@
+"""Means and covariances of populations, of few cells and of many."""
+
+import numpy as np
+import pytest
+import torch
+
+from scgenot.population.gaussian import estimate
+
+RNG = np.random.default_rng(0)
+SHAPE = np.diag([9.0, 4, 1, 0.25])
+
+
+def cloud(n: int, mean=0.0, scale=1.0, rng=RNG) -> np.ndarray:
+    return mean + rng.multivariate_normal(np.zeros(4), scale * SHAPE, size=n)
+
+
+def test_moments_of_many_cells():
+    clouds = [cloud(4000, 1), cloud(4000, 0, 4)]
+    found = estimate(clouds)
+    assert found.mean.dtype == found.covariance.dtype == torch.float64
+    np.testing.assert_allclose(found.mean.numpy(), [c.mean(0) for c in clouds], atol=1e-12)
+    expected = np.array([np.cov(c.T) for c in clouds])
+    # a standard error of a variance of n cells is sqrt(2 / n) of it: 2 %
+    np.testing.assert_allclose(found.covariance.numpy(), expected, rtol=0, atol=0.02 * 36)
+
+
+def test_few_cells_are_nearer_to_the_truth_than_their_own_covariance():
+    rng, own, shrunk = np.random.default_rng(1), [], []
+    for _ in range(20):
+        clouds = [cloud(4, rng=rng), *(cloud(200, rng=rng) for _ in range(5))]
+        found = estimate(clouds, warn=False).covariance[0].numpy()
+        own.append(np.linalg.norm(np.cov(clouds[0].T) - SHAPE))
+        shrunk.append(np.linalg.norm(found - SHAPE))
+    assert np.mean(shrunk) < np.mean(own)
+
+
+def test_scaling_of_the_cells_scales_the_covariances():
+    clouds = [cloud(6, 1), cloud(9), cloud(300, 2, 3)]
+    scales = np.array([1, 10, 0.1, 5.0])
+    found = estimate(clouds, warn=False)
+    scaled = estimate([c * scales for c in clouds], warn=False)
+    expected = found.covariance.numpy() * np.outer(scales, scales)
+    np.testing.assert_allclose(scaled.covariance.numpy(), expected, rtol=1e-9)
+
+
+def test_one_cell_has_the_covariance_of_all():
+    clouds = [cloud(1), cloud(500), cloud(500, 3), np.ones((3, 4))]
+    with pytest.warns(
+        UserWarning, match=r"2 of 4 populations have at most 4 cells.*a \(1\), d \(3"
+    ):
+        found = estimate(clouds, names=list("abcd"))
+    # cells that all coincide say nothing of a spread either
+    for k in (0, 3):
+        np.testing.assert_allclose(found.covariance[k].numpy(), SHAPE, atol=1.5)
+    assert (torch.linalg.eigvalsh(found.covariance) > 0).all()
+
+
+def test_two_cells_have_full_rank():
+    found = estimate([cloud(2), cloud(2, 5), cloud(50)], warn=False)
+    assert (torch.linalg.eigvalsh(found.covariance) > 1e-3).all()
+
+
+def test_a_constant_column_leaves_covariances_positive():
+    clouds = [np.c_[cloud(30), np.zeros(30)], np.c_[cloud(40), np.zeros(40)]]
+    found = estimate(clouds, warn=False)
+    assert (torch.linalg.eigvalsh(found.covariance) >= 0).all()
+
+
+def test_populations_of_single_cells_have_no_spread():
+    with pytest.raises(ValueError, match="no population has two different cells"):
+        estimate([cloud(1), cloud(1)], names=["a", "b"])
+
+
+def test_one_column():
+    clouds = [cloud(300)[:, :1], cloud(3, 0, 4)[:, :1]]
+    found = estimate(clouds, warn=False).covariance.numpy()
+    np.testing.assert_allclose(found[:, 0, 0], [np.var(c, ddof=1) for c in clouds], rtol=1e-10)
