@@ -18,6 +18,8 @@ VENV_NEWEST := .venv-newest-$(NEWEST)
 # neighbours that results are passed on to; their newest releases need Python 3.12
 CHAINS := annbatch cellrank mudata pertpy
 CHAIN_PYTHON ?= 3.12
+# peers that scgenot is timed beside
+VENV_BENCH := .venv-bench
 # what a release is built and checked in, and an empty one to install its wheel in
 VENV_RELEASE := .venv-release
 VENV_WHEEL := .venv-wheel
@@ -29,7 +31,7 @@ FIND = $(or $(shell for python in python$(1) $(HOME)/.pyenv/versions/$(1)*/bin/p
 	$$python -c "" 2>/dev/null && echo $$python && break; done),$(error Python $(1) not found))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-lowest test-newest test-chains mutants fuzz lint docs check-release clean
+.PHONY: help demo test test-fast test-lowest test-newest test-chains mutants fuzz bench lint docs check-release clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 22
@@ -62,6 +64,10 @@ mutants: $(SETUP)  ## what the tests of the arrays half miss: 150 small faults, 
 fuzz: $(SETUP)  ## 2,000 generated calls, and 500 damaged files and entries
 	$(BIN)/python tests/fuzz/calls.py --n 2000 --seed 0
 	$(BIN)/python tests/fuzz/damage.py --n 500 --seed 0
+
+bench: $(VENV_BENCH)/.stamp  ## seconds beside POT, ott-jax and moscot, in an environment of its own; twenty minutes
+	$(VENV_BENCH)/bin/python tests/benchmarks/speed.py
+	$(VENV_BENCH)/bin/python tests/benchmarks/peers.py
 
 lint: $(SETUP_LINT)  ## style and formatting
 	$(BIN)/ruff check .
@@ -123,6 +129,12 @@ $(VENV_RELEASE)/.stamp: pyproject.toml
 	$(PYTHON) -m venv $(VENV_RELEASE)
 	$(RELEASE)/python -m pip install -q --upgrade "pip>=25.1"
 	$(RELEASE)/python -m pip install -q --group release
+	@touch $@
+
+$(VENV_BENCH)/.stamp: $(REQUIREMENTS)
+	$(PYTHON) -m venv $(VENV_BENCH)
+	$(VENV_BENCH)/bin/python -m pip install -q --upgrade "pip>=25.1"
+	$(VENV_BENCH)/bin/python -m pip install -q -c .ci/constraints.txt -e . --group bench
 	@touch $@
 
 $(VENV_LOWEST)/bin/uv:

@@ -4,14 +4,12 @@
     python tests/benchmarks/speed.py sinkhorn --large    # one part, with its largest sizes
 
 The peer is POT: its `sinkhorn` in single precision (double where that underflows) and its
-`entropic_gromov_wasserstein`. `ott-jax` is named where it is not installed. Seconds are those of
-this process on a processor (`process_time`), the best of several runs, taken in turns.
+`entropic_gromov_wasserstein`; `peers.py` has others. Seconds are those of this process on a
+processor (`process_time`), the best of several runs, taken in turns.
 """
 
 import argparse
-import importlib.util
 import os
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -258,8 +256,6 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    if importlib.util.find_spec("ott") is None:
-        print("ott-jax is not installed: no figures of it", file=sys.stderr)
     for name in options.parts or PARTS:
         PARTS[name](large=options.large)
 
