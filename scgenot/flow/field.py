@@ -196,7 +196,8 @@ class VelocityField(nn.Module):
             velocity = z @ weight.view(-1, z.shape[-1]).T + gates @ encoded.skip
         else:
             linear = self.z_skip(z).unflatten(-1, (self.n_linear, -1)) + encoded.skip
-            velocity = (gates[..., None, :] @ linear).squeeze(-2)
+            # for small matrices faster than their products
+            velocity = (gates[..., None] * linear).sum(-2)
         modulation = (self.time_modulation(time) + encoded.modulation).chunk(len(self.blocks), -1)
         h = self.z_in(z)
         for block, part in zip(self.blocks, modulation, strict=True):

@@ -72,7 +72,7 @@ class TrainState:
         expected = model.state_dict()
         for weights in (self.weights, self.average, self.best or self.average):
             check_weights(weights, expected, "the state")
-        parameters = dict(enumerate(model.field.parameters()))
+        parameters = dict(enumerate(optimizer.param_groups[0]["params"]))
         moments = {
             f"{i}.{name}": torch.zeros(()) if name == "step" else value
             for i, value in parameters.items()

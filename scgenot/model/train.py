@@ -13,6 +13,7 @@ from scgenot._progress import progress_bar
 from scgenot._random import Rng, seed_of
 from scgenot._warn import warn_user
 from scgenot.model.batches import NOISE, Draws, HeldOut, stream
+from scgenot.model.flat import flattened
 from scgenot.model.generate import check_finite
 from scgenot.model.genot import Genot
 from scgenot.model.state import TrainState, weights_of
@@ -101,10 +102,11 @@ def train(
     if fresh:
         model.units.fit(pairs, draws.displacements() if model.displacement else None)
     validation = Validation(draws)
-    optimizer = torch.optim.AdamW(
-        model.field.parameters(), lr=0.0, weight_decay=learner.weight_decay, fused=True
-    )
-    average = copy.deepcopy(model).requires_grad_(requires_grad=False).eval()
+    average = copy.deepcopy(model).eval()
+    averaged = flattened(average.field).data
+    average.requires_grad_(requires_grad=False)
+    weights = flattened(model.field)
+    optimizer = torch.optim.AdamW([weights], lr=0.0, weight_decay=learner.weight_decay, fused=True)
     state.restore(model, average, optimizer)
     model.train()
     with progress_bar(
@@ -112,7 +114,9 @@ def train(
     ) as bar:
         try:
             while state.step < learner.steps and not _stale(state, learner):
-                _step(model, average, optimizer, draws, state, learner)
+                decay = _step(model, optimizer, draws, state, learner)
+                averaged.lerp_(weights.data, 1 - decay)
+                copy_buffers(average.field, model.field)
                 bar.update()
                 if state.step % learner.validation_every == 0 or state.step == learner.steps:
                     bar.set_postfix(_record(state, average, validation, learner), refresh=False)
@@ -127,6 +131,7 @@ def train(
                 "that step is kept."
             )
     state.capture(model, average, optimizer)
+    model.zero_grad()
     model.load_state_dict(state.best or state.average)
     check_finite(model, FloatingPointError, f"lower `learning_rate` ({learner.learning_rate:g})")
     model.eval()
@@ -148,8 +153,8 @@ def _check_pairs(model: Genot, pairs: Sequence[Pair], plans: Sequence[Plan]) -> 
             )
 
 
-def _step(model, average, optimizer, draws: Draws, state: TrainState, learner) -> None:
-    """Make one step of optimization."""
+def _step(model, optimizer, draws: Draws, state: TrainState, learner) -> float:
+    """Make one step of optimization; return what the averaged weights keep of theirs."""
     step, device = state.step, model.device
     # warm-up, then half a cosine
     rate = min(1.0, (step + 1) / learner.warmup) if learner.warmup else 1.0
@@ -159,21 +164,26 @@ def _step(model, average, optimizer, draws: Draws, state: TrainState, learner) -
     mixed = learner.precision == "bfloat16"
     with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
         loss = model.loss(*batch, generator=generator, source_noise=learner.source_noise)
-    optimizer.zero_grad()
+    optimizer.zero_grad(set_to_none=False)
     loss.backward()
-    nn.utils.clip_grad_norm_(model.field.parameters(), learner.clip)
+    nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], learner.clip)
     optimizer.step()
-    follow(average.field, model.field, min(learner.ema_decay, (1 + step) / (10 + step)))
     state.losses[step] = loss.detach()
     state.step += 1
+    return min(learner.ema_decay, (1 + step) / (10 + step))
 
 
 def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
     """Move averaged weights towards the model's; buffers are copied."""
     with torch.no_grad():
         torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
-        for old, new in zip(average.buffers(), model.buffers(), strict=True):
-            old.copy_(new)
+    copy_buffers(average, model)
+
+
+def copy_buffers(average: nn.Module, model: nn.Module) -> None:
+    """Give averaged weights the buffers of the model."""
+    for old, new in zip(average.buffers(), model.buffers(), strict=True):
+        old.copy_(new)
 
 
 def _record(
