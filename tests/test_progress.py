@@ -88,7 +88,7 @@ def test_the_device_of_the_settings_is_taken_unless_another_is_named(settings):
 def test_settings_that_cannot_be(settings):
     with pytest.raises(TypeError, match=r"`progress='no'` must be True, False or None"):
         settings.progress = "no"
-    with pytest.raises(ValueError, match=r"`device='gpu'` cannot be used here"):
+    with pytest.raises(ValueError, match=r"`device='gpu'` is not available"):
         settings.device = "gpu"
     with pytest.raises(AttributeError):
         settings.progres = False

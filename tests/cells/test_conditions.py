@@ -178,7 +178,7 @@ def test_combinations_are_sets(control):
 
 def test_too_large_a_combination():
     with pytest.raises(
-        ValueError, match=r"`target='A\+B\+C'` combines 3 perturbations, the fit has seen at most 2"
+        ValueError, match=r"`target='A\+B\+C'` combines 3 perturbations, but the fit has at most 2"
     ):
         vocabulary(n_slots=2).encode("A+B+C")
 

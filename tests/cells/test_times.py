@@ -68,7 +68,7 @@ def test_what_times_mean(column, expected):
 )
 def test_positions_in_place_of_numbers_are_announced(labels, categories):
     column = ordered(labels, categories)
-    with pytest.warns(UserWarning, match="taken as equally far apart, at 0 to") as record:
+    with pytest.warns(UserWarning, match="treated as equidistant, at 0 to") as record:
         scale, times = TimeScale.read(cells(column), "time")
     assert record[0].filename == __file__
     assert times.tolist() == [categories.index(label) for label in labels]
@@ -85,7 +85,7 @@ def test_numbers_of_ordered_categories_are_logged(caplog):
     assert "times are the numbers of the ordered categories, 0, 7" in caplog.text
     caplog.clear()
     read(ordered(["old", "young"], ["young", "old"]))
-    assert "equally far apart, at 0 to 1" in caplog.text
+    assert "equidistant, at 0 to 1" in caplog.text
 
 
 @pytest.mark.parametrize(

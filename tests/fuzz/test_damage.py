@@ -22,7 +22,7 @@ def test_one_changed_bit_of_a_weight_is_seen(tmp_path):
     raw[-1] ^= 1
     path = tmp_path / "model.safetensors"
     path.write_bytes(raw)
-    with pytest.raises(ModelFileError, match="does not hold what was saved"):
+    with pytest.raises(ModelFileError, match="its content differs from what was saved"):
         sg.Genot.load(path)
 
 

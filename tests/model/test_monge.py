@@ -266,7 +266,9 @@ def test_two_spaces_are_refused_before_training():
 
 def test_more_features_than_there_are_is_refused(normal):
     learner = sg.model.MongeMap(sparsity=sg.model.Sparsity(n_features=2))
-    with pytest.raises(ValueError, match="`n_features=2` of `sparsity` is no limit for 2"):
+    with pytest.raises(
+        ValueError, match="`n_features=2` of `sparsity` must be below the number of features, 2"
+    ):
         learned(learner, link_of(normal[0], normal[1]))
 
 

@@ -173,5 +173,5 @@ class TestLeftOut:
         for later, earlier in ((1, 0), (4, 3)):
             adata.X[adata.obs["day"] == later] = adata.X[adata.obs["day"] == earlier][::-1]
         sg.tl.fit_trajectory(adata, "day", use_rep="X", learner=FEW, progress=False)
-        with pytest.warns(UserWarning, match="'mixture' is nearer than interpolation"):
+        with pytest.warns(UserWarning, match="'mixture' is closer than interpolation"):
             sg.tl.interpolate(adata, 2)

@@ -39,7 +39,7 @@ def test_a_fit_goes_to_a_file_and_back(screen, tmp_path):
     assert fit.provenance["learner"]["type"] == "LightBridge"
     assert len(fit.model.laws) == 2  # one a drug, whatever the cell types
     again.uns["genot"]["model"]["weights"]["0.intercepts"] += 1
-    with pytest.raises(sg.model.ModelFileError, match="weights are not those that were written"):
+    with pytest.raises(sg.model.ModelFileError, match="weights of the model are damaged"):
         sg.tl.predict(again, "D1")
 
 

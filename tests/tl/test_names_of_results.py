@@ -74,7 +74,7 @@ def test_coupling_of_another_object_with_some_of_the_cells(course):
 def test_groups_that_a_file_cannot_tell_apart_are_refused(course, tmp_path):
     adata = course.copy()
     adata.obs["state"] = adata.obs["state"].cat.rename_categories({"a": "x/1", "b": "x|1"})
-    with pytest.raises(ValueError, match=r"the groups \['x/1', 'x\|1'\] would get one column"):
+    with pytest.raises(ValueError, match=r"the groups \['x/1', 'x\|1'\] would share one column"):
         sg.tl.fate(adata, "state")
     assert "genot_fate" not in adata.obsm
     adata.obs["a/b"] = course.obs["state"]

@@ -216,7 +216,7 @@ def test_new_cells_have_the_time_of_the_fit_whichever_times_they_have():
     adata.obs["stage"] = pd.Categorical(
         adata.obs["day"].map(stages), categories=list(stages.values()), ordered=True
     )
-    with pytest.warns(UserWarning, match="taken as equally far apart, at 0 to 2") as record:
+    with pytest.warns(UserWarning, match="treated as equidistant, at 0 to 2") as record:
         fit(adata, "stage")
     assert [warning.filename for warning in record] == [__file__]
     assert sg.get.params(adata)["time_labels"] == ["embryo", "P0", "adult"]
