@@ -204,3 +204,10 @@ def test_the_guide_to_perturbations_runs(run):
     names = run("docs/perturbation.md")
     assert set(names["treated"].obs["drug"]) == {"A", "C+D"}
     assert len(names["table"]) == 3 * names["measured"].n_vars
+
+
+@pytest.mark.filterwarnings("ignore:40 populations are few")
+def test_the_guide_to_populations_runs(run):
+    names = run("docs/populations.md")
+    assert names["samples"].n_obs == 40
+    assert "best trivial features" in names["scores"].attrs["verdict"]

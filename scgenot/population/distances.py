@@ -11,6 +11,10 @@ from scgenot.population.energy import energy_distances
 from scgenot.population.gaussian import estimate
 from scgenot.population.sinkhorn import divergences
 
+# below, the distance of two samples of one population grows until it hides others: in 30
+# dimensions, 100 cells a sample, it is 3.2 at .05 and .8 at .5, where Gaussians have .45
+EPSILON = 0.5
+
 Kind = Literal["bures", "sinkhorn", "energy"]
 
 
@@ -18,7 +22,7 @@ def pairwise(
     clouds: Sequence[np.ndarray],
     kind: Kind = "bures",
     *,
-    epsilon: float = 0.05,
+    epsilon: float = EPSILON,
     n_cells: int | None = 1000,
     names: Sequence[str] | None = None,
     rng: Rng = 0,

@@ -23,7 +23,7 @@ def population_distances(
     use_rep: str | None = None,
     layer: str | None = None,
     kind: Literal["bures", "sinkhorn", "energy"] = "bures",
-    epsilon: float = 0.05,
+    epsilon: float = 0.5,
     n_cells: int | None = 1000,
     key_added: str = "population",
     rng: Rng = 0,
@@ -57,7 +57,8 @@ def population_distances(
             Square root of the energy distance, in roots of the units of the representation.
     epsilon
         Regularization of "sinkhorn", in units of the mean squared distance between two cells of a
-        population.
+        population. With less, finer differences of shape are seen, but two samples of one
+        population are far apart where dimensions are many.
     n_cells
         Most cells of a population that "sinkhorn" and "energy" compare, drawn at random; None for
         all.

@@ -30,7 +30,7 @@ def test_distances_are_in_the_order_of_the_tree(adata):
 
 
 def test_distances_are_missing(adata):
-    with pytest.raises(KeyError, match="'other_distances' is not in uns.*population_distances"):
+    with pytest.raises(KeyError, match=r"'other_distances' is not in uns.*population_distances"):
         sg.pl.population_distances(adata, key="other", show=False)
     with pytest.raises(ValueError, match="`color='cell_type'` varies within the population"):
         sg.pl.population_distances(adata, color="cell_type", show=False)
