@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
@@ -123,6 +123,8 @@ def check_labels(values: Sequence, n: int, name: str) -> np.ndarray:
     labels = np.asarray(values, dtype=object)
     if labels.shape != (n,):
         raise ValueError(f"`{name}` has shape {labels.shape}, expected ({n},): one label per cell.")
+    if not all(isinstance(label, Hashable) for label in labels):
+        raise ValueError(f"`{name}` must be one label per cell; found lists among them.")
     # NaN alone differs from itself
     missing = sum(label is None or label != label for label in labels)
     if missing:

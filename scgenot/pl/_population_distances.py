@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba_array
+from matplotlib.colors import to_hex, to_rgba_array
 from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
@@ -113,7 +113,10 @@ def _strips(ax: Axes, adata: AnnData, values: dict[str, pd.Series], order: list[
         strip = ax.inset_axes((0, 1.01 + STRIP * k, 1, STRIP * 0.8))
         found = found.iloc[order]
         if is_number(found) and found.nunique() > MOST_VALUES:
-            rgba = number_scale(found).to_rgba(found.to_numpy(dtype=float, na_value=np.nan))
+            scale = number_scale(found)
+            rgba = scale.to_rgba(found.to_numpy(dtype=float, na_value=np.nan))
+            ends = {f"{column}: {end:.3g}": to_hex(scale.to_rgba(end)) for end in scale.get_clim()}
+            handles += squares(ends)
         else:
             colors = label_colors((adata, column))
             rgba = label_rgba(found, colors)

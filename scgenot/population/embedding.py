@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from sklearn.decomposition import PCA
 
+from scgenot._check import check_memory
 from scgenot._progress import progress_bar
 from scgenot._random import Rng, numpy_rng
 from scgenot.population import bures
@@ -94,11 +95,12 @@ def transport_coordinates(
     progress
         Whether to show a progress bar.
     """
+    n, d = len(clouds), np.shape(clouds[0])[1]
+    check_memory("n_reference", n_reference, 4 * n * d * n_reference)
     rng = numpy_rng(rng)
     clouds = [np.asarray(cloud, dtype=float) for cloud in subsample(clouds, n_cells, rng)]
     reference = reference_cells(clouds, n_reference, rng)
     settings = Settings(epsilon * scale_of(clouds), device=device)
-    n, d = len(clouds), reference.shape[1]
     means = np.array([cloud.mean(0) for cloud in clouds]) - reference.mean(0)
     found = np.zeros((n, *reference.shape))
     sizes = np.array(list(map(len, clouds)))

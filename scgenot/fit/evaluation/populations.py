@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from scgenot import metrics
-from scgenot._check import check_labels
+from scgenot._check import check_labels, check_one_space
 from scgenot._random import Rng, numpy_rng
 from scgenot.cells.populations import Populations
 from scgenot.fit.evaluation.comparison import BASELINE, CEILING, MODEL
@@ -83,6 +83,8 @@ def population_table(
     A row for each method; `attrs["verdict"]` says in words what they amount to.
     """
     rng = numpy_rng(seed)
+    sides = {"measured": measured, "generated": generated, "train": train}
+    check_one_space({name: side.cells[0] for name, side in sides.items() if side is not None})
     n = min(len(measured), len(generated))
     if n < FEWEST:
         raise ValueError(
