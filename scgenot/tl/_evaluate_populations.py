@@ -10,7 +10,7 @@ from scgenot._random import Rng, seed_of
 from scgenot._typed import typed
 from scgenot.cells.populations import read_populations
 from scgenot.cells.read import check_column
-from scgenot.fit.evaluation.populations import Clouds, population_table
+from scgenot.fit.evaluation.populations import Clouds, population_table, refuse_seen
 
 
 @typed
@@ -90,7 +90,8 @@ def evaluate_populations(
     TypeError
         When an argument has a wrong type.
     ValueError
-        When there are fewer than 4 measured or generated populations, or labels are missing.
+        When there are fewer than 4 measured or generated populations, measured ones are in `train`,
+        or labels are missing.
 
     References
     ----------
@@ -104,16 +105,16 @@ def evaluate_populations(
     if n_cells is not None:
         check_count("n_cells", n_cells, 2)
     given = {"measured": measured, "generated": generated, "train": train}
-    sides, seed = [], seed_of(rng)
+    given = {name: adata for name, adata in given.items() if adata is not None}
+    found, sides, seed = {}, {"train": None}, seed_of(rng)
     for name, adata in given.items():
-        if adata is None:
-            sides.append(None)
-            continue
         options = {"use_rep": use_rep, "layer": layer, "name": name}
-        found = read_populations(adata, population_key, **options)
+        found[name] = read_populations(adata, population_key, **options)
         if label_key is not None:
             check_column(adata, label_key, "label_key", name)
         labels = None if label_key is None else adata.obs[label_key]
-        sides.append(Clouds.of(found, labels, n_cells, seed))
+        sides[name] = Clouds.of(found[name], labels, n_cells, seed)
+    if train is not None:
+        refuse_seen(found["measured"], found["train"])
     device = usable_device(device)
-    return population_table(*sides, kind=kind, seed=seed, device=device, progress=progress)
+    return population_table(**sides, kind=kind, seed=seed, device=device, progress=progress)

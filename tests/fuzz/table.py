@@ -155,7 +155,7 @@ def entries() -> list[Entry]:
             lambda: {
                 "measured": w.cohort().copy(),
                 "generated": w.cohort().copy(),
-                "train": w.cohort().copy(),
+                "train": w.other_cohort().copy(),
                 "population_key": "patient",
                 "progress": False,
                 "device": "cpu",

@@ -79,6 +79,13 @@ def cohort() -> AnnData:
 
 
 @cache
+def other_cohort() -> AnnData:
+    adata = cohort().copy()
+    adata.obsm["X_pca"] = adata.obsm["X_pca"] + 1
+    return adata
+
+
+@cache
 def chosen() -> AnnData:
     adata = cells(72, 1)
     adata.obs["drug"] = np.repeat(["control", "A", "B"], 24)

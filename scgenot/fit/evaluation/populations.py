@@ -167,6 +167,21 @@ def trivial_populations(
     }
 
 
+def refuse_seen(measured: Populations, train: Populations) -> None:
+    """Raise a ValueError when populations to score against are those that were learned from."""
+    seen = {(len(cells), cells.mean(0).tobytes()) for cells in train}
+    again = [
+        name
+        for name, cells in zip(measured.names, measured, strict=True)
+        if (len(cells), cells.mean(0).tobytes()) in seen
+    ]
+    if again:
+        raise ValueError(
+            f"`measured` has {len(again)} of {len(measured)} populations that are in `train` too "
+            f"({', '.join(again[:3])}): hold out others, or leave them out of `train`."
+        )
+
+
 def verdict(table: pd.DataFrame, nearest: Sequence[np.ndarray], rng: np.random.Generator) -> str:
     """Say how the generated populations stand, and whether they are copies."""
     accuracy = table["nearest_neighbor_accuracy"]
