@@ -12,7 +12,7 @@ from scgenot._progress import progress_bar
 from scgenot._random import Rng, numpy_rng
 from scgenot.population import bures
 from scgenot.population.bures import Gaussians
-from scgenot.population.distances import scale_of, subsample
+from scgenot.population.distances import EPSILON, scale_of, subsample
 from scgenot.population.sinkhorn import Batch, Settings, batches, solve
 
 
@@ -63,7 +63,7 @@ def transport_coordinates(
     clouds: Sequence[np.ndarray],
     *,
     n_reference: int = 200,
-    epsilon: float = 0.05,
+    epsilon: float = EPSILON,
     n_cells: int | None = 1000,
     rng: Rng = 0,
     device: str = "cpu",

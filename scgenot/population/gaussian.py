@@ -17,10 +17,12 @@ def estimate(
 ) -> Gaussians:
     """Mean and covariance of each population, in double precision.
 
-    Covariances are shrunk towards the one within all populations, by the oracle approximating
-    shrinkage of Chen et al. (2010), *Shrinkage algorithms for MMSE covariance estimation*, arXiv
-    0907.4698, in coordinates in which that one is the identity. Many cells are hardly shrunk; a
-    population of one cell, or whose cells coincide, has the covariance within all.
+    Each covariance is that of the population's own cells and of `d` more, spread as cells are
+    within populations (Friedman 1989, *Regularized discriminant analysis*, eq. 7). The weight of
+    the latter is the same for populations of one size, which keeps the order of the distances
+    between them: a weight estimated for each, such as the oracle approximating one, is nearer to
+    each covariance, and further from their differences. A population of one cell has the covariance
+    within all.
 
     Parameters
     ----------
@@ -44,18 +46,17 @@ def estimate(
     means = np.array([cloud.mean(0) for cloud in clouds])
     centred = [cloud - mean for cloud, mean in zip(clouds, means, strict=True)]
     within = _within(centred)
-    values, vectors = np.linalg.eigh(within)
-    values = np.maximum(values, values[-1] * len(values) * np.finfo(float).eps)
-    to_white, back = vectors / np.sqrt(values), (vectors * np.sqrt(values)).T
-    shrunk = np.array([_shrunk(cloud @ to_white) for cloud in centred])
-    covariances = back.T @ shrunk @ back
+    prior = len(within) * within
+    scatter = np.array([cells.T @ cells for cells in centred])
+    sizes = np.array(list(map(len, clouds)))
+    covariances = (scatter + prior) / (sizes - 1 + len(within))[:, None, None]
     if warn:
-        _warn_of_few(list(map(len, clouds)), len(values), names)
+        _warn_of_few(sizes, len(within), names)
     return Gaussians(torch.from_numpy(means), torch.from_numpy(covariances))
 
 
 def _within(centred: list[np.ndarray]) -> np.ndarray:
-    """Covariance within all populations."""
+    """Covariance within all populations; shrunk where even these have few cells."""
     cells = np.concatenate(centred)
     if not cells.any():
         raise ValueError(
@@ -68,15 +69,7 @@ def _within(centred: list[np.ndarray]) -> np.ndarray:
     return correlation * np.outer(spread, spread) * len(cells) / (len(cells) - len(centred))
 
 
-def _shrunk(cells: np.ndarray) -> np.ndarray:
-    """Shrink the covariance of centred cells towards a multiple of the identity."""
-    n, d = cells.shape
-    if not cells.any():
-        return np.eye(d)
-    return oas(cells, assume_centered=True)[0] * n / (n - 1)
-
-
-def _warn_of_few(sizes: list[int], dim: int, names: Sequence[str] | None) -> None:
+def _warn_of_few(sizes: np.ndarray, dim: int, names: Sequence[str] | None) -> None:
     """Name the populations whose own covariance would be singular."""
     few = [k for k, size in enumerate(sizes) if size <= dim]
     if not few:

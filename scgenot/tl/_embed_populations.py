@@ -22,7 +22,7 @@ def embed_populations(
     kind: Literal["gaussian", "transport"] = "gaussian",
     n_components: int | None = None,
     n_reference: int = 200,
-    epsilon: float = 0.05,
+    epsilon: float = 0.5,
     n_cells: int | None = 1000,
     rng: Rng = 0,
     progress: bool = True,

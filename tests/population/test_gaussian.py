@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
+from scgenot.population import bures
+from scgenot.population.bures import Gaussians
 from scgenot.population.gaussian import estimate
 
 RNG = np.random.default_rng(0)
@@ -44,14 +47,12 @@ def test_scaling_of_the_cells_scales_the_covariances():
 
 
 def test_one_cell_has_the_covariance_of_all():
-    clouds = [cloud(1), cloud(500), cloud(500, 3), np.ones((3, 4))]
+    clouds = [cloud(1), cloud(500), cloud(500, 3), cloud(3)]
     with pytest.warns(
         UserWarning, match=r"2 of 4 populations have at most 4 cells.*a \(1\), d \(3"
     ):
         found = estimate(clouds, names=list("abcd"))
-    # cells that all coincide say nothing of a spread either
-    for k in (0, 3):
-        np.testing.assert_allclose(found.covariance[k].numpy(), SHAPE, atol=1.5)
+    np.testing.assert_allclose(found.covariance[0].numpy(), SHAPE, atol=1.5)
     assert (torch.linalg.eigvalsh(found.covariance) > 0).all()
 
 
@@ -71,7 +72,36 @@ def test_populations_of_single_cells_have_no_spread():
         estimate([cloud(1), cloud(1)], names=["a", "b"])
 
 
+def test_the_formula():
+    clouds = [cloud(n, n) for n in (1, 3, 50, 4000)]
+    found = estimate(clouds, warn=False).covariance.numpy()
+    within = found[0]  # one cell says nothing else
+    pooled = sum((len(c) - 1) * np.cov(c.T) for c in clouds[1:]) / 4050
+    np.testing.assert_allclose(within, pooled, atol=0.5)  # five standard errors
+    for k, cells in enumerate(clouds[1:], 1):
+        n = len(cells)
+        expected = ((n - 1) * np.cov(cells.T) + 4 * within) / (n + 3)
+        np.testing.assert_allclose(found[k], expected, atol=1e-10)
+
+
+def test_the_order_of_distances_is_kept():
+    rng = np.random.default_rng(3)
+    angle = np.linspace(0, np.pi / 2, 12)
+    covariances = np.tile(0.3 * np.eye(10), (12, 1, 1))
+    cos, sin = np.cos(angle), np.sin(angle)
+    covariances[:, 0, 0], covariances[:, 1, 1] = cos**2 + 0.1 * sin**2, sin**2 + 0.1 * cos**2
+    covariances[:, 0, 1] = covariances[:, 1, 0] = 0.9 * sin * cos
+    clouds = [rng.multivariate_normal(np.zeros(10), one, size=100) for one in covariances]
+    found = estimate(clouds)
+    found = bures.distances(Gaussians(torch.zeros(12, 10).double(), found.covariance)).numpy()
+    true = bures.distances(Gaussians(torch.zeros(12, 10).double(), torch.tensor(covariances)))
+    pairs = np.triu_indices(12, 1)
+    assert spearmanr(found[pairs], true.numpy()[pairs])[0] > 0.85
+
+
 def test_one_column():
     clouds = [cloud(300)[:, :1], cloud(3, 0, 4)[:, :1]]
     found = estimate(clouds, warn=False).covariance.numpy()
-    np.testing.assert_allclose(found[:, 0, 0], [np.var(c, ddof=1) for c in clouds], rtol=1e-10)
+    scatter = np.array([(len(c) - 1) * np.var(c, ddof=1) for c in clouds])
+    within = scatter.sum() / 301
+    np.testing.assert_allclose(found[:, 0, 0], (scatter + within) / [300, 3], rtol=1e-10)
