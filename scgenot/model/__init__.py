@@ -9,6 +9,8 @@ from scgenot.model.light_bridge import LightBridge
 from scgenot.model.map import TransportMap
 from scgenot.model.mixture import MixtureLaw
 from scgenot.model.monge import MongeMap
+from scgenot.model.population_flow import PopulationFlow
+from scgenot.model.population_matching import GaussianPopulations, PopulationData
 from scgenot.model.sparsity import Sparsity
 from scgenot.model.state import TrainState
 from scgenot.model.storage import ModelFileError
@@ -17,6 +19,7 @@ from scgenot.model.validation import Validation, held_out
 
 __all__ = [
     "FlowMatching",
+    "GaussianPopulations",
     "Genot",
     "GrowthNetwork",
     "Learned",
@@ -25,6 +28,8 @@ __all__ = [
     "MixtureLaw",
     "ModelFileError",
     "MongeMap",
+    "PopulationData",
+    "PopulationFlow",
     "Run",
     "Sparsity",
     "TrainState",
