@@ -96,7 +96,9 @@ class PopulationTask:
         sources = task.partners(adata, cells)
         own, there = as_text(adata.obs[self.population_key]), texts != partner
         there &= np.array([text is not None for text in texts])
-        names = own if not several else np.array([f"{a} {b}" for a, b in zip(own, texts)], object)
+        names = own
+        if several:
+            names = np.array([f"{k} {text}" for k, text in zip(own, texts, strict=True)], object)
         targets = _side(adata, cells, there, self.population_key, names, columns)
         found = [own[there][rows[0]] for rows in targets.rows]
         place = {name: k for k, name in enumerate(sources.names)}

@@ -104,7 +104,7 @@ def described(
     values = {column: rows[column].to_numpy(dtype=object) for column in task.conditions.columns}
     if task.answer is not None:
         values[task.paired_column] = np.full(len(rows), task.answer, dtype=object)
-    names = new_names(len(rows), set(fitted[task.population_key].astype(str)))
+    names = new_names(len(rows), set(map(str, fitted.get(task.population_key, ()))))
     columns = {task.population_key: like_column(np.repeat(names, n_cells), pd.Series(names))}
     for column, found in values.items():
         columns[column] = like_column(np.repeat(found, n_cells), fitted[column])

@@ -75,6 +75,7 @@ class PopulationFlow(nn.Module):
             "intercept": (size,),
             "weights": (condition_dim + n_anchors + n_sources, size),
             "source_center": (size,),
+            "carried": (size,),
             "source_basis": (size, n_sources),
         }
         for name, shape in shapes.items():
@@ -119,8 +120,8 @@ class PopulationFlow(nn.Module):
         -------
         Means, shape `(n, D)`.
         """
-        moved = self.intercept + self.features(condition, source) @ self.weights
-        return moved if source is None else source + moved
+        found = self.intercept + self.features(condition, source) @ self.weights
+        return found if source is None else found + self.carried * (source - self.source_center)
 
     def noise(self, n: int, generator: torch.Generator) -> Gaussians:
         """Draw whitened populations of noise: normal means, Wishart covariances.

@@ -147,10 +147,13 @@ def law_of(
     values = chart.coordinates(chart.whiten(targets))
     condition = torch.as_tensor(data.condition, dtype=torch.double)
     center, basis = values.new_zeros(chart.size), values.new_zeros(chart.size, 0)
+    share = center.clone()
     parts = []
     if sources is not None:
         origin = chart.coordinates(chart.whiten(sources))
-        center, values = origin.mean(0), values - origin
+        center = origin.mean(0)
+        share = carried(chart.dim, origin - center, values - values.mean(0))
+        values = values - share * (origin - center)
         spread = (origin - center).numpy()
         basis = torch.from_numpy(factors(spread, count_factors(spread, run.seed))[0])
         parts = [(origin - center) @ basis]
@@ -175,6 +178,7 @@ def law_of(
         "bandwidth": tried[chosen][1],
         "source_center": center,
         "source_basis": basis,
+        "carried": share,
         "intercept": law.intercept,
         "weights": law.weights,
         "frame.basis": law.basis,
@@ -186,6 +190,19 @@ def law_of(
     for name, value in found.items():
         buffers[name].copy_(torch.as_tensor(value))
     return model
+
+
+def carried(dim: int, source: Tensor, target: Tensor) -> Tensor:
+    """How much of the deviation of a source from their mean its target keeps, 0 to 1.
+
+    One slope for means and one for covariances, by least squares over all coordinates. 1 would be
+    the mean shift; less where sources are noisy, as those of few cells are.
+    """
+    share = torch.empty_like(source[0])
+    for block in (slice(dim), slice(dim, None)):
+        products = (source[:, block] * target[:, block]).sum()
+        share[block] = (products / source[:, block].square().sum()).clamp(0, 1)
+    return share
 
 
 def noise_of(chart: Chart, values: Tensor, residuals: Tensor) -> dict[str, Tensor]:

@@ -24,9 +24,13 @@ from scgenot.population.bures import Gaussians, Velocity, distances, squared_spe
 if TYPE_CHECKING:
     from scgenot.model.population_matching import GaussianPopulations, PopulationData
 
-ROUNDS = 16  # times that all populations are coupled to new noise
+ROUNDS, ENOUGH = 16, 3200  # times that all populations are coupled to new noise; pairs in all
+MOST_HELD_OUT = 500
 MOST_COUPLED = 64  # populations in one coupling
 WARMUP, VALIDATION_EVERY, PATIENCE, EMA_DECAY = 100, 100, 8, 0.995
+
+
+PARTS = ("mean", "covariance")
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def couple(
     away = model.chart.coordinates(targets) - mean + mean.mean(0)
     compared = model.chart.populations(away)
     starts, rows = [], []
-    for _ in range(ROUNDS):
+    for _ in range(max(1, min(ROUNDS, ENOUGH // len(away)))):
         for part in torch.randperm(len(away), generator=generator).split(MOST_COUPLED):
             part = part.to(away.device)
             noise = model.noise(len(part), generator)
@@ -78,9 +82,6 @@ def couple(
     noise = Gaussians(*(torch.cat([getattr(one, name) for one in starts]) for name in PARTS))
     change = transport(noise, targets[rows]) - torch.eye(model.dim).to(away)
     return Paths(noise, targets.mean[rows] - noise.mean, change, condition[rows], mean[rows])
-
-
-PARTS = ("mean", "covariance")
 
 
 def loss_of(model: PopulationFlow, paths: Paths, t: Tensor) -> Tensor:
@@ -113,7 +114,8 @@ def train_flow(
     generator, device = torch_rng(run.seed), model.device
     condition = torch.as_tensor(data.condition, dtype=torch.double).to(device)
     targets = Gaussians(targets.mean.to(device), targets.covariance.to(device))
-    kept, out = split(data.groups, learner.validation_fraction, generator)
+    fraction = min(learner.validation_fraction, MOST_HELD_OUT / len(data.groups))
+    kept, out = split(data.groups, fraction, generator)
     paths, held_out = (
         couple(model, targets[rows], condition[rows], generator) if len(rows) else None
         for rows in (kept, out)

@@ -117,20 +117,19 @@ def count_factors(residuals: np.ndarray, seed: int) -> int:
     most = min(MOST_FACTORS, n - int(np.bincount(folds).max()) - 1, dim - 1)
     if n < 4 or most < 1:
         return 0
-    scores = np.zeros(most + 1)
-    for fold in np.unique(folds):
-        kept, out = residuals[folds != fold], residuals[folds == fold]
-        for k in range(most + 1):
-            scores[k] += _log_likelihood(out, *factors(kept, k))
+    scores = sum(_log_likelihoods(residuals, folds == fold, most) for fold in np.unique(folds))
     return int(scores.argmax())
 
 
-def _log_likelihood(
-    residuals: np.ndarray, basis: np.ndarray, variances: np.ndarray, rest: float
-) -> float:
-    """Log-likelihood of samples under factors, up to a constant."""
-    inside = np.square(residuals @ basis)
-    outside = np.square(residuals).sum() - inside.sum()
-    n, (dim, k) = len(residuals), basis.shape
-    logs = n * (np.log(variances).sum() + (dim - k) * np.log(rest))
-    return -0.5 * float(logs + (inside / variances).sum() + outside / rest)
+def _log_likelihoods(residuals: np.ndarray, out: np.ndarray, most: int) -> np.ndarray:
+    """Log-likelihoods of left-out samples under 0 to `most` factors of the others."""
+    kept, left = residuals[~out], residuals[out]
+    basis, variances, _ = factors(kept, min(kept.shape))
+    total, dim = np.square(kept).sum() / len(kept), residuals.shape[1]
+    explained = np.append(0, np.cumsum(variances[:most]))
+    rest = np.maximum((total - explained) / (dim - np.arange(most + 1)), LEAST)
+    inside = np.square(left @ basis[:, :most])
+    outside = np.square(left).sum() - np.append(0, np.cumsum(inside.sum(0)))
+    terms = len(left) * np.log(variances[:most]) + (inside / variances[:most]).sum(0)
+    terms = np.append(0, np.cumsum(terms))
+    return -0.5 * (terms + len(left) * (dim - np.arange(most + 1)) * np.log(rest) + outside / rest)

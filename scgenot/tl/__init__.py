@@ -18,6 +18,7 @@ from scgenot.tl._fit_populations import fit_populations
 from scgenot.tl._fit_trajectory import fit_trajectory
 from scgenot.tl._fit_translation import fit_translation
 from scgenot.tl._interpolate import interpolate
+from scgenot.tl._neighborhoods import neighborhoods
 from scgenot.tl._population_distances import population_distances
 from scgenot.tl._predict import predict
 from scgenot.tl._project import project
@@ -51,6 +52,7 @@ __all__ = [
     "fit_trajectory",
     "fit_translation",
     "interpolate",
+    "neighborhoods",
     "population_distances",
     "predict",
     "project",
