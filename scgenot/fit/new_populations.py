@@ -14,7 +14,7 @@ from scgenot.cells.labels import like_column
 from scgenot.cells.populations import N_CELLS, Populations
 from scgenot.fit.decoder import feature_decoder
 from scgenot.fit.made_up import assemble
-from scgenot.fit.population_fit import PopulationFit
+from scgenot.fit.population_fit import PopulationFit, ordered
 
 logger = logging.getLogger("scgenot")
 
@@ -29,6 +29,7 @@ def simulated_populations(
     *,
     n_populations: int | None,
     n_cells: int | None,
+    guidance: float,
     decoder,
     clip: bool,
     seed: int,
@@ -53,9 +54,10 @@ def simulated_populations(
         chosen = np.tile(np.repeat(np.arange(per_source), n), len(asked))
     clouds = fit.model.clouds(
         task.conditions.encode(rows),
-        None if sources is None else [sources[k] for k in chosen],
+        None if sources is None else [ordered(sources[k]) for k in chosen],
         n_cells=n_cells,
         expected=sources is not None and n_populations is None,
+        guidance=guidance,
         rng=rng,
     )
     partners = None if sources is None else [sources.names[k] for k in chosen]

@@ -21,10 +21,18 @@ from scgenot.cells.write import plain, predicted_slots, write_slots
 from scgenot.fit import storage
 from scgenot.fit.fit import Fit
 from scgenot.fit.stored_model import DAMAGE, read_model
-from scgenot.model import GaussianPopulations, PopulationData, PopulationFlow, Run
+from scgenot.model import (
+    CloudFlow,
+    CloudPopulations,
+    GaussianPopulations,
+    PopulationData,
+    PopulationFlow,
+    Run,
+)
 from scgenot.model.storage import digest, kind_of
 
-KINDS = {"gaussian": GaussianPopulations}
+KINDS = {"gaussian": GaussianPopulations, "cloud": CloudPopulations}
+FILES = {made.KIND: made for made in (CloudFlow, PopulationFlow)}
 
 
 @dataclass(repr=False)
@@ -91,13 +99,9 @@ class PopulationFit:
         groups = task.conditions.groups(targets.obs)
         if sources is not None:
             groups = np.unique(sources.names, return_inverse=True)[1]
-        data = PopulationData(
-            list(targets),
-            encoded,
-            groups,
-            None if sources is None else list(sources),
-            targets.names,
-        )
+        clouds = [ordered(cloud) for cloud in targets]
+        partners = None if sources is None else [ordered(cloud) for cloud in sources]
+        data = PopulationData(clouds, encoded, groups, partners, targets.names)
         learned = learner(data, Run(seed, device, progress))
         table = targets.obs[[*task.conditions.columns, N_CELLS]]
         made_by = {
@@ -191,6 +195,11 @@ class PopulationFit:
             )
 
 
+def ordered(cells: np.ndarray) -> np.ndarray:
+    """Order the cells of a population by their coordinates: as they came, they mean nothing."""
+    return cells[np.lexsort(cells.T)]
+
+
 def embedding_digest(adata: AnnData, rep: str | None) -> str:
     """Return a fingerprint of what made a representation; empty where it is not known."""
     embedding = embedding_of(adata, rep)
@@ -220,5 +229,3 @@ def open_populations(adata: AnnData, key: str, model=None, device=None) -> Popul
     fit = PopulationFit.read(adata, key)
     return replace(fit, make_model=lambda: model).on(device)
 
-
-FILES = {"population flow": PopulationFlow}

@@ -1,6 +1,8 @@
 """Learners: a plan's conditional law, learned by a velocity field."""
 
 from scgenot.model.bridge import MixtureBridge
+from scgenot.model.cloud_flow import CloudFlow
+from scgenot.model.cloud_matching import CloudPopulations
 from scgenot.model.genot import Genot
 from scgenot.model.growth import GrowthNetwork, fit_growth
 from scgenot.model.learner import FlowMatching
@@ -18,6 +20,8 @@ from scgenot.model.train import train
 from scgenot.model.validation import Validation, held_out
 
 __all__ = [
+    "CloudFlow",
+    "CloudPopulations",
     "FlowMatching",
     "GaussianPopulations",
     "Genot",

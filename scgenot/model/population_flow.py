@@ -1,30 +1,27 @@
 """Populations as Gaussians: their law given conditions, and the flow that generates them."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scgenot._check import check_count
 from scgenot._random import Rng, numpy_rng, torch_rng
 from scgenot._typed import typed
 from scgenot.flow.field import VelocityField
-from scgenot.model.population_storage import put_together, read_model, write_model
+from scgenot.model.population_storage import StoredModel
 from scgenot.population.bures import Gaussians, step
 from scgenot.population.cells import draw_cells
 from scgenot.population.chart import Chart
 from scgenot.population.frame import Frame
 from scgenot.population.gaussian import estimate
 
-KIND = "population flow"  # what its files are called
-SIZES = ("dim", "condition_dim", "n_anchors", "n_sources", "n_factors", "width", "depth")
 WISHART = 5  # degrees of freedom of the noise, for each dimension
 STEPS = 32  # of the integration
 
 
-class PopulationFlow(nn.Module):
+class PopulationFlow(StoredModel):
     """Generate Gaussian populations, given conditions or a paired population.
 
     In the coordinates of :class:`~scgenot.population.chart.Chart` populations have a Gaussian law
@@ -52,6 +49,9 @@ class PopulationFlow(nn.Module):
     --------
     :func:`~scgenot.tl.fit_populations` : fits it.
     """
+
+    KIND = "population flow"
+    SIZES = ("dim", "condition_dim", "n_anchors", "n_sources", "n_factors", "width", "depth")
 
     def __init__(
         self,
@@ -226,6 +226,7 @@ class PopulationFlow(nn.Module):
         *,
         n_cells: int,
         expected: bool = False,
+        guidance: float = 1.0,
         rng: Rng = 0,
     ) -> list[np.ndarray]:
         """Generate the cells of one population for each row of conditions.
@@ -239,6 +240,8 @@ class PopulationFlow(nn.Module):
         n_cells
             Cells of each population. With more cells than dimensions these have exactly the mean
             and covariance that were generated.
+        guidance
+            Must be 1: a Gaussian law is not guided.
         rng
             Seed; the same seed gives the same bits.
 
@@ -249,8 +252,12 @@ class PopulationFlow(nn.Module):
         Raises
         ------
         ValueError
-            When there are no conditions.
+            When there are no conditions, or `guidance` is not 1.
         """
+        if guidance != 1:
+            raise ValueError(
+                f"`guidance={guidance}` needs a fit with `kind='cloud'`: leave it out."
+            )
         rng = numpy_rng(rng)
         paired = None if sources is None else estimate(sources)
         found = self.sample(condition, paired, expected=expected, rng=rng)
@@ -269,62 +276,6 @@ class PopulationFlow(nn.Module):
             at = Gaussians(at.mean + dt * second.mean, (covariance + covariance.mT) / 2)
             t = t + dt
         return at
-
-    def to_arrays(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """Return the model as values and arrays that an AnnData or a file can hold.
-
-        Returns
-        -------
-        Configuration (JSON-able values) and arrays, names without `/`.
-        """
-        sizes = {name: getattr(self, name) for name in SIZES}
-        return sizes, {name: value.cpu().numpy() for name, value in self.state_dict().items()}
-
-    @classmethod
-    def from_arrays(cls, config: Mapping, arrays: Mapping[str, np.ndarray]) -> "PopulationFlow":
-        """Make a model from what :meth:`to_arrays` returned.
-
-        Parameters
-        ----------
-        config, arrays
-            Its result.
-
-        Returns
-        -------
-        The model, with the same bits.
-
-        Raises
-        ------
-        ModelFileError
-            When they are damaged, or of another version.
-        """
-        return put_together(cls, SIZES, config, arrays)
-
-    def save(self, path: str | Path) -> None:
-        """Write the model to one safetensors file.
-
-        Parameters
-        ----------
-        path
-            File to write; a file that is there is replaced as a whole or not at all.
-        """
-        write_model(path, KIND, self)
-
-    @classmethod
-    @typed
-    def load(cls, path: str | Path) -> "PopulationFlow":
-        """Read what :meth:`save` wrote.
-
-        Parameters
-        ----------
-        path
-            File to read.
-
-        Returns
-        -------
-        The model, with the same bits.
-        """
-        return read_model(cls, path, KIND)
 
 
 def radial(condition: Tensor, anchors: Tensor, bandwidth: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from anndata import AnnData
 
+from scgenot._check import check_guidance
 from scgenot._random import Rng, seed_of
 from scgenot._typed import typed
 from scgenot.fit.decoder import Decoder
@@ -21,6 +22,7 @@ def simulate_populations(
     n_cells: int | None = None,
     key: str = "populations",
     model: object = None,
+    guidance: float = 1.0,
     decoder: Decoder | None = None,
     clip: bool = True,
     rng: Rng = 0,
@@ -50,6 +52,9 @@ def simulate_populations(
         The `key_added` of the fit.
     model
         The fitted AnnData, a fit, its model, or a path to it; None for the fit in `adata`.
+    guidance
+        Weight of the condition, of clouds alone: 1 is the law that was learned, more exaggerates
+        what the condition does.
     decoder
         As in :func:`simulate`.
     clip
@@ -83,20 +88,22 @@ def simulate_populations(
     KeyError
         When there is no such fit, or no fitted population has a label.
     ValueError
-        When a condition lacks a column of the fit, or has others; a number is under 1; or there
-        is no cell to start from.
+        When a condition lacks a column of the fit, or has others; a number is under 1;
+        `guidance` is given to a fit that has none; or there is no cell to start from.
 
     Examples
     --------
     >>> new = sg.tl.simulate_populations(adata, {"dose": 0.5}, n_populations=20)  # doctest: +SKIP
     >>> both = ad.concat([adata, new], join="outer")  # doctest: +SKIP
     """
+    check_guidance(guidance)
     return simulated_populations(
         open_populations(adata, key, model, device),
         adata,
         condition,
         n_populations=n_populations,
         n_cells=n_cells,
+        guidance=guidance,
         decoder=decoder,
         clip=clip,
         seed=seed_of(rng),
