@@ -228,4 +228,3 @@ def open_populations(adata: AnnData, key: str, model=None, device=None) -> Popul
         )
     fit = PopulationFit.read(adata, key)
     return replace(fit, make_model=lambda: model).on(device)
-

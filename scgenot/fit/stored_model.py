@@ -26,7 +26,9 @@ DAMAGE = (
     OverflowError,
 )
 # models of this package, by the name of their class and by what their files are called
-MODELS = {made.__name__: made for made in (CloudFlow, Genot, MixtureBridge, PopulationFlow, TransportMap)}
+MODELS = {
+    made.__name__: made for made in (CloudFlow, Genot, MixtureBridge, PopulationFlow, TransportMap)
+}
 FILES = {"model": Genot, "mixture bridge": MixtureBridge, "transport map": TransportMap}
 # classes of the user's that were fitted in this session, by name: a file never names code to
 # import, so after a file they are passed to `sg.get.fit`

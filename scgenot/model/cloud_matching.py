@@ -35,8 +35,8 @@ class CloudPopulations:
     """Learn populations as their cells, by flow matching between clouds of noise and of cells.
 
     Each population is coupled to a cloud of noise, or to the population that it is paired with, by
-    an optimal assignment of cells; a set transformer learns the velocity of all cells at once (Wasserstein Flow
-    Matching, arXiv 2411.00698). The weights that do best on held-out populations are kept.
+    an optimal assignment of cells; a set transformer learns the velocity of all cells at once
+    (Wasserstein Flow Matching, arXiv 2411.00698). The weights that do best on held-out populations are kept.
 
     Parameters
     ----------
@@ -246,9 +246,7 @@ class CloudPaths:
         return tuple(part.to(self.device) for part in parts)
 
 
-def loss_of(
-    model: CloudFlow, paths: CloudPaths, rows: Tensor, t: Tensor, hidden: Tensor
-) -> Tensor:
+def loss_of(model: CloudFlow, paths: CloudPaths, rows: Tensor, t: Tensor, hidden: Tensor) -> Tensor:
     """Mean squared error of the velocity over cells, each population counting as much."""
     starts, ends, condition, padding = paths.take(rows)
     t, hidden = t.to(starts), hidden.to(starts)

@@ -199,3 +199,31 @@ def test_few_cells_are_fitted_with_a_warning(adata):
     with pytest.warns(UserWarning, match="populations have at most 3 cells"):
         fitted(few)
     assert np.isfinite(sg.tl.simulate_populations(few).X).all()
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "cloud"])
+def test_the_order_of_cells_means_nothing(adata, kind):
+    """To the bit, whatever is learned."""
+    learner = sg.model.CloudPopulations(steps=2, width=8, depth=1) if kind == "cloud" else None
+    order = np.random.default_rng(0).permutation(adata.n_obs)
+    found = []
+    for cells in (adata, adata[order].copy()):
+        fitted(cells, condition="dose", kind=kind, learner=learner)
+        found.append(sg.tl.simulate_populations(cells, {"dose": 1.0}, n_cells=7).obsm["X_pca"])
+    np.testing.assert_array_equal(*found)
+
+
+def test_clouds_in_anndata(adata, tmp_path):
+    learner = sg.model.CloudPopulations(steps=3, width=8, depth=1)
+    fitted(adata, condition="diagnosis", kind="cloud", learner=learner)
+    asked = {"condition": {"diagnosis": "T2D"}, "n_populations": 2, "guidance": 1.5}
+    new = sg.tl.simulate_populations(adata, n_cells=8, **asked)
+    assert new.n_obs == 16
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    again = sg.tl.simulate_populations(ad.read_h5ad(tmp_path / "a.h5ad"), n_cells=8, **asked)
+    np.testing.assert_array_equal(new.X, again.X)
+    fitted(adata, kind="cloud", learner=learner, paired_with={"treatment": "none"})
+    assert set(sg.tl.simulate_populations(adata).obs["treatment"]) == {"drug"}
+    fitted(adata)
+    with pytest.raises(ValueError, match=r"`guidance=2\.0` needs a fit with `kind='cloud'`"):
+        sg.tl.simulate_populations(adata, guidance=2.0)
