@@ -36,7 +36,8 @@ class CloudPopulations:
 
     Each population is coupled to a cloud of noise, or to the population that it is paired with, by
     an optimal assignment of cells; a set transformer learns the velocity of all cells at once
-    (Wasserstein Flow Matching, arXiv 2411.00698). The weights that do best on held-out populations are kept.
+    (Wasserstein Flow Matching, arXiv 2411.00698). The weights that do best on held-out populations
+    are kept.
 
     Parameters
     ----------

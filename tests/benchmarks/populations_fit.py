@@ -3,8 +3,8 @@
     python tests/benchmarks/populations_fit.py [--parts gaussian conditions donors clouds time]
 
 gaussian: `sg.datasets.cohort`, Gaussian patients in 10 dimensions, 200 fitted, 100 generated and
-100 new ones compared. 1-NN: accuracy of telling generated from new ones by the Bures distance, .5 is
-right; bar .40 to .60 in the mean. Nearest: mean distance to the nearest fitted patient, generated
+100 new ones compared. 1-NN: accuracy of telling generated from new ones by the Bures distance, .5
+is right; bar .40 to .60 in the mean. Nearest: mean distance to the nearest fitted patient, generated
 less new ones, with its 95 % interval; bar: not below 0. Laws: the largest deviation of means,
 variances of means and mean covariances from those of 2,000 patients, in standard errors; about 75
 numbers, 3.5 in one of 30 runs.
