@@ -65,7 +65,8 @@ class GaussianPopulations:
     leaves (Wasserstein Flow Matching, arXiv 2411.00698): noise is coupled to populations by the
     Bures distance, and the velocity of the geodesic between both is regressed on, with its
     Riemannian norm as loss. The weights that do best on held-out populations are kept, and so the
-    Gaussian law where nothing does better. A paired population is answered by the law alone.
+    Gaussian law where nothing does better. A paired population is answered by the law alone: the
+    mean of the targets, and of what is particular to the source the part that targets keep.
 
     Parameters
     ----------

@@ -96,9 +96,9 @@ def split(
     groups: np.ndarray, fraction: float, generator: torch.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose whole groups to hold out, about a fraction of the populations: kept and held out."""
-    names = np.unique(groups)
-    order = names[torch.randperm(len(names), generator=generator).numpy()]
-    share = np.cumsum([(groups == name).mean() for name in order])
+    names, sizes = np.unique(groups, return_counts=True)
+    chosen = torch.randperm(len(names), generator=generator).numpy()
+    order, share = names[chosen], np.cumsum(sizes[chosen]) / len(groups)
     out = np.isin(groups, order[share <= fraction + 1e-9][: len(order) - 1])
     return np.flatnonzero(~out), np.flatnonzero(out)
 

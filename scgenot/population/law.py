@@ -81,24 +81,35 @@ def ridge(values: np.ndarray, features: np.ndarray, groups: np.ndarray) -> Regre
     unit = np.square(s).sum() / max(features.shape[1], 1)
     tried = [np.zeros(len(s))]
     tried += [s**2 / (s**2 + penalty * unit) for penalty in PENALTIES if len(s)]
-    errors = [_left_out(y, u, share, groups) for share in tried]
+    rows = members(groups)
+    errors = [_left_out(y, u, share, rows) for share in tried]
     best = int(np.argmin(errors))
     weights = vt.T @ ((tried[best] / s)[:, None] * (u.T @ y))
     freedom = 1.0 + float(tried[best].sum())
     return Regression(offset - center @ weights, weights, freedom, errors[best])
 
 
-def _left_out(y: np.ndarray, u: np.ndarray, share: np.ndarray, groups: np.ndarray) -> float:
+def _left_out(y: np.ndarray, u: np.ndarray, share: np.ndarray, groups: list[np.ndarray]) -> float:
     """Squared error of groups by a fit without them, from the hat matrix of all."""
-    n, error = len(y), 0.0
+    n = len(y)
     residuals = y - u @ (share[:, None] * (u.T @ y))
-    for group in np.unique(groups):
-        rows = np.flatnonzero(groups == group)
-        hat = (u[rows] * share) @ u[rows].T + 1 / n
-        # one group alone, or one that decides its own fit, has no error without it
-        eye = (1 + NO_SPREAD) * np.eye(len(rows))
-        error += float(np.square(np.linalg.solve(eye - hat, residuals[rows])).sum())
+    # a group that decides its own fit has no error without it
+    one = 1 + NO_SPREAD
+    alone = np.array([rows[0] for rows in groups if len(rows) == 1], dtype=np.intp)
+    hat = np.square(u[alone]) @ share + 1 / n
+    error = float(np.square(residuals[alone] / (one - hat)[:, None]).sum())
+    for rows in groups:
+        if len(rows) > 1:
+            hat = (u[rows] * share) @ u[rows].T + 1 / n
+            left = np.linalg.solve(one * np.eye(len(rows)) - hat, residuals[rows])
+            error += float(np.square(left).sum())
     return error
+
+
+def members(groups: np.ndarray) -> list[np.ndarray]:
+    """Positions of the members of each group."""
+    codes = np.unique(groups, return_inverse=True)[1]
+    return np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
 
 
 def factors(residuals: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, float]:

@@ -4,10 +4,10 @@
 
 gaussian: `sg.datasets.cohort`, Gaussian patients in 10 dimensions, 200 fitted, 100 generated and
 100 new ones compared. 1-NN: accuracy of telling generated from new ones by the Bures distance, .5
-is right; bar .40 to .60 in the mean. Nearest: mean distance to the nearest fitted patient, generated
-less new ones, with its 95 % interval; bar: not below 0. Laws: the largest deviation of means,
-variances of means and mean covariances from those of 2,000 patients, in standard errors; about 75
-numbers, 3.5 in one of 30 runs.
+is right; bar .40 to .60 in the mean. Nearest: mean distance to the nearest fitted patient,
+generated less new ones, with its 95 % interval; bar: not below 0. Laws: the largest deviation of
+means, variances of means and mean covariances from those of 2,000 patients, in standard errors;
+about 75 numbers, 3.5 in one of 30 runs.
 
 conditions: ten stages of the cohort with three cell types, stages 3 and 6 held out. Composition:
 total variation between shares of types, generated and true; bar .08. Mean: error of the mean of the
