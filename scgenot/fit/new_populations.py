@@ -109,7 +109,8 @@ def described(
     names = new_names(len(rows), set(map(str, fitted.get(task.population_key, ()))))
     columns = {task.population_key: like_column(np.repeat(names, n_cells), pd.Series(names))}
     for column, found in values.items():
-        columns[column] = like_column(np.repeat(found, n_cells), fitted[column])
+        held = fit.table[column] if column in fit.table else fitted.get(column, pd.Series(found))
+        columns[column] = like_column(np.repeat(found, n_cells), held)
     if partners is not None:
         columns[SOURCE] = pd.Categorical(np.repeat(partners, n_cells))
     obs = pd.DataFrame(columns)

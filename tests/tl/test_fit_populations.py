@@ -174,11 +174,21 @@ def test_bad_questions(adata):
         sg.tl.simulate_populations(adata, n_cells=0)
     with pytest.raises(ValueError, match="is a fit of populations, not of cells"):
         sg.tl.predict(adata, key="populations")
-    with pytest.raises(KeyError, match="names no fit"):
+    with pytest.raises(KeyError, match="is not a fit in uns"):
         sg.tl.simulate_populations(adata, key="other")
     sg.tl.embed(adata, n_components=2)
     with pytest.raises(ValueError, match="is not what it was at the fit"):
         sg.tl.simulate_populations(adata, {"diagnosis": "T2D"})
+
+
+def test_columns_may_be_gone_after_the_fit(adata):
+    fitted(adata, condition="diagnosis", paired_with={"treatment": "none"})
+    control = adata[adata.obs["treatment"] == "none"].copy()
+    del control.obs["treatment"], control.obs["diagnosis"]
+    new = sg.tl.simulate_populations(control, {"diagnosis": "T2D"}, n_cells=3)
+    assert set(new.obs["treatment"]) == {"drug"}
+    assert set(new.obs["diagnosis"]) == {"T2D"}
+    assert new.n_obs == 3 * N
 
 
 def test_a_number_is_asked_for_as_a_number(adata):
