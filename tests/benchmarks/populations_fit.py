@@ -1,6 +1,6 @@
 """Generated populations beside measured ones: bars of `fit_populations`, three seeds.
 
-    python tests/benchmarks/populations_fit.py [--parts gaussian conditions donors clouds time]
+    python tests/benchmarks/populations_fit.py [--parts gaussian curve conditions donors clouds]
 
 gaussian: `sg.datasets.cohort`, Gaussian patients in 10 dimensions, 200 fitted, 100 generated and
 100 new ones compared. 1-NN: accuracy of telling generated from new ones by the Bures distance, .5
@@ -8,6 +8,9 @@ is right; bar .40 to .60 in the mean. Nearest: mean distance to the nearest fitt
 generated less new ones, with its 95 % interval; bar: not below 0. Laws: the largest deviation of
 means, variances of means and mean covariances from those of 2,000 patients, in standard errors;
 about 75 numbers, 3.5 in one of 30 runs.
+
+curve: Gaussian patients whose moments lie on a curve, thin beside its length: 1-NN with the network
+and of the linear-Gaussian law alone.
 
 conditions: ten stages of the cohort with three cell types, stages 3 and 6 held out. Composition:
 total variation between shares of types, generated and true; bar .08. Mean: error of the mean of the
@@ -104,6 +107,43 @@ def nearest(made: ad.AnnData, fitted: ad.AnnData) -> np.ndarray:
     table = sg.tl.population_distances(both, "who", progress=False)
     own = table.index.str.startswith("made")
     return table.loc[own, ~own].min(axis=1).to_numpy()
+
+
+def on_curve(n: int, seed: int, dim: int = 10, n_cells: int = 300) -> ad.AnnData:
+    """Patients whose means are on a curve and whose covariances turn along it."""
+    law, rng = np.random.default_rng(123), np.random.default_rng(seed)
+    places = law.normal(size=(dim, 4))
+    turns = law.normal(size=(2, dim, dim)) / np.sqrt(dim)
+    turns = (turns + turns.transpose(0, 2, 1)) / 2
+    cells = []
+    for s in rng.uniform(size=n):
+        angle = 1.4 * np.pi * s
+        at = np.array([np.sin(angle), np.cos(angle), 2 * s - 1, np.sin(2 * angle) / 2])
+        matrix = np.eye(dim) + 0.4 * (np.sin(3 * s) * turns[0] + (s - 0.5) * turns[1])
+        matrix = matrix * np.sqrt(np.linspace(2, 0.5, dim))
+        mean = places @ at + 0.05 * rng.normal(size=dim)
+        cells.append(mean + rng.normal(size=(n_cells, dim)) @ matrix.T)
+    names = np.repeat([f"p{k}" for k in range(n)], n_cells)
+    cells = np.concatenate(cells).astype(np.float32)
+    obs = pd.DataFrame({KEY: names}, index=[f"c{k}" for k in range(len(names))])
+    return ad.AnnData(cells, obs=obs, obsm={"X_pca": cells})
+
+
+def curve(seed: int) -> dict:
+    """What the network does for patients that are not Gaussian among themselves."""
+    fitted, new, found = on_curve(200, seed), on_curve(100, 100 + seed), {}
+    for name, learner in {
+        "1-NN": None,
+        "law alone": sg.model.GaussianPopulations(steps=0),
+    }.items():
+        sg.tl.fit_populations(fitted, KEY, learner=learner, progress=False, rng=seed)
+        made = sg.tl.simulate_populations(fitted, n_populations=100, rng=seed)
+        table = sg.tl.evaluate_populations(new, made, KEY, train=fitted, progress=False)
+        found[name] = table.loc["generated", "nearest_neighbor_accuracy"]
+        found[f"{name}, nearest"] = table.loc["generated", "nearest_training"]
+    found["ceiling"] = table.loc["ceiling, halves", "nearest_neighbor_accuracy"]
+    found["ceiling, nearest"] = table.loc["ceiling, halves", "nearest_training"]
+    return found
 
 
 def conditions(seed: int, kind: str = "gaussian") -> dict:
@@ -255,6 +295,7 @@ def seconds(seed: int) -> dict:
 
 PARTS = {
     "gaussian": gaussian,
+    "curve": curve,
     "conditions": conditions,
     "donors": donors,
     "clouds": clouds,
