@@ -53,9 +53,9 @@ def fit(
     >>> fit = sg.get.fit(adata, field=Small)
     >>> sg.tl.predict(adata, model=fit)
     """
-    from scgenot.fit.fit import Fit
+    from scgenot.fit.population_fit import read_any
 
-    return Fit.read(adata, key, task=task, model=model, field=field, encoder=encoder)
+    return read_any(adata, key, task=task, model=model, field=field, encoder=encoder)
 
 
 @typed

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from scipy import sparse
 
 from scgenot._check import check_count
 from scgenot._warn import warn_user
@@ -92,7 +93,9 @@ def read_populations(
     adata
         Cells.
     population_key
-        Column of obs with the population of each cell: text, numbers, booleans or categories.
+        Column of obs with the population of each cell: text, numbers, booleans or categories. Or
+        key of obsp with neighbourhoods: the cells of a row that are not 0 are those around the cell
+        of the row, and what is known of that cell is known of them.
     use_rep
         Key of obsm, or "X"; None for the first of the usual ones.
     layer
@@ -119,8 +122,16 @@ def read_populations(
         representation is not finite.
     """
     check_anndata(adata, name)
-    check_column(adata, population_key, "population_key", name)
     check_count("least", least, 1)
+    if population_key not in adata.obs and population_key in adata.obsp:
+        return _neighborhoods(
+            adata,
+            population_key,
+            constant,
+            argument,
+            representation(adata, use_rep, layer=layer, name=name),
+        )
+    check_column(adata, population_key, "population_key", name)
     codes, labels = _codes(adata.obs[population_key])
     missing = int((codes < 0).sum())
     if len(labels) < least:
@@ -143,6 +154,29 @@ def read_populations(
         )
     names = pd.Index(texts_of(labels), dtype=object, name=None)
     return Populations(population_key, labels, rows, cells, obs.set_axis(names, axis=0))
+
+
+def _neighborhoods(
+    adata: AnnData, key: str, constant: Sequence[str], argument: str, cells: np.ndarray
+) -> Populations:
+    """Read the neighbourhoods of a key of obsp; cells without one are no centers."""
+    found = sparse.csr_matrix(adata.obsp[key])
+    centers = np.flatnonzero(np.diff(found.indptr))
+    rows = [found.indices[found.indptr[k] : found.indptr[k + 1]] for k in centers]
+    if not rows:
+        raise ValueError(f"`population_key={key!r}`: obsp has no neighbourhood under that name.")
+    obs = adata.obs.iloc[centers].copy()
+    for column in constant:
+        check_column(adata, column, argument)
+        missing = int(obs[column].isna().sum())
+        if missing:
+            raise ValueError(
+                f"`{argument}={column!r}` is missing for {missing} of {len(obs)} centers of "
+                "neighbourhoods: fill it in or leave it out."
+            )
+    obs[N_CELLS] = list(map(len, rows))
+    names = pd.Index(list(map(str, adata.obs_names[centers])), dtype=object)
+    return Populations(key, names, rows, cells, obs.set_axis(names, axis=0))
 
 
 def constant_columns(

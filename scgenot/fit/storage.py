@@ -28,6 +28,7 @@ VERSION = 1
 MODEL, PARAMS, HISTORY, PAIRS, LINKS = "model", "params", "history", "pairs", "links"
 REFERENCE, CONFIDENCE, CALIBRATION = "reference", "confidence", "calibration"
 TARGET_EMBEDDING = "target_embedding"
+POPULATIONS = "populations"  # of a fit of populations
 OUTCOMES, COUPLING_KEY, COUPLING_NAMES = "outcomes", "coupling_key", "coupling_names"
 KINDS = {
     **dict.fromkeys((PARAMS, MODEL, LINKS), Mapping),
@@ -181,6 +182,11 @@ def coupling_names(adata: AnnData, key: str) -> np.ndarray:
 def read(cls, adata: AnnData, key: str, *, task=None, model=None, field=None, encoder=None):
     """Make a fit of what :func:`write` wrote, after a file too."""
     entry = entry_of(adata, key)
+    if POPULATIONS in entry:
+        raise ValueError(
+            f"`key={key!r}` is a fit of populations, not of cells: use "
+            "`sg.tl.simulate_populations`."
+        )
     task = read_task(entry[PARAMS], task, key)
     try:
         for name, kind in KINDS.items():

@@ -6,7 +6,14 @@ from os import PathLike
 
 from scgenot._typed import check_type
 from scgenot.fit.coupled import PAGE
-from scgenot.model import Genot, MixtureBridge, ModelFileError, TransportMap
+from scgenot.model import (
+    CloudFlow,
+    Genot,
+    MixtureBridge,
+    ModelFileError,
+    PopulationFlow,
+    TransportMap,
+)
 from scgenot.model.storage import digest, kind_of
 
 # what reading something else than was written may end in
@@ -19,7 +26,9 @@ DAMAGE = (
     OverflowError,
 )
 # models of this package, by the name of their class and by what their files are called
-MODELS = {"Genot": Genot, "MixtureBridge": MixtureBridge, "TransportMap": TransportMap}
+MODELS = {
+    made.__name__: made for made in (CloudFlow, Genot, MixtureBridge, PopulationFlow, TransportMap)
+}
 FILES = {"model": Genot, "mixture bridge": MixtureBridge, "transport map": TransportMap}
 # classes of the user's that were fitted in this session, by name: a file never names code to
 # import, so after a file they are passed to `sg.get.fit`

@@ -5,12 +5,14 @@ from scgenot.flow.field import Field, VelocityField, bind
 from scgenot.flow.integrator import ODE, SDE
 from scgenot.flow.ode import divergence, integrate, log_density
 from scgenot.flow.path import straight_path, stratified_times
+from scgenot.flow.set_field import SetField
 
 __all__ = [
     "ODE",
     "SDE",
     "Field",
     "SetEncoder",
+    "SetField",
     "VelocityField",
     "bind",
     "divergence",

@@ -1,6 +1,8 @@
 """Learners: a plan's conditional law, learned by a velocity field."""
 
 from scgenot.model.bridge import MixtureBridge
+from scgenot.model.cloud_flow import CloudFlow
+from scgenot.model.cloud_matching import CloudPopulations
 from scgenot.model.genot import Genot
 from scgenot.model.growth import GrowthNetwork, fit_growth
 from scgenot.model.learner import FlowMatching
@@ -9,6 +11,8 @@ from scgenot.model.light_bridge import LightBridge
 from scgenot.model.map import TransportMap
 from scgenot.model.mixture import MixtureLaw
 from scgenot.model.monge import MongeMap
+from scgenot.model.population_flow import PopulationFlow
+from scgenot.model.population_matching import GaussianPopulations, PopulationData
 from scgenot.model.sparsity import Sparsity
 from scgenot.model.state import TrainState
 from scgenot.model.storage import ModelFileError
@@ -16,7 +20,10 @@ from scgenot.model.train import train
 from scgenot.model.validation import Validation, held_out
 
 __all__ = [
+    "CloudFlow",
+    "CloudPopulations",
     "FlowMatching",
+    "GaussianPopulations",
     "Genot",
     "GrowthNetwork",
     "Learned",
@@ -25,6 +32,8 @@ __all__ = [
     "MixtureLaw",
     "ModelFileError",
     "MongeMap",
+    "PopulationData",
+    "PopulationFlow",
     "Run",
     "Sparsity",
     "TrainState",

@@ -14,9 +14,11 @@ from scgenot.tl._evaluate_populations import evaluate_populations
 from scgenot.tl._fate import fate
 from scgenot.tl._fit import fit
 from scgenot.tl._fit_perturbation import fit_perturbation
+from scgenot.tl._fit_populations import fit_populations
 from scgenot.tl._fit_trajectory import fit_trajectory
 from scgenot.tl._fit_translation import fit_translation
 from scgenot.tl._interpolate import interpolate
+from scgenot.tl._neighborhoods import neighborhoods
 from scgenot.tl._population_distances import population_distances
 from scgenot.tl._predict import predict
 from scgenot.tl._project import project
@@ -27,6 +29,7 @@ from scgenot.tl._score_cells import score_cells
 from scgenot.tl._score_growth import score_growth
 from scgenot.tl._score_populations import score_populations
 from scgenot.tl._simulate import simulate
+from scgenot.tl._simulate_populations import simulate_populations
 from scgenot.tl._transfer import transfer
 from scgenot.tl._velocity import velocity
 
@@ -45,9 +48,11 @@ __all__ = [
     "fate",
     "fit",
     "fit_perturbation",
+    "fit_populations",
     "fit_trajectory",
     "fit_translation",
     "interpolate",
+    "neighborhoods",
     "population_distances",
     "predict",
     "project",
@@ -58,6 +63,7 @@ __all__ = [
     "score_growth",
     "score_populations",
     "simulate",
+    "simulate_populations",
     "transfer",
     "velocity",
 ]

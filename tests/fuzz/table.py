@@ -149,6 +149,28 @@ def entries() -> list[Entry]:
             n_folds=2,
             device="cpu",
         ),
+        verb(
+            "fit_populations",
+            w.cohort,
+            {"condition": ["rate", ["sick", "rate"]], "paired_with": [{"type": "T"}]},
+            population_key="patient",
+            device="cpu",
+        ),
+        verb(
+            "simulate_populations",
+            w.populations,
+            {"condition": [[{"sick": "no", "rate": 1}]], "n_populations": [2]},
+            condition={"sick": "yes", "rate": 2.5},
+            n_cells=3,
+            device="cpu",
+        ),
+        verb(
+            "neighborhoods",
+            w.cohort,
+            {"n_centers": [5], "library_key": ["type"]},
+            spatial_key="X_pca",
+            n_neighbors=3,
+        ),
         Entry(
             "tl.evaluate_populations",
             sg.tl.evaluate_populations,

@@ -86,6 +86,13 @@ def other_cohort() -> AnnData:
 
 
 @cache
+def populations() -> AnnData:
+    adata = cohort().copy()
+    sg.tl.fit_populations(adata, "patient", condition=["sick", "rate"], progress=False)
+    return adata
+
+
+@cache
 def chosen() -> AnnData:
     adata = cells(72, 1)
     adata.obs["drug"] = np.repeat(["control", "A", "B"], 24)

@@ -1,0 +1,121 @@
+"""Fit how whole populations vary: patients, wells, neighbourhoods."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from anndata import AnnData
+
+from scgenot._random import Rng
+from scgenot._typed import typed
+from scgenot.cells.read import check_writable, copy_of
+from scgenot.fit.population_fit import PopulationFit
+
+
+@typed
+def fit_populations(
+    adata: AnnData,
+    population_key: str,
+    *,
+    condition: str | Sequence[str] | None = None,
+    paired_with: Mapping | None = None,
+    kind: Literal["gaussian", "cloud"] = "gaussian",
+    use_rep: str | None = None,
+    layer: str | None = None,
+    learner: Callable | None = None,
+    key_added: str = "populations",
+    rng: Rng = 0,
+    device: str | None = None,
+    progress: bool = True,
+    copy: bool = False,
+) -> AnnData | None:
+    """Fit a model of whole populations, which generates new ones.
+
+    A population is one sample here: its cells are what it is made of. What is learned is how
+    populations differ, given what is known of each, by Wasserstein flow matching (arXiv
+    2411.00698).
+
+    Parameters
+    ----------
+    adata
+        Cells of all populations.
+    population_key
+        Column of `obs` with the population of each cell, such as the donor; or neighbourhoods, by
+        the name that :func:`neighborhoods` gave them.
+    condition
+        Columns of `obs` that describe populations, the same in all cells of each: numbers, such as
+        a dose, which may then be asked for in between, or labels, such as a diagnosis.
+    paired_with
+        A column of `obs` and a label in it, such as `{"treatment": "control"}`: populations are
+        then generated from the cells with that label of the same population, here a treated
+        population from the untreated one. Where the column has several other labels it is a
+        condition.
+    kind
+        `"gaussian"`: a population is its mean and covariance, also when there are few; see
+        :class:`~scgenot.model.GaussianPopulations`. `"cloud"`: a population is its cells, of any
+        shape and number, for hundreds of populations in few dimensions; see
+        :class:`~scgenot.model.CloudPopulations`.
+    use_rep
+        Representation of the cells, a key of `obsm` or "X". None takes the first of `X_pca`,
+        `X_lsi`, `X_clr` that is there.
+    layer
+        A key of `layers` to use in place of a representation.
+    learner
+        How to learn, in place of the usual learner of `kind`.
+    key_added
+        Name of the fit in `uns`.
+    rng
+        Seed; the same seed gives the same bits.
+    device
+        Where to compute; None for CUDA when there is one.
+    progress
+        Whether to show a progress bar.
+    copy
+        Return a copy with the fit in place of writing to `adata`.
+
+    Returns
+    -------
+    None, or the copy. Sets the following field:
+
+    `uns["populations"]`
+        The fit, under `key_added`. See :func:`scgenot.get.fit` and
+        :func:`scgenot.get.model`.
+
+    Raises
+    ------
+    TypeError
+        When `adata` is not an AnnData, or an option has a wrong type.
+    KeyError
+        When a column or the representation is not there.
+    ValueError
+        When there are fewer than three populations, a condition varies within one or is missing,
+        no population has cells on both sides, or the representation is not finite.
+
+    Warns
+    -----
+    UserWarning
+        When populations have few cells, some cells belong to none, or some populations lack a
+        partner.
+
+    Examples
+    --------
+    >>> sg.tl.fit_populations(adata, "donor", condition="diagnosis")  # doctest: +SKIP
+    >>> new = sg.tl.simulate_populations(adata, {"diagnosis": "T2D"})  # doctest: +SKIP
+    """
+    check_writable(adata, copy=copy)
+    fit = PopulationFit.make(
+        adata,
+        population_key,
+        condition,
+        paired_with,
+        kind=kind,
+        learner=learner,
+        use_rep=use_rep,
+        layer=layer,
+        key=key_added,
+        rng=rng,
+        device=device,
+        progress=progress,
+    )
+    out = copy_of(adata) if copy else adata
+    fit.write(out)
+    return out if copy else None

@@ -1,0 +1,84 @@
+"""Neighbourhoods of a spatial data set, as populations."""
+
+from anndata import AnnData
+
+from scgenot._random import Rng, seed_of
+from scgenot._typed import typed
+from scgenot.cells.neighborhoods import find_neighborhoods
+from scgenot.cells.read import check_writable, copy_of
+from scgenot.cells.write import write_slots
+
+
+@typed
+def neighborhoods(
+    adata: AnnData,
+    spatial_key: str = "spatial",
+    *,
+    n_neighbors: int = 30,
+    library_key: str | None = None,
+    n_centers: int | None = None,
+    key_added: str = "neighborhoods",
+    rng: Rng = 0,
+    copy: bool = False,
+) -> AnnData | None:
+    """Make a population of each cell's neighbours in space.
+
+    The name under which they are written is a `population_key` for :func:`fit_populations`,
+    :func:`population_distances` and :func:`embed_populations`: each population is then a
+    neighbourhood, named after the cell at its center, and what is known of that cell, such as its
+    type, may be a `condition`.
+
+    Parameters
+    ----------
+    adata
+        Cells with coordinates.
+    spatial_key
+        Key of `obsm` with the coordinates.
+    n_neighbors
+        Cells of a neighbourhood; the cell at the center is not one of them.
+    library_key
+        Column of `obs` with the section or sample: neighbours are of the same. None for one.
+    n_centers
+        Cells, drawn at random, that get a neighbourhood; None for all.
+    key_added
+        Name in `obsp`.
+    rng
+        Seed of the centers that are drawn.
+    copy
+        Return a copy with the results in place of writing to `adata`.
+
+    Returns
+    -------
+    None, or the copy. Sets the following field:
+
+    `obsp["neighborhoods"]`
+        Sparse, with a 1 for each neighbour in the row of the cell at the center; rows of cells
+        that are no center are empty. Memory grows with `n_neighbors` times the number of centers.
+
+    Raises
+    ------
+    TypeError
+        When `adata` is not an AnnData, or an option has a wrong type.
+    KeyError
+        When there are no such coordinates, or no such column.
+    ValueError
+        When the coordinates are not finite, the name is that of a column of `obs`, or a section
+        has not more than `n_neighbors` cells.
+
+    Examples
+    --------
+    >>> sg.tl.neighborhoods(adata, n_neighbors=50)  # doctest: +SKIP
+    >>> sg.tl.fit_populations(adata, "neighborhoods", condition="type")  # doctest: +SKIP
+    """
+    check_writable(adata, copy=copy)
+    found = find_neighborhoods(
+        *(adata, spatial_key),
+        n_neighbors=n_neighbors,
+        library_key=library_key,
+        n_centers=n_centers,
+        key=key_added,
+        seed=seed_of(rng),
+    )
+    out = copy_of(adata) if copy else adata
+    write_slots(out, obsp={key_added: found})
+    return out if copy else None
