@@ -7,6 +7,7 @@ from anndata import AnnData
 from scgenot._check import check_count, check_dose, check_guidance
 from scgenot._random import Rng
 from scgenot._typed import typed
+from scgenot.cells.lazy import readable
 from scgenot.cells.read import check_writable, copy_of
 from scgenot.cells.write import write_prediction
 from scgenot.fit.fit import ModelSource, open_fit
@@ -45,7 +46,8 @@ def predict(
         AnnData whose representation was made by :func:`embed`, new cells need only the same
         features and are projected. Source cells are the cells before the last time after
         :func:`fit_trajectory`, and the control cells after :func:`fit_perturbation` (all cells if
-        `obs` does not have the column); other cells get NaN.
+        `obs` does not have the column); other cells get NaN. Backed files and cells of
+        :func:`anndata.experimental.read_lazy` are read in blocks of rows.
     target
         After :func:`fit_perturbation`: the perturbation or combination; None if there is only one.
         After :func:`fit_trajectory`: a time to which the source cells have a fitted step; None for
@@ -143,13 +145,14 @@ def predict(
     check_count("n_samples", n_samples, 2, "for a spread")
     check_guidance(guidance)
     check_dose(dose)
-    check_writable(adata, copy=copy or out is not None)
-    opened, options = open_fit(adata, key, model, device), {"n_samples": n_samples, "rng": rng}
+    read = readable(adata)
+    check_writable(read, copy=copy or out is not None)
+    opened, options = open_fit(read, key, model, device), {"n_samples": n_samples, "rng": rng}
     options |= {"use_rep": use_rep, "shared_rep": shared_rep, "progress": progress}
     options |= {"guidance": guidance, "integrator": integrator}
     if out is not None:
-        return predict_to(opened, adata, target, dose, out=out, overwrite=overwrite, **options)
-    predicted = predict_cells(opened, adata, target, dose, **options)
+        return predict_to(opened, read, target, dose, out=out, overwrite=overwrite, **options)
+    predicted = predict_cells(opened, read, target, dose, **options)
     result = copy_of(adata) if copy else adata
     write_prediction(result, key, **predicted)
     return result if copy else None

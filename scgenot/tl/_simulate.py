@@ -8,6 +8,7 @@ from anndata import AnnData
 from scgenot._check import check_count, check_dose, check_guidance
 from scgenot._random import Rng, seed_of
 from scgenot._typed import typed
+from scgenot.cells.lazy import readable
 from scgenot.fit.decoder import Decoder
 from scgenot.fit.fit import ModelSource, open_fit
 from scgenot.fit.made_up import simulated
@@ -140,9 +141,10 @@ def simulate(
     check_count("n_samples", n_samples, 1)
     check_guidance(guidance)
     check_dose(dose)
+    read = readable(adata)
     return simulated(
-        open_fit(adata, key, model, device),
-        adata,
+        open_fit(read, key, model, device),
+        read,
         target,
         dose,
         n_samples=n_samples,
