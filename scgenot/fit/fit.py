@@ -140,10 +140,10 @@ class Fit:
     ) -> "Fit":
         """Learn a model from links that a solver has coupled."""
         learned = learn(learner, links, task, seed=seed, device=device, progress=progress)
-        confidences = [getattr(link.plan, "confidence", None) for link in links]
+        confidences, names = [getattr(link.plan, "confidence", None) for link in links], {}
         fit = cls(
             task,
-            [StoredLink.of(link, adata, task) for link in links],
+            [StoredLink.of(link, adata, task, names) for link in links],
             link_table(links, task),
             learned.history,
             storage.provenance(solver, learner, seed),

@@ -11,7 +11,7 @@ from scgenot._random import numpy_rng
 from scgenot._warn import warn_user
 from scgenot.cells.embedding import embedding_of
 from scgenot.cells.read import dense
-from scgenot.fit.stored_link import names_of
+from scgenot.fit.shared import names_of
 from scgenot.pair import Link
 
 MAX_SOURCES, MAX_TARGETS = 1000, 200
