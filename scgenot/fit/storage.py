@@ -50,7 +50,8 @@ def described(options) -> dict | str | None:
     """Return a solver or learner as its type and fields, or its name."""
     if options is None or not is_dataclass(options):
         return None if options is None else getattr(options, "__name__", type(options).__name__)
-    own = {entry.name: getattr(options, entry.name) for entry in fields(options)}
+    names = [entry.name for entry in fields(options) if entry.name != "checkpoint"]  # a path
+    own = {name: getattr(options, name) for name in names}
     return {"type": type(options).__name__, **own}
 
 

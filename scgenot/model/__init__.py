@@ -1,6 +1,7 @@
 """Learners: a plan's conditional law, learned by a velocity field."""
 
 from scgenot.model.bridge import MixtureBridge
+from scgenot.model.checkpoint import Checkpoint
 from scgenot.model.genot import Genot
 from scgenot.model.growth import GrowthNetwork, fit_growth
 from scgenot.model.learner import FlowMatching
@@ -16,6 +17,7 @@ from scgenot.model.train import train
 from scgenot.model.validation import Validation, held_out
 
 __all__ = [
+    "Checkpoint",
     "FlowMatching",
     "Genot",
     "GrowthNetwork",

@@ -13,6 +13,7 @@ from scgenot._progress import progress_bar
 from scgenot._random import Rng, seed_of
 from scgenot._warn import warn_user
 from scgenot.model.batches import NOISE, Draws, HeldOut, stream
+from scgenot.model.checkpoint import Keeper, begun
 from scgenot.model.generate import check_finite
 from scgenot.model.genot import Genot
 from scgenot.model.state import TrainState, weights_of
@@ -87,8 +88,11 @@ def train(
 
     learner = (FlowMatching() if learner is None else learner).resolved()
     _check_pairs(model, pairs, plans)
-    fresh, device = state is None, model.device
-    state = TrainState(seed_of(rng), torch.empty(0, device=device)) if fresh else state
+    device, new = model.device, None
+    if state is None:
+        new = TrainState(seed_of(rng), torch.empty(0, device=model.device))
+        state = begun(new, model, pairs, plans, learner)
+    fresh = state is new
     missing = max(0, learner.steps - len(state.losses))
     state.losses = torch.cat([state.losses, state.losses.new_full((missing,), torch.nan)])
     if masks is None:
@@ -106,6 +110,7 @@ def train(
     )
     average = copy.deepcopy(model).requires_grad_(requires_grad=False).eval()
     state.restore(model, average, optimizer)
+    keep = Keeper(learner.checkpoint)
     model.train()
     with progress_bar(
         total=learner.steps, initial=state.step, shown=progress, desc="training", unit="step"
@@ -116,6 +121,8 @@ def train(
                 bar.update()
                 if state.step % learner.validation_every == 0 or state.step == learner.steps:
                     bar.set_postfix(_record(state, average, validation, learner), refresh=False)
+                keep(state, model, average, optimizer)
+            keep(state, model, average, optimizer, last=True)
             stopped = state.step < learner.steps
             state.outcome = Outcome.STOPPED_EARLY if stopped else Outcome.COMPLETED
         except KeyboardInterrupt:
