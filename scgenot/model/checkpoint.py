@@ -11,6 +11,7 @@ from scgenot._check import check_number
 from scgenot._typed import check_fields
 from scgenot._warn import warn_user
 from scgenot.model.genot import Genot
+from scgenot.model.ranks import rank
 from scgenot.model.state import TrainState
 from scgenot.model.storage import digest, kind_of
 from scgenot.ot.plan import Plan
@@ -115,7 +116,7 @@ class Keeper:
 
     def __call__(self, state: TrainState, *parts, last: bool = False) -> None:
         """Keep where a training stands; its model, average and optimizer are `parts`."""
-        if self.checkpoint is None:
+        if self.checkpoint is None or rank():  # of several processes the first writes
             return
         if not last and time.monotonic() - self.written < 60 * self.checkpoint.minutes:
             return

@@ -16,6 +16,7 @@ from scgenot.model.batches import NOISE, Draws, HeldOut, stream
 from scgenot.model.checkpoint import Keeper, begun
 from scgenot.model.generate import check_finite
 from scgenot.model.genot import Genot
+from scgenot.model.ranks import averaged, check_share, rank, share
 from scgenot.model.state import TrainState, weights_of
 from scgenot.model.validation import Validation, held_out
 from scgenot.ot.plan import Plan
@@ -88,6 +89,7 @@ def train(
 
     learner = (FlowMatching() if learner is None else learner).resolved()
     _check_pairs(model, pairs, plans)
+    check_share(learner.batch_size)
     device, new = model.device, None
     if state is None:
         new = TrainState(seed_of(rng), torch.empty(0, device=model.device))
@@ -112,9 +114,8 @@ def train(
     state.restore(model, average, optimizer)
     keep = Keeper(learner.checkpoint)
     model.train()
-    with progress_bar(
-        total=learner.steps, initial=state.step, shown=progress, desc="training", unit="step"
-    ) as bar:
+    shown, words = progress and not rank(), {"desc": "training", "unit": "step"}
+    with progress_bar(total=learner.steps, initial=state.step, shown=shown, **words) as bar:
         try:
             while state.step < learner.steps and not _stale(state, learner):
                 _step(model, average, optimizer, draws, state, learner)
@@ -162,12 +163,14 @@ def _step(model, average, optimizer, draws: Draws, state: TrainState, learner) -
     rate = min(1.0, (step + 1) / learner.warmup) if learner.warmup else 1.0
     rate *= learner.learning_rate * (1 + math.cos(math.pi * step / learner.steps)) / 2
     optimizer.param_groups[0]["lr"] = rate
-    batch, generator = draws.batch(step), stream(state.seed, NOISE, step, device=device)
+    key = (NOISE, step, rank()) if rank() else (NOISE, step)
+    batch, generator = share(draws.batch(step)), stream(state.seed, *key, device=device)
     mixed = learner.precision == "bfloat16"
     with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
         loss = model.loss(*batch, generator=generator, source_noise=learner.source_noise)
     optimizer.zero_grad()
     loss.backward()
+    loss = averaged(list(model.field.parameters()), loss)
     nn.utils.clip_grad_norm_(model.field.parameters(), learner.clip)
     optimizer.step()
     follow(average.field, model.field, min(learner.ema_decay, (1 + step) / (10 + step)))
