@@ -3,6 +3,7 @@
     python tests/benchmarks/scale.py simulate --cells 1000000   # 2,000 genes, to a zarr folder
     python tests/benchmarks/scale.py embed --cells 200000       # 2,000 genes, a backed file
     python tests/benchmarks/scale.py steps                      # training from 10^4 to 10^6 cells
+    python tests/benchmarks/scale.py couple                     # couplings up to 40,000 cells
     python tests/benchmarks/scale.py screen                     # 50 and 500 perturbations
     python tests/benchmarks/scale.py extend                     # couplings solved on some cells
 
@@ -165,6 +166,25 @@ def screens(_n: int, _n_genes: int, _folder: str) -> None:
         print(f"fit_perturbation {n_drugs} x {size}: {seconds:.0f} CPU s, peak {peak():.2f} GiB")
 
 
+def couple(_n: int, _n_genes: int, _folder: str) -> None:
+    """Couplings and draws of two Gaussians by the number of cells on a side."""
+    for n in (5000, 10_000, 20_000, 40_000):
+        rng, spread = np.random.default_rng(0), 1 / np.sqrt(np.arange(1, 31))
+        x, y = rng.normal(size=(2, n, 30)).astype(np.float32)
+        pair = sg.Pair(x * spread, y * spread[::-1] + 0.5 * spread)
+        start = time.process_time()
+        plan = sg.ot.Sinkhorn(device="cpu")(pair)
+        solved = time.process_time() - start
+        plan.sample_pairs(2**20, generator=torch.Generator().manual_seed(0))
+        drawn = time.process_time() - start - solved
+        found = plan.diagnostics
+        print(
+            f"{n} x {n}: {solved:.1f} CPU s, {solved / n**2 * 1e9:.1f} ns an entry, "
+            f"{found.iterations} iterations, error {found.marginal_error:.1g}; draws "
+            f"{drawn:.1f} s, {drawn / n**2 * 1e9:.1f} ns an entry; peak {peak():.2f} GiB"
+        )
+
+
 def extend(_n: int, _n_genes: int, _folder: str) -> None:
     """Marginal error of couplings of 5,000 cells that were solved on 1,000, by steps on all."""
     rng, spread = np.random.default_rng(0), 1 / np.sqrt(np.arange(1, 31))
@@ -184,7 +204,7 @@ def extend(_n: int, _n_genes: int, _folder: str) -> None:
 def main() -> None:
     """Run the parts that were asked for."""
     parts = {"simulate": simulate, "embed": embed, "steps": steps, "screen": screens}
-    parts |= {"extend": extend}
+    parts |= {"extend": extend, "couple": couple}
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("parts", nargs="*", choices=parts, default=list(parts))
     parser.add_argument("--cells", type=int, default=100_000)
