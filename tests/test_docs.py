@@ -104,6 +104,22 @@ def own_files(tmp_path, monkeypatch):
     mpl.use("Agg")
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of files that stay as they are, and of few cells
+def test_the_guide_to_scale_runs(short, own_files, monkeypatch):
+    """In a group of one process."""
+    group = {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "localhost", "MASTER_PORT": 29_511}
+    for name, value in group.items():
+        monkeypatch.setenv(name, str(value))
+    names = {}
+    for block in code_of("docs/scale.md"):
+        exec(block, names)
+    assert names["treated"].shape == (40, 60)
+    assert Path("predicted.zarr").is_dir()
+    assert Path("run.safetensors").is_file()
+    assert Path("fitted.h5ad").is_file()
+
+
 @pytest.mark.parametrize("task", range(3))
 @pytest.mark.filterwarnings("ignore")  # so few random cells deserve warnings
 def test_a_newcomer_gets_a_figure_of_an_own_file(short, own_files, task):

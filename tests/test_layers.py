@@ -73,7 +73,7 @@ LAYERS = {
     "metrics": Layer(COMMON, NUMERIC, lazily=OT | TORCH),
     "baselines": Layer(COMMON, NUMERIC, lazily=OT | TORCH),
     # scanpy makes the PCA and scores gene sets
-    "cells": Layer(COMMON, NUMERIC | {"anndata", "pandas"}, lazily=frozenset({"scanpy"})),
+    "cells": Layer(COMMON, NUMERIC | {"anndata", "pandas"}, lazily=frozenset({"scanpy", "zarr"})),
     "fit": Layer(EVERY_LAYER - {"tl", "pl", "datasets"}, EVERYTHING),
     "get": Layer(
         COMMON | {"cells"}, {"anndata", "numpy", "pandas"}, lazily=frozenset({"fit", "model"})

@@ -1,7 +1,7 @@
 """Cells out of AnnData: one checked array of numbers, whatever it was stored as."""
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from scgenot._check import as_array
 from scgenot._typed import check_type
 from scgenot._warn import warn_user
 from scgenot.cells.keys import USUAL_REPS
+from scgenot.cells.lazy import in_memory, loaded, row_blocks
 
 logger = logging.getLogger("scgenot")
 
@@ -61,6 +62,12 @@ def matrix(
     adata: AnnData, layer: str | None = None, *, name: str = "adata"
 ) -> np.ndarray | sparse.csr_matrix:
     """Read `X` or a layer into memory as floating point numbers, dense or CSR."""
+    values = stored_matrix(adata, layer, name=name)
+    return numbers(values, f"{layer_label(layer)} of `{name}`")
+
+
+def stored_matrix(adata: AnnData, layer: str | None = None, *, name: str = "adata"):
+    """Return `X` or a layer as it is stored, in memory or not."""
     if layer not in (None, "X") and layer not in adata.layers:
         raise KeyError(
             f"`layer={layer!r}` is not in layers of `{name}`; found {layer_names(adata)}."
@@ -70,7 +77,21 @@ def matrix(
         raise ValueError(
             f"`{name}` has no X: name a `layer`, of {layer_names(adata)}, or a key of obsm."
         )
-    values, label = _in_memory(values), f"{layer_label(layer)} of `{name}`"
+    return values
+
+
+def matrix_blocks(
+    adata: AnnData, layer: str | None = None, *, name: str = "adata"
+) -> Iterator[tuple[slice, np.ndarray | sparse.csr_matrix]]:
+    """Read `X` or a layer a block of rows at a time, all of them where it is in memory."""
+    values = stored_matrix(adata, layer, name=name)
+    for rows in row_blocks(values, adata.n_vars):
+        yield rows, numbers(values if in_memory(values) else values[rows], layer_label(layer))
+
+
+def numbers(values, label: str) -> np.ndarray | sparse.csr_matrix:
+    """Return a matrix in memory as floating point numbers, dense or CSR."""
+    values = loaded(values)
     if not sparse.issparse(values):
         return dense(values, label)
     precision = _precision(values, label)
@@ -83,7 +104,7 @@ def matrix(
 
 def dense(values, label: str) -> np.ndarray:
     """Return numbers as one dense, C-contiguous array of single or double precision."""
-    values = _in_memory(values)
+    values = loaded(values)
     if isinstance(values, pd.DataFrame):
         kinds = [getattr(kind, "numpy_dtype", kind) for kind in values.dtypes]  # of nullable ones
         kinds = [getattr(kind, "subtype", kind) for kind in kinds]  # of sparse ones
@@ -120,8 +141,13 @@ def check_unique(adata: AnnData, axis: str, name: str = "adata") -> None:
 
 
 def check_anndata(adata: AnnData, name: str = "adata") -> None:
-    """Raise a TypeError that says what to pass, unless `adata` is an AnnData."""
+    """Raise a TypeError that says what to pass, unless `adata` is an AnnData not read lazily."""
     check_type(name, adata, AnnData)
+    if not isinstance(adata.obs, pd.DataFrame):
+        raise TypeError(
+            f"`{name}` was read lazily, which `embed`, `project`, `predict` and `simulate` alone "
+            f"can take: pass `{name}.to_memory()`."
+        )
 
 
 def check_writable(adata: AnnData, copy: bool = False, name: str = "adata") -> None:  # noqa: FBT001, FBT002
@@ -152,7 +178,7 @@ def unit_of(adata: AnnData, layer: str | None = None) -> str:
     if not named and "log1p" in adata.uns:
         return "log-normalised expression"
     values = adata.layers[layer] if named else adata.X
-    some = _in_memory(values[: min(100, adata.n_obs)])
+    some = loaded(values[: min(100, adata.n_obs)])
     some = np.asarray(some.data if sparse.issparse(some) else some)
     if some.size and some.min() >= 0 and not (some % 1).any():
         return "counts"
@@ -178,14 +204,6 @@ def usual_rep(adata: AnnData, name: str, argument: str) -> str:
 def named_rep(adata: AnnData, use_rep: str | None, layer: str | None, name: str = "adata") -> str:
     """Return the representation that :func:`representation` reads, by name; "X" for a layer."""
     return "X" if layer is not None else use_rep or usual_rep(adata, name, "use_rep")
-
-
-def _in_memory(values):
-    """Load a sparse matrix of a backed file or a dask array; anything else as it is."""
-    for load in ("to_memory", "compute"):
-        if hasattr(values, load):
-            return getattr(values, load)()
-    return values
 
 
 def _precision(values, label: str) -> type:

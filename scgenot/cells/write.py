@@ -116,14 +116,19 @@ def predicted_slots(adata: AnnData, key: str) -> list[tuple[str, str]]:
     return found + [tuple(str(name).split("/", 1)) for name in written]
 
 
+def check_prediction(key: str, values: Mapping[str, np.ndarray]) -> None:
+    """Raise a ValueError when predicted values are not finite, before they are written."""
+    for name, found in values.items():
+        if name != Keys(key).cosine_variance:  # a cell that does not move has no direction
+            check_finite(f"{name!r}", found)
+
+
 def write_prediction(
     adata: AnnData, key: str, rows: np.ndarray, values: Mapping[str, np.ndarray], asked: Mapping
 ) -> None:
     """Write predicted cells to `obsm`, numbers to `obs`, what was asked to `uns`; NaN elsewhere."""
     keys, asked = Keys(key), plain(asked)
-    for name, found in values.items():
-        if name != keys.cosine_variance:  # a cell that does not move has no direction
-            check_finite(f"{name!r}", found)
+    check_prediction(key, values)
     out = {name: spread_out(found, rows, adata.n_obs) for name, found in values.items()}
     write_slots(
         adata,

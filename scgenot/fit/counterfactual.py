@@ -9,7 +9,7 @@ from scgenot.cells.keys import CONTROL_CELL
 from scgenot.cells.labels import made_obs
 from scgenot.fit.codes import coded
 from scgenot.fit.decoder import feature_decoder
-from scgenot.fit.made_up import assemble
+from scgenot.fit.made_up import assemble, decoding_of
 
 
 def counterfactuals(
@@ -32,4 +32,5 @@ def counterfactuals(
     order = np.argsort(np.concatenate([rows for rows, _ in described]), kind="stable")
     obs = pd.concat([obs for _, obs in described]).iloc[order]
     states = np.concatenate(states)[order].astype(np.float32)
-    return assemble(fit, rep, states, obs, to_features, clip=clip and decoder is None)
+    decoding = decoding_of(fit, rep, to_features, clip=clip and decoder is None)
+    return assemble(fit, rep, states, obs, decoding)

@@ -14,6 +14,7 @@ from scgenot.cells.strata import stratum_text
 from scgenot.cells.tasks.task import name_of
 from scgenot.fit.making import Solver
 from scgenot.model.growth import growth_ratios
+from scgenot.model.ranks import rank, shared_work
 from scgenot.ot.diagnostics import describe
 from scgenot.pair import Link, Question
 
@@ -55,21 +56,27 @@ def with_rows(link: Link, task) -> Link:
 
 
 def couple(links: Sequence[Link], solver: Solver, *, progress: bool) -> list[Link]:
-    """Solve each link; many of them with a progress bar."""
+    """Solve each link, divided between processes; many of them with a progress bar."""
     if hasattr(solver, "progress"):
         solver = replace(solver, progress=progress)
-    coupled, said, shown = [], {}, progress and len(links) > 1
-    for link in progress_bar(links, desc="coupling", unit="pair", shown=shown):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            plan = solver(link.pair)
-        for one in caught:
-            if not str(one.message).startswith(PROBLEM):  # those are told once the fit is written
-                said.setdefault((one.category, str(one.message)), []).append((link.pair.name, one))
-        coupled.append(replace(link, plan=checked_plan(plan, solver)))
+    said, shown = {}, progress and len(links) > 1 and not rank()
+    with progress_bar(total=len(links), desc="coupling", unit="pair", shown=shown) as bar:
+
+        def solve(link: Link):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                plan = solver(link.pair)
+            for one in caught:
+                if not str(one.message).startswith(PROBLEM):  # told once the fit is written
+                    found = said.setdefault((one.category, str(one.message)), [])
+                    found.append((link.pair.name, one))
+            bar.update()
+            return checked_plan(plan, solver)
+
+        plans = shared_work(solve, links)
     for found in said.values():
         warn_once(found)
-    return coupled
+    return [replace(link, plan=plan) for link, plan in zip(links, plans, strict=True)]
 
 
 def warn_once(found: Sequence[tuple[str, warnings.WarningMessage]]) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from scgenot.cells.embedding import ScanpyPCA, embedding_key, embedding_of
 from scgenot.cells.embedding.features import positions
-from scgenot.cells.read import matrix
+from scgenot.cells.read import matrix_blocks
 
 Decoder = Callable[[np.ndarray], np.ndarray | pd.DataFrame]
 
@@ -70,7 +70,8 @@ def never_negative(fit, rep: str | None) -> bool:
     embedding = embedding_in(fit, rep)
     if embedding is not None:
         return embedding.nonnegative
-    return bool(matrix(fit.adata, getattr(fit.task, "layer", None)).min() >= 0)
+    blocks = matrix_blocks(fit.adata, getattr(fit.task, "layer", None))
+    return all(values.min() >= 0 for _, values in blocks)
 
 
 def _as_frame(values: np.ndarray | pd.DataFrame, n: int, names: pd.Index | None) -> pd.DataFrame:

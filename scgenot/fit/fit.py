@@ -15,6 +15,7 @@ from scgenot._random import seed_of
 from scgenot._warn import warn_user
 from scgenot.cells.embedding import Embedding, target_embedding_of
 from scgenot.cells.keys import Keys
+from scgenot.cells.lazy import readable
 from scgenot.cells.read import check_anndata
 from scgenot.cells.tasks.task import check_kind
 from scgenot.fit import storage
@@ -139,10 +140,10 @@ class Fit:
     ) -> "Fit":
         """Learn a model from links that a solver has coupled."""
         learned = learn(learner, links, task, seed=seed, device=device, progress=progress)
-        confidences = [getattr(link.plan, "confidence", None) for link in links]
+        confidences, names = [getattr(link.plan, "confidence", None) for link in links], {}
         fit = cls(
             task,
-            [StoredLink.of(link, adata, task) for link in links],
+            [StoredLink.of(link, adata, task, names) for link in links],
             link_table(links, task),
             learned.history,
             storage.provenance(solver, learner, seed),
@@ -255,7 +256,7 @@ def open_fit(adata: AnnData, key: str, model=None, device: str | None = None) ->
     """Return the fit that a verb asks, wherever the user keeps it, its model on a device."""
     check_anndata(adata)
     if model is None or isinstance(model, AnnData):
-        return Fit.read(adata if model is None else model, key).on(device)
+        return Fit.read(adata if model is None else readable(model, "model"), key).on(device)
     if isinstance(model, Fit):
         return model.on(device)
     model = load_model(model)

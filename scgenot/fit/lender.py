@@ -1,6 +1,7 @@
 """What states leave out of cells, lent to generated cells by measured ones."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -10,6 +11,15 @@ from scgenot.cells.embedding import embedding_key
 from scgenot.fit.measured import Values, links_of_answer
 
 N_NEAR = 5  # measured target cells near a generated one, of which one lends
+
+
+class Near(NamedTuple):
+    """Target cells of one answer, and which of the nearest each generated cell takes."""
+
+    answer: dict
+    rows: np.ndarray
+    tree: cKDTree
+    chosen: np.ndarray
 
 
 @dataclass
@@ -24,7 +34,7 @@ class Lender:
     fit: object
     values: Values
     seed: int
-    rows: list[np.ndarray] = field(default_factory=list)
+    near: "Near | None" = None
 
     @classmethod
     def of(cls, fit, rep: str | None, to_features, decoder, seed: int) -> "Lender":
@@ -45,27 +55,28 @@ class Lender:
             )
         return cls(fit, values, seed)
 
-    def choose(self, answer: dict, states: np.ndarray) -> None:
-        """Choose for each of some generated cells one of the nearest target cells.
+    def choose(self, answer: dict, states: np.ndarray, start: int, n: int) -> np.ndarray:
+        """Choose for each of some generated cells one of the nearest target cells, by its row.
 
         These are cells of the same perturbation and dose, or of all links where that is not fitted.
+        The generated cells are those from `start` on of `n` that are of one answer.
         """
-        links = links_of_answer(self.fit, answer) or range(len(self.fit.links))
-        rows = self.fit.rows(links, "target")
-        k, cell = min(N_NEAR, len(rows)), np.arange(len(states))
-        near = cKDTree(self.values.cells[rows]).query(states, k=k)[1].reshape(-1, k)
-        chosen = numpy_rng([self.seed, 7]).integers(k, size=len(states))
-        self.rows.append(rows[near[cell, chosen]])
+        if self.near is None or self.near.answer is not answer:
+            links = links_of_answer(self.fit, answer) or range(len(self.fit.links))
+            rows = self.fit.rows(links, "target")
+            k = min(N_NEAR, len(rows))
+            chosen = numpy_rng([self.seed, 7]).integers(k, size=n)
+            self.near = Near(answer, rows, cKDTree(self.values.cells[rows]), chosen)
+        rows, chosen = self.near.rows, self.near.chosen[start : start + len(states)]
+        near = self.near.tree.query(states, k=min(N_NEAR, len(rows)))[1]
+        return rows[near.reshape(len(states), -1)[np.arange(len(states)), chosen]]
 
-    def add(self, features: np.ndarray, block: slice, *, clip: bool) -> np.ndarray:
-        """Add what was lent to the decoded features of a block of cells.
+    def add(self, features: np.ndarray, rows: np.ndarray, *, clip: bool) -> np.ndarray:
+        """Add what the cells at some rows lend to the decoded features of as many cells.
 
         With `clip`, values under half of the smallest positive one of the measured cell are 0: in
         log-normalised counts that is one count, and measured cells have nothing between.
         """
-        if len(self.rows) > 1:
-            self.rows = [np.concatenate(self.rows)]
-        rows = self.rows[0][block]
         found = self.values.at(rows)
         sums = features + found - self.values.decoded(rows)
         least = np.where(found > 0, found, np.inf).min(axis=1, keepdims=True)

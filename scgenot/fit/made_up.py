@@ -1,27 +1,25 @@
 """Simulated and interpolated cells, as an AnnData that goes with the fitted one."""
 
-import logging
-from collections.abc import Callable
-from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from scgenot._check import check_memory
-from scgenot._progress import progress_bar
 from scgenot._warn import each_once
-from scgenot.cells.embedding import embedding_key, embedding_of
 from scgenot.cells.keys import Keys
 from scgenot.cells.labels import made_obs
+from scgenot.cells.store import check_out
 from scgenot.fit.decoder import feature_decoder, never_negative
 from scgenot.fit.held_out import each_of
 from scgenot.fit.lender import Lender
-from scgenot.fit.sample import BLOCK, draw_blocks
+from scgenot.fit.like_fitted import like_fitted
+from scgenot.fit.sample import BLOCK
+from scgenot.fit.simulation import Decoding, Simulation
+from scgenot.fit.to_store import write_simulated
 from scgenot.model.generate import blocks
 from scgenot.pair import Question
-
-logger = logging.getLogger("scgenot")
 
 
 def simulated(
@@ -30,15 +28,17 @@ def simulated(
     target,
     dose,
     *,
-    n_samples: int,
     use_rep: str | None,
     decoder,
     clip: bool,
     residuals: bool,
-    progress: bool,
+    out: str | Path | None = None,
+    overwrite: bool = False,
     **options,
-) -> AnnData:
+) -> AnnData | None:
     """Simulate target cells of source cells; as :func:`scgenot.tl.simulate`."""
+    if out is not None:
+        check_out(out, overwrite=overwrite)
     cells = fit.cells(adata, use_rep=use_rep)
     rep = getattr(fit.task, "target_rep", use_rep or getattr(fit.task, "use_rep", None))
     # all questions before the first answer: what cannot be answered is refused before the work
@@ -48,32 +48,18 @@ def simulated(
     lend = Lender.of(fit, rep, to_features, decoder, options["seed"]) if residuals else None
     if adata is not fit.adata and fit.reference is not None:
         fit.reference.warn_if_unlike(cells[questions[0].rows])
+    n_samples = options["n_samples"]
     obs = pd.concat([described(fit, adata, question, n_samples) for question in questions])
-    states, growth = [], []
-    several = len(questions) > 1
-    bar = progress_bar(questions, desc="simulating", unit="target", shown=progress and several)
-    for question in bar:
-        source, condition = cells[question.rows], question.condition
-        drawn = draw_blocks(
-            fit.model,
-            source,
-            condition,
-            n_samples=n_samples,
-            progress=progress and not several,
-            **options,
-        )
-        by_cell = np.concatenate([block.draws for block in drawn])
-        states.append(by_cell.transpose(1, 0, 2).reshape(-1, by_cell.shape[2]))
-        if getattr(fit.model, "eta", None) is not None:
-            growth.append(np.tile(fit.model.growth(source, condition).numpy(), n_samples))
-    if growth:
-        obs[Keys(fit.key).growth] = np.concatenate(growth)
-    if lend is not None:
-        for question, found in zip(questions, states, strict=True):
-            lend.choose(question.answer, found)
-    states = np.concatenate(states).astype(np.float32)
-    clip = clip and decoder is None
-    return assemble(fit, rep, states, obs, to_features, clip=clip, lend=lend)
+    simulation = Simulation(fit, cells, questions, lend, options)
+    decoding = decoding_of(fit, rep, to_features, lend, clip=clip and decoder is None)
+    if out is not None:
+        return write_simulated(simulation, decoding, rep, obs, out, overwrite=overwrite)
+    pieces = list(simulation.pieces())
+    if pieces[0].growth is not None:
+        obs[Keys(fit.key).growth] = np.concatenate([piece.growth for piece in pieces])
+    lenders = None if lend is None else np.concatenate([piece.lenders for piece in pieces])
+    states = np.concatenate([piece.states for piece in pieces])
+    return assemble(fit, rep, states, obs, decoding, lenders)
 
 
 def described(fit, adata: AnnData, question: Question, n_samples: int) -> pd.DataFrame:
@@ -100,55 +86,23 @@ def interpolated_obs(
     return obs.assign(fraction=fractions)
 
 
-def decoded(
-    states: np.ndarray,
-    to_features: Callable[[np.ndarray], pd.DataFrame],
-    *,
-    clip: bool,
-    lend: Lender | None = None,
-) -> tuple[np.ndarray, pd.Index]:
-    """Turn states into features block by block, negative ones into 0 if asked."""
-    features, n_clipped = None, 0
-    for rows in blocks(len(states), BLOCK):
-        frame = to_features(states[rows])
-        if features is None:
-            features = np.empty((len(states), frame.shape[1]), dtype=np.float32)
-        features[rows] = frame if lend is None else lend.add(frame.to_numpy(), rows, clip=clip)
-        if clip:
-            n_clipped += int((features[rows] < 0).sum())
-            np.maximum(features[rows], 0, out=features[rows])
-    if clip:
-        share = 100 * n_clipped / features.size
-        logger.info("%.2f %% of the decoded values were negative and are set to 0.", share)
-    return features, frame.columns
+def decoding_of(fit, rep: str | None, to_features, lend=None, *, clip: bool) -> Decoding:
+    """Return how states become features; with `clip` not negative where those fitted are not."""
+    return Decoding(to_features, lend, clip=clip and never_negative(fit, rep))
 
 
 def assemble(
-    fit,
-    rep: str | None,
-    states: np.ndarray,
-    obs: pd.DataFrame,
-    to_features,
-    *,
-    clip: bool,
-    lend: Lender | None = None,
+    fit, rep: str | None, states: np.ndarray, obs: pd.DataFrame, decoding: Decoding, lenders=None
 ) -> AnnData:
     """Make an AnnData of states that goes with that of the fit, and says of which fit they are."""
-    fitted = fit.adata
-    clip = clip and never_negative(fit, rep)
-    features, names = decoded(states, to_features, clip=clip, lend=lend)
-    known = fit.one_space and fitted is not None and names.isin(fitted.var_names).all()
-    var = fitted.var.loc[names] if known else pd.DataFrame(index=names)
-    out = AnnData(features, obs=obs, var=var.copy())
-    out.obs_names_make_unique()
+    features = None
+    for rows in blocks(len(states), BLOCK):
+        frame = decoding(states[rows], None if lenders is None else lenders[rows])
+        if features is None:
+            features = np.empty((len(states), frame.shape[1]), dtype=np.float32)
+        features[rows] = frame
+    decoding.log()
+    out = like_fitted(fit, rep, obs, frame.columns, features)
     if rep is not None and rep != "X":
         out.obsm[rep] = states
-        if not fit.one_space and fit.target_embedding is not None:
-            out.uns[embedding_key(rep)] = fit.target_embedding.to_dict()
-        elif fit.one_space and fitted is not None and embedding_of(fitted, rep) is not None:
-            key = embedding_key(rep)
-            if key in fitted.uns:
-                out.uns[key] = deepcopy(dict(fitted.uns[key]))
-    if fit.links:
-        out.uns[fit.key] = {"params": deepcopy(fit.params)}
     return out

@@ -11,11 +11,12 @@ from scgenot._random import numpy_rng
 from scgenot._warn import warn_user
 from scgenot.cells.embedding import embedding_of
 from scgenot.cells.read import dense
-from scgenot.fit.stored_link import names_of
+from scgenot.fit.shared import names_of
 from scgenot.pair import Link
 
 MAX_SOURCES, MAX_TARGETS = 1000, 200
 N_NEIGHBORS = 20
+BLOCK = 2**16  # cells that are scored at a time
 # a cell stands out when it does so more than this share of the fitted cells among themselves
 LEVEL = 0.99
 # of the cells, standing out; for cells like those fitted it is 1 - LEVEL
@@ -127,4 +128,7 @@ def unlike(cells: np.ndarray, seen: np.ndarray) -> np.ndarray:
     if len(seen) <= N_NEIGHBORS:
         return np.zeros(len(cells), dtype=bool)
     factors = LocalOutlierFactor(N_NEIGHBORS, novelty=True).fit(seen)
-    return factors.score_samples(cells) < np.quantile(factors.negative_outlier_factor_, 1 - LEVEL)
+    least = np.quantile(factors.negative_outlier_factor_, 1 - LEVEL)
+    # scores of many cells at once hold their distances to all neighbors
+    parts = [cells[start : start + BLOCK] for start in range(0, len(cells), BLOCK)]
+    return np.concatenate([factors.score_samples(part) < least for part in parts])

@@ -33,20 +33,28 @@ def draw_blocks(
     integrator: Integrator | None = None,
     seed: int,
     progress: bool = False,
+    start: int = 0,
 ) -> Iterator[Drawn]:
-    """Draw target cells block by block, so that memory does not grow with the number of cells."""
-    rng: Rng = seed  # the first block has the noise that `model.sample` gives this seed
+    """Draw target cells block by block, so that memory does not grow with the number of cells.
+
+    The noise of a block follows from the seed and its place: those from the one with the cell
+    `start` on are what they are after all others.
+    """
+    first = start - start % BLOCK
     options = {} if guidance == 1 else {"guidance": guidance}
     options |= {} if integrator is None else {"integrator": integrator}
     check_taken(model, options)
     shown = progress and len(cells) > BLOCK
-    with progress_bar(total=len(cells), desc="predicting", unit="cell", shown=shown) as bar:
-        for start in range(0, len(cells), BLOCK):
-            rows = slice(start, min(start + BLOCK, len(cells)))
+    with progress_bar(
+        total=len(cells), initial=first, desc="predicting", unit="cell", shown=shown
+    ) as bar:
+        for begin in range(first, len(cells), BLOCK):
+            rows = slice(begin, min(begin + BLOCK, len(cells)))
+            # the first block has the noise that `model.sample` gives this seed
+            rng: Rng = numpy_rng([seed, begin]) if begin else seed
             told = None if condition is None else condition[rows]
             drawn = model.sample(cells[rows], told, n_samples=n_samples, rng=rng, **options)
             yield Drawn(rows, cells[rows], checked(drawn, rows, n_samples, model))
-            rng = numpy_rng([seed, start + BLOCK])
             bar.update(rows.stop - rows.start)
 
 

@@ -18,20 +18,22 @@ from scgenot.fit.chosen import Choice
 from scgenot.fit.coupled import PAGE, name_of
 from scgenot.fit.reference import Reference
 from scgenot.fit.regions_found import Calibration
+from scgenot.fit.shared import Shared
 from scgenot.fit.stored_link import StoredLink
 from scgenot.fit.stored_model import DAMAGE, MODELS, OWN, read_model, remember, remember_parts
 from scgenot.model import Genot
 from scgenot.model.storage import digest
 from scgenot.pair import Question
 
-VERSION = 1
+VERSION = 2
 MODEL, PARAMS, HISTORY, PAIRS, LINKS = "model", "params", "history", "pairs", "links"
+SHARED = "shared"
 REFERENCE, CONFIDENCE, CALIBRATION = "reference", "confidence", "calibration"
 TARGET_EMBEDDING = "target_embedding"
 POPULATIONS = "populations"  # of a fit of populations
 OUTCOMES, COUPLING_KEY, COUPLING_NAMES = "outcomes", "coupling_key", "coupling_names"
 KINDS = {
-    **dict.fromkeys((PARAMS, MODEL, LINKS), Mapping),
+    **dict.fromkeys((PARAMS, MODEL, LINKS, SHARED), Mapping),
     **dict.fromkeys((HISTORY, PAIRS), pd.DataFrame),
     REFERENCE: Mapping | None,
     CONFIDENCE: Mapping | None,
@@ -49,7 +51,8 @@ def described(options) -> dict | str | None:
     """Return a solver or learner as its type and fields, or its name."""
     if options is None or not is_dataclass(options):
         return None if options is None else getattr(options, "__name__", type(options).__name__)
-    own = {entry.name: getattr(options, entry.name) for entry in fields(options)}
+    names = [entry.name for entry in fields(options) if entry.name != "checkpoint"]  # a path
+    own = {name: getattr(options, name) for name in names}
     return {"type": type(options).__name__, **own}
 
 
@@ -72,7 +75,8 @@ def write(fit, adata: AnnData) -> None:
                 remember(type(part))
     if type(fit.task) not in TASKS.values():
         OWN[name_of(fit.task)] = type(fit.task)
-    links = {str(k): link.to_dict() for k, link in enumerate(fit.links)}
+    shared = Shared()
+    links = {str(k): link.to_dict(shared) for k, link in enumerate(fit.links)}
     entry = {
         "version": VERSION,
         PARAMS: plain(fit.params),
@@ -85,6 +89,7 @@ def write(fit, adata: AnnData) -> None:
         HISTORY: fit.history,
         PAIRS: fit.table,
         LINKS: links,
+        SHARED: shared.stored,
         OUTCOMES: [outcome.label for outcome in fit.outcomes],
         REFERENCE: None if fit.reference is None else fit.reference.to_dict(),
         CONFIDENCE: fit.confidence,
@@ -209,8 +214,9 @@ def _put_together(cls, adata: AnnData, key: str, entry: Mapping, task, own: tupl
     columns = [
         name for name in table.columns[: list(table.columns).index("stratum")] if name != "name"
     ]
+    shared = Shared(entry[SHARED])
     links = [
-        StoredLink.from_dict(entry[LINKS][str(k)], dict(table.iloc[k][columns]))
+        StoredLink.from_dict(entry[LINKS][str(k)], dict(table.iloc[k][columns]), shared)
         for k in range(len(table))
     ]
     params = dict(entry[PARAMS])

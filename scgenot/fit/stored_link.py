@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from anndata import AnnData
 
 from scgenot._typed import check_type
 from scgenot.cells.labels import text_of
+from scgenot.fit.shared import Shared
 from scgenot.ot.plan import Plan
 from scgenot.ot.store import plan_from_arrays, plan_to_arrays
 from scgenot.pair import Link
@@ -34,14 +36,13 @@ class StoredLink:
     kept: tuple[np.ndarray, np.ndarray] | None = None
 
     @classmethod
-    def of(cls, link: Link, adata: AnnData, task) -> "StoredLink":
-        """Take a coupled link apart."""
+    def of(cls, link: Link, adata: AnnData, task, known: dict | None = None) -> "StoredLink":
+        """Take a coupled link apart; `known` are names that other links have, by their rows."""
         other = adata if link.within else getattr(task, "adata_target", None)
-        names = [str(row) for row in link.target_rows]
-        arrays = plan_to_arrays(link.plan)
+        arrays, known = plan_to_arrays(link.plan), {} if known is None else known
         return cls(
-            adata.obs_names[link.source_rows].to_numpy(dtype=str),
-            np.array(names if other is None else other.obs_names[link.target_rows], dtype=str),
+            _named(adata, link.source_rows, known),
+            _named(other, link.target_rows, known),
             link.pair.source_weights,
             arrays,
             dict(link.labels),
@@ -85,12 +86,12 @@ class StoredLink:
         plan = self.plan(cells[source[rows]], rows, device=device) if len(rows) else None
         return LinkHere(plan, source[rows], target, n_source, scale, left, kept)
 
-    def to_dict(self) -> dict:
-        """Return what an AnnData can hold."""
+    def to_dict(self, shared: Shared) -> dict:
+        """Return what an AnnData can hold; what other links may have too goes to `shared`."""
         return {
-            "source_names": self.source_names,
-            "target_names": self.target_names,
-            "source_weights": self.source_weights,
+            "source_names": shared.put(self.source_names),
+            "target_names": shared.put(self.target_names),
+            "source_weights": shared.put(self.source_weights),
             "plan": self.arrays,
             "stratum_keys": np.array(list(self.stratum), dtype=str),
             "stratum_values": np.array(list(self.stratum.values()), dtype=str),
@@ -101,11 +102,11 @@ class StoredLink:
         }
 
     @classmethod
-    def from_dict(cls, stored: Mapping, labels: dict[str, object]) -> "StoredLink":
+    def from_dict(cls, stored: Mapping, labels: dict[str, object], shared: Shared) -> "StoredLink":
         """Make what :meth:`to_dict` took apart, after a file too."""
         keys, values = (map(str, stored[f"stratum_{what}"]) for what in ("keys", "values"))
-        source, target = (names_of(stored[f"{side}_names"]) for side in ("source", "target"))
-        weights = np.asarray(stored["source_weights"], dtype=float)
+        source, target = (shared.names(stored[f"{side}_names"]) for side in ("source", "target"))
+        weights = shared.weights(stored["source_weights"])
         if weights.shape != source.shape or not (np.isfinite(weights) & (weights >= 0)).all():
             raise ValueError("`source_weights` are not those of the source cells")
         mass = float(stored["mass"])
@@ -171,12 +172,13 @@ def shares_of(stored: Mapping, sizes: tuple[int, int]) -> tuple[np.ndarray, np.n
     return found
 
 
-def names_of(stored) -> np.ndarray:
-    """Return names as NumPy text; zarr reads them as a dtype that is not cast to it directly."""
-    names = np.asarray(stored, dtype=object)
-    if names.ndim != 1:
-        raise ValueError(f"names have shape {names.shape}")
-    return names.astype(str)
+def _named(adata: AnnData | None, rows: np.ndarray, known: dict) -> np.ndarray:
+    """Names of cells, one array for the same ones; their numbers where nobody names them."""
+    key = id(adata), blake2b(np.ascontiguousarray(rows)).digest()
+    if key not in known:
+        names = list(map(str, rows)) if adata is None else adata.obs_names[rows]
+        known[key] = np.array(names, dtype=str)
+    return known[key]
 
 
 def mass_of(plan, arrays: Mapping) -> float:

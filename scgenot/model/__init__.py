@@ -1,6 +1,7 @@
 """Learners: a plan's conditional law, learned by a velocity field."""
 
 from scgenot.model.bridge import MixtureBridge
+from scgenot.model.checkpoint import Checkpoint
 from scgenot.model.cloud_flow import CloudFlow
 from scgenot.model.cloud_matching import CloudPopulations
 from scgenot.model.genot import Genot
@@ -20,6 +21,7 @@ from scgenot.model.train import train
 from scgenot.model.validation import Validation, held_out
 
 __all__ = [
+    "Checkpoint",
     "CloudFlow",
     "CloudPopulations",
     "FlowMatching",

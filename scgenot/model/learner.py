@@ -11,6 +11,7 @@ from torch import nn
 
 from scgenot._check import check_count, check_number, check_rate
 from scgenot._typed import check_fields
+from scgenot.model.checkpoint import Checkpoint
 from scgenot.model.genot import FieldFactory, Genot
 from scgenot.model.learning import (
     Learned,
@@ -93,6 +94,8 @@ class FlowMatching:
     on_interrupt
         `"raise"`: Ctrl-C raises KeyboardInterrupt. `"keep"`: Ctrl-C ends training, keeps the
         current model and warns.
+    checkpoint
+        A :class:`~scgenot.model.Checkpoint`, a file from which an interrupted training continues.
 
     Raises
     ------
@@ -126,6 +129,7 @@ class FlowMatching:
     precision: Literal["float32", "bfloat16"] = "float32"
     validation_split: str = "cell"
     on_interrupt: Literal["raise", "keep"] = "raise"
+    checkpoint: Checkpoint | None = None
 
     def __post_init__(self):
         given = {name: value for name, value in vars(self).items() if value is not None}

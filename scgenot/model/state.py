@@ -35,6 +35,10 @@ class TrainState:
         (empty before the first validation).
     moments
         State of the optimizer.
+    generators
+        States of PyTorch's global generators, for fields that draw from them, such as by dropout.
+    work
+        Digest of what is trained, of a :class:`~scgenot.model.Checkpoint`.
     outcome
         How the training ended; None before the end, and not stored.
 
@@ -54,11 +58,16 @@ class TrainState:
     average: Weights = field(default_factory=dict, repr=False)
     best: Weights = field(default_factory=dict, repr=False)
     moments: Weights = field(default_factory=dict, repr=False)
+    generators: Weights = field(default_factory=dict, repr=False)
+    work: str = ""
     outcome: Outcome | None = None
 
     def capture(self, model: Genot, average: Genot, optimizer: torch.optim.Optimizer) -> None:
         """Copy weights and optimizer into the state."""
         self.weights, self.average = weights_of(model), weights_of(average)
+        self.generators = {"cpu": torch.get_rng_state()}
+        if model.device.type == "cuda":
+            self.generators["cuda"] = torch.cuda.get_rng_state(model.device)
         self.moments = {
             f"{i}.{name}": value.clone()
             for i, entry in optimizer.state_dict()["state"].items()
@@ -88,6 +97,13 @@ class TrainState:
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": entries, "param_groups": groups})
 
+    def restore_generators(self, model: Genot) -> None:
+        """Put PyTorch's global generators where they were."""
+        if "cpu" in self.generators:
+            torch.set_rng_state(self.generators["cpu"].cpu())
+        if "cuda" in self.generators and model.device.type == "cuda":
+            torch.cuda.set_rng_state(self.generators["cuda"].cpu(), model.device)
+
     @typed
     def save(self, path: str | Path) -> None:
         """Write the state to one safetensors file.
@@ -101,7 +117,7 @@ class TrainState:
         for group in STATE_GROUPS:
             for name, value in getattr(self, group).items():
                 arrays[f"{group}:{name}"] = value.cpu().numpy()
-        config = {"seed": self.seed, "step": self.step, "history": self.history}
+        config = {name: getattr(self, name) for name in ("seed", "step", "history", "work")}
         write_file(path, "training state", config, arrays)
 
     @classmethod

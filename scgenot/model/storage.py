@@ -26,7 +26,7 @@ from scgenot.flow.condition import SetEncoder
 FORMAT = 1
 SIZES = ("source_dim", "target_dim", "condition_dim", "width", "depth")
 ENCODER_SIZES = ("n_slots", "token_dim", "n_further", "width")
-STATE_GROUPS = ("weights", "average", "best", "moments")
+STATE_GROUPS = ("weights", "average", "best", "moments", "generators")
 MAX_SIZE = 2**31
 
 
@@ -264,12 +264,13 @@ def read_state(path: str | Path) -> tuple[dict, dict[str, dict[str, np.ndarray]]
     history, step = config.get("history"), config.get("step")
     if (
         version != FORMAT
-        or set(config) != {"seed", "step", "history"}
+        or set(config) != {"seed", "step", "history", "work"}
         or list(groups["losses"]) != [""]
         or losses.ndim != 1
         or losses.dtype.kind != "f"
         or not isinstance(config["seed"], int)
         or config["seed"] < 0
+        or not isinstance(config["work"], str)
         or not (_is_size(step) and step <= len(losses) and np.isfinite(losses[:step]).all())
         or not _is_history(history, step)
     ):

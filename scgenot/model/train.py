@@ -13,9 +13,11 @@ from scgenot._progress import progress_bar
 from scgenot._random import Rng, seed_of
 from scgenot._warn import warn_user
 from scgenot.model.batches import NOISE, Draws, HeldOut, stream
+from scgenot.model.checkpoint import Keeper, begun
 from scgenot.model.flat import flattened
 from scgenot.model.generate import check_finite
 from scgenot.model.genot import Genot
+from scgenot.model.ranks import averaged, check_share, rank, share
 from scgenot.model.state import TrainState, weights_of
 from scgenot.model.validation import Validation, held_out
 from scgenot.ot.plan import Plan
@@ -88,8 +90,12 @@ def train(
 
     learner = (FlowMatching() if learner is None else learner).resolved()
     _check_pairs(model, pairs, plans)
-    fresh, device = state is None, model.device
-    state = TrainState(seed_of(rng), torch.empty(0, device=device)) if fresh else state
+    check_share(learner.batch_size)
+    device, new = model.device, None
+    if state is None:
+        new = TrainState(seed_of(rng), torch.empty(0, device=model.device))
+        state = begun(new, model, pairs, plans, learner)
+    fresh = state is new
     missing = max(0, learner.steps - len(state.losses))
     state.losses = torch.cat([state.losses, state.losses.new_full((missing,), torch.nan)])
     if masks is None:
@@ -103,23 +109,25 @@ def train(
         model.units.fit(pairs, draws.displacements() if model.displacement else None)
     validation = Validation(draws)
     average = copy.deepcopy(model).eval()
-    averaged = flattened(average.field).data
+    slow = flattened(average.field).data
     average.requires_grad_(requires_grad=False)
     weights = flattened(model.field)
     optimizer = torch.optim.AdamW([weights], lr=0.0, weight_decay=learner.weight_decay, fused=True)
     state.restore(model, average, optimizer)
+    keep = Keeper(learner.checkpoint)
     model.train()
-    with progress_bar(
-        total=learner.steps, initial=state.step, shown=progress, desc="training", unit="step"
-    ) as bar:
+    shown, words = progress and not rank(), {"desc": "training", "unit": "step"}
+    with progress_bar(total=learner.steps, initial=state.step, shown=shown, **words) as bar:
         try:
             while state.step < learner.steps and not _stale(state, learner):
                 decay = _step(model, optimizer, draws, state, learner)
-                averaged.lerp_(weights.data, 1 - decay)
+                slow.lerp_(weights.data, 1 - decay)
                 copy_buffers(average.field, model.field)
                 bar.update()
                 if state.step % learner.validation_every == 0 or state.step == learner.steps:
                     bar.set_postfix(_record(state, average, validation, learner), refresh=False)
+                keep(state, model, average, optimizer)
+            keep(state, model, average, optimizer, last=True)
             stopped = state.step < learner.steps
             state.outcome = Outcome.STOPPED_EARLY if stopped else Outcome.COMPLETED
         except KeyboardInterrupt:
@@ -160,13 +168,16 @@ def _step(model, optimizer, draws: Draws, state: TrainState, learner) -> float:
     rate = min(1.0, (step + 1) / learner.warmup) if learner.warmup else 1.0
     rate *= learner.learning_rate * (1 + math.cos(math.pi * step / learner.steps)) / 2
     optimizer.param_groups[0]["lr"] = rate
-    batch, generator = draws.batch(step), stream(state.seed, NOISE, step, device=device)
+    key = (NOISE, step, rank()) if rank() else (NOISE, step)
+    batch, generator = share(draws.batch(step)), stream(state.seed, *key, device=device)
     mixed = learner.precision == "bfloat16"
     with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
         loss = model.loss(*batch, generator=generator, source_noise=learner.source_noise)
     optimizer.zero_grad(set_to_none=False)
     loss.backward()
-    nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], learner.clip)
+    weights = optimizer.param_groups[0]["params"]
+    loss = averaged(weights, loss)
+    nn.utils.clip_grad_norm_(weights, learner.clip)
     optimizer.step()
     state.losses[step] = loss.detach()
     state.step += 1

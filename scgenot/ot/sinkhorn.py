@@ -1,6 +1,5 @@
 """Linear entropic optimal transport: balanced and unbalanced Sinkhorn on whole populations."""
 
-import logging
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
@@ -14,12 +13,11 @@ from scgenot._typed import check_fields
 from scgenot.ot.confidence import Confidence
 from scgenot.ot.cost import Cost, FittedCost, fitted, mean_cost, spaced, squared_euclidean
 from scgenot.ot.coupling import Coupling
-from scgenot.ot.diagnostics import Diagnostics, NotSolved, warn_of_problems, with_diagnostics
+from scgenot.ot.diagnostics import Diagnostics, NotSolved, with_diagnostics
 from scgenot.ot.dual import Problem, Solution, anneal_dual
+from scgenot.ot.extension import solve_on_subset
 from scgenot.ot.partial import Caps, check_matched, check_partial
 from scgenot.pair import Pair
-
-logger = logging.getLogger("scgenot")
 
 # epsilon="auto" tries these, smallest first
 AUTO_EPSILON = (0.01, 0.02, 0.05, 0.1, 0.2)
@@ -60,6 +58,9 @@ class Sinkhorn:
     max_cells
         Maximum number of cells per side; larger problems are solved on a random subset and extended
         by the dual.
+    refine
+        Number of iterations on all cells after the extension, at most until the tolerance is
+        reached. Each one computes all pairwise costs twice.
     memory_limit
         Maximum size of a stored kernel in GiB; larger ones are evaluated in blocks (slower).
     dtype
@@ -94,6 +95,7 @@ class Sinkhorn:
     max_iterations: int = 2000
     tolerance: float = 1e-4
     max_cells: int = 20_000
+    refine: int = 3
     memory_limit: float = 2.0
     dtype: torch.dtype = torch.float32
     device: str | None = None
@@ -105,6 +107,7 @@ class Sinkhorn:
         check_partial(self.tau, self.price, self.keep)
         check_count("max_iterations", self.max_iterations, 1)
         check_count("max_cells", self.max_cells, 1)
+        check_count("refine", self.refine, 0)
         check_limits(self.tolerance, self.memory_limit)
 
     def __call__(self, pair: Pair) -> Coupling:
@@ -128,7 +131,7 @@ class Sinkhorn:
             tried = partial(self._solve, cost, scale=scale)
             return choose_epsilon(tried, problem, shape, AUTO_EPSILON)
 
-        coupling = solve_on_subset(solve, problem, self.max_cells, self.rng)
+        coupling = solve_on_subset(solve, problem, self.max_cells, self.rng, refine=self.refine)
         if self.price is not None:
             check_matched(coupling, self.price)
         return coupling
@@ -205,48 +208,6 @@ def to_problem(pair: Pair, solver) -> Problem:
     a, b = tensor(pair.source_weights), tensor(pair.target_weights)
     keep = None if solver.keep == 1 else solver.keep
     return Problem(x, y, a, b, tuple(solver.tau), solver.memory_limit, Caps(keep=keep))
-
-
-def solve_on_subset(solve, problem: Problem, max_cells: int, rng: int, transport=None) -> Coupling:
-    """Solve on the cells with weight, or on a random subset of them, and extend to all cells."""
-    generator, chosen = torch.Generator().manual_seed(rng), []
-    for weights in (problem.a, problem.b):
-        cells = weights.nonzero()[:, 0]
-        if len(cells) > max_cells:
-            some = torch.randperm(len(cells), generator=generator)[:max_cells]
-            cells = cells[some.to(cells.device)]
-        chosen.append(cells)
-    if (len(chosen[0]), len(chosen[1])) == (len(problem.x), len(problem.y)):
-        coupling = solve(problem)
-    else:
-        coupling = extend(solve(problem.subset(*chosen)), problem, *chosen, transport)
-    warn_of_problems(coupling)
-    return coupling
-
-
-def extend(
-    coupling: Coupling, problem: Problem, rows: Tensor, columns: Tensor, transport
-) -> Coupling:
-    """Extend a coupling of some cells to all cells."""
-    g = coupling.transposed().potential(problem.y)
-    g[columns] = coupling.g
-    full = replace(coupling, x=problem.x, y=problem.y, a=problem.a, b=problem.b, f=problem.a, g=g)
-    full = replace(full, f=full.potential())
-    n, m = int((problem.a > 0).sum()), int((problem.b > 0).sum())
-    if (len(rows), len(columns)) == (n, m):
-        return full  # the other cells have no weight: it is the same plan
-    found = coupling.diagnostics
-    solved = f"solved on {len(rows)} x {len(columns)}"
-    logger.info(f"Coupling {solved} of {n} x {m} cells, extended to all.")
-    return with_diagnostics(
-        full,
-        found,
-        method=f"{found.method}, {solved} cells, extended to all",
-        epsilon=found.epsilon,
-        tolerance=found.marginal_error,
-        transport=transport,
-        is_extended=True,
-    )
 
 
 def to_coupling(

@@ -8,6 +8,7 @@ from anndata import AnnData
 
 from scgenot._typed import typed
 from scgenot.cells.embedding import Embedding
+from scgenot.cells.lazy import readable
 
 
 @typed
@@ -56,4 +57,4 @@ def decode(
     --------
     >>> genes = sg.tl.decode(adata.obsm["X_genot"], adata, features=["ISG15", "IFI6"])
     """
-    return Embedding.read(adata, key).decode(values, features)
+    return Embedding.read(readable(adata), key).decode(values, features)

@@ -8,7 +8,8 @@ from anndata import AnnData
 from scgenot._random import Rng, seed_of
 from scgenot._typed import typed
 from scgenot.cells.embedding import Embedding
-from scgenot.cells.read import check_anndata, check_writable, copy_of
+from scgenot.cells.lazy import readable
+from scgenot.cells.read import check_writable, copy_of
 
 
 @typed
@@ -56,7 +57,10 @@ def embed(
     Parameters
     ----------
     adata
-        Cells. If backed by a file, only the embedded matrix is read into memory.
+        Cells. Backed files and cells of :func:`anndata.experimental.read_lazy` are read in blocks
+        of rows. With more than 2^28 values (1 GB), the principal components are computed from sums
+        over these blocks; they equal those of cells in memory up to rounding. For other methods the
+        features used must fit in memory. CSC matrices are read as a whole.
     method
         One of the methods above.
     n_components
@@ -150,10 +154,10 @@ def embed(
     >>> sg.tl.embed(adata_atac, method="topics", n_components=20)  # doctest: +SKIP
     >>> sg.tl.embed(adata_protein, method="clr", scale=True)  # doctest: +SKIP
     """
-    check_anndata(adata)
-    check_writable(adata, copy)
+    read = readable(adata)
+    check_writable(read, copy)
     embedding, cells = Embedding.fit(
-        adata,
+        read,
         method=method,
         n_components=n_components,
         layer=layer,

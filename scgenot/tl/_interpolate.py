@@ -7,7 +7,7 @@ from scgenot._random import Rng
 from scgenot._typed import typed
 from scgenot.fit.decoder import Decoder, feature_decoder
 from scgenot.fit.interpolation import population_at, record
-from scgenot.fit.made_up import assemble, interpolated_obs
+from scgenot.fit.made_up import assemble, decoding_of, interpolated_obs
 from scgenot.fit.transport import Method, open_transport
 
 
@@ -123,6 +123,7 @@ def interpolate(
     )
     obs = interpolated_obs(fit, adata, rows, found.fractions, float(time))
     states = found.cells.astype(np.float32)
-    out = assemble(fit, rep, states, obs, to_features, clip=clip and decoder is None)
+    decoding = decoding_of(fit, rep, to_features, clip=clip and decoder is None)
+    out = assemble(fit, rep, states, obs, decoding)
     out.uns[fit.keys.interpolation] = record(transport, float(time), found, check=check)
     return out

@@ -1,15 +1,19 @@
 """Predict target states of source cells, seen in the fit or not."""
 
+from pathlib import Path
+
 from anndata import AnnData
 
 from scgenot._check import check_count, check_dose, check_guidance
 from scgenot._random import Rng
 from scgenot._typed import typed
+from scgenot.cells.lazy import readable
 from scgenot.cells.read import check_writable, copy_of
 from scgenot.cells.write import write_prediction
 from scgenot.fit.fit import ModelSource, open_fit
 from scgenot.fit.predictions import predict_cells
 from scgenot.fit.sample import Integrator
+from scgenot.fit.to_store import predict_to
 
 
 @typed
@@ -28,6 +32,8 @@ def predict(
     rng: Rng = 0,
     device: str | None = None,
     progress: bool = True,
+    out: str | Path | None = None,
+    overwrite: bool = False,
     copy: bool = False,
 ) -> AnnData | None:
     """Predict target states of source cells: one sampled state, the mean of many samples, and their
@@ -40,7 +46,8 @@ def predict(
         AnnData whose representation was made by :func:`embed`, new cells need only the same
         features and are projected. Source cells are the cells before the last time after
         :func:`fit_trajectory`, and the control cells after :func:`fit_perturbation` (all cells if
-        `obs` does not have the column); other cells get NaN.
+        `obs` does not have the column); other cells get NaN. Backed files and cells of
+        :func:`anndata.experimental.read_lazy` are read in blocks of rows.
     target
         After :func:`fit_perturbation`: the perturbation or combination; None if there is only one.
         After :func:`fit_trajectory`: a time to which the source cells have a fitted step; None for
@@ -69,6 +76,12 @@ def predict(
         Device; None for `sg.settings.device`, or else CUDA if available.
     progress
         Whether to show a progress bar, for thousands of cells.
+    out
+        Zarr folder to write the results to, such as `"cells.zarr"`, in chunks and in place of
+        `adata`. It holds the fields below for all cells and `obs` of `adata`, without features. See
+        :func:`simulate`.
+    overwrite
+        Whether to replace an existing `out`, once the new one is complete.
     copy
         Return a copy with the results in place of writing to `adata`.
 
@@ -109,7 +122,10 @@ def predict(
     ValueError
         When the representation has another dimension than that of the fit or is another embedding,
         features are missing, values are counts but were not in the fit, `n_samples` is below 2,
-        `target` or `dose` does not match the task, or no cell is a source cell.
+        `target` or `dose` does not match the task, no cell is a source cell, or for `out` as in
+        :func:`simulate`.
+    OSError
+        When writing `out` fails, for example on a full disk; the cells written so far are kept.
 
     Warns
     -----
@@ -124,24 +140,19 @@ def predict(
     >>> sg.tl.predict(adata)
     >>> sg.tl.predict(adata, target="A", dose=1.0)  # after fit_perturbation
     >>> sg.tl.predict(new_cells, model=adata)
+    >>> sg.tl.predict(atlas, model=adata, out="cells.zarr")  # doctest: +SKIP
     """
     check_count("n_samples", n_samples, 2, "for a spread")
     check_guidance(guidance)
     check_dose(dose)
-    check_writable(adata, copy=copy)
-    predicted = predict_cells(
-        open_fit(adata, key, model, device),
-        adata,
-        target,
-        dose,
-        use_rep=use_rep,
-        shared_rep=shared_rep,
-        n_samples=n_samples,
-        guidance=guidance,
-        integrator=integrator,
-        rng=rng,
-        progress=progress,
-    )
-    out = copy_of(adata) if copy else adata
-    write_prediction(out, key, **predicted)
-    return out if copy else None
+    read = readable(adata)
+    check_writable(read, copy=copy or out is not None)
+    opened, options = open_fit(read, key, model, device), {"n_samples": n_samples, "rng": rng}
+    options |= {"use_rep": use_rep, "shared_rep": shared_rep, "progress": progress}
+    options |= {"guidance": guidance, "integrator": integrator}
+    if out is not None:
+        return predict_to(opened, read, target, dose, out=out, overwrite=overwrite, **options)
+    predicted = predict_cells(opened, read, target, dose, **options)
+    result = copy_of(adata) if copy else adata
+    write_prediction(result, key, **predicted)
+    return result if copy else None

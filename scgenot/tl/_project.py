@@ -4,7 +4,8 @@ from anndata import AnnData
 
 from scgenot._typed import typed
 from scgenot.cells.embedding import Embedding
-from scgenot.cells.read import check_anndata, check_writable, copy_of
+from scgenot.cells.lazy import readable
+from scgenot.cells.read import check_writable, copy_of
 
 
 @typed
@@ -25,7 +26,8 @@ def project(
     ----------
     adata
         New cells, preprocessed as those of `reference`. Features are matched by name; additional
-        features and another order are allowed.
+        features and another order are allowed. Backed files and cells of
+        :func:`anndata.experimental.read_lazy` are read in blocks of rows.
     reference
         Cells to which :func:`~scgenot.tl.embed` was applied.
     key
@@ -61,10 +63,10 @@ def project(
     >>> sg.tl.project(new_cells, adata)
     >>> sg.tl.predict(new_cells, model=adata)
     """
-    check_anndata(adata)
-    check_writable(adata, copy)
+    read, reference = readable(adata), readable(reference, "reference")
+    check_writable(read, copy)
     embedding = Embedding.read(reference, key, "reference")
-    cells = embedding.project(adata, layer)
+    cells = embedding.project(read, layer)
     out = copy_of(adata) if copy else adata
     embedding.write(out, cells=cells)
     return out if copy else None

@@ -1,12 +1,14 @@
 """Simulate cells: new ones, in a new AnnData, in genes."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from anndata import AnnData
 
 from scgenot._check import check_count, check_dose, check_guidance
 from scgenot._random import Rng, seed_of
 from scgenot._typed import typed
+from scgenot.cells.lazy import readable
 from scgenot.fit.decoder import Decoder
 from scgenot.fit.fit import ModelSource, open_fit
 from scgenot.fit.made_up import simulated
@@ -28,10 +30,12 @@ def simulate(
     decoder: Decoder | None = None,
     clip: bool = True,
     residuals: bool = False,
+    out: str | Path | None = None,
+    overwrite: bool = False,
     rng: Rng = 0,
     device: str | None = None,
     progress: bool = True,
-) -> AnnData:
+) -> AnnData | None:
     """Simulate target cells for source cells, as a new AnnData.
 
     Parameters
@@ -66,6 +70,13 @@ def simulate(
         significant. With `clip`, values below half of the smallest positive value of that measured
         cell become 0. Requires a PCA or `X` as representation, and the AnnData with the fitted
         cells.
+    out
+        Zarr folder to write the cells to, such as `"screen.zarr"`, in chunks, for more cells than
+        fit in memory. Read it with :func:`anndata.read_zarr` or
+        :func:`anndata.experimental.read_lazy`. The folder is named `"<out>.partial"` until it is
+        complete; repeat an interrupted call to continue it. Requires zarr 3.
+    overwrite
+        Whether to replace an existing `out`, once the new one is complete.
     rng
         Seed. The same seed gives the same cells; the cells of a target do not depend on the other
         targets.
@@ -77,7 +88,7 @@ def simulate(
     Returns
     -------
     New cells, ordered by target, dose, sample and source cell, ready for :func:`anndata.concat`
-    with `adata`:
+    with `adata`, or None where they go to `out`:
 
     `X`
         Features, in the units of the fitted features.
@@ -102,8 +113,11 @@ def simulate(
         When there is no such fit, the representation is not there, or a perturbation was not seen;
         the known ones are listed.
     ValueError
-        When states cannot be decoded to features (pass `decoder`), `n_samples` is below 1, or as
-        for :func:`predict`.
+        When states cannot be decoded to features (pass `decoder`), `n_samples` is below 1, `out`
+        exists or cannot be created, the partial result of an earlier call is damaged or of another
+        call, or as for :func:`predict`.
+    OSError
+        When writing `out` fails, for example on a full disk; the cells written so far are kept.
 
     Warns
     -----
@@ -118,13 +132,19 @@ def simulate(
     Cells that may be tested against measured ones:
 
     >>> treated = sg.tl.simulate(adata, target="IFN", residuals=True)  # doctest: +SKIP
+
+    More cells than memory holds:
+
+    >>> sg.tl.simulate(atlas, target=drugs, model=adata, out="screen.zarr")  # doctest: +SKIP
+    >>> screen = ad.experimental.read_lazy("screen.zarr")  # doctest: +SKIP
     """
     check_count("n_samples", n_samples, 1)
     check_guidance(guidance)
     check_dose(dose)
+    read = readable(adata)
     return simulated(
-        open_fit(adata, key, model, device),
-        adata,
+        open_fit(read, key, model, device),
+        read,
         target,
         dose,
         n_samples=n_samples,
@@ -132,6 +152,8 @@ def simulate(
         decoder=decoder,
         clip=clip,
         residuals=residuals,
+        out=out,
+        overwrite=overwrite,
         progress=progress,
         guidance=guidance,
         integrator=integrator,

@@ -320,6 +320,7 @@ def of_arrays() -> list[Entry]:
         asked("encode", source=A, target=B[np.arange(24) % 20], integrator=sg.flow.ODE(steps=2)),
         asked("decode", source=A, code=A, integrator=sg.flow.ODE(steps=2)),
         Entry("Genot.load", sg.Genot.load, lambda: {"path": w.model_file()}),
+        Entry("model.Checkpoint", sg.model.Checkpoint, lambda: {"path": w.state_file()}),
         Entry("TrainState.load", sg.model.TrainState.load, lambda: {"path": w.state_file()}),
     ]
 

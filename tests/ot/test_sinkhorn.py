@@ -209,6 +209,42 @@ def test_subset_and_extend():
     assert error < spread / np.sqrt(effective)
 
 
+@pytest.mark.parametrize("tau", [(1.0, 1.0), (0.9, 0.8)])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_steps_on_all_cells_mend_an_extension(tau, streamed):
+    """Errors are those of the plan that is handed out; with many steps it is the whole solve's."""
+    # relative to the mean cost, which is that of a subset, epsilon would differ
+    solver = replace(EXACT, epsilon=0.4, relative=False, tau=tau)
+    solver = replace(solver, memory_limit=0 if streamed else 2)
+    pair = random_pair(n=600, m=500)
+    whole, errors = solver(pair), []
+    for refine in (0, 1, 3, 300):
+        part = replace(solver, max_cells=150, refine=refine)(pair)
+        errors.append(part.diagnostics.marginal_error)
+        implied = (
+            part.b
+            if tau[1] == 1
+            else part.b * torch.exp(-(1 - tau[1]) / tau[1] * part.g / part.epsilon)
+        )
+        true = float((part.marginals()[1] - implied).abs().sum())
+        assert errors[-1] == pytest.approx(true, rel=1e-3, abs=1e-8)
+    assert errors == sorted(errors, reverse=True)
+    assert part.diagnostics.converged
+    assert "solved on 150 x 150 cells" in part.diagnostics.method
+    assert torch.allclose(part.rows(), whole.rows(), atol=1e-6)
+
+
+def test_cells_without_weight_are_extended_to():
+    pair = random_pair(n=300, m=300)
+    a, b = pair.source_weights.copy(), pair.target_weights.copy()
+    a[::3], b[::5] = 0, 0
+    pair = replace(pair, source_weights=a, target_weights=b)
+    solver = replace(EXACT, epsilon=0.4, relative=False)
+    part = replace(solver, max_cells=100, refine=300)(pair)
+    assert torch.isfinite(part.g).all()
+    assert torch.allclose(part.rows(), solver(pair).rows(), atol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("epsilon", [1e-4, 1e-6, 1e-9])
 def test_tiny_epsilon_is_finite_and_warns(epsilon, dtype):

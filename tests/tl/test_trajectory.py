@@ -48,10 +48,11 @@ def rows_at(adata, day) -> np.ndarray:
 
 def stored_plan(adata, position: int) -> tuple[np.ndarray, list[str], list[str]]:
     """Joint mass of a stored coupling as an array, and the names of its source and target cells."""
-    stored = adata.uns["genot"]["links"][str(position)]
-    names = [list(stored[f"{side}_names"]) for side in ("source", "target")]
+    stored, shared = adata.uns["genot"]["links"][str(position)], adata.uns["genot"]["shared"]
+    names = [list(shared[stored[f"{side}_names"]]) for side in ("source", "target")]
+    weights = shared[stored["source_weights"]]
     coupling = plan_from_arrays(
-        stored["plan"], adata[names[0]].obsm["X_pca"], source_weights=stored["source_weights"]
+        stored["plan"], adata[names[0]].obsm["X_pca"], source_weights=weights
     )
     return torch.cat([block for _, block in coupling.mass_blocks()]).double().numpy(), *names
 
@@ -251,10 +252,9 @@ def test_a_prior_alone_is_the_growth(grown):
         np.testing.assert_allclose(
             adata.obs["genot_growth"].iloc[rows], descendants / descendants.mean(), rtol=1e-4
         )
-        stored = adata.uns["genot"]["links"][str(day // 2)]
-        np.testing.assert_allclose(
-            stored["source_weights"], descendants / descendants.sum(), rtol=1e-6
-        )
+        entry = adata.uns["genot"]
+        weights = entry["shared"][entry["links"][str(day // 2)]["source_weights"]]
+        np.testing.assert_allclose(weights, descendants / descendants.sum(), rtol=1e-6)
     np.testing.assert_array_equal(
         np.flatnonzero(adata.obs["genot_growth"].isna()), rows_at(adata, 4)
     )

@@ -51,16 +51,18 @@ def dense_step(adata: ad.AnnData, row: int) -> np.ndarray:
     `K_ij = n a_i softmax_j(log b_j + (g_j - |x_i - y_j|^2) / eps)`, from what the fit stored and
     nothing else.
     """
-    stored = adata.uns["genot"]["links"][str(row)]
+    stored, shared = adata.uns["genot"]["links"][str(row)], adata.uns["genot"]["shared"]
     source, target = (
-        adata.obs_names.get_indexer(stored[f"{side}_names"]) for side in ("source", "target")
+        adata.obs_names.get_indexer(shared[stored[f"{side}_names"]])
+        for side in ("source", "target")
     )
+    weights = shared[stored["source_weights"]]
     dual, x, y = stored["plan"], adata.obsm["X_pca"][source], adata.obsm["X_pca"][target]
     cost = ((x[:, None] - y) ** 2).sum(-1)
     logits = np.log(dual["target_weights"]) + (dual["potential"] - cost) / dual["epsilon"]
     rows = np.exp(logits - logsumexp(logits, axis=1, keepdims=True))
     out = np.zeros((adata.n_obs, adata.n_obs))
-    out[np.ix_(source, target)] = len(source) * stored["source_weights"][:, None] * rows
+    out[np.ix_(source, target)] = len(source) * weights[:, None] * rows
     return out
 
 

@@ -47,16 +47,24 @@ def adjusted_scores(
     `scores` and `loadings` are those of all components known, `offset` the mean of `values`, None
     for components that were not centred.
     """
+    norms = squared_norms(values, offset)
+    level = _level_of_rest(values, loadings.astype(float), offset, seed)
+    return adjusted_by(scores, k, norms, level, centred=offset is not None)
+
+
+def adjusted_by(
+    scores: np.ndarray, k: int, norms: np.ndarray, level: float, *, centred: bool
+) -> np.ndarray:
+    """Adjust by the squared lengths of cells and the level of the components not computed."""
     z = scores.astype(float)
     eigenvalues = np.square(z).sum(axis=0)
     k = min(k, int((eigenvalues > SMALLEST * eigenvalues[0]).sum()))
-    rest = np.maximum(_squared_norms(values, offset) - np.square(z).sum(axis=1), 0)
-    level = _level_of_rest(values, loadings.astype(float), offset, seed)
+    rest = np.maximum(norms - np.square(z).sum(axis=1), 0)
     out = scores.copy()
     size = max(1, MAX_ENTRIES // (k * len(eigenvalues)))
     for start in range(0, len(z), size):
         cells = slice(start, start + size)
-        factors = _factors(z[cells], eigenvalues, rest[cells], level, k, len(z), offset is not None)
+        factors = _factors(z[cells], eigenvalues, rest[cells], level, k, len(z), centred)
         out[cells, :k] *= factors
     return out
 
@@ -90,7 +98,7 @@ def _roots(z, eigenvalues, rest, level, k, weight) -> np.ndarray:
     return (low + high) / 2
 
 
-def _squared_norms(values: Values, offset: np.ndarray | None) -> np.ndarray:
+def squared_norms(values: Values, offset: np.ndarray | None) -> np.ndarray:
     """Squared lengths of cells, about the mean where there is one, shape `(n,)`."""
     if not sparse.issparse(values):
         centred = values if offset is None else values - offset
@@ -104,11 +112,21 @@ def _squared_norms(values: Values, offset: np.ndarray | None) -> np.ndarray:
 
 def _level_of_rest(values, loadings, offset, seed) -> float:
     """Mean eigenvalue of the components not computed, weighted by itself; 0 when none are left."""
-    # a ratio of the traces of a matrix and its square, by random signs (Hutchinson 1989)
-    probes = np.random.default_rng(seed).choice([-1.0, 1.0], (values.shape[1], N_PROBES))
-    probes -= loadings @ (loadings.T @ probes)
+    probes = probes_beyond(loadings, seed)
     image = values @ probes - (0 if offset is None else offset @ probes)
     back = values.T @ image - (0 if offset is None else np.outer(offset, image.sum(axis=0)))
-    back -= loadings @ (loadings.T @ back)
-    total = np.square(image).sum()
-    return float(np.square(back).sum() / total) if total > 0 else 0.0
+    return level_of_image(probes, back, loadings, np.square(image).sum())
+
+
+def probes_beyond(loadings: np.ndarray, seed: int) -> np.ndarray:
+    """Random signs less what the components see of them, shape `(g, N_PROBES)`."""
+    probes = np.random.default_rng(seed).choice([-1.0, 1.0], (len(loadings), N_PROBES))
+    return probes - loadings @ (loadings.T @ probes)
+
+
+def level_of_image(probes, image, loadings, total: float | None = None) -> float:
+    """Ratio of the traces of the square of a matrix and itself, by its image of random signs."""
+    # Hutchinson 1989
+    total = (probes * image).sum() if total is None else total
+    image = image - loadings @ (loadings.T @ image)
+    return float(np.square(image).sum() / total) if total > 0 else 0.0

@@ -13,11 +13,10 @@ from scgenot._warn import warn_user
 from scgenot.cells.embedding.adjust import adjusted_scores, enough_components
 from scgenot.cells.embedding.features import (
     MAX_LOGARITHM,
+    Summary,
     Values,
-    are_whole,
     clr,
     depth,
-    entries,
     inverse_frequency,
     tfidf,
 )
@@ -64,7 +63,7 @@ def fit_components(
 ) -> Fit:
     """Fit the embedding of a method."""
     if method == "topics":
-        k = _count_components(n_components, min(values.shape))
+        k = count_components(n_components, min(values.shape))
         return fit_topics(values, k, seed, label)
     if method == "lsi":
         return fit_lsi(values, n_components, seed, label, adjust=adjust)
@@ -72,7 +71,7 @@ def fit_components(
     return fit(values, n_components, seed, label, scale=scale, adjust=adjust)
 
 
-def _count_components(n_components: int | None, most: int) -> int:
+def count_components(n_components: int | None, most: int) -> int:
     """Number of components, or an error that says how many there can be."""
     if n_components is None and most >= 1:
         return min(DEFAULT_COMPONENTS, most)
@@ -90,17 +89,28 @@ def fit_pca(
     values: Values, n_components: int | None, seed: int, label: str, *, scale: bool, adjust: bool
 ) -> Fit:
     """Principal components; warns of what does not look like logarithms."""
-    n_cells, n_features = values.shape
-    smallest, largest = entries(values).min(initial=0), entries(values).max(initial=0)
+    seen = Summary()
+    seen.add(values)
+    warn_of_counts(seen, label)
+    k = count_components(n_components, min(values.shape[0] - 1, values.shape[1]))
+    return _principal_components(values, k, seed, label, scale=scale, adjust=adjust)
+
+
+def warn_of_counts(seen: Summary, label: str) -> None:
+    """Warn of values that do not look like logarithms."""
     # logarithms of counts are not whole numbers, few exceed 10 and none 30
-    if smallest >= 0 and largest > 10 and (largest > MAX_LOGARITHM or are_whole(values)):
-        odd = f"values without a logarithm, up to {largest:.0f}"
+    if seen.smallest >= 0 and seen.largest > 10 and (seen.largest > MAX_LOGARITHM or seen.whole):
+        odd = f"values without a logarithm, up to {seen.largest:.0f}"
         warn_user(
-            f"{label} looks like {'raw counts' if are_whole(values) else odd}: run "
+            f"{label} looks like {'raw counts' if seen.whole else odd}: run "
             "`sc.pp.normalize_total` and `sc.pp.log1p` before `method='pca'`."
         )
-    k = _count_components(n_components, min(n_cells - 1, n_features))
-    return _principal_components(values, k, seed, label, scale=scale, adjust=adjust)
+
+
+def check_varies(constant: np.ndarray, label: str, n: int) -> None:
+    """Raise where all features are constant."""
+    if constant.all():
+        raise ValueError(f"{label} is the same in all {n} cells: there is nothing to embed.")
 
 
 def _principal_components(
@@ -109,10 +119,7 @@ def _principal_components(
     """Principal components of (scaled) values."""
     offset = np.asarray(values.mean(axis=0)).ravel()
     constant = are_constant(values)
-    if constant.all():
-        raise ValueError(
-            f"{label} is the same in all {values.shape[0]} cells: there is nothing to embed."
-        )
+    check_varies(constant, label, values.shape[0])
     scaling = {}
     if scale:
         scaling["scale"] = spread(values)
@@ -160,7 +167,7 @@ def fit_lsi(
     idf = inverse_frequency(counts)
     values = tfidf(counts, idf, label)
     most = min(values.shape) - 1
-    k = _count_components(n_components, most)
+    k = count_components(n_components, most)
     computed = enough_components(k, most) if adjust else k
     svd = TruncatedSVD(computed, algorithm="arpack", random_state=seed).fit(values)
     components = svd.components_.T
@@ -203,7 +210,7 @@ def fit_clr(
         scaling = spread(values)
         return (values - offset) / scaling, {"offset": offset, "scale": scaling}, {}
     # rows sum to 0: one dimension fewer than columns
-    k = _count_components(n_components, min(len(values) - 1, values.shape[1] - 1))
+    k = count_components(n_components, min(len(values) - 1, values.shape[1] - 1))
     return _principal_components(values, k, seed, label, scale=scale, adjust=adjust)
 
 

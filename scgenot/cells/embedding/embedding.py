@@ -12,21 +12,22 @@ from anndata import AnnData
 
 from scgenot._typed import check_type
 from scgenot.cells.embedding.adjust import MOST_CELLS
-from scgenot.cells.embedding.components import METHODS, check_options, fit_components
+from scgenot.cells.embedding.components import METHODS, check_options
 from scgenot.cells.embedding.features import (
+    Summary,
     Values,
     alike,
-    are_whole,
     check_counts,
     check_prepared,
     columns_of,
+    feature_blocks,
     features_used,
     fingerprints,
     positions,
-    read_features,
     transformed,
     unit_rows,
 )
+from scgenot.cells.embedding.streamed import fit_features
 from scgenot.cells.embedding.topics import topics_of
 from scgenot.cells.keys import EMBEDDING, PARAMS, VALUES, is_embedding
 from scgenot.cells.read import check_anndata, dense, layer_label
@@ -110,13 +111,9 @@ class Embedding:
         """Embed cells; return the embedding and their coordinates."""
         check_options(adata, method, key, scale=scale)
         used = features_used(adata, mask_var)
-        values, label = read_features(adata, layer, used), f"{layer_label(layer)} of `adata`"
-        adjust = adjust and adata.n_obs <= MOST_CELLS
-        if method != "pca":
-            check_counts(values, method, label)
-        cells, arrays, report = fit_components(
-            values, method, n_components, seed, label, scale=scale, adjust=adjust
-        )
+        options = {"n_components": n_components, "seed": seed, "scale": scale}
+        options["adjust"] = adjust and adata.n_obs <= MOST_CELLS
+        cells, arrays, report, seen = fit_features(adata, method, layer, used, **options)
         cells = unit_rows(cells) if l2 else cells
         embedding = cls(
             key or method,
@@ -128,10 +125,10 @@ class Embedding:
             l2=l2,
             layer=layer,
             mask_var=mask_var if isinstance(mask_var, str) and mask_var in adata.var else None,
-            whole=are_whole(values),
+            whole=seen.whole,
             # a centred log ratio may be negative
-            nonnegative=method != "clr" and bool(values.min() >= 0),
-            largest=float(values.max()),
+            nonnegative=method != "clr" and seen.smallest >= 0,
+            largest=seen.largest,
             report=report,
         )
         return embedding, cells
@@ -216,12 +213,15 @@ class Embedding:
         self._check_offset()
         columns = columns_of(adata, self.features, f"`key={self.key!r}`")
         layer = self.layer if layer is None else layer
-        values, label = read_features(adata, layer, columns), f"{layer_label(layer)} of `adata`"
+        label, cells, seen = f"{layer_label(layer)} of `adata`", [], Summary()
+        for values in feature_blocks(adata, layer, columns):
+            if self.method != "pca":
+                check_counts(values, self.method, label)
+            cells.append(self._coordinates(values, label))
+            seen.add(values)
         if self.method == "pca":
-            check_prepared(values, label, whole=self.whole, largest=self.largest)
-        else:
-            check_counts(values, self.method, label)
-        cells = self._coordinates(values, label)
+            check_prepared(seen, label, whole=self.whole, largest=self.largest)
+        cells = cells[0] if len(cells) == 1 else np.concatenate(cells)
         return unit_rows(cells) if self.l2 else cells
 
     def _coordinates(self, values: Values, label: str) -> np.ndarray:

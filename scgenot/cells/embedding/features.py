@@ -1,6 +1,7 @@
 """What is embedded: values of chosen features, and the two transforms of counts."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
@@ -9,7 +10,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from scgenot._check import as_array
-from scgenot.cells.read import check_unique, layer_label, matrix
+from scgenot.cells.read import check_unique, layer_label, matrix_blocks
 
 TF_SCALE = 1e4  # Signac's scale factor
 
@@ -24,15 +25,50 @@ MAX_LOGARITHM = 30
 
 def read_features(adata: AnnData, layer: str | None, columns: np.ndarray | slice) -> Values:
     """Read some columns of `X` or a layer as finite numbers, dense or CSR; always a copy."""
-    values = matrix(adata, layer)[:, columns]
-    values = values.astype(values.dtype)
-    finite = np.isfinite(entries(values))
-    if not finite.all():
-        raise ValueError(
-            f"{layer_label(layer)} of `adata` has {(~finite).sum()} NaN or infinite values: "
-            "drop or impute them."
-        )
-    return values
+    blocks = list(feature_blocks(adata, layer, columns))
+    if len(blocks) == 1:
+        return blocks[0]
+    return sparse.vstack(blocks, "csr") if sparse.issparse(blocks[0]) else np.concatenate(blocks)
+
+
+def feature_blocks(
+    adata: AnnData, layer: str | None, columns: np.ndarray | slice
+) -> Iterator[Values]:
+    """Read some columns a block of cells at a time, all cells where they are in memory."""
+    for _, block in matrix_blocks(adata, layer):
+        values = block[:, columns]
+        values = values.astype(values.dtype)
+        finite = np.isfinite(entries(values))
+        if not finite.all():
+            raise ValueError(
+                f"{layer_label(layer)} of `adata` has {(~finite).sum()} NaN or infinite values: "
+                "drop or impute them."
+            )
+        yield values
+
+
+@dataclass
+class Summary:
+    """What kind of values features have, gathered block by block."""
+
+    n: int = 0
+    total: np.ndarray | float = 0.0
+    smallest: float = np.inf
+    largest: float = -np.inf
+    whole: bool = True
+
+    def add(self, values: Values) -> None:
+        """Take in some cells."""
+        self.n += values.shape[0]
+        self.total = self.total + np.asarray(values.sum(axis=0, dtype=float)).ravel()
+        self.smallest = min(self.smallest, float(values.min()))
+        self.largest = max(self.largest, float(values.max()))
+        self.whole = self.whole and are_whole(values)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean of each feature."""
+        return self.total / self.n
 
 
 def features_used(adata: AnnData, mask_var: str | np.ndarray | None) -> np.ndarray:
@@ -105,17 +141,17 @@ def check_counts(values: Values, method: str, label: str) -> None:
         )
 
 
-def check_prepared(values: Values, label: str, *, whole: bool, largest: float) -> None:
+def check_prepared(values: Summary, label: str, *, whole: bool, largest: float) -> None:
     """Raise for counts, or values without a logarithm, where those embedded are known not to be."""
-    if are_whole(values) and not whole:
+    if values.whole and not whole:
         raise ValueError(
             f"{label} holds whole numbers, such as raw counts, but the embedded values are not "
             "whole: preprocess both in the same way, with `sc.pp.normalize_total` and "
             "`sc.pp.log1p` if those were."
         )
-    if values.max() > MAX_LOGARITHM >= largest:
+    if values.largest > MAX_LOGARITHM >= largest:
         raise ValueError(
-            f"{label} goes up to {values.max():.0f}, no logarithm of counts, but the embedded "
+            f"{label} goes up to {values.largest:.0f}, no logarithm of counts, but the embedded "
             f"values go up to {largest:.1f}: run `sc.pp.log1p` if those were."
         )
 

@@ -9,7 +9,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scgenot.cells.embedding.embedding import N_COMPARED, Embedding
-from scgenot.cells.embedding.features import alike, are_whole, read_features
+from scgenot.cells.embedding.features import Summary, Values, alike, feature_blocks
 from scgenot.cells.keys import embedding_key
 from scgenot.cells.read import dense
 
@@ -51,16 +51,15 @@ class ScanpyPCA(Embedding):
         known = {"features": adata.var_names[used], "loadings": loadings, "layer": layer}
         known |= {"key": key, "method": "pca", "n_components": loadings.shape[1], "offset": None}
         known["measured"] = adata.var_names
-        try:
-            values = read_features(adata, layer, used)
-        except (KeyError, ValueError):  # no X, or not as it was
+        found = summary_and_some(adata, layer, used)
+        if found is None:
             return cls(**known)
-        mean = np.asarray(values.mean(axis=0, dtype=float)).ravel()
-        some = (values[:N_COMPARED] - mean) @ loadings
-        if np.allclose(some, cells[:N_COMPARED], atol=ROUNDING * cells.std()):
-            known["offset"] = mean
-        known |= {"whole": are_whole(values), "largest": float(values.max())}
-        return cls(**known, nonnegative=bool(values.min() >= 0))
+        seen, some = found
+        near = (some - seen.mean) @ loadings
+        if np.allclose(near, cells[:N_COMPARED], atol=ROUNDING * cells.std()):
+            known["offset"] = seen.mean
+        known |= {"whole": seen.whole, "largest": seen.largest}
+        return cls(**known, nonnegative=seen.smallest >= 0)
 
     def with_means_of(self, adata: AnnData, rep: str) -> Self:
         """Take the means that decode cells to features of their own mean, where the cells tell.
@@ -70,12 +69,11 @@ class ScanpyPCA(Embedding):
         """
         columns = adata.var_names.get_indexer(self.features)
         cells = dense(adata.obsm[rep], f"obsm[{rep!r}]").astype(float)
-        try:
-            values = read_features(adata, self.layer, columns)
-        except (KeyError, ValueError):  # no X, or not as it was
+        found = summary_and_some(adata, self.layer, columns)
+        if found is None:
             return self
-        mean, center = np.asarray(values.mean(axis=0, dtype=float)).ravel(), cells.mean(axis=0)
-        some = (values[:N_COMPARED] - mean) @ self.loadings
+        mean, center = found[0].mean, cells.mean(axis=0)
+        some = (found[1] - mean) @ self.loadings
         near = np.allclose(some, cells[:N_COMPARED] - center, atol=ROUNDING * cells.std())
         return replace(self, offset=mean - self.loadings @ center) if near else self
 
@@ -90,3 +88,17 @@ class ScanpyPCA(Embedding):
             return None
         tables = (pd.DataFrame(one.loadings, index=one.features) for one in (other, self))
         return alike(*(table.reindex(self.measured, fill_value=0).to_numpy() for table in tables))
+
+
+def summary_and_some(
+    adata: AnnData, layer: str | None, columns: np.ndarray
+) -> tuple[Summary, Values] | None:
+    """Return what kind of values features have, and those of the first cells; None without them."""
+    seen, some = Summary(), None
+    try:
+        for values in feature_blocks(adata, layer, columns):
+            seen.add(values)
+            some = values[:N_COMPARED] if some is None else some
+    except (KeyError, ValueError):  # no X, or not as it was
+        return None
+    return seen, some

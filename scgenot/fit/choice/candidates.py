@@ -139,7 +139,7 @@ def shortened(learner, share: float, task):
         return learner
     learner = FlowMatching() if learner is None else learner
     few = max(min(steps, MIN_STEPS), round(share * steps))
-    changes = {"steps": few, "validation_fraction": 0.0}
+    changes = {"steps": few, "validation_fraction": 0.0, "checkpoint": None}
     if isinstance(getattr(learner, "warmup", None), int):
         changes["warmup"] = min(learner.warmup, few // 4)
     known = {entry.name for entry in fields(learner)}

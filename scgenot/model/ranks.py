@@ -1,0 +1,84 @@
+"""Several processes that fit together, in a process group of PyTorch: shares and averages.
+
+Each process reads the same cells. Couplings are divided between the processes and exchanged; in
+training each takes its share of a batch, and gradients are averaged, so that all of them end with
+the same model. Without a process group there is one process, and nothing is exchanged.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, distributed
+
+ENDED = (
+    "Processes that fit together could not exchange values ({}): one of them has ended. See its "
+    "output, start all of them again, and use a checkpoint to continue training."
+)
+
+
+def n_ranks() -> int:
+    """Return the number of processes."""
+    grouped = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_world_size() if grouped else 1
+
+
+def rank() -> int:
+    """Return the number of this process, from 0."""
+    return distributed.get_rank() if n_ranks() > 1 else 0
+
+
+def shared_work(make: Callable, tasks: Sequence) -> list:
+    """Return `make(task)` of all tasks, each made by one of the processes.
+
+    What is made must be possible to pickle. An error of one process is raised in all.
+    """
+    if n_ranks() == 1:
+        return [make(task) for task in tasks]
+    made, failed = {}, None
+    try:
+        made = {k: make(tasks[k]) for k in range(rank(), len(tasks), n_ranks())}
+    except Exception as error:  # noqa: BLE001 - the others wait for this process
+        failed = error
+    found = [None] * n_ranks()
+    _exchange(distributed.all_gather_object, found, (made, failed))
+    for _, error in found:
+        if error is not None:
+            raise error
+    every = {k: value for own, _ in found for k, value in own.items()}
+    return [every[k] for k in range(len(tasks))]
+
+
+def check_share(batch_size: int) -> None:
+    """Raise a ValueError unless a batch can be divided between the processes."""
+    if batch_size % n_ranks():
+        raise ValueError(
+            f"`batch_size={batch_size}` must be a multiple of the {n_ranks()} processes, each of "
+            "which takes an equal share."
+        )
+
+
+def share(batch: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Return the rows of a batch that this process takes."""
+    return [None if rows is None else rows[rank() :: n_ranks()] for rows in batch]
+
+
+def averaged(parameters: Sequence[Tensor], loss: Tensor) -> Tensor:
+    """Average gradients, in place, and a loss over the processes; return the loss."""
+    if n_ranks() == 1:
+        return loss
+    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([loss.detach().reshape(1), *(grad.flatten() for grad in grads)])
+    _exchange(distributed.all_reduce, flat)
+    parts = (flat / n_ranks()).split([1, *(grad.numel() for grad in grads)])
+    for grad, part in zip(grads, parts[1:], strict=True):
+        grad.copy_(part.view_as(grad))
+    return parts[0][0]
+
+
+def _exchange(call: Callable, *args) -> None:
+    """Exchange values between processes; say what has happened when one of them has ended."""
+    try:
+        call(*args)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise RuntimeError(ENDED.format(reason)) from error

@@ -1,0 +1,64 @@
+"""Populations too large for a solve: on some of the cells, then extended to all."""
+
+import logging
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from scgenot.ot.coupling import Coupling
+from scgenot.ot.diagnostics import warn_of_problems, with_diagnostics
+from scgenot.ot.dual import refined
+from scgenot.ot.iterate import Problem
+
+logger = logging.getLogger("scgenot")
+
+
+def solve_on_subset(
+    solve, problem: Problem, max_cells: int, rng: int, transport=None, *, refine: int = 0
+) -> Coupling:
+    """Solve on the cells with weight, or on a random subset of them, and extend to all cells."""
+    generator, chosen = torch.Generator().manual_seed(rng), []
+    for weights in (problem.a, problem.b):
+        cells = weights.nonzero()[:, 0]
+        if len(cells) > max_cells:
+            some = torch.randperm(len(cells), generator=generator)[:max_cells]
+            cells = cells[some.to(cells.device)]
+        chosen.append(cells)
+    if (len(chosen[0]), len(chosen[1])) == (len(problem.x), len(problem.y)):
+        coupling = solve(problem)
+    else:
+        found = solve(problem.subset(*chosen))
+        coupling = extend(found, problem, *chosen, transport, refine=refine)
+    warn_of_problems(coupling)
+    return coupling
+
+
+def extend(
+    coupling: Coupling, problem: Problem, rows: Tensor, columns: Tensor, transport, refine: int = 0
+) -> Coupling:
+    """Extend a coupling of some cells to all cells, and make some steps on all."""
+    g = coupling.transposed().potential(problem.y)
+    g[columns] = coupling.g
+    n, m = int((problem.a > 0).sum()), int((problem.b > 0).sum())
+    found, is_whole = coupling.diagnostics, (len(rows), len(columns)) == (n, m)
+    if refine and not is_whole and coupling.price is None:
+        limit = 2 * found.marginal_error
+        last = refined(coupling.cost, problem, coupling.epsilon, g, refine, limit)
+        g[problem.b > 0] = last.plan.potentials()[1]
+        found = replace(found, iterations=found.iterations + last.iterations)
+    full = replace(coupling, x=problem.x, y=problem.y, a=problem.a, b=problem.b, f=problem.a, g=g)
+    full = replace(full, f=full.potential())
+    if is_whole:
+        return full  # the other cells have no weight: it is the same plan
+    solved = f"solved on {len(rows)} x {len(columns)}"
+    logger.info(f"Coupling {solved} of {n} x {m} cells, extended to all.")
+    return with_diagnostics(
+        full,
+        found,
+        method=f"{found.method}, {solved} cells, extended to all",
+        epsilon=found.epsilon,
+        tolerance=found.marginal_error,
+        transport=transport,
+        is_extended=True,
+    )

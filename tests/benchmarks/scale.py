@@ -1,0 +1,222 @@
+"""CPU seconds and peak memory of what does not fit in memory, one thread.
+
+    python tests/benchmarks/scale.py simulate --cells 1000000   # 2,000 genes, to a zarr folder
+    python tests/benchmarks/scale.py embed --cells 200000       # 2,000 genes, a backed file
+    python tests/benchmarks/scale.py steps                      # training from 10^4 to 10^6 cells
+    python tests/benchmarks/scale.py couple                     # couplings up to 40,000 cells
+    python tests/benchmarks/scale.py screen                     # 50 and 500 perturbations
+    python tests/benchmarks/scale.py extend                     # couplings solved on some cells
+
+Each part runs in a process of its own, whose largest resident memory is printed. Files go to a
+temporary folder and are removed.
+"""
+
+import argparse
+import multiprocessing
+import os
+import resource
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ[
+    "OPENBLAS_NUM_THREADS"
+] = os.environ["NUMBA_NUM_THREADS"] = "1"
+
+import anndata as ad
+import h5py
+import numpy as np
+import pandas as pd
+import torch
+from scipy import sparse
+
+import scgenot as sg
+
+N_COMPONENTS = 30
+
+
+def peak() -> float:
+    """Largest resident memory of this process so far, GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def in_own_process(function: Callable, *args) -> None:
+    """Run a part where nothing else has taken memory."""
+    child = multiprocessing.get_context("spawn").Process(target=function, args=args)
+    child.start()
+    child.join()
+    if child.exitcode:
+        raise SystemExit(f"{function.__name__} ended with {child.exitcode}")
+
+
+def screen(n: int, n_genes: int, rng: np.random.Generator, *, control: float) -> ad.AnnData:
+    """Cells of 30 latent dimensions under one drug, in genes."""
+    low = rng.normal(size=(n, N_COMPONENTS)).astype(np.float32)
+    loadings = np.random.default_rng(0).normal(size=(N_COMPONENTS, n_genes)).astype(np.float32)
+    drug = np.where(np.arange(n) < control * n, "control", "A")
+    low[drug == "A", :5] += 2
+    obs = pd.DataFrame({"drug": pd.Categorical(drug)}, index=[f"cell-{i}" for i in range(n)])
+    return ad.AnnData(np.abs(low @ loadings) / 5, obs=obs, var=pd.DataFrame(index=names(n_genes)))
+
+
+def names(n: int) -> list[str]:
+    """Names of genes."""
+    return [f"gene-{i}" for i in range(n)]
+
+
+def simulate(n: int, n_genes: int, folder: str) -> None:
+    """Fit few cells, then simulate the response of many to a zarr folder."""
+    fitted = screen(2000, n_genes, np.random.default_rng(1), control=0.5)
+    sg.tl.embed(fitted)
+    learner = sg.model.FlowMatching(steps=200)
+    sg.tl.fit_perturbation(fitted, "drug", "control", learner=learner, predict=False)
+    # the atlas has its coordinates and no features: 120 MB a million cells
+    rows = np.random.default_rng(2).integers(1000, size=n)
+    cells = fitted.obsm["X_pca"][:1000][rows]
+    atlas = ad.AnnData(obs=pd.DataFrame(index=[f"cell-{i}" for i in range(n)]))
+    atlas.obsm["X_pca"] = np.ascontiguousarray(cells)
+    before, start, wall = peak(), time.process_time(), time.time()
+    out = Path(folder) / "screen.zarr"
+    sg.tl.simulate(atlas, "A", model=fitted, out=out, progress=False)
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    seconds, wall = time.process_time() - start, time.time() - wall
+    print(
+        f"simulate {n} cells x {n_genes} genes to zarr: {seconds:.0f} CPU s, {wall:.0f} s, peak "
+        f"memory {peak():.2f} GiB ({before:.2f} before), {size / 2**30:.2f} GiB on disk"
+    )
+
+
+def embed(n: int, n_genes: int, folder: str) -> None:
+    """Principal components of a backed file of sparse counts: a pass for sums, one for scores."""
+    path, rng = Path(folder) / "cells.h5ad", np.random.default_rng(0)
+    loadings = rng.normal(size=(N_COMPONENTS, n_genes)).astype(np.float32) / 3
+    with h5py.File(path, "w") as file:
+        for start in range(0, n, 10_000):
+            size = min(10_000, n - start)
+            low = rng.normal(size=(size, N_COMPONENTS)).astype(np.float32)
+            block = sparse.csr_matrix(np.log1p(rng.poisson(np.exp(low @ loadings / 3 - 2))))
+            block = block.astype(np.float32)
+            if start == 0:
+                ad.io.write_elem(file, "X", block)
+            else:
+                ad.io.sparse_dataset(file["X"]).append(block)
+        for axis, size in (("obs", n), ("var", n_genes)):
+            ad.io.write_elem(file, axis, pd.DataFrame(index=[f"{axis}-{i}" for i in range(size)]))
+        file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+    backed = ad.read_h5ad(path, backed="r")
+    before, start = peak(), time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sg.tl.embed(backed)
+    size = path.stat().st_size / 2**30
+    print(
+        f"embed {n} cells x {n_genes} genes, {size:.2f} GiB on disk: "
+        f"{time.process_time() - start:.0f} CPU s, peak memory {peak():.2f} GiB "
+        f"({before:.2f} before)"
+    )
+
+
+class Neighbors:
+    """A plan whose pairs are drawn at once, so that training alone is timed."""
+
+    def __init__(self, pair):
+        self.n = len(pair.source)
+
+    def sample_pairs(self, n_pairs, *, generator):
+        """Draw source cells, each paired with the target cell of its number."""
+        rows = torch.randint(self.n, (n_pairs,), generator=generator)
+        return rows, rows
+
+
+def steps(_n: int, _n_genes: int, _folder: str) -> None:
+    """Time a training step by the number of cells, the first round's draws left out."""
+    sizes, best = (10_000, 100_000, 1_000_000), {}
+    for _ in range(4):  # in turns: other programs on the machine slow one size as much as another
+        for n in sizes:
+            rng = np.random.default_rng(0)
+            pair = sg.Pair(*rng.normal(size=(2, n // 2, 30)).astype(np.float32))
+            model, seconds = sg.Genot(30, 30, displacement=True), []
+            for end in (50, 350):
+                learner = sg.model.FlowMatching(steps=end, validation_fraction=0)
+                start = time.process_time()
+                sg.model.train(model, [pair], [Neighbors(pair)], learner, progress=False)
+                seconds.append(time.process_time() - start)
+            best[n] = min(best.get(n, np.inf), (seconds[1] - seconds[0]) / 300 * 1e3)
+    for n in sizes:
+        print(f"{n} cells: {best[n]:.2f} ms a step, {best[n] / best[sizes[0]]:.2f} of the first")
+
+
+def screens(_n: int, _n_genes: int, _folder: str) -> None:
+    """Fit 500 cells of each of many perturbations, without predictions."""
+    for n_drugs in (50, 500):
+        rng, size, d = np.random.default_rng(0), 500, 30
+        drug = np.repeat(["control", *[f"d{i}" for i in range(n_drugs)]], size)
+        shift = 0.5 * rng.normal(size=(n_drugs + 1, d))
+        shift[0] = 0
+        cells = rng.normal(size=(len(drug), d)) / np.sqrt(np.arange(1, d + 1))
+        obs = pd.DataFrame({"drug": drug}, index=[f"cell-{i}" for i in range(len(drug))])
+        adata = ad.AnnData(obs=obs)
+        adata.obsm["X_pca"] = (cells + np.repeat(shift, size, axis=0)).astype(np.float32)
+        start = time.process_time()
+        sg.tl.fit_perturbation(adata, "drug", "control", predict=False, progress=False)
+        seconds = time.process_time() - start
+        print(f"fit_perturbation {n_drugs} x {size}: {seconds:.0f} CPU s, peak {peak():.2f} GiB")
+
+
+def couple(_n: int, _n_genes: int, _folder: str) -> None:
+    """Couplings and draws of two Gaussians by the number of cells on a side."""
+    for n in (5000, 10_000, 20_000, 40_000):
+        rng, spread = np.random.default_rng(0), 1 / np.sqrt(np.arange(1, 31))
+        x, y = rng.normal(size=(2, n, 30)).astype(np.float32)
+        pair = sg.Pair(x * spread, y * spread[::-1] + 0.5 * spread)
+        start = time.process_time()
+        plan = sg.ot.Sinkhorn(device="cpu")(pair)
+        solved = time.process_time() - start
+        plan.sample_pairs(2**20, generator=torch.Generator().manual_seed(0))
+        drawn = time.process_time() - start - solved
+        found = plan.diagnostics
+        print(
+            f"{n} x {n}: {solved:.1f} CPU s, {solved / n**2 * 1e9:.1f} ns an entry, "
+            f"{found.iterations} iterations, error {found.marginal_error:.1g}; draws "
+            f"{drawn:.1f} s, {drawn / n**2 * 1e9:.1f} ns an entry; peak {peak():.2f} GiB"
+        )
+
+
+def extend(_n: int, _n_genes: int, _folder: str) -> None:
+    """Marginal error of couplings of 5,000 cells that were solved on 1,000, by steps on all."""
+    rng, spread = np.random.default_rng(0), 1 / np.sqrt(np.arange(1, 31))
+    x, y = rng.normal(size=(2, 5000, 30))
+    pair = sg.Pair(x * spread, y * spread[::-1] + 0.5 * spread)
+    for epsilon in (0.05, 0.01):
+        for refine in (0, 1, 3, 10):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                start = time.process_time()
+                solver = sg.ot.Sinkhorn(epsilon=epsilon, max_cells=1000, refine=refine)
+                error = solver(pair).diagnostics.marginal_error
+            seconds = time.process_time() - start
+            print(f"epsilon {epsilon}, {refine} steps on all: error {error:.4f}, {seconds:.1f} s")
+
+
+def main() -> None:
+    """Run the parts that were asked for."""
+    parts = {"simulate": simulate, "embed": embed, "steps": steps, "screen": screens}
+    parts |= {"extend": extend, "couple": couple}
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("parts", nargs="*", choices=parts, default=list(parts))
+    parser.add_argument("--cells", type=int, default=100_000)
+    parser.add_argument("--genes", type=int, default=2000)
+    asked = parser.parse_args()
+    for part in asked.parts:
+        folder = tempfile.mkdtemp()
+        try:
+            in_own_process(parts[part], asked.cells, asked.genes, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
