@@ -166,6 +166,6 @@ def _bars(panel: Axes, means: pd.DataFrame, groupby: str, colors: dict[str, str]
         left += means[name].to_numpy()
     size = "x-small" if len(means) > MANY else "medium"
     panel.set_yticks(range(len(means)), means.index, fontsize=size)
-    panel.set(xlim=(0, 1), ylabel=groupby, xlabel="share of descendants", title="Mean fate")
+    panel.set(xlim=(0, 1), xlabel="share of descendants", title=f"Mean fate by {groupby}")
     panel.invert_yaxis()
     panel.spines[["top", "right"]].set_visible(False)

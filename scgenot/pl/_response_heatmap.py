@@ -86,7 +86,8 @@ def response_heatmap(
     most = max(np.nanmax(np.abs(fields.to_numpy())) for fields in shown.values()) or 1.0
     share = _wide(table, "share_moved") if "share_moved" in table else None
     room = (2, 1 + 0.06 * max(map(len, predicted.columns)))
-    width, height = 0.2 + 0.36 * predicted.shape[1], 0.22 * len(features)
+    # long names of groups below take some of the height
+    width, height = 0.2 + 0.36 * predicted.shape[1], max(0.22 * len(features), 2.2)
     ax, inside = panels(
         ax, len(shown) + (share is not None), columns=3, width=width, height=height,
         gap=(0.06, 0), room=room, title="Change under perturbation",

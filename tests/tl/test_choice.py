@@ -256,7 +256,7 @@ def test_what_cannot_be_compared_falls_back_to_the_first(name):
     assert len(told) == 1
     assert why in told[0]
     assert told[0].endswith("was fitted.")
-    assert "The first, Moves(by=0.5), " in told[0]
+    assert "The first candidate, Moves(by=0.5), " in told[0]
     assert learner_of(adata) == BAD.by
     assert "choice" not in adata.uns["genot"]
 

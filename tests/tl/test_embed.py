@@ -323,7 +323,7 @@ class TestThereAndBack:
         with pytest.raises(KeyError, match=r"of `reference`; found \['pca'\]"):
             project(cells, cells, key="lsi")
         embed(cells, n_components=5, l2=True)
-        with pytest.raises(ValueError, match="`l2=True`, which loses"):
+        with pytest.raises(ValueError, match="`l2=True`, which discards"):
             decode(cells.obsm["X_pca"], cells)
 
 

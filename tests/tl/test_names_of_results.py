@@ -18,10 +18,10 @@ def test_a_fit_replaces_nothing_that_is_no_fit(course):
     for key, entry in (("pca", {"params": {"zero_center": True}}), ("log1p", {"base": None})):
         adata = small_course()
         adata.uns[key] = entry
-        with pytest.raises(ValueError, match=rf"would replace uns\['{key}'\]"):
+        with pytest.raises(ValueError, match=rf"would overwrite uns\['{key}'\]"):
             fit_quickly(adata, key_added=key)
         assert adata.uns[key] == entry
-    with pytest.raises(ValueError, match=r"would replace obsm\['X_pca'\]"):
+    with pytest.raises(ValueError, match=r"would overwrite obsm\['X_pca'\]"):
         fit_quickly(small_course(), key_added="pca")
     # a fit, and what `coupling` and `simulate` leave in its place, may be fitted anew
     part = course[course.obs["day"] != "day 6"].copy()

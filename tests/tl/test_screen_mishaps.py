@@ -80,7 +80,7 @@ def flipped_and_unnamed(adata):
 
 @pytest.mark.parametrize("change", [other_genes, more_components, flipped, flipped_and_unnamed])
 class TestEmbeddedAnew:
-    MATCH = r"obsm\['X_pca'\] of .* has changed since the fit: \d+ of \d+ fitted cells"
+    MATCH = r"obsm\['X_pca'\] of .* has changed since the fit: \d+ of \d+ compared cells"
 
     @pytest.mark.parametrize("verb", VERBS)
     def test_the_fitted_cells_are_refused(self, embedded, change, verb):

@@ -98,7 +98,7 @@ for _method in ("coupling", "model"):
 FATES = ("fate, model", "fate, coupling")
 MOVED = (
     r"obsm\['X_pca'\] of (`adata`|the fitted AnnData) has changed since the fit: "
-    r"\d+ of \d+ fitted cells"
+    r"\d+ of \d+ compared cells"
 )
 
 
