@@ -19,8 +19,8 @@ DAMAGE = (
     OverflowError,
 )
 # models of this package, by the name of their class and by what their files are called
-MODELS = {"Genot": Genot, "MixtureBridge": MixtureBridge, "TransportMap": TransportMap}
-FILES = {"model": Genot, "mixture bridge": MixtureBridge, "transport map": TransportMap}
+MODELS = {model.__name__: model for model in (Genot, MixtureBridge, TransportMap)}
+FILES = {model.kind: model for model in MODELS.values()}
 # classes of the user's that were fitted in this session, by name: a file never names code to
 # import, so after a file they are passed to `sg.get.fit`
 OWN: dict[str, object] = {}

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +16,8 @@ from scgenot.flow.path import straight_path, stratified_times
 from scgenot.model.codes import WithCodes
 from scgenot.model.generate import blurred, density, draw, dropped
 from scgenot.model.growth import WithGrowth
-from scgenot.model.storage import put_together, read_file, take_apart, write_file
+from scgenot.model.storage import put_together, take_apart
+from scgenot.model.stored import WithFile
 from scgenot.model.units import Units
 
 FieldFactory = Callable[[int, int, int], nn.Module]  # of the sizes source, target, condition
@@ -25,7 +25,7 @@ Cells = np.ndarray | Tensor
 SAMPLER, DENSITY = ODE("midpoint", steps=6), ODE("midpoint", steps=16)
 
 
-class Genot(WithGrowth, WithCodes):
+class Genot(WithGrowth, WithCodes, WithFile):
     """Generator of the conditional law `pi(y | x)` of a plan (GENOT, arXiv 2310.09254).
 
     Parameters
@@ -55,6 +55,8 @@ class Genot(WithGrowth, WithCodes):
     --------
     >>> model = sg.Genot(pair.source.shape[1], pair.target.shape[1])  # train with sg.model.train
     """
+
+    kind = "model"
 
     @typed
     def __init__(
@@ -222,17 +224,11 @@ class Genot(WithGrowth, WithCodes):
         options = rng, integrator, batch_size
         return density(self, source, target, condition, *options, exact=exact)
 
-    def to_arrays(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """Return the model as values and arrays that an AnnData or a file can hold.
-
-        Returns
-        -------
-        Configuration (JSON-able values) and weights (NumPy arrays, names without `/`).
-        """
+    def _take_apart(self) -> tuple[dict, dict[str, np.ndarray]]:
         return take_apart(self)
 
     @classmethod
-    def from_arrays(
+    def _put_together(
         cls,
         config: Mapping,
         arrays: Mapping[str, np.ndarray],
@@ -241,60 +237,4 @@ class Genot(WithGrowth, WithCodes):
         encoder: nn.Module | None = None,
         device: str | torch.device | None = None,
     ) -> "Genot":
-        """Make a model from what :meth:`to_arrays` returned.
-
-        Parameters
-        ----------
-        config, arrays
-            Result of :meth:`to_arrays`.
-        field, encoder
-            What made the field, and the encoder, when they were not the usual ones.
-        device
-            Where to compute; None for the CPU.
-
-        Returns
-        -------
-        The model, with the same bits.
-
-        Raises
-        ------
-        ValueError
-            When `field` is given without a custom field or the other way round; damaged files.
-        """
         return put_together(cls, config, arrays, field=field, encoder=encoder, device=device)
-
-    def save(self, path: str | Path) -> None:
-        """Write weights and configuration to one safetensors file.
-
-        Parameters
-        ----------
-        path
-            File to write, as a whole or not at all.
-        """
-        write_file(path, "model", *self.to_arrays())
-
-    @classmethod
-    @typed
-    def load(
-        cls,
-        path: str | Path,
-        *,
-        field: FieldFactory | None = None,
-        encoder: nn.Module | None = None,
-        device: str | torch.device | None = None,
-    ) -> "Genot":
-        """Read what :meth:`save` wrote.
-
-        Parameters
-        ----------
-        path
-            File to read.
-        field, encoder, device
-            As in :meth:`from_arrays`.
-
-        Returns
-        -------
-        The model, with the same bits.
-        """
-        stored = read_file(path, "model")
-        return cls.from_arrays(*stored, field=field, encoder=encoder, device=device)
