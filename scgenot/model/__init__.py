@@ -1,6 +1,7 @@
 """Learners: a plan's conditional law, learned by a velocity field."""
 
 from scgenot.model.bridge import MixtureBridge
+from scgenot.model.distill import distill
 from scgenot.model.genot import Genot
 from scgenot.model.growth import GrowthNetwork, fit_growth
 from scgenot.model.learner import FlowMatching
@@ -12,10 +13,12 @@ from scgenot.model.monge import MongeMap
 from scgenot.model.sparsity import Sparsity
 from scgenot.model.state import TrainState
 from scgenot.model.storage import ModelFileError
+from scgenot.model.student import Distilled
 from scgenot.model.train import train
 from scgenot.model.validation import Validation, held_out
 
 __all__ = [
+    "Distilled",
     "FlowMatching",
     "Genot",
     "GrowthNetwork",
@@ -30,6 +33,7 @@ __all__ = [
     "TrainState",
     "TransportMap",
     "Validation",
+    "distill",
     "fit_growth",
     "held_out",
     "train",

@@ -18,14 +18,15 @@ from scgenot.model.generate import blurred, density, draw, dropped
 from scgenot.model.growth import WithGrowth
 from scgenot.model.storage import put_together, take_apart
 from scgenot.model.stored import WithFile
+from scgenot.model.student import WithStudent
 from scgenot.model.units import Units
 
 FieldFactory = Callable[[int, int, int], nn.Module]  # of the sizes source, target, condition
 Cells = np.ndarray | Tensor
-SAMPLER, DENSITY = ODE("midpoint", steps=6), ODE("midpoint", steps=16)
+DENSITY = ODE("midpoint", steps=16)
 
 
-class Genot(WithGrowth, WithCodes, WithFile):
+class Genot(WithGrowth, WithStudent, WithCodes, WithFile):
     """Generator of the conditional law `pi(y | x)` of a plan (GENOT, arXiv 2310.09254).
 
     Parameters
@@ -129,7 +130,7 @@ class Genot(WithGrowth, WithCodes, WithFile):
         n_samples: int = 1,
         guidance: float = 1.0,
         rng: Rng = 0,
-        integrator: Integrator = SAMPLER,
+        integrator: Integrator | None = None,
         batch_size: int = 4096,
     ) -> Tensor:
         """Draw possible target cells for each source cell.
@@ -150,6 +151,8 @@ class Genot(WithGrowth, WithCodes, WithFile):
             Seed; the same seed gives the same bits, whatever the device draws it.
         integrator
             How noise becomes cells, a :class:`~scgenot.flow.ODE` or :class:`~scgenot.flow.SDE`.
+            None for six midpoint steps, or for what :func:`~scgenot.model.distill` made, which then
+            draws without guidance for the conditions that it knows.
         batch_size
             Points integrated at a time; with an SDE the draws depend on it.
 
@@ -176,7 +179,7 @@ class Genot(WithGrowth, WithCodes, WithFile):
         n_samples: int = 32,
         guidance: float = 1.0,
         rng: Rng = 0,
-        integrator: Integrator = SAMPLER,
+        integrator: Integrator | None = None,
         batch_size: int = 4096,
     ) -> Tensor:
         """Estimate the conditional mean `E[y | x]` of each source cell by the mean of draws.

@@ -87,6 +87,7 @@ def train(
 
     learner = (FlowMatching() if learner is None else learner).resolved()
     _check_pairs(model, pairs, plans)
+    model.drop_student()  # of weights that change
     fresh, device = state is None, model.device
     state = TrainState(seed_of(rng), torch.empty(0, device=device)) if fresh else state
     missing = max(0, learner.steps - len(state.losses))

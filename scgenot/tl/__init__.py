@@ -7,6 +7,7 @@ from scgenot.tl._counterfactual import counterfactual
 from scgenot.tl._coupling import coupling
 from scgenot.tl._coverage import coverage
 from scgenot.tl._decode import decode
+from scgenot.tl._distill import distill
 from scgenot.tl._embed import embed
 from scgenot.tl._evaluate import evaluate
 from scgenot.tl._fate import fate
@@ -34,6 +35,7 @@ __all__ = [
     "coupling",
     "coverage",
     "decode",
+    "distill",
     "embed",
     "evaluate",
     "fate",

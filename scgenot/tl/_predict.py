@@ -63,7 +63,8 @@ def predict(
         perturbation; needs a fit with condition dropout.
     integrator
         How the model moves noise to cells, such as `sg.flow.ODE("midpoint", steps=12)` or
-        `sg.flow.SDE(noise=1.0, steps=50)`; None for six midpoint steps.
+        `sg.flow.SDE(noise=1.0, steps=50)`; None for six midpoint steps, or for the sampler that
+        :func:`distill` made.
     rng
         Seed. The same seed gives the same draws.
     device

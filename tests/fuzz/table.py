@@ -130,6 +130,7 @@ def entries() -> list[Entry]:
         verb("coverage", w.screen, TREATED, held_out=held),
         verb("response", w.screen, {**TREATED, "groupby": ["type", ["type", "batch"]]}, target="A"),
         verb("predict", w.screen, TREATED, target="A"),
+        verb("distill", w.course, training_steps=2, steps=30),
         verb("simulate", w.screen, {**TREATED, "target": [["A", "B"]]}, target="A"),
         verb("counterfactual", w.screen, {"dose": [1.0]}, target="A"),
         verb("score_cells", w.screen),
