@@ -25,7 +25,7 @@ LIMIT = 0.3
 N_HELD_OUT, HELD_OUT, N_DRAWS = 256, 0.2, 128
 BATCH_SIZE, LEARNING_RATE, WARMUP, DECAY = 1024, 2e-3, 50, 0.99
 # noise of training sources, in root mean variances: students answer for new cells
-SOURCE_NOISE = 0.1
+SOURCE_NOISE = 0.5
 
 
 @typed

@@ -93,6 +93,9 @@ class SparsePlan:
         Weights of the source cells that growth is relative to, shape `(n,)`; None for uniform.
     diagnostics
         How it was solved, where that is known.
+    shares
+        Shares of the mass that source and target cells keep, shapes `(n,)` and `(m,)`, of a plan
+        that leaves some behind.
 
     Raises
     ------
@@ -107,6 +110,7 @@ class SparsePlan:
     mass: sp.csr_matrix
     weights: np.ndarray | None = None
     diagnostics: Diagnostics | None = None
+    shares: tuple[np.ndarray, np.ndarray] | None = None
 
     def __post_init__(self):
         mass = sp.csr_matrix(self.mass, dtype=float)
@@ -122,6 +126,15 @@ class SparsePlan:
     def shape(self) -> tuple[int, int]:
         """Numbers of source and of target cells."""
         return self.mass.shape
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether the marginals are taken to be the weights."""
+        return self.shares is None
+
+    def kept(self) -> tuple[Tensor, Tensor] | None:
+        """Shares of mass that cells keep, shapes `(n,)` and `(m,)`; None where all is matched."""
+        return None if self.shares is None else tuple(map(torch.as_tensor, self.shares))
 
     @property
     def device(self) -> torch.device:

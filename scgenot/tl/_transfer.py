@@ -28,9 +28,12 @@ def transfer(
 ) -> AnnData | None:
     """Carry labels of a reference to query cells; cells without a counterpart are "unassigned".
 
-    The two populations are coupled as a whole, without a model. A coupling matches as many cells of
-    a kind as the reference has, in shares of all its cells: a kind that is more frequent among the
-    query cells than in the reference is in part left behind, too. `obs["..._kept"]` tells how much.
+    Each query cell takes the labels of the reference cells around it, and is left behind where
+    these are less than half as dense as query cells are, :class:`~scgenot.ot.Neighbors`: a kind
+    that is over twice as frequent among the query cells, in shares of all, is left behind, too.
+    Where that keeps less than half of the cells, as under a batch effect, a warning says so, and
+    both sides are matched by distance, `sg.ot.Sinkhorn(epsilon=0.05, price=0.25)`. There is no
+    model.
 
     Parameters
     ----------
@@ -48,8 +51,8 @@ def transfer(
         that it lacks: components of all cells tell such cells better. A pair `(query, reference)`
         for two spaces, with a quadratic solver.
     solver
-        Turns a :class:`~scgenot.pair.Pair` into a plan; None for `sg.ot.Sinkhorn(epsilon=0.05,
-        price=0.25)`. Only a `price` or a share to `keep` leaves cells unassigned.
+        Turns a :class:`~scgenot.pair.Pair` into a plan; None for `sg.ot.Neighbors()`, see above.
+        :class:`~scgenot.ot.Sinkhorn` leaves cells unassigned with a `price` or a share to `keep`.
     key_added
         Column to write; None for `"genot_transferred_<column>"`.
     rng
@@ -84,6 +87,11 @@ def transfer(
     ValueError
         When no reference cell has a label, the cells are not in one embedding, values are not
         finite, or nothing is matched at the price of the solver.
+
+    Warns
+    -----
+    UserWarning
+        When less than half of the query cells lie among reference cells.
 
     Examples
     --------

@@ -235,6 +235,7 @@ def of_arrays() -> list[Entry]:
         baseline("straight", source=A, target=A + 1, s=0.5),
         solver(sg.ot.Sinkhorn, device="cpu"),
         solver(sg.ot.SparseOT, device="cpu"),
+        solver(sg.ot.Neighbors, device="cpu"),
         solver(sg.ot.GromovWasserstein, device="cpu", n_starts=2, max_outer=3),
         solver(sg.ot.FusedGromovWasserstein, device="cpu", max_outer=3),
         solver(sg.ot.Minibatch, solver=sg.ot.Sinkhorn(device="cpu"), batch_size=16),
