@@ -15,6 +15,7 @@ from scgenot.fit.fit import ModelSource, open_fit
 def score_cells(
     adata: AnnData,
     *,
+    held_out: AnnData | None = None,
     key: str = "genot",
     model: ModelSource = None,
     use_rep: str | None = None,
@@ -31,12 +32,20 @@ def score_cells(
     not make, such as other cell types, doublets or a population that it learned badly; p-values
     that gather at 1 are of a law that is too wide, as source noise makes it.
 
+    A model of few cells and many components is too narrow for new cells: on `kang_ifnb` a quarter
+    of new cells has p-values under .05. Pass `held_out` cells to compare with these instead.
+
     Parameters
     ----------
     adata
         Measured cells: treated ones after :func:`fit_perturbation`, those of later times after
         :func:`fit_trajectory`, target cells (with the source cells as `model`) after
         :func:`fit_translation`. Cells under conditions that were not fitted get NaN.
+    held_out
+        Measured cells like those that are scored, neither fitted nor scored. The p-value of a cell
+        is then its rank among them: uniform for cells like these, however wrong the model is. It
+        is never under one over their number under the condition and one; cells under conditions
+        that they lack get NaN.
     key
         The `key_added` of the fit.
     model
@@ -55,8 +64,9 @@ def score_cells(
     None, or the copy. Sets the following field, for `key="genot"`:
 
     `obs["genot_p_value"]`
-        Probability that the model makes a cell whose code is longer; NaN for cells that are not
-        target cells of the fit.
+        Probability that the model makes a cell whose code is longer, or share of held-out cells
+        whose code is longer, each counted with the cell itself; NaN for cells that are not target
+        cells of the fit.
 
     Raises
     ------
@@ -68,6 +78,11 @@ def score_cells(
         When the model does not encode cells, `model` came without its fit, the plan knows the
         fitted cells only, or no cell is a target cell.
 
+    Warns
+    -----
+    UserWarning
+        When `held_out` cells have names of cells that were fitted.
+
     Examples
     --------
     >>> sg.tl.score_cells(adata)  # doctest: +SKIP
@@ -76,7 +91,7 @@ def score_cells(
     """
     check_writable(adata, copy=copy)
     fit = open_fit(adata, key, model, device)
-    found = p_values(fit, adata, use_rep=use_rep, seed=seed_of(rng))
+    found = p_values(fit, adata, held_out, use_rep=use_rep, seed=seed_of(rng))
     out = copy_of(adata) if copy else adata
     write_slots(out, obs={Keys(key).p_value: found}, key=key)
     return out if copy else None

@@ -133,7 +133,7 @@ def entries() -> list[Entry]:
         verb("distill", w.course, training_steps=2, steps=30),
         verb("simulate", w.screen, {**TREATED, "target": [["A", "B"]]}, target="A"),
         verb("counterfactual", w.screen, {"dose": [1.0]}, target="A"),
-        verb("score_cells", w.screen),
+        verb("score_cells", w.screen, {"held_out": [None]}),
         verb("embed", w.other, {"method": ["lsi", "clr"], "layer": ["log"], "scale": [True]}),
         verb("project", w.other, reference=w.course().copy(), layer="log"),
         verb("score_growth", w.other, {"organism": ["mouse"]}, organism="mouse"),
