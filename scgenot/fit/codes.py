@@ -41,7 +41,7 @@ def p_values(
         warn_if_among(
             held_out,
             np.concatenate([link.target_names for link in fit.links]),
-            "that were fitted, whose codes are too short for others: hold cells out before the fit.",
+            "that were fitted, whose codes are shorter than others. Hold cells out before the fit.",
         )
     for part in coded(fit, adata, "score_cells", use_rep=use_rep, seed=seed):
         lengths = (part.code**2).sum(1)

@@ -151,7 +151,7 @@ def more_of_drug_a(n, rng, name):
 def test_ranks_among_held_out_cells_are_uniform_under_a_wrong_model(screen):
     new, held_out = more_of_drug_a(300, 1, "new"), more_of_drug_a(300, 2, "held")
     sg.tl.score_cells(new, model=screen)
-    assert kstest(new.obs["genot_p_value"], "uniform").statistic > 0.3  # hardly trained
+    assert kstest(new.obs["genot_p_value"], "uniform").statistic > 0.16  # hardly trained
     sg.tl.score_cells(new, held_out=held_out, model=screen)
     found = new.obs["genot_p_value"]
     # two samples of 300: .16 is passed once in a thousand times
