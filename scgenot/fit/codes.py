@@ -11,6 +11,7 @@ from scgenot._random import numpy_rng, torch_rng
 from scgenot.cells.read import representation
 from scgenot.cells.tasks.observed import Observed, observed
 from scgenot.fit.evaluation.fitted import choose_links
+from scgenot.fit.held_out import warn_if_among
 from scgenot.fit.sample import require_method
 from scgenot.ot.plan import require
 
@@ -18,20 +19,38 @@ from scgenot.ot.plan import require
 class Coded(NamedTuple):
     """Target cells of one condition: their positions, a likely source cell each, and the codes."""
 
+    links: tuple[int, ...]  # of the condition
     rows: np.ndarray
     source_rows: np.ndarray  # positions in the fitted AnnData
     source: np.ndarray
     code: np.ndarray
 
 
-def p_values(fit, adata: AnnData, *, use_rep: str | None, seed: int) -> np.ndarray:
+def p_values(
+    fit, adata: AnnData, held_out: AnnData | None = None, *, use_rep: str | None, seed: int
+) -> np.ndarray:
     """Return how often the model makes a cell less likely than each measured one; NaN for others.
 
-    The measure is the squared length of the code, chi-square under the model.
+    The measure is the squared length of the code, chi-square under the model; with cells held out,
+    how often one of these under the same condition has a longer code.
     """
-    found = np.full(adata.n_obs, np.nan)
+    found, known = np.full(adata.n_obs, np.nan), {}
+    if held_out is not None:
+        for part in coded(fit, held_out, "score_cells", use_rep=use_rep, seed=seed + 1):
+            known[part.links] = np.sort((part.code**2).sum(1))
+        warn_if_among(
+            held_out,
+            np.concatenate([link.target_names for link in fit.links]),
+            "that were fitted, whose codes are shorter than others. Hold cells out before the fit.",
+        )
     for part in coded(fit, adata, "score_cells", use_rep=use_rep, seed=seed):
-        found[part.rows] = chi2.sf((part.code**2).sum(1), part.code.shape[1])
+        lengths = (part.code**2).sum(1)
+        if held_out is None:
+            found[part.rows] = chi2.sf(lengths, part.code.shape[1])
+        elif part.links in known:
+            others = known[part.links]
+            longer = len(others) - np.searchsorted(others, lengths)
+            found[part.rows] = (1 + longer) / (1 + len(others))
     return found
 
 
@@ -51,7 +70,9 @@ def coded(
         source_rows = likely_sources(fit, cells[part.rows], every, part, verb, [seed, k])
         source, target = every[source_rows], cells[part.rows][:, : fit.model.target_dim]
         code = encode(source, target, part.condition)
-        yield Coded(part.rows, source_rows, source, np.asarray(code, dtype=float))
+        yield Coded(
+            tuple(part.links), part.rows, source_rows, source, np.asarray(code, dtype=float)
+        )
 
 
 def likely_sources(

@@ -1,5 +1,6 @@
 """Draws of a model, a block of source cells at a time."""
 
+import logging
 from collections.abc import Iterator
 from inspect import Parameter, signature
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from scgenot._random import Rng, numpy_rng
 from scgenot.fit.coupled import PAGE
 from scgenot.flow.integrator import Integrator
 
+logger = logging.getLogger("scgenot")
 # source cells in a block; part of what a seed means, for each block has its own random numbers
 BLOCK = 1024
 
@@ -44,6 +46,12 @@ def draw_blocks(
     options = {} if guidance == 1 else {"guidance": guidance}
     options |= {} if integrator is None else {"integrator": integrator}
     check_taken(model, options)
+    if not options and getattr(model, "distilled", None) is not None:
+        logger.info(
+            "Cells under fitted conditions are drawn by the distilled sampler, in %d step(s); pass "
+            "`integrator=sg.flow.ODE()` for its teacher.",
+            model.distilled.steps,
+        )
     shown = progress and len(cells) > BLOCK
     with progress_bar(
         total=len(cells), initial=first, desc="predicting", unit="cell", shown=shown

@@ -1,7 +1,7 @@
 """A fit in AnnData: the only place that reads and writes `uns[key]`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
 
 import numpy as np
@@ -66,7 +66,6 @@ def write(fit, adata: AnnData) -> None:
     """Write a fit to `uns[key]`, in the place of any older one; what that one predicted goes."""
     Keys(fit.key)
     model = fit.model
-    config, weights = model.to_arrays()
     if type(model) not in MODELS.values():
         remember(type(model))
     elif isinstance(model, Genot):
@@ -80,12 +79,7 @@ def write(fit, adata: AnnData) -> None:
     entry = {
         "version": VERSION,
         PARAMS: plain(fit.params),
-        MODEL: {
-            "type": type(model).__name__,
-            "config": json.dumps(config),
-            "weights": weights,
-            "digest": digest(weights),
-        },
+        MODEL: model_entry(model),
         HISTORY: fit.history,
         PAIRS: fit.table,
         LINKS: links,
@@ -110,6 +104,13 @@ def write(fit, adata: AnnData) -> None:
     )
 
 
+def model_entry(model) -> dict:
+    """Return what is kept of a model."""
+    config, weights = model.to_arrays()
+    text, found = json.dumps(config), digest(weights)
+    return {"type": type(model).__name__, "config": text, "weights": weights, "digest": found}
+
+
 def write_mass(adata: AnnData, key: str, mass, names: np.ndarray | None, left: Mapping) -> None:
     """Write joint mass to `obsp`, or to `obsm` when the targets are in another AnnData.
 
@@ -126,10 +127,11 @@ def write_mass(adata: AnnData, key: str, mass, names: np.ndarray | None, left: M
     write_slots(adata, obs=left, **{where: {slot: mass}}, uns={key: entry}, remove=older)
 
 
-def update(fit, **entries) -> None:
-    """Add entries to a fit that is written, such as its calibration."""
+def update(fit, gone: Collection[str] = (), **entries) -> None:
+    """Add entries to a fit that is written, such as its calibration; some may go."""
+    kept = {name: value for name, value in fit.adata.uns[fit.key].items() if name not in gone}
     with writing():
-        fit.adata.uns[fit.key] = {**fit.adata.uns[fit.key], **entries}
+        fit.adata.uns[fit.key] = {**kept, **entries}
 
 
 def check_free(adata: AnnData, key: str, task) -> None:

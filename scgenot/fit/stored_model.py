@@ -29,7 +29,7 @@ DAMAGE = (
 MODELS = {
     made.__name__: made for made in (CloudFlow, Genot, MixtureBridge, PopulationFlow, TransportMap)
 }
-FILES = {"model": Genot, "mixture bridge": MixtureBridge, "transport map": TransportMap}
+FILES = {made.kind: made for made in (Genot, MixtureBridge, TransportMap)}
 # classes of the user's that were fitted in this session, by name: a file never names code to
 # import, so after a file they are passed to `sg.get.fit`
 OWN: dict[str, object] = {}

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scgenot._warn import warn_user
 from scgenot.cells.embedding import place
 from scgenot.cells.keys import UNASSIGNED
 from scgenot.cells.labels import texts_of
@@ -14,14 +15,18 @@ from scgenot.cells.read import named_rep, representation
 from scgenot.cells.write import plain
 from scgenot.fit.coupled import checked_plan
 from scgenot.fit.storage import described
-from scgenot.ot import Sinkhorn
+from scgenot.ot import Neighbors, Sinkhorn
 from scgenot.ot.diagnostics import describe
 from scgenot.ot.plan import require
 from scgenot.pair import Pair
 
-# decided on cells of `citeseq_pbmc10k`, one cell type at a time left out of the reference: at lower
-# prices cells with a counterpart are left behind, at higher ones cells without are not
-DEFAULT = Sinkhorn(epsilon=0.05, price=0.25)
+DEFAULT = Neighbors()
+# where both sides are apart as a whole. Decided on cells of `citeseq_pbmc10k`, one cell type at a
+# time left out of the reference: at lower prices cells with a counterpart are left behind, at
+# higher ones cells without are not
+APART = Sinkhorn(epsilon=0.05, price=0.25)
+# share of query mass that is kept below which neighbours are not asked
+ENOUGH = 0.5
 
 
 def read_pair(query: AnnData, reference: AnnData, use_rep: str | Sequence[str] | None) -> Pair:
@@ -46,15 +51,29 @@ def read_pair(query: AnnData, reference: AnnData, use_rep: str | Sequence[str] |
 def couple(pair: Pair, solver, *, device: str | None, seed: int):
     """Couple query cells to reference cells."""
     if solver is None:
-        solver = replace(DEFAULT, device=device, rng=seed % 2**31)
+        solver = replace(DEFAULT, device=device)
+        plan = solver(pair)
+        if (kept := plan.diagnostics.mass) >= ENOUGH:
+            return plan, told(plan, solver)
+        warn_user(
+            f"Only {kept:.0%} of the query cells lie among reference cells, as when a batch effect "
+            "keeps the two apart or most kinds are missing: they are matched by distance instead, "
+            "`solver=sg.ot.Sinkhorn(epsilon=0.05, price=0.25)`. Correct the representation for "
+            "the batch, or pass a `solver`; `sg.ot.Neighbors()` leaves the others unassigned."
+        )
+        solver = replace(APART, device=device, rng=seed % 2**31)
     if not callable(solver):
         raise TypeError(
             f"`solver={solver!r}` must turn a pair into a coupling, such as "
             "`sg.ot.Sinkhorn(keep=0.9)`."
         )
     plan = checked_plan(solver(pair), solver)
-    how = plain({"solver": described(solver), "diagnostics": describe(plan)})
-    return plan, how
+    return plan, told(plan, solver)
+
+
+def told(plan, solver) -> dict:
+    """Return what is stored of how a plan was found."""
+    return plain({"solver": described(solver), "diagnostics": describe(plan)})
 
 
 def carry_to_query(plan, values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

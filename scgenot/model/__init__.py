@@ -4,6 +4,7 @@ from scgenot.model.bridge import MixtureBridge
 from scgenot.model.checkpoint import Checkpoint
 from scgenot.model.cloud_flow import CloudFlow
 from scgenot.model.cloud_matching import CloudPopulations
+from scgenot.model.distill import distill
 from scgenot.model.genot import Genot
 from scgenot.model.growth import GrowthNetwork, fit_growth
 from scgenot.model.learner import FlowMatching
@@ -17,6 +18,7 @@ from scgenot.model.population_matching import GaussianPopulations, PopulationDat
 from scgenot.model.sparsity import Sparsity
 from scgenot.model.state import TrainState
 from scgenot.model.storage import ModelFileError
+from scgenot.model.student import Distilled
 from scgenot.model.train import train
 from scgenot.model.validation import Validation, held_out
 
@@ -24,6 +26,7 @@ __all__ = [
     "Checkpoint",
     "CloudFlow",
     "CloudPopulations",
+    "Distilled",
     "FlowMatching",
     "GaussianPopulations",
     "Genot",
@@ -41,6 +44,7 @@ __all__ = [
     "TrainState",
     "TransportMap",
     "Validation",
+    "distill",
     "fit_growth",
     "held_out",
     "train",

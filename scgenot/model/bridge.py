@@ -1,7 +1,6 @@
 """A light bridge: a Gaussian mixture law for each condition, as a model of a fit."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -9,14 +8,14 @@ from scgenot._check import check_count, check_matrix
 from scgenot._random import Rng, numpy_rng
 from scgenot._typed import typed
 from scgenot.model.mixture import MixtureLaw
-from scgenot.model.storage import FORMAT, ModelFileError, read_file, write_file
+from scgenot.model.storage import FORMAT, ModelFileError
+from scgenot.model.stored import WithFile
 
-KIND = "mixture bridge"  # what its files are called
 # conditions that differ by less are one: single precision
 SAME = 1e-5
 
 
-class MixtureBridge:
+class MixtureBridge(WithFile):
     """Conditional distributions as Gaussian mixtures in closed form, one per condition.
 
     The model of :class:`~scgenot.model.LightBridge`. Samples need no integration; means and
@@ -39,6 +38,8 @@ class MixtureBridge:
     >>> law = sg.model.MixtureLaw([1.0], np.zeros((1, 5)), np.ones((1, 5)), 0.5)
     >>> draws = sg.model.MixtureBridge([law]).sample(source, n_samples=4)
     """
+
+    kind = "mixture bridge"
 
     def __init__(self, laws: Sequence[MixtureLaw], conditions: np.ndarray | None = None):
         self.laws = list(laws)
@@ -171,13 +172,7 @@ class MixtureBridge:
             )
         return off.argmin(1)[place.reshape(-1)]
 
-    def to_arrays(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """Return the model as values and arrays that can be stored in an AnnData or a file.
-
-        Returns
-        -------
-        Configuration (JSON-able values) and arrays, names without `/`.
-        """
+    def _take_apart(self) -> tuple[dict, dict[str, np.ndarray]]:
         arrays = {
             f"{k}.{name}": value
             for k, law in enumerate(self.laws)
@@ -187,23 +182,7 @@ class MixtureBridge:
         return {"format": FORMAT, "laws": len(self.laws)}, arrays | given
 
     @classmethod
-    def from_arrays(cls, config: Mapping, arrays: Mapping[str, np.ndarray]) -> "MixtureBridge":
-        """Create a model from the result of :meth:`to_arrays`.
-
-        Parameters
-        ----------
-        config, arrays
-            Its result.
-
-        Returns
-        -------
-        The model, with the same bits.
-
-        Raises
-        ------
-        ModelFileError
-            When they are damaged, or of another version.
-        """
+    def _put_together(cls, config: Mapping, arrays: Mapping) -> "MixtureBridge":
         if config.get("format") != FORMAT:
             raise ModelFileError(
                 f"The model has format {config.get('format')!r}, this version of scgenot reads "
@@ -221,29 +200,3 @@ class MixtureBridge:
             return cls(made, conditions)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"The model is damaged ({error}): fit again.") from error
-
-    def save(self, path: str | Path) -> None:
-        """Write the model to one safetensors file.
-
-        Parameters
-        ----------
-        path
-            File to write. An existing file is replaced completely or not at all.
-        """
-        write_file(path, KIND, *self.to_arrays())
-
-    @classmethod
-    @typed
-    def load(cls, path: str | Path) -> "MixtureBridge":
-        """Read a model from a file written by :meth:`save`.
-
-        Parameters
-        ----------
-        path
-            File to read.
-
-        Returns
-        -------
-        The model, with the same bits.
-        """
-        return cls.from_arrays(*read_file(path, KIND))

@@ -23,14 +23,16 @@ def draw(
     n_samples: int,
     guidance: float,
     rng: Rng,
-    integrator: Integrator,
+    integrator: Integrator | None,
     batch_size: int,
 ) -> Tensor:
     """Draw target cells; arguments and result as in :meth:`scgenot.Genot.sample`."""
     cells = to_tensor(source, model.units.source.mean)
-    x, c = model.units.source(cells), shown(model, conditions(model, condition, len(cells)))
+    told = conditions(model, condition, len(cells))
+    x, c = model.units.source(cells), shown(model, told)
     check_count("n_samples", n_samples, 1)
     check_guidance(guidance)
+    field, integrator = model.who_draws(told, guidance, integrator)
     if guidance != 1:
         only_ode(integrator, "guided draws")
     check_count("batch_size", batch_size, 1)
@@ -40,15 +42,18 @@ def draw(
     out = torch.randn(shape, generator=generator, dtype=x.dtype)
     with evaluating(model):
         for rows in blocks(len(x), max(1, batch_size // n_samples)):
-            velocity = guided(model, x[rows], None if c is None else c[rows], n_samples, guidance)
+            given = None if c is None else c[rows]
+            velocity = guided(model, field, x[rows], given, n_samples, guidance)
             z = integrator(velocity, out[rows].to(model.device), generator=generator)
             out[rows] = model.units.leave(cells[rows], z).to(out.device)
     return finite(out, "sample")
 
 
-def guided(model, x: Tensor, c: Tensor | None, n_samples: int, guidance: float) -> Velocity:
+def guided(
+    model, field: nn.Module, x: Tensor, c: Tensor | None, n_samples: int, guidance: float
+) -> Velocity:
     """Velocity of standardized cells, guided by the condition (Ho and Salimans 2022, eq. 6)."""
-    velocity = bind(model.field, x, c, n_samples)
+    velocity = bind(field, x, c, n_samples)
     if guidance == 1:
         return velocity
     if model.condition_dropout == 0:
@@ -57,7 +62,7 @@ def guided(model, x: Tensor, c: Tensor | None, n_samples: int, guidance: float) 
             "guidance is not available. Fit it with "
             "`learner=sg.model.FlowMatching(condition_dropout=0.1)`, or leave `guidance` at 1."
         )
-    free = bind(model.field, x, unconditional(c), n_samples)
+    free = bind(field, x, unconditional(c), n_samples)
     return lambda t, z: torch.lerp(free(t, z), velocity(t, z), guidance)
 
 

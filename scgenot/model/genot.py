@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,15 +16,17 @@ from scgenot.flow.path import straight_path, stratified_times
 from scgenot.model.codes import WithCodes
 from scgenot.model.generate import blurred, density, draw, dropped
 from scgenot.model.growth import WithGrowth
-from scgenot.model.storage import put_together, read_file, take_apart, write_file
+from scgenot.model.storage import put_together, take_apart
+from scgenot.model.stored import WithFile
+from scgenot.model.student import WithStudent
 from scgenot.model.units import Units
 
 FieldFactory = Callable[[int, int, int], nn.Module]  # of the sizes source, target, condition
 Cells = np.ndarray | Tensor
-SAMPLER, DENSITY = ODE("midpoint", steps=6), ODE("midpoint", steps=16)
+DENSITY = ODE("midpoint", steps=16)
 
 
-class Genot(WithGrowth, WithCodes):
+class Genot(WithGrowth, WithStudent, WithCodes, WithFile):
     """Generator of the conditional distribution `pi(y | x)` of a plan (GENOT, arXiv 2310.09254).
 
     Parameters
@@ -55,6 +56,8 @@ class Genot(WithGrowth, WithCodes):
     --------
     >>> model = sg.Genot(pair.source.shape[1], pair.target.shape[1])  # train with sg.model.train
     """
+
+    kind = "model"
 
     @typed
     def __init__(
@@ -127,7 +130,7 @@ class Genot(WithGrowth, WithCodes):
         n_samples: int = 1,
         guidance: float = 1.0,
         rng: Rng = 0,
-        integrator: Integrator = SAMPLER,
+        integrator: Integrator | None = None,
         batch_size: int = 4096,
     ) -> Tensor:
         """Draw possible target cells for each source cell.
@@ -147,7 +150,9 @@ class Genot(WithGrowth, WithCodes):
         rng
             Seed; the random numbers do not depend on the device.
         integrator
-            Integrator, a :class:`~scgenot.flow.ODE` or :class:`~scgenot.flow.SDE`.
+            Integrator, a :class:`~scgenot.flow.ODE` or :class:`~scgenot.flow.SDE`. None for six
+            midpoint steps, or for the sampler of :func:`~scgenot.model.distill`, which is used
+            without guidance and for the conditions that it was trained on.
         batch_size
             Number of points integrated at a time; with an SDE the samples depend on it.
 
@@ -174,7 +179,7 @@ class Genot(WithGrowth, WithCodes):
         n_samples: int = 32,
         guidance: float = 1.0,
         rng: Rng = 0,
-        integrator: Integrator = SAMPLER,
+        integrator: Integrator | None = None,
         batch_size: int = 4096,
     ) -> Tensor:
         """Estimate the conditional mean `E[y | x]` of each source cell by the mean of samples.
@@ -222,17 +227,11 @@ class Genot(WithGrowth, WithCodes):
         options = rng, integrator, batch_size
         return density(self, source, target, condition, *options, exact=exact)
 
-    def to_arrays(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """Return the model as values and arrays that can be stored in an AnnData or a file.
-
-        Returns
-        -------
-        Configuration (JSON-able values) and weights (NumPy arrays, names without `/`).
-        """
+    def _take_apart(self) -> tuple[dict, dict[str, np.ndarray]]:
         return take_apart(self)
 
     @classmethod
-    def from_arrays(
+    def _put_together(
         cls,
         config: Mapping,
         arrays: Mapping[str, np.ndarray],
@@ -241,60 +240,4 @@ class Genot(WithGrowth, WithCodes):
         encoder: nn.Module | None = None,
         device: str | torch.device | None = None,
     ) -> "Genot":
-        """Create a model from the result of :meth:`to_arrays`.
-
-        Parameters
-        ----------
-        config, arrays
-            Result of :meth:`to_arrays`.
-        field, encoder
-            Classes or functions that create the field and the encoder; None for the defaults.
-        device
-            Where to compute; None for the CPU.
-
-        Returns
-        -------
-        The model, with the same bits.
-
-        Raises
-        ------
-        ValueError
-            When `field` does not match the stored model, or the file is damaged.
-        """
         return put_together(cls, config, arrays, field=field, encoder=encoder, device=device)
-
-    def save(self, path: str | Path) -> None:
-        """Write weights and configuration to one safetensors file.
-
-        Parameters
-        ----------
-        path
-            File to write. An existing file is replaced completely or not at all.
-        """
-        write_file(path, "model", *self.to_arrays())
-
-    @classmethod
-    @typed
-    def load(
-        cls,
-        path: str | Path,
-        *,
-        field: FieldFactory | None = None,
-        encoder: nn.Module | None = None,
-        device: str | torch.device | None = None,
-    ) -> "Genot":
-        """Read a model from a file written by :meth:`save`.
-
-        Parameters
-        ----------
-        path
-            File to read.
-        field, encoder, device
-            As in :meth:`from_arrays`.
-
-        Returns
-        -------
-        The model, with the same bits.
-        """
-        stored = read_file(path, "model")
-        return cls.from_arrays(*stored, field=field, encoder=encoder, device=device)

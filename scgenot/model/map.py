@@ -1,7 +1,6 @@
 """A map: one target state for each source cell, with the units of its cells; storage."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,15 +13,14 @@ from scgenot.flow.field import ResidualBlock, perceptron, set_to_zero
 from scgenot.model.generate import blocks, conditions, evaluating, finite
 from scgenot.model.growth import WithGrowth
 from scgenot.model.map_storage import put_together, take_apart
-from scgenot.model.storage import read_file, write_file
+from scgenot.model.stored import WithFile
 from scgenot.model.units import Units, to_tensor
 from scgenot.pair import Pair
 
 Cells = np.ndarray | Tensor
-KIND = "transport map"
 
 
-class TransportMap(WithGrowth):
+class TransportMap(WithGrowth, WithFile):
     """Map `T(x | condition) = x + network`, with one target state per source cell.
 
     Inputs of the network are standardized, and its outputs are in units of the standard deviation
@@ -57,6 +55,7 @@ class TransportMap(WithGrowth):
     >>> model.mean(pair.source).shape  # (n, d)
     """
 
+    kind = "transport map"
     # all draws of a cell are one: no spread, no density
     deterministic = True
     displacement = True
@@ -209,67 +208,9 @@ class TransportMap(WithGrowth):
             "`learner=sg.model.FlowMatching()`."
         )
 
-    def to_arrays(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """Return the model as values and arrays that can be stored in an AnnData or a file.
-
-        Returns
-        -------
-        Configuration (JSON-able values) and weights (NumPy arrays, names without `/`).
-        """
+    def _take_apart(self) -> tuple[dict, dict[str, np.ndarray]]:
         return take_apart(self)
 
     @classmethod
-    def from_arrays(
-        cls,
-        config: Mapping,
-        arrays: Mapping[str, np.ndarray],
-        *,
-        device: str | torch.device | None = None,
-    ) -> "TransportMap":
-        """Create a model from the result of :meth:`to_arrays`.
-
-        Parameters
-        ----------
-        config, arrays
-            Result of :meth:`to_arrays`.
-        device
-            Where to compute; None for the CPU.
-
-        Returns
-        -------
-        The model, with the same bits.
-
-        Raises
-        ------
-        ModelFileError
-            When configuration or weights are damaged.
-        """
+    def _put_together(cls, config: Mapping, arrays: Mapping, *, device=None) -> "TransportMap":
         return put_together(cls, config, arrays, device=device)
-
-    def save(self, path: str | Path) -> None:
-        """Write weights and configuration to one safetensors file.
-
-        Parameters
-        ----------
-        path
-            File to write; a file that is there is replaced as a whole or not at all.
-        """
-        write_file(path, KIND, *self.to_arrays())
-
-    @classmethod
-    @typed
-    def load(cls, path: str | Path, *, device: str | torch.device | None = None) -> "TransportMap":
-        """Read what :meth:`save` wrote.
-
-        Parameters
-        ----------
-        path
-            File to read.
-        device
-            As in :meth:`from_arrays`.
-
-        Returns
-        -------
-        The model, with the same bits.
-        """
-        return cls.from_arrays(*read_file(path, KIND), device=device)

@@ -10,7 +10,8 @@ from scgenot._check import usable_device
 from scgenot._outcome import Outcome
 from scgenot._typed import typed
 from scgenot.model.genot import Genot
-from scgenot.model.storage import STATE_GROUPS, check_weights, read_state, write_file
+from scgenot.model.state_storage import STATE_GROUPS, read_state
+from scgenot.model.storage import check_weights, write_file
 
 Weights = dict[str, Tensor]
 

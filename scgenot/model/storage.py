@@ -6,7 +6,6 @@ shapes of the arrays before anything of those sizes is made.
 
 import hashlib
 import json
-import math
 import os
 import re
 import secrets
@@ -21,12 +20,12 @@ from torch import Tensor, nn
 
 from scgenot._check import usable_device
 from scgenot.flow.condition import SetEncoder
+from scgenot.model.student import Distilled
 
 # of configurations and states; one more when what is stored changes
 FORMAT = 1
 SIZES = ("source_dim", "target_dim", "condition_dim", "width", "depth")
 ENCODER_SIZES = ("n_slots", "token_dim", "n_further", "width")
-STATE_GROUPS = ("weights", "average", "best", "moments", "generators")
 MAX_SIZE = 2**31
 
 
@@ -53,6 +52,8 @@ def take_apart(model) -> tuple[dict, dict[str, np.ndarray]]:
         "condition_dropout": model.condition_dropout,
         "growth": model.eta is not None,
     }
+    if model.distilled is not None:
+        config["distilled"] = vars(model.distilled)
     return config, {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
 
 
@@ -73,6 +74,7 @@ def put_together(make, config: Mapping, arrays: Mapping, *, field, encoder, devi
         )
     device = "cpu" if device is None else usable_device(device)
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    distilled = _distilled(config, arrays)
     _check_sizes(sizes, config, arrays)
 
     def build():
@@ -85,6 +87,8 @@ def put_together(make, config: Mapping, arrays: Mapping, *, field, encoder, devi
         model = make(**sizes, **told, field=field, encoder=made)
         if config["growth"]:
             model.add_growth()
+        if distilled is not None:
+            model.add_student(distilled, torch.zeros(arrays["student_conditions"].shape))
         return model.to(getattr(torch, str(arrays["units.source.mean"].dtype)))
 
     # initial weights are made and replaced: the user's generator stays
@@ -115,11 +119,11 @@ def _check_config(config: Mapping) -> dict[str, int]:
     sizes = {name: config.get(name) for name in SIZES}
     encoder_sizes = encoder if isinstance(encoder, Mapping) else dict.fromkeys(ENCODER_SIZES, 0)
     right = {
-        "names": set(config) == names,
-        **{name: _is_size(value) for name, value in sizes.items()},
+        "names": set(config) - {"distilled"} == names,
+        **{name: is_size(value) for name, value in sizes.items()},
         "field": config.get("field") is None or isinstance(config["field"], str),
         "encoder": encoder is None or isinstance(encoder, str) or encoder is encoder_sizes,
-        **{f"encoder {name}": _is_size(value) for name, value in encoder_sizes.items()},
+        **{f"encoder {name}": is_size(value) for name, value in encoder_sizes.items()},
         "encoder names": set(encoder_sizes) == set(ENCODER_SIZES),
         "displacement": isinstance(config.get("displacement"), bool),
         "condition_dropout": isinstance(dropout, (int, float)) and 0 <= dropout < 1,
@@ -131,7 +135,23 @@ def _check_config(config: Mapping) -> dict[str, int]:
     return sizes
 
 
-def _is_size(value: object) -> bool:
+def _distilled(config: Mapping, arrays: Mapping) -> Distilled | None:
+    """Return what is said of a distilled sampler, once it and its teacher are there."""
+    if config.get("distilled") is None:
+        return None
+    for name, what in {"field.": "its teacher", "student_conditions": "its conditions"}.items():
+        if not any(key.startswith(name) for key in arrays):
+            raise ModelFileError(
+                f"The model has a distilled sampler without {what} ({name!r} is lacking among its "
+                "arrays): save the model again as a whole."
+            )
+    try:
+        return Distilled(**config["distilled"])
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"The model's distilled sampler is damaged: {error}") from error
+
+
+def is_size(value: object) -> bool:
     """Whether a value can be the size of something."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_SIZE
 
@@ -177,10 +197,10 @@ def check_weights(found: Mapping, expected: Mapping[str, Tensor], what: str) -> 
                 f"The array {name!r} of {what} has shape {shapes[0]} and type {dtypes[0]}, "
                 f"expected {shapes[1]} and {dtypes[1]}."
             )
-        _check_values(name, torch.as_tensor(value), what)
+        check_values(name, torch.as_tensor(value), what)
 
 
-def _check_values(name: str, value: Tensor, what: str) -> None:
+def check_values(name: str, value: Tensor, what: str) -> None:
     """Refuse values that are not finite, and scales that are not positive."""
     if not value.isfinite().all():
         raise ModelFileError(f"The array {name!r} of {what} has values that are not finite.")
@@ -249,50 +269,3 @@ def read_file(path: str | Path, kind: str) -> tuple[dict, dict[str, np.ndarray]]
     if metadata.get("digest") not in (None, digest(arrays, metadata["config"])):
         raise ModelFileError(f"{str(path)!r} is damaged: its content differs from what was saved.")
     return config, arrays
-
-
-def read_state(path: str | Path) -> tuple[dict, dict[str, dict[str, np.ndarray]]]:
-    """Read and check a training state: its configuration, and its arrays by group."""
-    config, arrays = read_file(path, "training state")
-    groups = {group: {} for group in (*STATE_GROUPS, "losses")}
-    for key, array in arrays.items():
-        group, _, name = key.partition(":")
-        if group not in groups:
-            raise ModelFileError(f"{str(path)!r} has an unknown array {key!r}.")
-        groups[group][name] = array
-    losses, version = groups["losses"].get(""), config.pop("format", None)
-    history, step = config.get("history"), config.get("step")
-    if (
-        version != FORMAT
-        or set(config) != {"seed", "step", "history", "work"}
-        or list(groups["losses"]) != [""]
-        or losses.ndim != 1
-        or losses.dtype.kind != "f"
-        or not isinstance(config["seed"], int)
-        or config["seed"] < 0
-        or not isinstance(config["work"], str)
-        or not (_is_size(step) and step <= len(losses) and np.isfinite(losses[:step]).all())
-        or not _is_history(history, step)
-    ):
-        raise ModelFileError(f"{str(path)!r} is damaged, or of another version of scgenot.")
-    expected = {name: torch.as_tensor(array) for name, array in groups["weights"].items()}
-    for group in ("weights", "average", "best"):
-        if groups[group] or group != "best":
-            check_weights(groups[group], expected, f"{str(path)!r} ({group})")
-    for name, array in groups["moments"].items():
-        _check_values(name, torch.as_tensor(array), str(path))
-    return config, groups
-
-
-def _is_history(history: object, step: int) -> bool:
-    """Whether a value is the list of lines that a training state has, steps in order."""
-    names = {"step", "loss", "validation", "divergence"}
-    if not isinstance(history, list):
-        return False
-    for line in history:
-        if not isinstance(line, dict) or not {"step", "loss"} <= set(line) <= names:
-            return False
-        if not all(isinstance(v, (int, float)) and math.isfinite(v) for v in line.values()):
-            return False
-    steps = [line["step"] for line in history]
-    return all(_is_size(k) and k <= step for k in steps) and steps == sorted(set(steps))

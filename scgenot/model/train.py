@@ -91,6 +91,7 @@ def train(
     learner = (FlowMatching() if learner is None else learner).resolved()
     _check_pairs(model, pairs, plans)
     check_share(learner.batch_size)
+    model.drop_student()  # of weights that change
     device, new = model.device, None
     if state is None:
         new = TrainState(seed_of(rng), torch.empty(0, device=model.device))

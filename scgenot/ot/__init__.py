@@ -8,6 +8,7 @@ from scgenot.ot.divergence import sinkhorn_divergence
 from scgenot.ot.elastic_cost import Elastic, elastic
 from scgenot.ot.geodesic import Geodesic
 from scgenot.ot.minibatch import Minibatch, MinibatchCoupling
+from scgenot.ot.neighbors import Neighbors
 from scgenot.ot.plan import Plan, SparsePlan, UnsupportedPlan
 from scgenot.ot.quadratic.solver import FusedGromovWasserstein, GromovWasserstein
 from scgenot.ot.sinkhorn import Sinkhorn
@@ -23,6 +24,7 @@ __all__ = [
     "GromovWasserstein",
     "Minibatch",
     "MinibatchCoupling",
+    "Neighbors",
     "NotSolved",
     "Plan",
     "Sinkhorn",

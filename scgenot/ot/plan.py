@@ -94,6 +94,9 @@ class SparsePlan:
         uniform.
     diagnostics
         Diagnostics of the solver, if known.
+    shares
+        Shares of the mass of source and target cells that a partial plan matches, shapes `(n,)`
+        and `(m,)`.
 
     Raises
     ------
@@ -108,6 +111,7 @@ class SparsePlan:
     mass: sp.csr_matrix
     weights: np.ndarray | None = None
     diagnostics: Diagnostics | None = None
+    shares: tuple[np.ndarray, np.ndarray] | None = None
 
     def __post_init__(self):
         mass = sp.csr_matrix(self.mass, dtype=float)
@@ -123,6 +127,15 @@ class SparsePlan:
     def shape(self) -> tuple[int, int]:
         """Numbers of source and of target cells."""
         return self.mass.shape
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether the marginals are taken to be the weights."""
+        return self.shares is None
+
+    def kept(self) -> tuple[Tensor, Tensor] | None:
+        """Shares of mass that cells keep, shapes `(n,)` and `(m,)`; None where all is matched."""
+        return None if self.shares is None else tuple(map(torch.as_tensor, self.shares))
 
     @property
     def device(self) -> torch.device:

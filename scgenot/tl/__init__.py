@@ -7,6 +7,7 @@ from scgenot.tl._counterfactual import counterfactual
 from scgenot.tl._coupling import coupling
 from scgenot.tl._coverage import coverage
 from scgenot.tl._decode import decode
+from scgenot.tl._distill import distill
 from scgenot.tl._embed import embed
 from scgenot.tl._embed_populations import embed_populations
 from scgenot.tl._evaluate import evaluate
@@ -41,6 +42,7 @@ __all__ = [
     "coupling",
     "coverage",
     "decode",
+    "distill",
     "embed",
     "embed_populations",
     "evaluate",

@@ -69,7 +69,8 @@ def predict(
         effect of a perturbation; requires a fit with condition dropout.
     integrator
         Integrator from noise to cells, such as `sg.flow.ODE("midpoint", steps=12)` or
-        `sg.flow.SDE(noise=1.0, steps=50)`; None for six midpoint steps.
+        `sg.flow.SDE(noise=1.0, steps=50)`; None for six midpoint steps, or for the sampler of
+        :func:`distill`.
     rng
         Seed. The same seed gives the same samples.
     device

@@ -29,9 +29,11 @@ def transfer(
     """Transfer labels from a reference to query cells; cells without a counterpart are
     "unassigned".
 
-    The two populations are coupled without a model. A coupling matches a cell type at most up to
-    its proportion in the reference: if a type is more frequent among the query cells, a part of it
-    remains unmatched, too. `obs["..._kept"]` is the matched share.
+    Each query cell takes the labels of the reference cells around it. It is unassigned if these are
+    less than half as dense as the query cells around it, see :class:`~scgenot.ot.Neighbors`; a type
+    that is more than twice as frequent among the query cells is therefore unassigned, too. If less
+    than half of the query cells are matched, as under a batch effect, a warning says so, and both
+    sides are matched by distance, `sg.ot.Sinkhorn(epsilon=0.05, price=0.25)`. No model is fitted.
 
     Parameters
     ----------
@@ -49,9 +51,8 @@ def transfer(
         that it lacks; components of all cells together separate such cells better. A pair `(query,
         reference)` for two spaces, with a quadratic solver.
     solver
-        Function from a :class:`~scgenot.pair.Pair` to a plan; None for
-        `sg.ot.Sinkhorn(epsilon=0.05, price=0.25)`. Cells are left unassigned only with `price` or
-        `keep`.
+        Function from a :class:`~scgenot.pair.Pair` to a plan; None for `sg.ot.Neighbors()`, see
+        above. :class:`~scgenot.ot.Sinkhorn` leaves cells unassigned with `price` or `keep`.
     key_added
         Column to write; None for `"genot_transferred_<column>"`.
     rng
@@ -86,6 +87,11 @@ def transfer(
     ValueError
         When no reference cell has a label, the cells are not in one embedding, values are not
         finite, or nothing is matched at the price of the solver.
+
+    Warns
+    -----
+    UserWarning
+        When less than half of the query cells lie among reference cells.
 
     Examples
     --------

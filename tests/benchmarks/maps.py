@@ -257,10 +257,21 @@ def sparse_kang(seeds: list[int]) -> list[Row]:
                 row["R2 means"] = 1 - ((predicted - after) ** 2).sum() / after.var() / len(after)
                 row["overlap"] = len(set(moved) & set(largest)) / 50
                 row["overlap of the overall list"] = len(set(overall) & set(largest)) / 50
+                before = group["control_mean"].to_numpy()
+                row["R2 of the true change of 50"] = best_r2(before, after, 50)
                 if "share_moved" in group:
                     row["moved a cell"] = group["share_moved"].sum()
+                    row["R2 of the true change of as many"] = best_r2(
+                        before, after, round(row["moved a cell"])
+                    )
                 rows.append({**row, "s": seconds})
     return rows
+
+
+def best_r2(before: np.ndarray, after: np.ndarray, n: int) -> float:
+    """R2 of means where the genes with the largest changes have their true mean, others none."""
+    left = np.sort(np.abs(after - before))[: len(after) - n]
+    return 1 - (left**2).sum() / after.var() / len(after)
 
 
 def mean_of(adata: AnnData, cells: np.ndarray) -> np.ndarray:

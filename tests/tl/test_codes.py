@@ -140,6 +140,30 @@ def test_cells_of_drugs_that_were_not_fitted_have_none(screen):
         sg.tl.score_cells(new, model=screen)
 
 
+def more_of_drug_a(n, rng, name):
+    """New cells of the law of drug A."""
+    rng = np.random.default_rng(rng)
+    cells = rng.normal(size=(n, 3)) + SHIFT["A"] + 0.1 * rng.normal(size=(n, 3)) @ DRUGS["A"]
+    obs = pd.DataFrame({"drug": "A", "batch": "x"}, [f"{name}{k}" for k in range(n)])
+    return AnnData(cells.astype(np.float32), obs)
+
+
+def test_ranks_among_held_out_cells_are_uniform_under_a_wrong_model(screen):
+    new, held_out = more_of_drug_a(300, 1, "new"), more_of_drug_a(300, 2, "held")
+    sg.tl.score_cells(new, model=screen)
+    assert kstest(new.obs["genot_p_value"], "uniform").statistic > 0.16  # hardly trained
+    sg.tl.score_cells(new, held_out=held_out, model=screen)
+    found = new.obs["genot_p_value"]
+    # two samples of 300: .16 is passed once in a thousand times
+    assert kstest(found, "uniform").statistic < 0.16
+    assert found.min() >= 1 / 301
+    new.obs["drug"] = "B"  # of which none are held out
+    sg.tl.score_cells(new, held_out=held_out, model=screen)
+    assert new.obs["genot_p_value"].isna().all()
+    with pytest.warns(UserWarning, match="names of cells that were fitted, whose codes"):
+        sg.tl.score_cells(new, held_out=screen, model=screen)
+
+
 @pytest.mark.slow
 def test_p_values_of_new_cells_are_uniform():
     def cells(n):

@@ -116,6 +116,21 @@ def test_wrong_input_is_named_and_changes_nothing(options, error, text):
         sg.tl.transfer(query, reference, "cell_type")
 
 
+def test_sides_that_are_apart_are_matched_by_distance_with_a_warning():
+    query, reference = blobs(seed=1), blobs(prefix="r")
+    query.obsm["X_pca"] = query.obsm["X_pca"] + 4.0
+    with pytest.warns(UserWarning, match=r"Only \d+% of the query cells lie among reference cells"):
+        sg.tl.transfer(query, reference, "cell_type")
+    assert query.uns["genot_transferred_cell_type"]["solver"]["type"] == "Sinkhorn"
+    found = query.obs["genot_transferred_cell_type"].astype(str)
+    kept = found != "unassigned"
+    assert kept.mean() > 0.5
+    # blobs 12 apart, moved by 4 along each axis: half of the way for some cells
+    assert (found == query.obs["cell_type"].astype(str))[kept].mean() > 0.95
+    sg.tl.transfer(query, reference, "cell_type", solver=sg.ot.Neighbors())  # says nothing
+    assert (query.obs["genot_transferred_cell_type"] == "unassigned").mean() > 0.5
+
+
 def course(partial=True) -> AnnData:
     """Three times; the monocytes come at time 1 only, the B cells are gone at time 2."""
     kinds = {0: ["T", "B"], 1: ["T", "B", "mono"], 2: ["T", "mono"]}
