@@ -19,6 +19,7 @@ from scgenot.cells.lazy import readable
 from scgenot.cells.read import check_anndata
 from scgenot.cells.tasks.task import check_kind
 from scgenot.fit import storage
+from scgenot.fit.alone import bare
 from scgenot.fit.chosen import Choice
 from scgenot.fit.coupled import (
     check_question,
@@ -263,4 +264,4 @@ def open_fit(adata: AnnData, key: str, model=None, device: str | None = None) ->
     # which condition is which is told by its own fit alone
     if storage.has_fit(adata, key) and not getattr(model, "condition_dim", 0):
         return Fit.read(adata, key).with_model(model).on(device)
-    return storage.bare(Fit, model, key).on(device)
+    return bare(Fit, model, key).on(device)

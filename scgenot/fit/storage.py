@@ -23,7 +23,6 @@ from scgenot.fit.stored_link import StoredLink
 from scgenot.fit.stored_model import DAMAGE, MODELS, OWN, read_model, remember, remember_parts
 from scgenot.model import Genot
 from scgenot.model.storage import digest
-from scgenot.pair import Question
 
 VERSION = 2
 MODEL, PARAMS, HISTORY, PAIRS, LINKS = "model", "params", "history", "pairs", "links"
@@ -277,31 +276,3 @@ def read_task(params: Mapping, task, key: str):
             f"uns[{key!r}]['params'] cannot be read as the task {name!r} "
             f"({type(error).__name__}: {error}): it is damaged, or pass the task object as `task`."
         ) from error
-
-
-class Alone:
-    """The task of a model without its fit: every cell is a source, nothing can be asked."""
-
-    name = "model"
-
-    def ask(self, adata: AnnData, target=None, *, dose=None) -> Question:
-        """Ask every cell for its targets."""
-        if target is not None or dose is not None:
-            raise ValueError(
-                f"`target={target!r}` or `dose={dose!r}` was given, but `model` has no fit: pass "
-                "the fitted AnnData, `model=adata`."
-            )
-        return Question(np.arange(adata.n_obs))
-
-    def to_dict(self) -> dict:
-        """Return nothing: there is no fit."""
-        return {}
-
-
-def bare(cls, model, key: str):
-    """Return the fit of a model alone."""
-    if getattr(model, "condition_dim", 0):
-        raise ValueError(
-            "`model` has no fit, but needs conditions: pass the fitted AnnData, `model=adata`."
-        )
-    return cls(Alone(), history=pd.DataFrame(), key=key, make_model=lambda: model)

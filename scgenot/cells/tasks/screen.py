@@ -168,7 +168,7 @@ class Screen:
         found = column.notna().to_numpy() if target is None else self.names().are(column, target)
         if self.dose_key is not None:
             doses = dose_values(adata.obs[self.dose_key])
-            return found & (doses >= 0 if dose is None else same_dose(doses, dose))
+            found &= doses >= 0 if dose is None else same_dose(doses, dose)
         return found
 
     def control_rows(self, adata: AnnData) -> np.ndarray:
@@ -261,8 +261,7 @@ class Screen:
         """Return the perturbations and doses of the treated cells there are."""
         read = self.read(adata, held_out=True)
         doses = np.full(len(read.names), None) if read.doses is None else read.doses
-        treated = ~read.is_control
-        return sorted(set(zip(read.names[treated], doses[treated], strict=True)))
+        return sorted(set(zip(read.names[~read.is_control], doses[~read.is_control], strict=True)))
 
     def _warn_if_untold(self, table: pd.DataFrame) -> None:
         """Warn of categories of the control cells that the network was never told of."""
