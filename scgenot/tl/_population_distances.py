@@ -49,8 +49,8 @@ def population_distances(
     kind
         "bures"
             2-Wasserstein distance between Gaussians with the means and covariances of the
-            populations. Covariances are shrunk towards that within all populations, by the weight of as
-            many cells as there are dimensions.
+            populations. Covariances are shrunk towards that within all populations, by the weight
+            of as many cells as there are dimensions.
         "sinkhorn"
             Square root of the Sinkhorn divergence, the debiased entropic transport cost under the
             squared distance.
