@@ -1,11 +1,11 @@
 """Generative entropic neural optimal transport for single-cell data.
 
-Every task is a list of pairs: a source population, a target population and the condition that links
-them. A solver (:mod:`scgenot.ot`) turns a pair into a coupling: a cost and two potentials. A
-velocity field (:mod:`scgenot.flow`) learns to carry noise, for each source cell, to the targets
-that the coupling gives it; solver and field together are :class:`~scgenot.model.Genot`. These three
-know arrays and nothing of AnnData; :mod:`scgenot.tl` makes pairs of annotated cells, fits, and
-writes back what :mod:`scgenot.get` reads and :mod:`scgenot.pl` draws.
+A task consists of pairs: a source population, a target population and a condition. A solver
+(:mod:`scgenot.ot`) computes the coupling of a pair, a cost and two potentials. A velocity field
+(:mod:`scgenot.flow`) learns to transport noise, given a source cell, to the targets of that cell
+under the coupling; :class:`~scgenot.model.Genot` is the model. These modules work on arrays.
+:mod:`scgenot.tl` makes pairs of the cells of an AnnData, fits, and writes the results, which
+:mod:`scgenot.get` reads and :mod:`scgenot.pl` plots.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Read what a fit left in AnnData."""
+"""Read the results of a fit from AnnData."""
 
 from typing import TYPE_CHECKING
 

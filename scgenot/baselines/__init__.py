@@ -1,6 +1,6 @@
-"""What trivial methods predict for source cells: arrays in, predicted cells out.
+"""Predictions of simple methods, for cells given as arrays.
 
-A model is worth its cost only where it beats these; :func:`halves` gives the ceiling.
+A model is useful only if it is better than these; :func:`halves` gives the ceiling.
 """
 
 from scgenot.baselines.draws import halves, identity, mixture, random_pairs, random_targets

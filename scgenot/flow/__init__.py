@@ -1,4 +1,4 @@
-"""Flows: the path from noise to targets, the field that moves along it, and its integration."""
+"""Flows: the path from noise to targets, the velocity field, and its integration."""
 
 from scgenot.flow.condition import SetEncoder
 from scgenot.flow.field import Field, VelocityField, bind

@@ -1,4 +1,4 @@
-"""How far predicted cells are from true ones: arrays and weights in, a number out."""
+"""Metrics that compare predicted with true cells, given as arrays."""
 
 from scgenot.metrics.discrimination import perturbation_discrimination
 from scgenot.metrics.distances import energy_distance, mmd

@@ -1,4 +1,4 @@
-"""Learners: a plan's conditional law, learned by a velocity field."""
+"""Learners of the conditional distribution of a plan, and the models that they return."""
 
 from scgenot.model.bridge import MixtureBridge
 from scgenot.model.checkpoint import Checkpoint

@@ -1,4 +1,4 @@
-"""Plans: couplings of two populations, mostly a cost and two potentials."""
+"""Solvers and plans: couplings of two populations."""
 
 from scgenot.ot.confidence import Confidence
 from scgenot.ot.cost import cosine, coulomb, euclidean, mean_cost, squared_euclidean

@@ -46,7 +46,7 @@ class Neighbors:
     cost
         Cost function `(x, y) -> (n, m)`, by which cells are near.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
 
     Raises
     ------

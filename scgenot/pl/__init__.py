@@ -1,4 +1,4 @@
-"""Plots of what a fit wrote."""
+"""Plots of the results of a fit."""
 
 from scgenot.pl._calibration import calibration
 from scgenot.pl._choice import choice

@@ -1,4 +1,4 @@
-"""Tools: AnnData in, results written back to it."""
+"""Tools: fit, predict and evaluate on AnnData, and write the results to it."""
 
 from scgenot.tl._annotate import annotate
 from scgenot.tl._calibrate import calibrate

@@ -42,9 +42,9 @@ def distill(
     key
         The `key_added` of the fit.
     rng
-        Seed. The same seed gives the same result on one machine and thread count.
+        Seed. Results are reproducible on the same machine with the same number of threads.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
     progress
         Whether to show a progress bar.
     copy

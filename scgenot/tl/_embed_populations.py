@@ -63,7 +63,7 @@ def embed_populations(
     progress
         Whether to show a progress bar.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
 
     Returns
     -------

@@ -63,7 +63,7 @@ def evaluate_populations(
     progress
         Whether to show progress bars.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
 
     Returns
     -------

@@ -66,7 +66,7 @@ def fit_populations(
     rng
         Seed; the same seed gives the same bits.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
     progress
         Whether to show a progress bar.
     copy

@@ -70,7 +70,7 @@ def population_distances(
     progress
         Whether to show a progress bar.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
 
     Returns
     -------

@@ -65,7 +65,7 @@ def score_populations(
     progress
         Whether to show progress bars.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
 
     Returns
     -------

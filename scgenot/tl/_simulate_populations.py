@@ -62,7 +62,7 @@ def simulate_populations(
     rng
         Seed. The same seed gives the same cells.
     device
-        Where to compute; None for CUDA when there is one.
+        Device; None for `sg.settings.device`, or else CUDA if available.
 
     Returns
     -------
