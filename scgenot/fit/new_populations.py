@@ -13,7 +13,7 @@ from scgenot.cells.keys import Keys
 from scgenot.cells.labels import like_column
 from scgenot.cells.populations import N_CELLS, Populations
 from scgenot.fit.decoder import feature_decoder
-from scgenot.fit.made_up import assemble
+from scgenot.fit.made_up import assemble, decoding_of
 from scgenot.fit.population_fit import PopulationFit, ordered
 
 logger = logging.getLogger("scgenot")
@@ -64,7 +64,8 @@ def simulated_populations(
     obs = described(fit, rows, partners, n_cells)
     states = np.concatenate(clouds).astype(np.float32)
     to_features, clip = features_of(fit, decoder, clip=clip)
-    return assemble(fit, task.use_rep, states, obs, to_features, clip=clip)
+    decoding = decoding_of(fit, task.use_rep, to_features, clip=clip)
+    return assemble(fit, task.use_rep, states, obs, decoding)
 
 
 def sources_of(fit: PopulationFit, adata: AnnData) -> Populations | None:

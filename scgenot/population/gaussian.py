@@ -59,9 +59,9 @@ def estimate(
 def unshrunk(covariance: torch.Tensor, n: int) -> torch.Tensor:
     """Covariances that `n` cells must have for their shrunk ones to be as given, whitened.
 
-    With `v` the variance of the eigenvalues about their mean `m`, times d, the shrinkage `r` that
-    gave them solves `r (n + 1) = 1 + k (1 - r)^2`, `k = d (d + 1) m^2 / v`. Where no covariance does
-    it, eigenvalues are 0.
+    With `v` the sum of squared deviations of the eigenvalues from their mean `m`, the shrinkage `r`
+    that gave them solves `r (n + 1) = 1 + k (1 - r)^2`, `k = d (d + 1) m^2 / v`. Where no
+    covariance does it, eigenvalues are 0.
     """
     values, vectors = torch.linalg.eigh(covariance)
     d, m = values.shape[-1], values.mean(-1, keepdim=True)
