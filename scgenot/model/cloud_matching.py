@@ -73,7 +73,7 @@ class CloudPopulations:
     steps: int = 3000
     width: int = 64
     depth: int = 4
-    max_cells: int = 200
+    max_cells: int = 100
     batch_size: int = 16
     learning_rate: float = 2e-3
     weight_decay: float = 0.01

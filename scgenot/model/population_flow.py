@@ -1,5 +1,6 @@
 """Populations as Gaussians: their law given conditions, and the flow that generates them."""
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,7 @@ from scgenot.population.bures import Gaussians, step
 from scgenot.population.cells import draw_cells
 from scgenot.population.chart import Chart
 from scgenot.population.frame import Frame
-from scgenot.population.gaussian import estimate
+from scgenot.population.gaussian import estimate, unshrunk
 
 WISHART = 5  # degrees of freedom of the noise, for each dimension
 STEPS = 32  # of the integration
@@ -239,7 +240,7 @@ class PopulationFlow(StoredModel):
             Cells of the paired populations, one for each row.
         n_cells
             Cells of each population. With more cells than dimensions these have exactly the mean
-            and covariance that were generated.
+            and the shrunk covariance that were generated.
         guidance
             Must be 1: a Gaussian law is not guided.
         rng
@@ -260,7 +261,11 @@ class PopulationFlow(StoredModel):
             )
         rng = numpy_rng(rng)
         paired = None if sources is None else estimate(sources)
-        found = self.sample(condition, paired, expected=expected, rng=rng)
+        found = self.sample(condition, paired, expected=expected, rng=rng).to("cpu")
+        if n_cells > self.dim:  # measured covariances are shrunk, and those of new cells will be
+            chart = copy.deepcopy(self.chart).cpu()
+            white = chart.whiten(found)
+            found = chart.color(Gaussians(white.mean, unshrunk(white.covariance, n_cells)))
         return draw_cells(found, n_cells, rng)
 
     def _flow(self, at: Gaussians, condition: Tensor, mean: Tensor) -> Gaussians:

@@ -47,7 +47,7 @@ def simulate_populations(
     n_cells
         Cells of each new population; None for the median of those fitted. Of the Gaussian kind,
         more cells than dimensions have exactly the mean and covariance that were generated, which
-        vary as those of measured populations do.
+        vary as those of measured populations of so many cells do.
     key
         The `key_added` of the fit.
     model

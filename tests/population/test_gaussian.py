@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
+from sklearn.covariance import oas
 
 from scgenot.population import bures
 from scgenot.population.bures import Gaussians
-from scgenot.population.gaussian import estimate
+from scgenot.population.cells import draw_cells
+from scgenot.population.gaussian import estimate, unshrunk
 
 RNG = np.random.default_rng(0)
 SHAPE = np.diag([9.0, 4, 1, 0.25])
@@ -105,3 +107,23 @@ def test_one_column():
     scatter = np.array([(len(c) - 1) * np.var(c, ddof=1) for c in clouds])
     within = scatter.sum() / 301
     np.testing.assert_allclose(found[:, 0, 0], (scatter + within) / [300, 3], rtol=1e-10)
+
+
+@pytest.mark.parametrize("n", [12, 60, 1000])
+def test_cells_whose_shrunk_covariance_is_given(n):
+    """The shrinkage of scikit-learn undoes it, where there is a covariance that does."""
+    rng = np.random.default_rng(1)
+    shrunk = []
+    for _ in range(5):
+        cells = rng.normal(size=(n, 4)) * [1.3, 1, 1, 0.7]
+        shrunk.append(oas(cells - cells.mean(0), assume_centered=True)[0] * n / (n - 1))
+    given = Gaussians(torch.zeros(5, 4).double(), torch.tensor(np.array(shrunk)))
+    wanted = Gaussians(given.mean, unshrunk(given.covariance, n))
+    for cells, expected in zip(draw_cells(wanted, n, rng), shrunk, strict=True):
+        found = oas(cells, assume_centered=True)[0] * n / (n - 1)
+        np.testing.assert_allclose(found, expected, atol=1e-8)
+
+
+def test_a_multiple_of_the_identity_is_its_own_shrunk_covariance():
+    eye = torch.eye(4).double()
+    torch.testing.assert_close(unshrunk(2 * eye, 30), 2 * eye)
