@@ -13,7 +13,8 @@ import scgenot as sg
 from scgenot.cells.strata import known_strata
 from scgenot.cells.tasks import TimeCourse
 from scgenot.fit.evaluation.fitted import choose_links
-from scgenot.fit.stored_link import StoredLink, names_of
+from scgenot.fit.shared import names_of
+from scgenot.fit.stored_link import StoredLink
 
 QUICK = {
     "learner": sg.model.FlowMatching(steps=2, width=16, depth=1, validation_fraction=0),
