@@ -109,8 +109,9 @@ def distill(
     if not max(uvp, energy) <= LIMIT:
         raise ValueError(
             f"`steps={steps}`: the distilled sampler is not as good as its teacher: on {len(rows)} "
-            f"held-out source cells its laws are off by {uvp:.2g} points of cBW-UVP and {energy:.2g} % in energy distance, and {LIMIT} is allowed. "
-            f"Pass `steps={2 * steps}` or more `training_steps`, or keep the teacher alone."
+            f"held-out source cells its laws are off by {uvp:.2g} points of cBW-UVP and "
+            f"{energy:.2g} % in energy distance, and {LIMIT} is allowed. Pass `steps={2 * steps}` "
+            "or more `training_steps`, or keep the teacher alone."
         )
     out.distilled = Distilled(steps, uvp, energy)
     return out
