@@ -79,9 +79,8 @@ def distill(
     TypeError
         When an argument has a wrong type.
     ValueError
-        When a shape is wrong, there are under 5 distinct source cells, or the field has no weights.
-    RuntimeError
-        When the student is not as good as its teacher: off by more than .3 points of cBW-UVP, or
+        When a shape is wrong, there are under 5 distinct source cells, or the field has no weights;
+        when the student is not as good as its teacher: off by more than .3 points of cBW-UVP, or
         in energy distance by more than .3 % of twice the mean distance between draws.
 
     Examples
@@ -108,11 +107,11 @@ def distill(
         asked = None if told is None else told[rows]
         uvp, energy = compare(out, cells[rows], asked, generator)
     if not max(uvp, energy) <= LIMIT:
-        raise RuntimeError(
-            f"The distilled sampler of {steps} {'step' if steps == 1 else 'steps'} is not as good "
-            f"as its teacher: on {len(rows)} held-out source cells its laws are off by {uvp:.2g} "
-            f"points of cBW-UVP and {energy:.2g} % in energy distance, and {LIMIT} is allowed. "
-            f"Pass `steps={2 * steps}` or more `training_steps`, or keep the teacher alone."
+        raise ValueError(
+            f"`steps={steps}`: the distilled sampler is not as good as its teacher: on {len(rows)} "
+            f"held-out source cells its laws are off by {uvp:.2g} points of cBW-UVP and "
+            f"{energy:.2g} % in energy distance, and {LIMIT} is allowed. Pass `steps={2 * steps}` "
+            "or more `training_steps`, or keep the teacher alone."
         )
     out.distilled = Distilled(steps, uvp, energy)
     return out

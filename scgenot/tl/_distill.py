@@ -65,10 +65,8 @@ def distill(
         When there is no such fit.
     ValueError
         When the model takes no steps to draw (a map, a mixture), a number is out of range, or there
-        are under 5 source cells.
-    RuntimeError
-        When the sampler is not as good as its teacher on held-out source cells; the fit stays as it
-        was.
+        are under 5 source cells; when the sampler is not as good as its teacher on held-out source
+        cells, and the fit stays as it was.
 
     Warns
     -----

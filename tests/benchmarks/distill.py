@@ -32,7 +32,7 @@ import scgenot as sg
 from scgenot.metrics import energy_distance
 
 TEACHER = sg.flow.ODE("midpoint", steps=6)
-N_TIMED = 4096
+N_TIMED = 1024
 
 
 def timed(make):

@@ -36,6 +36,7 @@ OF_POPULATIONS = {
 }
 POPULATION = {"kind": ["sinkhorn", "energy"], "use_rep": ["X"], "key_added": ["other"]}
 LONG = ("huge", "overflow")
+DISTILL = {"steps": 30, "training_steps": 2, "n_pairs": 64}
 
 
 def metric(name: str, **more) -> Entry:
@@ -53,6 +54,7 @@ def verb(name: str, world: Callable, others: dict | None = None, **given) -> Ent
     """An entry of `sg.tl`."""
     function = getattr(sg.tl, name)
     slow = {"learner": ("None",)}  # thousands of steps
+    slow |= dict.fromkeys(("steps", "training_steps"), LONG)
     quiet = {"progress": False, "device": "cpu", "n_samples": 2}
     quiet = {key: value for key, value in quiet.items() if key in signature(function).parameters}
     return Entry(
@@ -321,6 +323,12 @@ def of_arrays() -> list[Entry]:
         asked("log_prob", source=A, target=B[np.arange(24) % 20], integrator=sg.flow.ODE(steps=2)),
         asked("encode", source=A, target=B[np.arange(24) % 20], integrator=sg.flow.ODE(steps=2)),
         asked("decode", source=A, code=A, integrator=sg.flow.ODE(steps=2)),
+        Entry(
+            "model.distill",
+            sg.model.distill,
+            lambda: {"model": w.model(), "source": A, "progress": False, **DISTILL},
+            slow=dict.fromkeys(DISTILL, LONG),
+        ),
         Entry("Genot.load", sg.Genot.load, lambda: {"path": w.model_file()}),
         Entry("model.Checkpoint", sg.model.Checkpoint, lambda: {"path": w.state_file()}),
         Entry("TrainState.load", sg.model.TrainState.load, lambda: {"path": w.state_file()}),

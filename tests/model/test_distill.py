@@ -154,7 +154,9 @@ def test_it_goes_to_a_file_with_its_teacher(conditional, student, tmp_path):
 
 def test_what_is_not_as_good_is_refused_with_its_figures(teacher):
     model, x = teacher
-    with pytest.raises(RuntimeError, match=r"sampler of 1 step is not as good.*Pass `steps=2`"):
+    with pytest.raises(
+        ValueError, match=r"`steps=1`: the distilled sampler is not.*Pass `steps=2`"
+    ):
         distill(model, x, n_pairs=64, training_steps=1, progress=False)
 
 

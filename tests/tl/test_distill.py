@@ -106,7 +106,7 @@ def test_regions_of_the_teacher_are_removed(screen):
 def test_a_refusal_leaves_the_fit_as_it_was(screen, monkeypatch):
     monkeypatch.setattr(import_module("scgenot.model.distill"), "LIMIT", -1)
     before = screen.uns["genot"]["model"]["digest"]
-    with pytest.raises(RuntimeError, match="is not as good as its teacher"):
+    with pytest.raises(ValueError, match="is not as good as its teacher"):
         sg.tl.distill(screen, **FEW)
     assert screen.uns["genot"]["model"]["digest"] == before
 
