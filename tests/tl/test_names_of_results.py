@@ -35,7 +35,7 @@ def test_a_fit_of_another_layout_is_refused(course):
     adata = course.copy()
     for version in (0, 99, None):
         adata.uns["genot"] = {**course.uns["genot"], "version": version}
-        with pytest.raises(ValueError, match=f"in layout {version}; this one reads layout 1: fit"):
+        with pytest.raises(ValueError, match=f"in layout {version}; this one reads layout 2: fit"):
             sg.tl.push(adata, "a", groupby="state")
     del adata.uns["genot"]["version"]
     with pytest.raises(ValueError, match="in layout None"):
