@@ -32,7 +32,7 @@ from scgenot.model import (
 from scgenot.model.storage import digest, kind_of
 
 KINDS = {"gaussian": GaussianPopulations, "cloud": CloudPopulations}
-FILES = {made.KIND: made for made in (CloudFlow, PopulationFlow)}
+FILES = {made.kind: made for made in (CloudFlow, PopulationFlow)}
 
 
 @dataclass(repr=False)

@@ -39,7 +39,7 @@ class CloudFlow(StoredModel):
     :func:`~scgenot.tl.fit_populations` : fits it, with `kind="cloud"`.
     """
 
-    KIND = "cloud flow"
+    kind = "cloud flow"
     SIZES = ("dim", "condition_dim", "width", "depth")
 
     def __init__(self, dim: int, condition_dim: int = 0, width: int = 64, depth: int = 4):

@@ -51,7 +51,7 @@ class PopulationFlow(StoredModel):
     :func:`~scgenot.tl.fit_populations` : fits it.
     """
 
-    KIND = "population flow"
+    kind = "population flow"
     SIZES = ("dim", "condition_dim", "n_anchors", "n_sources", "n_factors", "width", "depth")
 
     def __init__(

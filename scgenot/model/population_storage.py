@@ -1,22 +1,14 @@
 """Models of populations as values and arrays, and back: what is read may be damaged."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
 from torch import nn
 
-from scgenot._typed import typed
-from scgenot.model.storage import (
-    FORMAT,
-    MAX_SIZE,
-    ModelFileError,
-    check_weights,
-    read_file,
-    write_file,
-)
+from scgenot.model.storage import FORMAT, MAX_SIZE, ModelFileError, check_weights
+from scgenot.model.stored import WithFile
 
 
 def put_together(make, names: Sequence[str], config: Mapping, arrays: Mapping):
@@ -40,7 +32,7 @@ def put_together(make, names: Sequence[str], config: Mapping, arrays: Mapping):
     return model.eval()
 
 
-class StoredModel(nn.Module):
+class StoredModel(WithFile, nn.Module):
     """A model of populations that goes to AnnData and to files: its sizes and its arrays.
 
     See Also
@@ -48,66 +40,14 @@ class StoredModel(nn.Module):
     :class:`~scgenot.model.PopulationFlow` : one of them.
     """
 
-    KIND = ""  # what its files are called
     SIZES: tuple[str, ...] = ()  # arguments that make it, attributes of the same names
 
-    def to_arrays(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """Return the model as values and arrays that an AnnData or a file can hold.
-
-        Returns
-        -------
-        Configuration (JSON-able values) and arrays, names without `/`.
-        """
+    def _take_apart(self) -> tuple[dict, dict[str, np.ndarray]]:
         sizes = {name: getattr(self, name) for name in self.SIZES}
         return sizes, {name: value.cpu().numpy() for name, value in self.state_dict().items()}
 
     @classmethod
-    def from_arrays(cls, config: Mapping, arrays: Mapping[str, np.ndarray]) -> Self:
-        """Make a model from what :meth:`to_arrays` returned.
-
-        Parameters
-        ----------
-        config, arrays
-            Its result.
-
-        Returns
-        -------
-        The model, with the same bits.
-
-        Raises
-        ------
-        ModelFileError
-            When they are damaged, or of another version.
-        """
+    def _put_together(cls, config: Mapping, arrays: Mapping[str, np.ndarray]) -> Self:
+        if isinstance(config, Mapping) and config.get("format", FORMAT) != FORMAT:  # of a file
+            raise ModelFileError("The model is of another version of scgenot: fit and save again.")
         return put_together(cls, cls.SIZES, config, arrays)
-
-    def save(self, path: str | Path) -> None:
-        """Write the model to one safetensors file.
-
-        Parameters
-        ----------
-        path
-            File to write; a file that is there is replaced as a whole or not at all.
-        """
-        write_file(path, self.KIND, *self.to_arrays())
-
-    @classmethod
-    @typed
-    def load(cls, path: str | Path) -> Self:
-        """Read what :meth:`save` wrote.
-
-        Parameters
-        ----------
-        path
-            File to read.
-
-        Returns
-        -------
-        The model, with the same bits.
-        """
-        config, arrays = read_file(path, cls.KIND)
-        if config.pop("format", None) != FORMAT:
-            raise ModelFileError(
-                f"{str(path)!r} is of another version of scgenot: fit and save again."
-            )
-        return cls.from_arrays(config, arrays)

@@ -32,9 +32,9 @@ class WithFile:
         config, arrays
             Result of :meth:`to_arrays`.
         parts
-            What a file does not hold. `device`: where to compute, the CPU by default; a mixture
-            bridge takes none. `field`, `encoder`: what made the field of a
-            :class:`~scgenot.Genot`, and its encoder, when they were not the usual ones.
+            What a file does not hold. `device`: where to compute, the CPU by default; mixture
+            bridges and models of populations take none. `field`, `encoder`: what made the field of
+            a :class:`~scgenot.Genot`, and its encoder, when they were not the usual ones.
 
         Returns
         -------

@@ -258,10 +258,11 @@ def sparse_kang(seeds: list[int]) -> list[Row]:
                 row["overlap"] = len(set(moved) & set(largest)) / 50
                 row["overlap of the overall list"] = len(set(overall) & set(largest)) / 50
                 before = group["control_mean"].to_numpy()
-                row["R2 of the true change of 50"] = best_r2(before, after, 50)
+                for n in (0, 50, 100, 400):
+                    row[f"R2 of {n} true changes"] = best_r2(before, after, n)
                 if "share_moved" in group:
                     row["moved a cell"] = group["share_moved"].sum()
-                    row["R2 of the true change of as many"] = best_r2(
+                    row["R2 of as many true changes"] = best_r2(
                         before, after, round(row["moved a cell"])
                     )
                 rows.append({**row, "s": seconds})
