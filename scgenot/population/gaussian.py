@@ -10,7 +10,6 @@ from scgenot._warn import warn_user
 from scgenot.population.bures import Gaussians
 
 MOST_NAMED = 5  # populations in a warning
-NO_SPREAD = 1e-12  # of eigenvalues
 
 
 def estimate(
@@ -57,19 +56,13 @@ def estimate(
 
 
 def unshrunk(covariance: torch.Tensor, n: int) -> torch.Tensor:
-    """Covariances that `n` cells must have for their shrunk ones to be as given, whitened.
+    """Covariances that `n` cells must have for their shrunk ones to be as given.
 
-    With `v` the sum of squared deviations of the eigenvalues from their mean `m`, the shrinkage `r`
-    that gave them solves `r (n + 1) = 1 + k (1 - r)^2`, `k = d (d + 1) m^2 / v`. Where no
-    covariance does it, eigenvalues are 0.
+    In coordinates in which the covariance within populations is the identity. Where no covariance
+    does it, eigenvalues are 0.
     """
     values, vectors = torch.linalg.eigh(covariance)
-    d, m = values.shape[-1], values.mean(-1, keepdim=True)
-    v = (values - m).square().sum(-1, keepdim=True).clamp(min=NO_SPREAD * d * m.square())
-    k = d * (d + 1) * m.square() / v
-    half = k + (n + 1) / 2
-    r = (half - (half.square() - k * (1 + k)).sqrt()) / k
-    values = (m + (values - m) / (1 - r)).clamp(min=0)
+    values = (values + (values - 1) * values.shape[-1] / (n - 1)).clamp(min=0)
     return vectors * values[..., None, :] @ vectors.mT
 
 
