@@ -69,10 +69,10 @@ def stop_at(monkeypatch, step):
     """Have Ctrl-C pressed before a step."""
     made = LOOP._step
 
-    def stopping(model, average, optimizer, draws, state, learner):
+    def stopping(model, optimizer, draws, state, learner):
         if state.step == step:
             raise KeyboardInterrupt
-        made(model, average, optimizer, draws, state, learner)
+        return made(model, optimizer, draws, state, learner)
 
     monkeypatch.setattr(LOOP, "_step", stopping)
 
@@ -116,7 +116,7 @@ def test_it_is_written_when_it_is_time(monkeypatch, tmp_path):
 
     def slow(*args):
         now[0] += 60
-        step(*args)
+        return step(*args)
 
     monkeypatch.setattr(LOOP, "_step", slow)
     checkpoint = Checkpoint(tmp_path / "run.safetensors", minutes=50)

@@ -130,7 +130,7 @@ def test_each_damaged_array_is_refused():
         wrong = arrays | {"units.target.std": np.full(2, std, dtype="float32")}
         with pytest.raises(ModelFileError, match="not positive"):
             Genot.from_arrays(config, wrong)
-    with pytest.raises(ModelFileError, match="lacking or odd"):
+    with pytest.raises(ModelFileError, match="is missing or invalid"):
         Genot.from_arrays(config, arrays | {"more": np.zeros(1, dtype="float32")})
 
 

@@ -92,9 +92,9 @@ def test_cells_like_those_seen_are_not_warned_of(known):
 def test_unlike_cells_are_warned_of(known):
     new = known_cells(400, rng=5)[:400].copy()
     new.X[:100] += 5  # five standard deviations along each axis
-    with pytest.warns(UserWarning, match=r"1\d\d of 400 source cells \(2\d%\) stand out"):
+    with pytest.warns(UserWarning, match=r"1\d\d of 400 source cells \(2\d%\) are unlike"):
         sg.tl.predict(new, "A", model=known, n_samples=2)
-    with pytest.warns(UserWarning, match="stand out"):
+    with pytest.warns(UserWarning, match="are unlike"):
         sg.tl.simulate(new, "A", model=known)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)

@@ -56,7 +56,7 @@ def test_it_is_refused_where_the_cells_are_not_those_of_the_pca():
     assert part.holds(adata, adata.obsm["X_pca"]) is None
     assert embedding_of(adata, "X_other") is None
     adata.X = np.log1p(adata.X)
-    with pytest.raises(ValueError, match="keeps no means"):
+    with pytest.raises(ValueError, match="does not store means"):
         embedding_of(adata, "X_pca").decode(np.zeros((1, 8)))
     del adata.varm["PCs"]
     assert embedding_of(adata, "X_pca") is None
