@@ -23,7 +23,7 @@ SEARCH_TOLERANCE = 1e-3
 # leaders of the search are compared on so many times as many cells
 JUDGE_FACTOR = 4
 # starts are told apart on so few cells; at most so many distinct ends are searched further
-FEW_CELLS, MOST_DISTINCT = 200, 10
+FEW_CELLS, MOST_DISTINCT = 300, 16
 
 
 @dataclass(frozen=True)
