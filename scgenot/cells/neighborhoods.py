@@ -1,4 +1,4 @@
-"""Which cells are near each other in space."""
+"""Neighborhoods of cells in space."""
 
 import numpy as np
 from anndata import AnnData

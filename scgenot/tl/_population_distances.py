@@ -30,11 +30,12 @@ def population_distances(
     progress: bool = True,
     device: str | None = None,
 ) -> pd.DataFrame:
-    r"""Distances between all pairs of populations, such as patients, wells or clones.
+    r"""Compute distances between all pairs of populations, such as patients, wells or clones.
 
-    All are distances, not squares; those of two samples of one population are not 0, but as large
-    as their cells are few: compare with the distance of two halves. "bures" looks at means and
-    covariances alone, and is by far the fastest; the others see other differences of shape too.
+    All are distances and not squared distances. The distance between two samples of one population
+    is positive and increases with fewer cells: compare with the distance between two halves of a
+    population. "bures" depends on means and covariances only, and is by far the fastest; the others
+    are sensitive to all differences in shape.
 
     Parameters
     ----------

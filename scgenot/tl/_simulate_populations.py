@@ -1,4 +1,4 @@
-"""Simulate whole populations: new patients, wells, neighbourhoods."""
+"""Simulate populations: new patients, wells, neighborhoods."""
 
 from collections.abc import Mapping, Sequence
 
