@@ -86,8 +86,8 @@ def population_mmd(
         bandwidth = float(np.median(own[np.triu_indices(len(own), 1)]))
     if not 0 < bandwidth < np.inf:
         raise ValueError(
-            f"`bandwidth={bandwidth}` must be positive; it is the median distance between measured "
-            "populations where none is given."
+            f"`bandwidth={bandwidth}` must be positive; None uses the median distance between "
+            "measured populations."
         )
     kernel = np.exp(-np.square(distances / bandwidth) / 2)
 

@@ -110,10 +110,10 @@ def distill(
         uvp, energy = compare(out, cells[rows], asked, generator)
     if not max(uvp, energy) <= LIMIT:
         raise ValueError(
-            f"`steps={steps}`: the distilled sampler is not as good as its teacher: on {len(rows)} "
-            f"held-out source cells its laws are off by {uvp:.2g} points of cBW-UVP and "
-            f"{energy:.2g} % in energy distance, and {LIMIT} is allowed. Pass `steps={2 * steps}` "
-            "or more `training_steps`, or keep the teacher alone."
+            f"`steps={steps}`: the student is less accurate than its teacher. For {len(rows)} "
+            f"held-out source cells, its distributions differ by {uvp:.2g} points of cBW-UVP and "
+            f"{energy:.2g} % in energy distance; at most {LIMIT} is allowed. Pass "
+            f"`steps={2 * steps}` or more `training_steps`, or use the model without a student."
         )
     out.distilled = Distilled(steps, uvp, energy)
     return out
@@ -125,7 +125,7 @@ def _held_out(cells: Tensor, generator: torch.Generator) -> Tensor:
     size = min(N_HELD_OUT, int(HELD_OUT * len(kinds)))
     if size < 1:
         raise ValueError(
-            f"`source` has {len(kinds)} distinct cells: 5 are needed, one of them to be held out."
+            f"`source` has {len(kinds)} distinct cells: at least 5 are needed, to hold one out."
         )
     chosen = torch.zeros(len(kinds), dtype=torch.bool, device=cells.device)
     chosen[_shuffled(len(kinds), generator)[:size]] = True

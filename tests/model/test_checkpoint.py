@@ -187,7 +187,7 @@ def test_a_full_disk_ends_no_training(monkeypatch, tmp_path):
 
 
 def test_what_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="folder of .* does not exist"):
+    with pytest.raises(ValueError, match=r"folder of .* does not exist"):
         Checkpoint(tmp_path / "nowhere" / "run.safetensors")
     with pytest.raises(ValueError, match="`minutes=-1` must be 0 or more"):
         Checkpoint(tmp_path / "run.safetensors", minutes=-1)

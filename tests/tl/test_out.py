@@ -252,7 +252,7 @@ class TestRefused:
         [
             ("cells.h5ad", "must end in '.zarr'"),
             (".zarr", "must end in '.zarr'"),
-            ("nowhere/cells.zarr", "folder of .* does not exist"),
+            ("nowhere/cells.zarr", r"folder of .* does not exist"),
         ],
     )
     def test_names(self, fitted, out, message):
@@ -263,7 +263,7 @@ class TestRefused:
 
     def test_a_read_only_folder(self, fitted, monkeypatch):
         monkeypatch.setattr(store.os, "access", lambda *_: False)  # root may write anywhere
-        with pytest.raises(ValueError, match="folder of .* is not writable"):
+        with pytest.raises(ValueError, match=r"folder of .* is not writable"):
             predict(fitted, out="cells.zarr")
 
     def test_cells_out_of_order(self, fitted, monkeypatch):
