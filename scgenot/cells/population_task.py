@@ -73,7 +73,7 @@ class PopulationTask:
         return task._read_pairs(adata, columns, paired_with)
 
     def _read_pairs(self, adata: AnnData, columns: list[str], paired_with):
-        """Read populations with their partners: one for each label beside that of the partners."""
+        """Read populations and their sources: one for each label except that of the sources."""
         if not isinstance(paired_with, Mapping) or len(paired_with) != 1:
             raise ValueError(
                 f"`paired_with={paired_with!r}` must be a column of obs with the label of the "

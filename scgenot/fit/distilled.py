@@ -15,7 +15,7 @@ MOST_CELLS = 50_000
 
 
 def distilled(fit, *, steps: int, training_steps: int, rng, progress: bool):
-    """Return a fit with a distilled sampler for all that was fitted, and what the check found."""
+    """Return a fit with a distilled sampler for its conditions, and the result of the check."""
     model, seed = fit.model, seed_of(rng)
     if not isinstance(model, Genot):
         raise ValueError(

@@ -206,9 +206,9 @@ def _pairs(
 def compare(
     model: Genot, cells: Tensor, told: Tensor | None, generator: torch.Generator
 ) -> tuple[float, float]:
-    """Return cBW-UVP, and energy distance in percent, of the student's laws from the teacher's.
+    """Return cBW-UVP, and energy distance in percent, between student and teacher.
 
-    Both are given the same noise, which takes most of the error of sampling off the difference.
+    Both use the same noise, which removes most of the sampling error from the difference.
     """
     x, found = model.units.source(cells), []
     total = float(model.units.target.std.double().square().sum())

@@ -21,7 +21,7 @@ from scgenot.population.chart import Chart
 from scgenot.population.gaussian import estimate
 from scgenot.population.law import count_factors, factors, fit_law
 
-FEWEST = 40  # populations, to learn more of than a Gaussian law
+FEWEST = 40  # populations, below which only the Gaussian model is fitted
 MOST_ANCHORS = 50
 BANDWIDTHS = (0.5, 1.0, 2.0)  # of radial functions, in units of the median distance of conditions
 
@@ -143,7 +143,7 @@ def law_of(
     learner: GaussianPopulations,
     run: Run,
 ) -> PopulationFlow:
-    """Make a model with the Gaussian law of populations, its network not yet trained."""
+    """Make a model with the fitted Gaussian distribution and an untrained network."""
     chart = Chart(targets.mean.shape[1])
     chart.fit(targets)
     values = chart.coordinates(chart.whiten(targets))

@@ -41,7 +41,7 @@ class Paths:
     shift: Tensor  # of the means
     change: Tensor  # optimal map less the identity
     condition: Tensor
-    mean: Tensor  # of the law
+    mean: Tensor  # of the Gaussian distribution
 
     def __len__(self) -> int:
         return len(self.shift)
@@ -64,8 +64,8 @@ def couple(
 ) -> Paths:
     """Couple populations to noise by the Bures distance, in batches and several rounds.
 
-    The effect of the condition on the mean is subtracted from the populations before: noise has no
-    condition, and must remain independent of it.
+    For the coupling, the effect of the condition on the mean is subtracted from the populations:
+    noise must remain independent of the condition.
     """
     mean = model.mean(condition)
     away = model.chart.coordinates(targets) - mean + mean.mean(0)

@@ -36,7 +36,7 @@ class Frame(nn.Module):
         return self.rest * z + (z @ self.basis * (self.scales - self.rest)) @ self.basis.T
 
     def rate(self, z: Tensor, mean: Tensor) -> Tensor:
-        """Rate at which points move whose coordinates stand still."""
+        """Rate at which points with constant coordinates move."""
         return mean - self.noise_mean + self.color(z) - self.noise_std * z
 
     def coordinates(self, t: Tensor, y: Tensor, mean: Tensor) -> Tensor:

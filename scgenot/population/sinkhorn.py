@@ -105,7 +105,7 @@ def _iterate(plans: Plans, settings: Settings) -> None:
         rows = torch.bmm(kernel, v)
         if iteration % CHECK == 0:
             plans.error = (u * rows - a).abs().sum((1, 2))
-            # not a number: the other way round would go on for ever
+            # written so that NaN ends the loop
             if not (plans.error > settings.tolerance).any():
                 break
         u = a / rows.clamp(min=SMALLEST)

@@ -38,7 +38,7 @@ def test_predict_and_simulate_draw_with_it_and_say_so(screen, caplog, tmp_path):
     assert sg.tl.distill(screen, **FEW) is None
     with caplog.at_level(logging.INFO, logger="scgenot"):
         fast = drawn(screen)
-    assert "drawn by the distilled sampler, in 6 step(s)" in caplog.text
+    assert "sampled by the distilled model, in 6 step(s)" in caplog.text
     assert not np.array_equal(fast, before, equal_nan=True)
     np.testing.assert_array_equal(drawn(screen, integrator=ODE), before)
     options = {"progress": False, "decoder": as_table}

@@ -139,7 +139,7 @@ def trivial_populations(
 ) -> dict[str, Clouds]:
     """Baselines from training populations, of the given sizes.
 
-    Some of them, their cells drawn anew; the mean of all, each with the spread within populations
+    Some of them with resampled cells; the mean of all, each with the spread within populations
     about the mean of the means; and the mixture of all.
     """
     n, counts = len(train), np.array(list(map(len, train.cells)))
