@@ -1,4 +1,4 @@
-"""Cells that are not in memory, of a backed file or read lazily: read a block of rows at a time."""
+"""Cells of backed files or read lazily, processed in blocks of rows."""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,15 +8,15 @@ from anndata import AnnData
 
 from scgenot._typed import check_type
 
-MAX_VALUES = 2**25  # of a block, were it dense: 128 MB in single precision
-# values of chosen features, were they dense, that are read into memory at once: 1 GB
+MAX_VALUES = 2**25  # dense values of a block: 128 MB in single precision
+# dense values of the selected features that are read into memory at once: 1 GB
 MAX_AT_ONCE = 2**28
 
 
 def readable(adata: AnnData, name: str = "adata") -> AnnData:
-    """Return cells whose annotations are in memory; X and layers stay where they are.
+    """Return cells with annotations in memory; X and layers are not read.
 
-    That of :func:`anndata.experimental.read_lazy` in a new object, any other as it is.
+    A new object for :func:`anndata.experimental.read_lazy`, otherwise the same object.
     """
     check_type(name, adata, AnnData)
     if isinstance(adata.obs, pd.DataFrame):
@@ -28,7 +28,7 @@ def readable(adata: AnnData, name: str = "adata") -> AnnData:
 
 
 def loaded(values):
-    """Load arrays that are read lazily, in dictionaries too."""
+    """Load arrays that are read lazily, also within dictionaries."""
     if isinstance(values, Mapping) and not hasattr(values, "to_memory"):
         return {key: loaded(entry) for key, entry in values.items()}
     for load in ("to_memory", "compute"):
@@ -38,14 +38,14 @@ def loaded(values):
 
 
 def in_memory(values) -> bool:
-    """Whether an array is in memory, and not of a file or a graph of tasks."""
+    """Whether an array is in memory and not in a file or a dask graph."""
     lazy = any(hasattr(values, name) for name in ("to_memory", "compute"))
     # arrays of h5py and zarr are neither NumPy's nor SciPy's, and have a name in their file
     return not lazy and not (hasattr(values, "chunks") and hasattr(values, "name"))
 
 
 def row_blocks(values, n_columns: int) -> Iterator[slice]:
-    """Yield slices of rows, of no more than some values were they dense, all rows of CSC."""
+    """Yield slices of rows with a limited number of dense values; all rows for CSC."""
     n = values.shape[0]
     if in_memory(values) or getattr(values, "format", "csr") == "csc":
         yield slice(0, n)
@@ -57,7 +57,7 @@ def row_blocks(values, n_columns: int) -> Iterator[slice]:
 
 
 def _ends(values, n: int, most: int) -> Iterator[int]:
-    """Yield where blocks end: where chunks of dask end, which are loaded as a whole."""
+    """Yield ends of blocks, aligned with dask chunks, which are loaded as a whole."""
     chunks = getattr(values, "chunks", None)
     sizes = chunks[0] if chunks and isinstance(chunks[0], tuple) else [most] * (n // most)
     edges, last = np.append(np.cumsum(sizes, dtype=int), n), 0

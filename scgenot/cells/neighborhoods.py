@@ -1,4 +1,4 @@
-"""Which cells are near each other in space."""
+"""Neighborhoods of cells in space."""
 
 import numpy as np
 from anndata import AnnData
@@ -25,8 +25,8 @@ def find_neighborhoods(
     check_count("n_neighbors", n_neighbors, 1)
     if key in adata.obs:
         raise ValueError(
-            f"`key_added={key!r}` is a column of obs, which is what populations of that name would "
-            "be: choose another name."
+            f"`key_added={key!r}` is a column of obs, which would be used as `population_key` of "
+            "that name: choose another name."
         )
     if spatial_key not in adata.obsm:
         raise KeyError(f"`spatial_key={spatial_key!r}` is not in obsm; found {list(adata.obsm)}.")
@@ -43,7 +43,7 @@ def find_neighborhoods(
             where = f" of {library_key!r} = {name}" if library_key else ""
             raise ValueError(
                 f"`n_neighbors={n_neighbors}`: there are {len(members)} cells{where}, and a cell "
-                "is not its own neighbour. Take fewer."
+                "is not its own neighbor. Use fewer."
             )
         own = members[centers[members]]
         found = cKDTree(places[members]).query(places[own], n_neighbors + 1)[1]

@@ -1,4 +1,4 @@
-"""Conditions of populations, columns of obs, as the numbers that a model is told."""
+"""Conditions of populations: columns of obs, encoded as numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ from scgenot.cells.tasks.conditions import read_number
 
 @dataclass(frozen=True)
 class PopulationConditions:
-    """Columns that populations are described by: numbers, and categories with their labels.
+    """Columns that describe populations: numbers, and categories with their labels.
 
     Parameters
     ----------
     columns
         Names of the columns.
     numbers
-        Mean and standard deviation of columns of numbers.
+        Mean and standard deviation of numerical columns.
     categories
         Labels, as text, of all other columns.
     """

@@ -1,4 +1,4 @@
-"""What a fit of populations is about: which cells are a population, its condition, its partner."""
+"""Task of a fit of populations: cells, condition and paired population of each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -53,8 +53,8 @@ class PopulationTask:
         columns = [columns] if isinstance(columns, str) else list(columns or ())
         if population_key in columns:
             raise ValueError(
-                f"`condition` names {population_key!r}, the column of the populations: a new "
-                "population has a new name. Leave it out."
+                f"`condition` contains {population_key!r}, the column of populations, but new "
+                "populations have new names: remove it."
             )
         task = cls(population_key, named_rep(adata, use_rep, layer), layer)
         if paired_with is None:
@@ -73,11 +73,11 @@ class PopulationTask:
         return task._read_pairs(adata, columns, paired_with)
 
     def _read_pairs(self, adata: AnnData, columns: list[str], paired_with):
-        """Read populations with their partners: one for each label beside that of the partners."""
+        """Read populations and their sources: one for each label except that of the sources."""
         if not isinstance(paired_with, Mapping) or len(paired_with) != 1:
             raise ValueError(
                 f"`paired_with={paired_with!r}` must be a column of obs with the label of the "
-                "cells that others are paired with, such as `{'condition': 'control'}`."
+                "source cells, such as `{'condition': 'control'}`."
             )
         (column, label), *_ = paired_with.items()
         check_column(adata, column, "paired_with")
@@ -111,7 +111,7 @@ class PopulationTask:
         if len(kept) < len(found):
             warn_user(
                 f"{len(found) - len(kept)} populations have no cells with {column!r} = {partner}: "
-                "they are left out."
+                "they are ignored."
             )
         targets = targets.select(kept)
         answer = None if several else adata.obs[column].iloc[int(np.flatnonzero(there)[0])]
@@ -126,8 +126,8 @@ class PopulationTask:
             mask = as_text(adata.obs[self.paired_column]) == text_of(self.paired_label)
         if not mask.any():
             raise ValueError(
-                f"`adata` has no cell with {self.paired_column!r} = {self.paired_label}, the "
-                "populations that the fit starts from."
+                f"`adata` has no cells with {self.paired_column!r} = {self.paired_label}, the "
+                "source populations of the fit."
             )
         check_column(adata, self.population_key, "population_key")
         return _side(adata, cells, mask, self.population_key)

@@ -1,4 +1,4 @@
-"""Populations out of AnnData: patients, wells, neighbourhoods, each a set of cells."""
+"""Populations in AnnData: patients, wells or neighborhoods, each a set of cells."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,13 +26,13 @@ class Populations:
     key
         Column of obs that names the populations.
     labels
-        Label of each as the column holds it.
+        Label of each population, as in the column.
     rows
-        Positions of the cells of each; a cell may be in several, as in neighbourhoods.
+        Positions of the cells of each; a cell may be in several, as in neighborhoods.
     cells
         The representation of all cells, shape `(n_obs, d)`.
     obs
-        What is the same in all cells of a population, by their names as text, and `n_cells`.
+        Columns that are constant within populations, and `n_cells`, by name of the population.
     """
 
     key: str
@@ -86,28 +86,28 @@ def read_populations(
 ) -> Populations:
     """Read populations and their cells.
 
-    Cells without a label are left out, with a warning.
+    Cells without a label are ignored, with a warning.
 
     Parameters
     ----------
     adata
         Cells.
     population_key
-        Column of obs with the population of each cell: text, numbers, booleans or categories. Or
-        key of obsp with neighbourhoods: the cells of a row that are not 0 are those around the cell
-        of the row, and what is known of that cell is known of them.
+        Column of obs with the population of each cell: text, numbers, booleans or categories. Or a
+        key of obsp with neighborhoods: the entries of a row that are not 0 are the neighbors of a
+        cell, and columns of this cell describe the neighborhood.
     use_rep
-        Key of obsm, or "X"; None for the first of the usual ones.
+        Key of obsm, or "X"; None for the first of `X_pca`, `X_lsi`, `X_clr`.
     layer
-        Layer to take in place of a representation.
+        Layer to use instead of a representation.
     constant
-        Columns of obs that have to be the same in all cells of a population.
+        Columns of obs that must be constant within each population.
     argument
-        What `constant` is called in messages.
+        Name of `constant` in messages.
     least
-        Fewest populations.
+        Minimum number of populations.
     name
-        What the AnnData is called in messages.
+        Name of the AnnData in messages.
 
     Returns
     -------
@@ -150,7 +150,7 @@ def read_populations(
     if missing:
         warn_user(
             f"`population_key={population_key!r}` is missing for {missing} of {len(codes)} cells "
-            f"of `{name}`: they are left out."
+            f"of `{name}`: they are ignored."
         )
     names = pd.Index(texts_of(labels), dtype=object, name=None)
     return Populations(population_key, labels, rows, cells, obs.set_axis(names, axis=0))
@@ -159,12 +159,12 @@ def read_populations(
 def _neighborhoods(
     adata: AnnData, key: str, constant: Sequence[str], argument: str, cells: np.ndarray
 ) -> Populations:
-    """Read the neighbourhoods of a key of obsp; cells without one are no centers."""
+    """Read the neighborhoods of a key of obsp; cells with an empty row are not centers."""
     found = sparse.csr_matrix(adata.obsp[key])
     centers = np.flatnonzero(np.diff(found.indptr))
     rows = [found.indices[found.indptr[k] : found.indptr[k + 1]] for k in centers]
     if not rows:
-        raise ValueError(f"`population_key={key!r}`: obsp has no neighbourhood under that name.")
+        raise ValueError(f"`population_key={key!r}`: obsp has no neighborhoods with this key.")
     obs = adata.obs.iloc[centers].copy()
     for column in constant:
         check_column(adata, column, argument)
@@ -172,7 +172,7 @@ def _neighborhoods(
         if missing:
             raise ValueError(
                 f"`{argument}={column!r}` is missing for {missing} of {len(obs)} centers of "
-                "neighbourhoods: fill it in or leave it out."
+                "neighborhoods: fill in the missing values, or do not use the column."
             )
     obs[N_CELLS] = list(map(len, rows))
     names = pd.Index(list(map(str, adata.obs_names[centers])), dtype=object)
@@ -182,7 +182,7 @@ def _neighborhoods(
 def constant_columns(
     adata: AnnData, rows: Sequence[np.ndarray], *, leave_out: str | None = None
 ) -> pd.DataFrame:
-    """Return the columns of obs that do not vary within populations, and `n_cells`.
+    """Return the columns of obs that are constant within populations, and `n_cells`.
 
     Parameters
     ----------
@@ -191,11 +191,11 @@ def constant_columns(
     rows
         Positions of the cells of each population.
     leave_out
-        A column that is not wanted.
+        Column to leave out.
 
     Returns
     -------
-    A row for each population, with the values and dtypes of the columns.
+    One row per population, with the values and dtypes of the columns.
     """
     first = np.array([own[0] for own in rows], dtype=np.intp)
     members, sizes = np.concatenate(rows), np.array(list(map(len, rows)))
@@ -232,19 +232,20 @@ def _check_constant(
         if found[0] < 0:
             raise ValueError(
                 f"`{argument}={column.name!r}` is missing for {(codes[own] < 0).sum()} of "
-                f"{len(own)} cells of the population {name!r}: fill it in or leave it out."
+                f"{len(own)} cells of the population {name!r}: fill in the missing values, or do "
+                "not use the column."
             )
         if len(found) > 1:
             shown = ", ".join(map(text_of, known[found[:5]]))
             raise ValueError(
                 f"`{argument}={column.name!r}` varies within the population {name!r}: found "
-                f"{shown}. It must be the same in all of its cells; name populations by both "
-                "columns to have one of each."
+                f"{shown}. It must be constant within each population; combine both columns to "
+                "define populations by both."
             )
 
 
 def stored_distances(found: Populations, distances: np.ndarray, kind: str) -> dict:
-    """Return distances as a file can hold them, whatever the names are."""
+    """Return distances in a form that can be written to files, for any names."""
     return {
         "distances": distances,
         "names": np.array(found.names, dtype=object),
@@ -256,7 +257,7 @@ def stored_distances(found: Populations, distances: np.ndarray, kind: str) -> di
 def as_anndata(
     found: Populations, values: np.ndarray, names: Sequence[str], asked: Mapping
 ) -> AnnData:
-    """Return one row for each population, with numbers that are named."""
+    """Return an AnnData with one row per population and named columns."""
     obs = found.obs.copy()
     obs.insert(0, found.key, pd.Categorical(found.labels, found.labels))
     var = pd.DataFrame(index=pd.Index(list(names), dtype=object))
@@ -266,7 +267,7 @@ def as_anndata(
 def column_of_populations(
     adata: AnnData, population_key: str, column: str, names: Sequence[str]
 ) -> pd.Series:
-    """Return the value of a column for each of some populations; refuse one that varies."""
+    """Return the value of a column for some populations; raise if it varies within one."""
     for key, argument in ((population_key, "population_key"), (column, "color")):
         check_column(adata, key, argument)
     codes, labels = _codes(adata.obs[population_key])
@@ -274,8 +275,8 @@ def column_of_populations(
     missing = [name for name in names if name not in place]
     if missing:
         raise ValueError(
-            f"`adata` has no cell of the populations {missing[:5]} in {population_key!r}: the "
-            "distances are of other cells."
+            f"`adata` has no cells of the populations {missing[:5]} in {population_key!r}: the "
+            "distances were computed from other cells."
         )
     order = np.argsort(codes, kind="stable")[(codes < 0).sum() :]
     rows = np.split(order, np.cumsum(np.bincount(codes[order]))[:-1])

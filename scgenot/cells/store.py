@@ -1,4 +1,4 @@
-"""Cells on their way into a zarr folder, a shard at a time: what was begun can be gone on with."""
+"""Writes cells to a zarr folder by shards; an interrupted write can be continued."""
 
 import json
 import os
@@ -21,25 +21,25 @@ ARRAY = {"encoding-type": "array", "encoding-version": "0.2.0"}  # AnnData's nam
 
 
 class Store:
-    """Arrays with a row for each cell, written from the first row to the last.
+    """Arrays with one row per cell, written from the first row to the last.
 
-    Everything is in `out` + ".partial" until the last row is there, so that `out` is whole or not
-    there at all. A second call for the same work, told by its digest, goes on after the last
-    shard that was written.
+    The name of the folder is `out` + ".partial" until the last row is written, so that `out` exists
+    only when it is complete. A second call with the same digest continues after the last shard that
+    was written.
 
     Parameters
     ----------
     out
-        Folder to make.
+        Folder to create.
     widths
-        Columns of each array by its place in AnnData, such as `{"X": 2000, "obs/growth": 0}`; 0
-        for a vector.
+        Number of columns of each array by its location in AnnData, such as `{"X": 2000,
+        "obs/growth": 0}`; 0 for a vector.
     n_rows
-        Cells.
+        Number of cells.
     work
-        Digest of all that decides about the values.
+        Digest of everything that determines the values.
     overwrite
-        Whether an older store goes, once the new one is whole.
+        Whether to replace an existing store once the new one is complete.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Store:
         self.arrays, self.buffer = {}, {}
 
     def open(self, cells: AnnData) -> None:
-        """Write all but the arrays, unless that was done; `cells` has obs, var and uns."""
+        """Write everything except the arrays, if not done; `cells` has obs, var and uns."""
         zarr = _zarr()
         if not self.done:
             with self._told(), _quiet():
@@ -70,7 +70,7 @@ class Store:
             self.buffer[name] = np.full((self.shard, *self._tail(name)), np.nan, np.float32)
 
     def put(self, rows: np.ndarray, blocks: Mapping[str, np.ndarray]) -> None:
-        """Put rows of each array, given in ascending order; whole shards go to the folder."""
+        """Add rows of each array, in ascending order; complete shards are written."""
         shards = rows // self.shard
         for k in np.unique(shards):
             while self.done < k * self.shard:
@@ -80,7 +80,7 @@ class Store:
                 self.buffer[name][rows[own] - self.done] = values[own]
 
     def finish(self) -> None:
-        """Give the folder its name: now it is whole."""
+        """Rename the complete folder."""
         while self.done < self.n_rows:
             self._flush()
         zarr, old = _zarr(), self.out.with_name(self.out.name + OLD)
@@ -94,11 +94,11 @@ class Store:
             shutil.rmtree(old, ignore_errors=True)
 
     def _tail(self, name: str) -> tuple[int, ...]:
-        """Shape of an array behind its rows."""
+        """Shape of an array without its rows."""
         return (self.widths[name],) if self.widths[name] else ()
 
     def _make_arrays(self, group) -> None:
-        """Make the arrays; rows that are not written are NaN, never numbers that look right."""
+        """Create the arrays; rows that are not written are NaN and not plausible numbers."""
         for name in self.widths:
             place, _, own = name.rpartition("/")
             parent, tail = group[place] if place else group, self._tail(name)
@@ -116,7 +116,7 @@ class Store:
                 parent.attrs["column-order"] = [*parent.attrs["column-order"], own]
 
     def _flush(self) -> None:
-        """Write a shard; rows that were not put stay NaN."""
+        """Write a shard; rows that were not added remain NaN."""
         rows = slice(self.done, min(self.done + self.shard, self.n_rows))
         with self._told():
             for name, array in self.arrays.items():
@@ -127,14 +127,14 @@ class Store:
             values.fill(np.nan)
 
     def _note(self) -> None:
-        """Note how far the rows are, in one step: a kill leaves the older note."""
+        """Store the number of rows in one step: a killed process leaves the previous number."""
         path = self.partial / PROGRESS
         new = path.with_suffix(".new")
         new.write_text(json.dumps({**self.work, "done": self.done}))
         new.replace(path)
 
     def _rows_done(self, *, overwrite: bool) -> int:
-        """Rows that an earlier call for the same work left; raise where it was for other work."""
+        """Number of rows of an earlier call with the same digest; raise for another digest."""
         if not self.partial.exists():
             return 0
         try:
@@ -144,23 +144,23 @@ class Store:
         done = noted.pop("done", 0)
         if not done or (noted != self.work and overwrite):
             return 0
-        where = f"{str(self.partial)!r}, left by a call that was interrupted,"
+        where = f"{str(self.partial)!r}, left by an interrupted call,"
         if noted != self.work:
             raise ValueError(
-                f"{where} is of other cells, another fit or other options than this call: repeat "
-                "that call to go on, or pass `overwrite=True`, or remove the folder, to begin anew."
+                f"{where} belongs to other cells, another fit or other options: repeat that call "
+                "to continue it. To start again, pass `overwrite=True` or remove the folder."
             )
         if not self._are_there(done):
             if overwrite:
                 return 0
             raise ValueError(
-                f"{where} was cut short: values of its first {done} cells are missing or damaged. "
-                "Pass `overwrite=True`, or remove the folder, to begin anew."
+                f"{where} is incomplete: values of its first {done} cells are missing or damaged. "
+                "To start again, pass `overwrite=True` or remove the folder."
             )
         return done
 
     def _are_there(self, done: int) -> bool:
-        """Whether the files of all rows that were noted are there, and the last can be read."""
+        """Whether the files of all stored rows exist, and the last row can be read."""
         try:
             group = _zarr().open_group(self.partial, mode="r")
             for name in self.widths:
@@ -175,32 +175,32 @@ class Store:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Say of an error of the file system what is kept and how to go on."""
+        """Add to an error of the file system what is kept and how to continue."""
         try:
             yield
         except OSError as error:
             raise OSError(
                 error.errno,
                 f"`out={str(self.out)!r}` could not be written ({error.strerror or error}). "
-                f"{self.done} of {self.n_rows} cells are kept in {str(self.partial)!r}: make room, "
-                "or see to the permissions, and repeat the call to go on",
+                f"{self.done} of {self.n_rows} cells are kept in {str(self.partial)!r}. Free disk "
+                "space or correct the permissions, and repeat the call to continue",
             ) from error
 
 
 def check_out(out: str | Path, *, overwrite: bool) -> Path:
-    """Return the folder to make; refuse one that is there, or that cannot be made."""
+    """Return the folder to create; raise if it exists or cannot be created."""
     path, shown = Path(out), f"`out={str(out)!r}`"
     if path.suffix != SUFFIX or path.name == SUFFIX:
         raise ValueError(f"{shown} must end in '.zarr': the result is a zarr folder.")
     path = path.absolute()
     if not path.parent.is_dir():
-        raise ValueError(f"{shown} is in a folder that is not there: make it first.")
+        raise ValueError(f"The folder of {shown} does not exist: create it first.")
     if path.exists() and not overwrite:
         raise ValueError(f"{shown} exists: choose another name, or pass `overwrite=True`.")
     if path.exists() and not any((path / name).is_file() for name in ("zarr.json", ".zgroup")):
         raise ValueError(f"{shown} exists and is not a zarr folder: choose another name.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise ValueError(f"{shown} is in a folder that cannot be written to: choose another.")
+        raise ValueError(f"The folder of {shown} is not writable: choose another.")
     return path
 
 
@@ -217,7 +217,7 @@ def _zarr():
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence notes on defaults of later releases of AnnData and zarr: all is named here."""
+    """Silence notes on defaults of later releases of AnnData and zarr: all are explicit here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

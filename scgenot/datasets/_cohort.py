@@ -1,4 +1,4 @@
-"""Patients whose cells follow a known law, and an outcome that goes with it."""
+"""Simulated patients with known distributions of cells and an outcome."""
 
 import numpy as np
 import pandas as pd
@@ -20,45 +20,47 @@ GRID = 2001
 def cohort(
     n_patients: int = 60, *, n_cells: int = 200, dim: int = 10, n_types: int = 3, rng: Rng = 0
 ) -> AnnData:
-    r"""Simulate patients along a course of disease, with an outcome that goes with it.
+    r"""Simulate patients along a course of disease, with an associated outcome.
 
-    A patient has a place :math:`s`, uniform between 0 and 1. The mean of its cells lies on an arc,
-    :math:`m(s) = 2 (\cos \pi s, \sin \pi s, 0, ...)`, plus an offset of the patient,
-    :math:`N(0, I)`, as of a batch, which hides it in part. The covariance :math:`S(s)` turns by
-    :math:`\pi s / 2` in the first two dimensions, where its variances are 1 and 0.1, and grows from
-    0.2 to 0.7 in the third; it is 0.3 in all others. Cells of type :math:`k` are
-    :math:`N(m(s) + \text{offset} + c_k, S(s))` with centers 6 apart along the last dimensions; one
-    type makes each patient a Gaussian. The log odds of types are :math:`2 (s - 1/2) w_k` plus noise
-    of standard deviation 0.7, with :math:`w_k` from -1 to 1. The outcome is 1 with probability
+    The place :math:`s` of a patient is uniform between 0 and 1. The mean of its cells lies on an
+    arc, :math:`m(s) = 2 (\cos \pi s, \sin \pi s, 0, ...)`, plus an offset of the patient,
+    :math:`N(0, I)`, like a batch effect, which partly masks it. The covariance :math:`S(s)` is
+    rotated by :math:`\pi s / 2` in the first two dimensions, where its variances are 1 and 0.1. In
+    the third dimension, the variance increases from 0.2 to 0.7; it is 0.3 in all others. Cells of
+    type :math:`k` follow :math:`N(m(s) + \text{offset} + c_k, S(s))`, with centers 6 apart along
+    the last dimensions; with a single type, each patient is Gaussian. The log odds of types are
+    :math:`2 (s - 1/2) w_k` plus noise of standard deviation 0.7, with :math:`w_k` from -1 to 1. The
+    outcome is 1 with probability
     :math:`1 / (1 + \exp(-6 (s - 1/2)))`.
 
     Parameters
     ----------
     n_patients
-        Number of patients, 2 or more.
+        Number of patients, at least 2.
     n_cells
-        Cells of each patient.
+        Number of cells of each patient.
     dim
-        Dimensions, at least `2 + n_types` and 3.
+        Number of dimensions, at least `2 + n_types` and 3.
     n_types
-        Cell types; 1 for Gaussian patients.
+        Number of cell types; 1 for Gaussian patients.
     rng
-        Seed. Patients and cells have their own: more cells are of the same patients.
+        Seed. Patients and cells use separate random streams: a larger `n_cells` gives the same
+        patients.
 
     Returns
     -------
-    AnnData of `n_patients * n_cells` cells, their coordinates in `X` and `obsm["X_pca"]`, and
+    AnnData of `n_patients * n_cells` cells, with coordinates in `X` and `obsm["X_pca"]`, and
 
     `obs["patient"]`, `obs["cell_type"]`
-        Of each cell.
+        Patient and type of each cell.
     `obs["outcome"]`
-        0 or 1, the same in all cells of a patient.
+        0 or 1, constant within each patient.
     `obs["place"]`, `obs["risk"]`
-        `s`, and the probability of the outcome: what nobody measures.
+        `s`, and the probability of the outcome, which are not observed in practice.
     `uns["truth"]`
         By patient: `mean` (of cells without the center of their type), `covariance`, `composition`
         and `place`; `centers` of the types; and `auc`, the area under the receiver operating
-        characteristic that the risk itself has: no model has more on average.
+        characteristic curve of the true risk, which no model exceeds on average.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Measured target cells as the noise that a model makes them of, given likely source cells."""
+"""Latent codes of measured target cells, given source cells drawn from the plan."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -95,15 +95,15 @@ def target_cells(fit, adata: AnnData, use_rep: str | None) -> np.ndarray:
     """Read measured target cells in the space of the targets, shared features after it."""
     if fit.adata is None or not fit.links:
         raise ValueError(
-            "`model` has no fit, whose plans are needed to draw source cells: pass the fitted "
+            "`model` has no fit, whose plans are needed to sample source cells: pass the fitted "
             "AnnData, `model=adata`."
         )
     if fit.links[0].within:
         return fit.cells(adata, use_rep=use_rep)
     if adata is fit.adata:
         raise ValueError(
-            "`adata` has the source cells of the fit, and its target cells are in another AnnData: "
-            "pass those, and these as `model`."
+            "`adata` has the source cells of the fit; its target cells are in another AnnData: "
+            "pass the target cells, and the source cells as `model`."
         )
     cells, shared = fit.target_cells(adata), getattr(fit.task, "target_shared_rep", None)
     if shared is None:

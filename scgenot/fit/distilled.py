@@ -1,4 +1,4 @@
-"""A fit whose model draws in one step."""
+"""A fit with a distilled model."""
 
 import logging
 
@@ -15,17 +15,17 @@ MOST_CELLS = 50_000
 
 
 def distilled(fit, *, steps: int, training_steps: int, rng, progress: bool):
-    """Return a fit with a distilled sampler for all that was fitted, and what the check found."""
+    """Return a fit with a distilled sampler for its conditions, and the result of the check."""
     model, seed = fit.model, seed_of(rng)
     if not isinstance(model, Genot):
         raise ValueError(
-            f"`key={fit.key!r}` has a model of type {type(model).__name__}, which takes no steps "
-            "to draw: only a fit with `learner=sg.model.FlowMatching()` can be distilled."
+            f"`key={fit.key!r}` has a model of type {type(model).__name__}, which does not "
+            "sample in steps: only a fit with `learner=sg.model.FlowMatching()` can be distilled."
         )
     if fit.adata is None or not fit.links:
         raise ValueError(
-            "`model` came without its fit, whose cells are to learn from: pass the AnnData that "
-            "was fitted, or call `sg.model.distill(model, source)`."
+            "`model` has no fit, whose cells are needed for training: pass the fitted AnnData, or "
+            "call `sg.model.distill(model, source)`."
         )
     source, condition = asked_of(fit, seed)
     options = {"steps": steps, "training_steps": training_steps, "progress": progress}
@@ -62,6 +62,6 @@ def write(fit) -> None:
     )
     if gone:
         warn_user(
-            f"`key={fit.key!r}` was calibrated with draws of the model before it was distilled: "
-            "these regions are removed, call `sg.tl.calibrate` again."
+            f"`key={fit.key!r}` was calibrated before the model was distilled: these regions are "
+            "removed, call `sg.tl.calibrate` again."
         )

@@ -1,4 +1,4 @@
-"""Cells of generated populations, as an AnnData that goes with the fitted one."""
+"""Cells of generated populations as an AnnData that can be combined with the fitted one."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""A fit of populations: its task and its model, in `uns[key]` and out of it again."""
+"""A fit of populations, its task and model, written to and read from `uns[key]`."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -37,26 +37,26 @@ FILES = {made.kind: made for made in (CloudFlow, PopulationFlow)}
 
 @dataclass(repr=False)
 class PopulationFit:
-    """What a fit of populations ended with.
+    """Result of a fit of populations.
 
     Parameters
     ----------
     task
-        Which cells are a population, what describes it, what it is paired with.
+        Which cells form a population, its conditions and its paired population.
     table
         One row for each fitted population: its conditions and number of cells.
     history
         Loss and validation by step.
     provenance
-        Learner, seed and the embedding of the cells, as they are stored.
+        Learner, seed and embedding of the cells.
     key
         Name of the fit in `uns`.
     adata
-        The cells that were fitted.
+        The fitted cells.
     outcomes
         How the training ended.
     make_model
-        Makes the model when it is first asked for.
+        Function that makes the model when it is first used.
     """
 
     task: PopulationTask
@@ -115,12 +115,12 @@ class PopulationFit:
 
     @cached_property
     def model(self):
-        """The model, made when it is first asked for."""
+        """The model, made when it is first used."""
         return self.make_model()
 
     @property
     def params(self) -> dict:
-        """What the fit was asked for, enough to repeat it."""
+        """Options of the fit, sufficient to repeat it."""
         return {"task": self.task.name, **self.task.to_dict(), **self.provenance}
 
     def __repr__(self) -> str:

@@ -48,7 +48,7 @@ def draw_blocks(
     check_taken(model, options)
     if not options and getattr(model, "distilled", None) is not None:
         logger.info(
-            "Cells under fitted conditions are drawn by the distilled sampler, in %d step(s); pass "
+            "Cells under fitted conditions are sampled by the distilled model, in %d step(s); pass "
             "`integrator=sg.flow.ODE()` for its teacher.",
             model.distilled.steps,
         )

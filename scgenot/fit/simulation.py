@@ -1,4 +1,4 @@
-"""Simulated cells a piece at a time: their states, and what these decode to."""
+"""Simulated cells in blocks: states and decoded features."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ logger = logging.getLogger("scgenot")
 
 
 class Piece(NamedTuple):
-    """Simulated cells that follow one another: states, growth, and who lends them residuals."""
+    """Consecutive simulated cells: states, growth, and the cells that provide residuals."""
 
     states: np.ndarray
     growth: np.ndarray | None
@@ -43,10 +43,10 @@ class Simulation:
         return self.options["n_samples"] * sum(len(question.rows) for question in self.questions)
 
     def pieces(self, start: int = 0) -> Iterator[Piece]:
-        """Simulate the cells from `start` on, those before need no time.
+        """Simulate the cells from `start` on, without computing those before.
 
-        Pieces are blocks of source cells, or with several samples all cells of a question: they
-        are ordered by sample first.
+        Pieces are blocks of source cells or, with several samples, all cells of a question, because
+        these are ordered by sample first.
         """
         several, first = len(self.questions) > 1, 0
         shown = self.options["progress"] and several
@@ -66,7 +66,7 @@ class Simulation:
                 yield Piece(*kept)
 
     def _parts(self, question: Question, skip: int, *, several: bool) -> Iterator[tuple]:
-        """Draw the answers to a question: where each part begins, its states and growth."""
+        """Sample the cells of a question: start, states and growth of each part."""
         source, n = self.cells[question.rows], self.options["n_samples"]
         given = {**self.options, "progress": self.options["progress"] and not several}
         begin = skip if n == 1 else 0
@@ -87,12 +87,12 @@ class Simulation:
         yield 0, states.reshape(-1, states.shape[2]), growth
 
     def _growth(self, drawn: Drawn, condition: np.ndarray | None) -> np.ndarray | None:
-        """Mass sent over mass had of source cells; None for a balanced fit."""
+        """Growth of source cells; None for a balanced fit."""
         return growth_of_block(self.fit.model, drawn, condition)
 
 
 def growth_of_block(model, drawn: Drawn, condition: np.ndarray | None) -> np.ndarray | None:
-    """Mass sent over mass had of a block of source cells; None where the model has none."""
+    """Growth of a block of source cells; None if the model has none."""
     if getattr(model, "eta", None) is None:
         return None
     told = None if condition is None else condition[drawn.rows]
@@ -101,7 +101,7 @@ def growth_of_block(model, drawn: Drawn, condition: np.ndarray | None) -> np.nda
 
 @dataclass
 class Decoding:
-    """States to features, with lent residuals and negative values as 0 where these are asked."""
+    """Decodes states to features, optionally with residuals and negative values set to 0."""
 
     to_features: Callable[[np.ndarray], pd.DataFrame]
     lend: Lender | None = None
@@ -122,7 +122,7 @@ class Decoding:
         return pd.DataFrame(values, index=frame.index, columns=frame.columns)
 
     def log(self) -> None:
-        """Say how many values were negative."""
+        """Log how many values were negative."""
         if self.clip:
             share = 100 * self.n_clipped / max(1, self.n_values)
             logger.info("%.2f %% of the decoded values were negative and are set to 0.", share)

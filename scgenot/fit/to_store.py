@@ -1,4 +1,4 @@
-"""Simulated and predicted cells into a zarr folder, as they are made."""
+"""Writes simulated and predicted cells to a zarr folder in blocks."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from scgenot.pair import Question
 def write_simulated(
     simulation: Simulation, decoding: Decoding, rep: str | None, obs, out, *, overwrite: bool
 ) -> None:
-    """Write simulated cells; a call that was interrupted goes on where it was."""
+    """Write simulated cells; continue an interrupted call."""
     fit, (question, *_) = simulation.fit, simulation.questions
     options = {**simulation.options, "n_samples": 1, "progress": False}
     one = Question(question.rows[:1], some(question.condition, 1), question.answer, question.name)
@@ -53,14 +53,14 @@ def write_simulated(
 
 
 def predict_to(fit, adata: AnnData, *asked, out, overwrite: bool, **options) -> None:
-    """Write predictions, a row for each cell of `adata`, NaN for cells that are not sources."""
+    """Write predictions, one row per cell of `adata`, NaN for cells that are not sources."""
     check_out(out, overwrite=overwrite)
     prediction = Prediction.of(fit, adata, *asked, **options)
     rows = prediction.question.rows
     if (np.diff(rows) <= 0).any():
         raise ValueError(
-            f"`out` needs source cells in the order of `adata`, and `ask` of the task "
-            f"{name_of(fit.task)!r} gives others: predict without `out`."
+            f"`out` needs source cells in the order of `adata`; `ask` of the task "
+            f"{name_of(fit.task)!r} returns another order: predict without `out`."
         )
     _, probe = next(prediction.blocks())
     places = {name: f"obs{'m' * (found.ndim - 1)}/{name}" for name, found in probe.items()}
@@ -84,7 +84,7 @@ def predict_to(fit, adata: AnnData, *asked, out, overwrite: bool, **options) -> 
 
 
 def some(values: np.ndarray | None, rows: slice | int) -> np.ndarray | None:
-    """Return some rows of an array, the first ones by their number; None of none."""
+    """Return some rows of an array, an integer for the first ones; None if it is None."""
     if values is None:
         return None
     return values[rows] if isinstance(rows, slice) else values[:rows]
@@ -93,7 +93,7 @@ def some(values: np.ndarray | None, rows: slice | int) -> np.ndarray | None:
 def work_of(
     fit, questions: Sequence[Question], options: Mapping, arrays: Mapping, text: Sequence
 ) -> str:
-    """Digest all that decides about what is drawn, to tell a call that was interrupted again."""
+    """Return a digest of everything that determines the samples, to recognize the same call."""
     config, weights = fit.model.to_arrays()
     arrays = dict(arrays) | {f"model {name}": value for name, value in weights.items()}
     for k, question in enumerate(questions):

@@ -1,4 +1,4 @@
-"""Labels of a reference, carried to other cells by a coupling."""
+"""Labels of a reference, transferred to other cells by a coupling."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +25,7 @@ DEFAULT = Neighbors()
 # time left out of the reference: at lower prices cells with a counterpart are left behind, at
 # higher ones cells without are not
 APART = Sinkhorn(epsilon=0.05, price=0.25)
-# share of query mass that is kept below which neighbours are not asked
+# matched share of the query mass below which cells are matched by distance
 ENOUGH = 0.5
 
 
@@ -56,10 +56,10 @@ def couple(pair: Pair, solver, *, device: str | None, seed: int):
         if (kept := plan.diagnostics.mass) >= ENOUGH:
             return plan, told(plan, solver)
         warn_user(
-            f"Only {kept:.0%} of the query cells lie among reference cells, as when a batch effect "
-            "keeps the two apart or most kinds are missing: they are matched by distance instead, "
-            "`solver=sg.ot.Sinkhorn(epsilon=0.05, price=0.25)`. Correct the representation for "
-            "the batch, or pass a `solver`; `sg.ot.Neighbors()` leaves the others unassigned."
+            f"Only {kept:.0%} of the query cells lie among reference cells, possibly because of a "
+            "batch effect or because the reference lacks most types. Cells are matched by distance "
+            "instead, `solver=sg.ot.Sinkhorn(epsilon=0.05, price=0.25)`. Correct batch effects, or "
+            "pass a `solver`; `sg.ot.Neighbors()` leaves the other cells unassigned."
         )
         solver = replace(APART, device=device, rng=seed % 2**31)
     if not callable(solver):

@@ -1,4 +1,4 @@
-"""The velocity of a set of cells: attention between them, so that their order cannot matter."""
+"""Velocity field of a set of cells, equivariant to permutations of the cells."""
 
 import torch
 from torch import Tensor, nn
@@ -29,17 +29,18 @@ class SetBlock(nn.Module):
 
 
 class SetField(nn.Module):
-    """Velocities `v(t, cells | condition)` of all cells of a population, each seeing the others.
+    """Velocity field `v(t, cells | condition)` of all cells of a population.
 
-    A set transformer (arXiv 1810.00825): cells are tokens without a place, so that permuting them
-    permutes their velocities, and there may be any number of them.
+    A set transformer (arXiv 1810.00825): the velocity of each cell depends on all cells, which are
+    tokens without positions. Permuting the cells permutes their velocities, and the number of cells
+    is arbitrary.
 
     Parameters
     ----------
     dim, condition_dim
-        Sizes of a cell and of a condition.
+        Numbers of dimensions of a cell and of a condition.
     width, depth, n_heads
-        Features per cell, blocks, and heads of each attention.
+        Number of features per cell, of blocks, and of attention heads.
 
     Raises
     ------

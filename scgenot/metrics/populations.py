@@ -1,4 +1,4 @@
-"""How far a set of generated populations is from a set of measured ones."""
+"""Metrics between generated and measured populations."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,12 @@ from scgenot._typed import typed
 
 @typed
 def nearest_neighbor_accuracy(distances: np.ndarray, is_generated: Sequence[bool]) -> float:
-    """Share of populations whose nearest other population is of their own kind.
+    """Accuracy of a 1-nearest-neighbor classifier of generated and measured populations.
 
-    With as many generated as measured populations, 1 says that they are told apart, 0 that each
-    generated one is a copy of a measured one, and `(n - 1) / (2 n - 1)`, about .5, is expected of
-    `n` populations a side with one law (Lopez-Paz, Oquab 2017, *Revisiting classifier two-sample
-    tests*, arXiv 1610.06545). Of several nearest ones each counts in part.
+    With as many generated as measured populations, 1 means that they can be distinguished, and 0
+    that each generated population is a copy of a measured one. For `n` populations each from the
+    same distribution, the expected value is `(n - 1) / (2 n - 1)`, about .5 (Lopez-Paz, Oquab 2017,
+    *Revisiting classifier two-sample tests*, arXiv 1610.06545). Ties are counted in equal parts.
 
     Parameters
     ----------
@@ -50,10 +50,11 @@ def nearest_neighbor_accuracy(distances: np.ndarray, is_generated: Sequence[bool
 def population_mmd(
     distances: np.ndarray, is_generated: Sequence[bool], *, bandwidth: float | None = None
 ) -> float:
-    """Squared maximum mean discrepancy between two sets of populations, without bias.
+    """Unbiased squared maximum mean discrepancy between two sets of populations.
 
-    The kernel is `exp(-distance^2 / (2 bandwidth^2))`. Sets with one law have 0 on average, so that
-    a value may be negative (Gretton et al. 2012, *A kernel two-sample test*, eq. 3).
+    The kernel is `exp(-distance^2 / (2 bandwidth^2))`. The expected value for two sets from the
+    same distribution is 0, so values can be negative (Gretton et al. 2012, *A kernel two-sample
+    test*, eq. 3).
 
     Parameters
     ----------
@@ -85,8 +86,8 @@ def population_mmd(
         bandwidth = float(np.median(own[np.triu_indices(len(own), 1)]))
     if not 0 < bandwidth < np.inf:
         raise ValueError(
-            f"`bandwidth={bandwidth}` must be positive; it is the median distance between measured "
-            "populations where none is given."
+            f"`bandwidth={bandwidth}` must be positive; None uses the median distance between "
+            "measured populations."
         )
     kernel = np.exp(-np.square(distances / bandwidth) / 2)
 
@@ -100,11 +101,11 @@ def population_mmd(
 
 @typed
 def population_coverage(distances: np.ndarray, is_generated: Sequence[bool]) -> float:
-    """Share of measured populations that are the nearest one of some generated population.
+    """Share of measured populations that are the nearest one of any generated population.
 
-    Of `n` measured and `n` generated populations with one law about .6 are expected; generated ones
-    that are all alike have `1 / n` (Achlioptas et al. 2018, *Learning representations and
-    generative models for 3D point clouds*, arXiv 1707.02392).
+    For `n` measured and `n` generated populations from the same distribution, the expected value is
+    about .6; identical generated populations have `1 / n` (Achlioptas et al. 2018, *Learning
+    representations and generative models for 3D point clouds*, arXiv 1707.02392).
 
     Parameters
     ----------
@@ -134,16 +135,18 @@ def population_coverage(distances: np.ndarray, is_generated: Sequence[bool]) -> 
 
 @typed
 def composition_error(predicted: Sequence, true: Sequence) -> float:
-    """Total variation between two compositions, half the sum of the differences of the shares.
+    """Total variation distance between the compositions of two sets of cells.
+
+    It is half the sum of the absolute differences of the proportions of labels.
 
     Parameters
     ----------
     predicted, true
-        Label of each cell, such as its type, of two sets of cells.
+        Label of each cell, such as its type, in the two sets.
 
     Returns
     -------
-    A number between 0, equal shares, and 1, no label in common.
+    A number between 0 (equal proportions) and 1 (no common label).
 
     Raises
     ------

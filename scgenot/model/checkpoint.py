@@ -1,4 +1,4 @@
-"""Where a training is kept while it runs, so that it can be gone on with after an interruption."""
+"""Checkpoints of a training, to continue it after an interruption."""
 
 import time
 from collections.abc import Sequence
@@ -17,31 +17,31 @@ from scgenot.model.storage import digest, kind_of
 from scgenot.ot.plan import Plan
 from scgenot.pair import Pair
 
-# options of a learner that do not decide about the weights
+# options of a learner that do not affect the weights
 FREE = ("checkpoint", "on_interrupt")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file that a training is kept in, and gone on with from when the fit is repeated.
+    """A file with the state of a training, from which a repeated fit continues.
 
-    The fit then ends with the bits of one that was not interrupted, on the same machine and thread
-    count. Couplings are solved again: they are not in the file. A file is replaced as a whole, so
-    that a kill at any moment leaves the one before.
+    The result is the same, to the bit, as without interruption, on the same machine with the same
+    number of threads. Couplings are not stored and are solved again. The file is replaced as a
+    whole, so that a killed process leaves the previous state.
 
     Parameters
     ----------
     path
-        File to write, such as `"run.safetensors"`; in a folder that is there.
+        File to write, such as `"run.safetensors"`, in an existing folder.
     minutes
-        Time between writings; 0 to write after each step.
+        Minutes between writes; 0 to write after each step.
 
     Raises
     ------
     TypeError
         When an option has a wrong type.
     ValueError
-        When the folder is not there, the file is something else, or `minutes` is negative.
+        When the folder does not exist, the file is not a training state, or `minutes` is negative.
 
     Examples
     --------
@@ -57,39 +57,39 @@ class Checkpoint:
         check_number("minutes", self.minutes, "0 or more", lambda minutes: minutes >= 0)
         path = Path(self.path)
         if not path.parent.is_dir():
-            raise ValueError(f"`path={str(path)!r}` is in a folder that is not there: make it.")
+            raise ValueError(f"The folder of `path={str(path)!r}` does not exist: create it first.")
         if path.exists() and kind_of(path) != "training state":
             raise ValueError(
                 f"`path={str(path)!r}` exists and is not a training state: choose another name."
             )
 
     def read(self, work: str, device: torch.device) -> TrainState | None:
-        """Return where an earlier training stood; None where there was none.
+        """Return the state of an interrupted training.
 
         Parameters
         ----------
         work
-            Digest of what is trained.
+            Digest of the training.
         device
             Device of the model.
 
         Returns
         -------
-        The state, or None.
+        The state; None if there is no file.
 
         Raises
         ------
         ValueError
-            When the file is of another fit.
+            When the file belongs to another fit.
         """
         if not Path(self.path).exists():
             return None
         state = TrainState.load(self.path, device=device)
         if state.work != work:
             raise ValueError(
-                f"The checkpoint {str(self.path)!r} is of another fit: of other cells, another "
-                "coupling, seed or learner than this one. Repeat that fit to go on, remove the "
-                "file, or name another."
+                f"The checkpoint {str(self.path)!r} belongs to another fit, with other cells, "
+                "coupling, seed or learner. Repeat that fit to continue it, remove the file, or "
+                "choose another name."
             )
         return state
 
@@ -97,7 +97,7 @@ class Checkpoint:
 def begun(
     new: TrainState, model: Genot, pairs: Sequence[Pair], plans: Sequence[Plan], learner
 ) -> TrainState:
-    """Return where an earlier training stood, or the new state, marked as one of this training."""
+    """Return the state of an interrupted training, or the new state with the digest of this one."""
     if learner.checkpoint is None:
         return new
     new.work = work_of(model, pairs, plans, learner, new.seed)
@@ -109,30 +109,30 @@ def begun(
 
 
 class Keeper:
-    """Writes a training to its checkpoint when it is time; nothing without one."""
+    """Writes the state of a training to its checkpoint, if any, at intervals."""
 
     def __init__(self, checkpoint: Checkpoint | None):
         self.checkpoint, self.written = checkpoint, time.monotonic()
 
     def __call__(self, state: TrainState, *parts, last: bool = False) -> None:
-        """Keep where a training stands; its model, average and optimizer are `parts`."""
-        if self.checkpoint is None or rank():  # of several processes the first writes
+        """Write the state of a training; its model, average and optimizer are `parts`."""
+        if self.checkpoint is None or rank():  # only the first process writes
             return
         if not last and time.monotonic() - self.written < 60 * self.checkpoint.minutes:
             return
         state.capture(*parts)
         try:
             state.save(self.checkpoint.path)
-        except OSError as error:  # a full disk ends no training of hours
+        except OSError as error:  # a full disk must not end a training of hours
             warn_user(
-                f"The checkpoint {str(self.checkpoint.path)!r} could not be written ({error}): "
-                "what it held before is kept, and training goes on."
+                f"The checkpoint {str(self.checkpoint.path)!r} could not be written ({error}). "
+                "Its previous state is kept, and the training continues."
             )
         self.written = time.monotonic()
 
 
 def work_of(model: Genot, pairs: Sequence[Pair], plans: Sequence[Plan], learner, seed: int) -> str:
-    """Digest all that decides about the weights that a training ends with."""
+    """Return a digest of everything that determines the trained weights."""
     arrays, known = {}, {}
     for k, (pair, plan) in enumerate(zip(pairs, plans, strict=True)):
         potential = getattr(plan, "g", None)

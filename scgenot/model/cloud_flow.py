@@ -1,4 +1,4 @@
-"""Populations as their cells: a flow that moves all cells of a population together."""
+"""Populations as clouds of cells: a flow of all cells of a population."""
 
 from collections.abc import Sequence
 
@@ -19,18 +19,18 @@ N_HEADS = 4
 
 
 class CloudFlow(StoredModel):
-    """Generate populations of any shape and number of cells, given conditions or a paired one.
+    """Generative model of clouds of cells, given conditions or a paired population.
 
-    A field that sees all cells of a population (:class:`~scgenot.flow.SetField`) moves cells of
-    noise, or those of the paired population, to cells of a population (Wasserstein Flow Matching,
-    arXiv 2411.00698).
+    A velocity field of all cells of a population (:class:`~scgenot.flow.SetField`) maps noise, or
+    the cells of the paired population, to the cells of a population of any shape and number of
+    cells (Wasserstein Flow Matching, arXiv 2411.00698).
 
     Parameters
     ----------
     dim
-        Dimensions d of the cells.
+        Number of dimensions d of the cells.
     condition_dim
-        Numbers that a condition has.
+        Length of an encoded condition.
     width, depth
         Size of the field.
 
@@ -57,7 +57,7 @@ class CloudFlow(StoredModel):
         return self.center.device
 
     def fit_units(self, clouds: Sequence[np.ndarray]) -> None:
-        """Take means and standard deviations, each population counting as much as another.
+        """Fit means and standard deviations, with equal weights of populations.
 
         Parameters
         ----------
@@ -81,9 +81,9 @@ class CloudFlow(StoredModel):
         t
             Times, shape `(b,)`.
         cells, padding
-            Cells, shape `(b, n, d)`, and where there is none, shape `(b, n)`.
+            Cells, shape `(b, n, d)`, and a mask of missing cells, shape `(b, n)`.
         condition, hidden
-            Conditions, shape `(b, c)`, and which of them the field does not see, shape `(b,)`.
+            Conditions, shape `(b, c)`, and which of them are hidden, shape `(b,)`.
 
         Returns
         -------
@@ -115,12 +115,12 @@ class CloudFlow(StoredModel):
         sources
             Cells of the paired populations, one for each row.
         n_cells
-            Cells of each population; of a paired one so many of its cells are moved, drawn anew
-            where it has fewer.
+            Number of cells of each population. The same number of cells of a paired population is
+            moved, drawn with replacement if it has fewer.
         expected
-            Not used: a paired population has one answer.
+            Not used: the prediction for a paired population is deterministic.
         guidance
-            Weight of the condition: 1 is the law that was learned, more exaggerates it.
+            Weight of the condition: 1 is the learned distribution, larger values exaggerate it.
         rng
             Seed; the same seed gives the same bits.
 

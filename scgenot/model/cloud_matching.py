@@ -1,4 +1,4 @@
-"""Learn populations as clouds of cells, by flow matching between whole clouds."""
+"""Learner of populations as clouds of cells, by flow matching between clouds."""
 
 import copy
 import math
@@ -32,12 +32,12 @@ WARMUP, VALIDATION_EVERY, PATIENCE, EMA_DECAY = 100, 100, 10, 0.995
 
 @dataclass(frozen=True)
 class CloudPopulations:
-    """Learn populations as their cells, by flow matching between clouds of noise and of cells.
+    """Learn populations as clouds of cells by flow matching.
 
-    Each population is coupled to a cloud of noise, or to the population that it is paired with, by
-    an optimal assignment of cells; a set transformer learns the velocity of all cells at once
-    (Wasserstein Flow Matching, arXiv 2411.00698). The weights that do best on held-out populations
-    are kept.
+    Each population is coupled to a cloud of noise, or to its paired population, by an optimal
+    assignment of cells; a set transformer learns the velocity of all cells at once (Wasserstein
+    Flow Matching, arXiv 2411.00698). The weights with the lowest loss on held-out populations are
+    kept.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class CloudPopulations:
     width, depth
         Size of the :class:`~scgenot.flow.SetField`.
     max_cells
-        Most cells of a population in one cloud, drawn anew in each round.
+        Maximum number of cells of a cloud, drawn again in each round.
     batch_size
         Populations per step.
     learning_rate
@@ -54,7 +54,7 @@ class CloudPopulations:
     weight_decay
         Weight decay of AdamW.
     condition_dropout
-        Fraction of populations whose condition is hidden, so that samples can be guided.
+        Fraction of populations whose condition is hidden in training, for guidance.
     validation_fraction
         Fraction of the populations to hold out.
 

@@ -1,4 +1,4 @@
-"""Distillation: a network that draws in one step what a flow draws in many."""
+"""Distillation of a flow into a sampler of one or a few steps."""
 
 import copy
 import math
@@ -40,13 +40,13 @@ def distill(
     rng: Rng = 0,
     progress: bool = True,
 ) -> Genot:
-    """Learn a sampler of one or a few steps from the draws of a model.
+    """Distill a model into a sampler of one or a few steps.
 
-    A flow carries noise to cells in many small steps, twelve evaluations of its field by default. A
-    copy of the field, the student, learns where each point of noise ends: pairs of noise and draws
-    of the teacher (Luhman and Luhman 2021, arXiv 2101.02388; the straight paths between them are
-    those of rectified flow, arXiv 2209.03003). On source cells held out of that its laws are
-    compared with the teacher's, and it is refused where they differ.
+    A flow maps noise to cells in many small steps, twelve evaluations of its field by default. A
+    copy of the field, the student, is trained on pairs of noise and samples of the teacher (Luhman
+    and Luhman 2021, arXiv 2101.02388; the straight paths between them are those of rectified flow,
+    arXiv 2209.03003). The distributions of student and teacher are compared for held-out source
+    cells, and the student is rejected if they differ.
 
     Parameters
     ----------
@@ -55,14 +55,14 @@ def distill(
     source
         Source cells, shape `(n, p)`; a fifth of them, at most 256, is held out.
     condition
-        Conditions, shape `(n, c)`, or one `(c,)` for all. The student draws for these; others are
-        left to the teacher.
+        Conditions, shape `(n, c)`, or one `(c,)` for all. The student samples for these; for other
+        conditions, the teacher is used.
     steps
-        Evaluations of the student a draw.
+        Evaluations of the student per sample.
     n_pairs
-        Pairs of noise and draw to learn from.
+        Number of pairs of noise and sample to train on.
     training_steps
-        Steps of optimization.
+        Number of optimization steps.
     rng
         Seed; the same seed gives the same bits.
     progress
@@ -70,18 +70,20 @@ def distill(
 
     Returns
     -------
-    A copy of the model that draws with the student wherever no integrator and no guidance is asked
-    for, for conditions that it knows; pass `integrator=sg.flow.ODE("midpoint", steps=6)` for the
-    teacher. Densities and codes are the teacher's. `distilled` of the model has the figures.
+    A copy of the model that samples from the student for the given conditions, unless an integrator
+    or guidance is passed; use `integrator=sg.flow.ODE("midpoint", steps=6)` for the teacher.
+    Densities and latent codes are those of the teacher. The attribute `distilled` has the scores of
+    the comparison.
 
     Raises
     ------
     TypeError
         When an argument has a wrong type.
     ValueError
-        When a shape is wrong, there are under 5 distinct source cells, or the field has no weights;
-        when the student is not as good as its teacher: off by more than .3 points of cBW-UVP, or
-        in energy distance by more than .3 % of twice the mean distance between draws.
+        When a shape is wrong, there are fewer than 5 distinct source cells, the field has no
+        weights, or the student is less accurate than its teacher: it differs by more than .3 points
+        of cBW-UVP, or in energy distance by more than .3 % of twice the mean distance between
+        samples.
 
     Examples
     --------
@@ -108,10 +110,10 @@ def distill(
         uvp, energy = compare(out, cells[rows], asked, generator)
     if not max(uvp, energy) <= LIMIT:
         raise ValueError(
-            f"`steps={steps}`: the distilled sampler is not as good as its teacher: on {len(rows)} "
-            f"held-out source cells its laws are off by {uvp:.2g} points of cBW-UVP and "
-            f"{energy:.2g} % in energy distance, and {LIMIT} is allowed. Pass `steps={2 * steps}` "
-            "or more `training_steps`, or keep the teacher alone."
+            f"`steps={steps}`: the student is less accurate than its teacher. For {len(rows)} "
+            f"held-out source cells, its distributions differ by {uvp:.2g} points of cBW-UVP and "
+            f"{energy:.2g} % in energy distance; at most {LIMIT} is allowed. Pass "
+            f"`steps={2 * steps}` or more `training_steps`, or use the model without a student."
         )
     out.distilled = Distilled(steps, uvp, energy)
     return out
@@ -123,7 +125,7 @@ def _held_out(cells: Tensor, generator: torch.Generator) -> Tensor:
     size = min(N_HELD_OUT, int(HELD_OUT * len(kinds)))
     if size < 1:
         raise ValueError(
-            f"`source` has {len(kinds)} distinct cells: 5 are needed, one of them to be held out."
+            f"`source` has {len(kinds)} distinct cells: at least 5 are needed, to hold one out."
         )
     chosen = torch.zeros(len(kinds), dtype=torch.bool, device=cells.device)
     chosen[_shuffled(len(kinds), generator)[:size]] = True
@@ -204,9 +206,9 @@ def _pairs(
 def compare(
     model: Genot, cells: Tensor, told: Tensor | None, generator: torch.Generator
 ) -> tuple[float, float]:
-    """Return cBW-UVP, and energy distance in percent, of the student's laws from the teacher's.
+    """Return cBW-UVP, and energy distance in percent, between student and teacher.
 
-    Both are given the same noise, which takes most of the error of sampling off the difference.
+    Both use the same noise, which removes most of the sampling error from the difference.
     """
     x, found = model.units.source(cells), []
     total = float(model.units.target.std.double().square().sum())

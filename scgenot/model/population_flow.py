@@ -1,4 +1,4 @@
-"""Populations as Gaussians: their law given conditions, and the flow that generates them."""
+"""Gaussian populations: their distribution given conditions, and a flow that generates them."""
 
 import copy
 from collections.abc import Sequence
@@ -23,28 +23,29 @@ STEPS = 32  # of the integration
 
 
 class PopulationFlow(StoredModel):
-    """Generate Gaussian populations, given conditions or a paired population.
+    """Generative model of Gaussian populations, given conditions or a paired population.
 
-    In the coordinates of :class:`~scgenot.population.chart.Chart` populations have a Gaussian law
-    whose mean depends on the condition, and on the paired population where there is one. A flow
-    in the Bures-Wasserstein geometry (Wasserstein Flow Matching, arXiv 2411.00698) moves noise,
-    normal means and Wishart covariances, along that law; a network moves it where the populations
-    are not Gaussian in their leading factors. Without a network the law is drawn from as it is.
+    In the coordinates of :class:`~scgenot.population.chart.Chart`, populations have a Gaussian
+    distribution whose mean depends on the condition and on the paired population, if any. A flow in
+    the Bures-Wasserstein geometry (Wasserstein Flow Matching, arXiv 2411.00698) maps noise, with
+    normal means and Wishart covariances, to this distribution. A network models the deviation from
+    it in the leading factors. Without a network, populations are sampled from the Gaussian
+    distribution.
 
     Parameters
     ----------
     dim
-        Dimensions d of the cells.
+        Number of dimensions d of the cells.
     condition_dim
-        Numbers that a condition has.
+        Length of an encoded condition.
     n_anchors
-        Conditions at which radial functions of the condition are centered.
+        Number of centers of radial basis functions of the condition.
     n_sources
-        Factors of the paired population that the mean depends on; 0 without one.
+        Number of factors of the paired population that the mean depends on; 0 without one.
     n_factors
-        Factors of the law.
+        Number of factors of the Gaussian distribution.
     width, depth
-        Size of the network; `width=0` for none.
+        Size of the network; `width=0` for no network.
 
     See Also
     --------
@@ -91,7 +92,9 @@ class PopulationFlow(StoredModel):
         return self.intercept.device
 
     def features(self, condition: Tensor, source: Tensor | None = None) -> Tensor:
-        """Return what the mean of the law is linear in: conditions, radial functions, the source.
+        """Return the features of the linear model of the mean.
+
+        They are conditions, radial basis functions of these, and factors of the paired population.
 
         Parameters
         ----------
@@ -110,7 +113,7 @@ class PopulationFlow(StoredModel):
         return torch.cat(parts, -1)
 
     def mean(self, condition: Tensor, source: Tensor | None = None) -> Tensor:
-        """Mean of the law in the coordinates of the chart.
+        """Mean of the Gaussian distribution in the coordinates of the chart.
 
         Parameters
         ----------
@@ -125,7 +128,7 @@ class PopulationFlow(StoredModel):
         return found if source is None else found + self.carried * (source - self.source_center)
 
     def noise(self, n: int, generator: torch.Generator) -> Gaussians:
-        """Draw whitened populations of noise: normal means, Wishart covariances.
+        """Sample whitened populations of noise, with normal means and Wishart covariances.
 
         Parameters
         ----------
@@ -155,7 +158,8 @@ class PopulationFlow(StoredModel):
         at
             Populations at these times.
         condition, mean
-            Conditions, shape `(n, c)`, and the mean of the law there, shape `(n, D)`.
+            Conditions, shape `(n, c)`, and the mean of the Gaussian distribution given these, shape
+            `(n, D)`.
 
         Returns
         -------
@@ -189,7 +193,7 @@ class PopulationFlow(StoredModel):
         source
             Paired populations, one for each row.
         expected
-            Whether to return the mean of the law, in its coordinates, in place of a draw.
+            Whether to return the mean of the distribution, in its coordinates, instead of a sample.
         rng
             Seed; the same seed gives the same bits.
 
@@ -239,10 +243,10 @@ class PopulationFlow(StoredModel):
         sources
             Cells of the paired populations, one for each row.
         n_cells
-            Cells of each population. With more cells than dimensions these have exactly the mean
-            and the shrunk covariance that were generated.
+            Number of cells of each population. With more cells than dimensions, these have exactly
+            the generated mean and shrunk covariance.
         guidance
-            Must be 1: a Gaussian law is not guided.
+            Must be 1: guidance is only available for clouds.
         rng
             Seed; the same seed gives the same bits.
 

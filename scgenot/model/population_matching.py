@@ -1,4 +1,4 @@
-"""Learn the law of Gaussian populations: a linear-Gaussian law first, then a flow beyond it."""
+"""Learner of Gaussian populations: a linear-Gaussian model and a flow for the rest."""
 
 import math
 from collections.abc import Sequence
@@ -21,31 +21,31 @@ from scgenot.population.chart import Chart
 from scgenot.population.gaussian import estimate
 from scgenot.population.law import count_factors, factors, fit_law
 
-FEWEST = 40  # populations, to learn more of than a Gaussian law
+FEWEST = 40  # populations, below which only the Gaussian model is fitted
 MOST_ANCHORS = 50
 BANDWIDTHS = (0.5, 1.0, 2.0)  # of radial functions, in units of the median distance of conditions
 
 
 @dataclass(frozen=True)
 class PopulationData:
-    """Populations to learn from.
+    """Populations for training.
 
     Parameters
     ----------
     clouds
-        Cells of each, shapes `(n_k, d)`.
+        Cells of each population, shapes `(n_k, d)`.
     condition
-        Their conditions, shape `(n, c)`; `c` may be 0.
+        Conditions, shape `(n, c)`; `c` may be 0.
     groups
         Populations that are held out together, shape `(n,)`.
     sources
-        Cells of the population that each is paired with; None without.
+        Cells of the paired populations; None without.
     names
         Names of the populations, for messages.
 
     See Also
     --------
-    :class:`~scgenot.model.GaussianPopulations` : learns from them.
+    :class:`~scgenot.model.GaussianPopulations` : is trained on them.
     """
 
     clouds: Sequence[np.ndarray]
@@ -57,21 +57,22 @@ class PopulationData:
 
 @dataclass(frozen=True)
 class GaussianPopulations:
-    """Learn populations as Gaussians, by flow matching in the Bures-Wasserstein geometry.
+    """Learn Gaussian populations by flow matching in the Bures-Wasserstein geometry.
 
-    A Gaussian law of means and square roots of covariances comes first: ridge regression on the
-    conditions and on what the paired population is, factors of what remains, each chosen on
-    populations that are left out. With 40 populations and more, a network learns what that law
-    leaves (Wasserstein Flow Matching, arXiv 2411.00698): noise is coupled to populations by the
-    Bures distance, and the velocity of the geodesic between both is regressed on, with its
-    Riemannian norm as loss. The weights that do best on held-out populations are kept, and so the
-    Gaussian law where nothing does better. A paired population is answered by the law alone: the
-    mean of the targets, and of what is particular to the source the part that targets keep.
+    First, a Gaussian model of means and square roots of covariances is fitted: ridge regression on
+    the conditions and on factors of the paired population, and factors of the residuals. Its size
+    is chosen on left-out populations. With at least 40 populations, a network then models the
+    remaining variation (Wasserstein Flow Matching, arXiv 2411.00698): noise is coupled to
+    populations by the Bures distance, and the network is trained on the velocity of the geodesics,
+    with the Riemannian norm as loss. The weights with the lowest loss on held-out populations are
+    kept, or the Gaussian model if no weights are better. For paired populations, only the Gaussian
+    model is used: the prediction is the mean of the targets, plus the part of the deviation of the
+    source from its mean that targets preserve.
 
     Parameters
     ----------
     steps
-        Maximum number of optimization steps; 0 for the Gaussian law alone.
+        Maximum number of optimization steps; 0 for the Gaussian model only.
     width, depth
         Size of the network.
     batch_size
@@ -113,7 +114,7 @@ class GaussianPopulations:
         check_fields(self)
 
     def __call__(self, data: PopulationData, run: Run) -> Learned:
-        """Fit the law of populations, and train the network.
+        """Fit the Gaussian model, and train the network.
 
         Parameters
         ----------
@@ -142,7 +143,7 @@ def law_of(
     learner: GaussianPopulations,
     run: Run,
 ) -> PopulationFlow:
-    """Make a model with the Gaussian law of populations, its network not yet trained."""
+    """Make a model with the fitted Gaussian distribution and an untrained network."""
     chart = Chart(targets.mean.shape[1])
     chart.fit(targets)
     values = chart.coordinates(chart.whiten(targets))

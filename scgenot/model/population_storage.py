@@ -1,4 +1,4 @@
-"""Models of populations as values and arrays, and back: what is read may be damaged."""
+"""Storage of models of populations; damaged input is detected."""
 
 from collections.abc import Mapping, Sequence
 from typing import Self
@@ -33,7 +33,7 @@ def put_together(make, names: Sequence[str], config: Mapping, arrays: Mapping):
 
 
 class StoredModel(WithFile, nn.Module):
-    """A model of populations that goes to AnnData and to files: its sizes and its arrays.
+    """A model of populations that can be written to AnnData and to files.
 
     See Also
     --------

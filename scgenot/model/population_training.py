@@ -1,4 +1,4 @@
-"""Train the flow of Gaussian populations: couple, follow geodesics, validate on held-out ones."""
+"""Training of the flow of Gaussian populations on geodesics, with validation."""
 
 import copy
 import math
@@ -35,13 +35,13 @@ PARTS = ("mean", "covariance")
 
 @dataclass(frozen=True)
 class Paths:
-    """Geodesics from noise to populations: where they start, and where their maps lead."""
+    """Geodesics from noise to populations: their starts and their maps."""
 
     noise: Gaussians
     shift: Tensor  # of the means
     change: Tensor  # optimal map less the identity
     condition: Tensor
-    mean: Tensor  # of the law
+    mean: Tensor  # of the Gaussian distribution
 
     def __len__(self) -> int:
         return len(self.shift)
@@ -62,10 +62,10 @@ class Paths:
 def couple(
     model: PopulationFlow, targets: Gaussians, condition: Tensor, generator: torch.Generator
 ) -> Paths:
-    """Couple populations to noise, some at a time, several rounds; Bures distance.
+    """Couple populations to noise by the Bures distance, in batches and several rounds.
 
-    What the condition does to the mean of the law is taken from the populations that are compared:
-    noise knows no condition, and must not come to tell it.
+    For the coupling, the effect of the condition on the mean is subtracted from the populations:
+    noise must remain independent of the condition.
     """
     mean = model.mean(condition)
     away = model.chart.coordinates(targets) - mean + mean.mean(0)
@@ -95,7 +95,7 @@ def loss_of(model: PopulationFlow, paths: Paths, t: Tensor) -> Tensor:
 def split(
     groups: np.ndarray, fraction: float, generator: torch.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose whole groups to hold out, about a fraction of the populations: kept and held out."""
+    """Split populations by whole groups, with about a fraction held out."""
     names, sizes = np.unique(groups, return_counts=True)
     chosen = torch.randperm(len(names), generator=generator).numpy()
     order, share = names[chosen], np.cumsum(sizes[chosen]) / len(groups)
@@ -154,7 +154,7 @@ def times(n: int, generator: torch.Generator, device: torch.device) -> Tensor:
 
 
 class Validation:
-    """The loss of held-out populations, always at the same noise and times; keeps the best."""
+    """Loss of held-out populations at fixed noise and times; keeps the best weights."""
 
     def __init__(self, paths: Paths | None, generator: torch.Generator):
         self.paths, self.weights, self.history = paths, None, []

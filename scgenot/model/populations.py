@@ -1,4 +1,4 @@
-"""Batches of whole populations: some source and some target cells of each of a few links."""
+"""Batches of source and target cells of a few links."""
 
 import torch
 
@@ -12,10 +12,9 @@ MIN_BATCH = 32
 class Populations:
     """Source and target cells of links by step; the same step gives the same cells.
 
-    Cells are drawn as pairs of the plan of their link, so that both sides have its marginals, and
-    targets are like the sources they are compared with: losses are less noisy than with cells of
-    both sides drawn on their own, and of the same mean. A batch is in two samples without a source
-    cell in common.
+    Cells are drawn as pairs from the plan of their link, so that both sides have its marginals. The
+    loss has the same mean as with independent draws of both sides, and less noise. A batch consists
+    of two samples without common source cells.
     """
 
     def __init__(self, draws: Draws):

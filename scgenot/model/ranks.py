@@ -1,8 +1,8 @@
-"""Several processes that fit together, in a process group of PyTorch: shares and averages.
+"""Fits by several processes, in a process group of PyTorch.
 
-Each process reads the same cells. Couplings are divided between the processes and exchanged; in
-training each takes its share of a batch, and gradients are averaged, so that all of them end with
-the same model. Without a process group there is one process, and nothing is exchanged.
+Each process reads the same cells. Couplings are divided between the processes and exchanged. In
+training, each process takes its share of a batch and gradients are averaged, so that all processes
+end with the same model. Without a process group, there is one process and no exchange.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,9 +28,9 @@ def rank() -> int:
 
 
 def shared_work(make: Callable, tasks: Sequence) -> list:
-    """Return `make(task)` of all tasks, each made by one of the processes.
+    """Return `make(task)` of all tasks, each computed by one of the processes.
 
-    What is made must be possible to pickle. An error of one process is raised in all.
+    Results must be picklable. An error of one process is raised in all.
     """
     if n_ranks() == 1:
         return [make(task) for task in tasks]
@@ -76,7 +76,7 @@ def averaged(parameters: Sequence[Tensor], loss: Tensor) -> Tensor:
 
 
 def _exchange(call: Callable, *args) -> None:
-    """Exchange values between processes; say what has happened when one of them has ended."""
+    """Exchange values between processes; raise a clear error if one of them has ended."""
     try:
         call(*args)
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""A distilled sampler beside the field that taught it: what it is, and when it draws."""
+"""Distilled samplers next to the original velocity field, and when they are used."""
 
 import copy
 from dataclasses import dataclass
@@ -11,32 +11,35 @@ from scgenot._typed import check_fields
 from scgenot.flow.integrator import ODE, Integrator
 
 SAMPLER = ODE("midpoint", steps=6)
-# conditions that differ by less are one: single precision
+# conditions that differ by less are the same: single precision
 SAME = 1e-5
 
 
 @dataclass(frozen=True)
 class Distilled:
-    """A distilled sampler: its steps, and how far its laws are from those of its teacher.
+    """Number of steps of a distilled sampler, and its difference from the teacher.
 
     Parameters
     ----------
     steps
-        Evaluations of the network a draw.
+        Network evaluations per sample.
     uvp
-        Mean cBW-UVP of its laws against the teacher's on held-out source cells, in points.
+        Mean cBW-UVP between the distributions of student and teacher for held-out source cells, in
+        percentage points.
     energy
-        Mean energy distance of its laws from the teacher's on the same cells, in percent of twice
-        the mean distance between draws of the two.
+        Mean energy distance between the same distributions, in percent of twice the mean distance
+        between samples of student and teacher.
 
     Raises
     ------
-    TypeError, ValueError
-        When a value is not a number of its kind.
+    TypeError
+        When a value has a wrong type.
+    ValueError
+        When a value is out of range.
 
     See Also
     --------
-    scgenot.model.distill : makes it.
+    scgenot.model.distill : trains it.
     """
 
     steps: int
@@ -51,7 +54,7 @@ class Distilled:
 
 
 class WithStudent(nn.Module):
-    """A model with a second field that draws in a few Euler steps, once it is given one."""
+    """A model with an optional second field that samples in a few Euler steps."""
 
     def __init__(self):
         super().__init__()
@@ -60,21 +63,21 @@ class WithStudent(nn.Module):
         self.distilled: Distilled | None = None
 
     def add_student(self, distilled: Distilled, conditions: Tensor) -> None:
-        """Make the student, equal to its teacher; `conditions` `(k, c)` are those it is for."""
+        """Add a student equal to its teacher, for `conditions` of shape `(k, c)`."""
         del self.student_conditions
         self.student = copy.deepcopy(self.field)
         self.register_buffer("student_conditions", conditions)
         self.distilled = distilled
 
     def drop_student(self) -> None:
-        """Forget the student, as when its teacher is to learn more."""
+        """Remove the student, for example before its teacher is trained further."""
         del self.student_conditions
         self.student = self.student_conditions = self.distilled = None
 
     def who_draws(
         self, conditions: Tensor | None, guidance: float, integrator: Integrator | None
     ) -> tuple[nn.Module, Integrator]:
-        """Return the field and integrator of draws: the student's where it knows what is asked."""
+        """Return field and integrator of samples: the student's if it knows all conditions."""
         if integrator is not None or guidance != 1 or self.student is None:
             return self.field, integrator or SAMPLER
         if conditions is not None and not are_among(conditions, self.student_conditions):

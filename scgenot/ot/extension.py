@@ -1,4 +1,4 @@
-"""Populations too large for a solve: on some of the cells, then extended to all."""
+"""Couplings of large populations: solved on a subset of the cells and extended to all."""
 
 import logging
 from dataclasses import replace
@@ -37,7 +37,7 @@ def solve_on_subset(
 def extend(
     coupling: Coupling, problem: Problem, rows: Tensor, columns: Tensor, transport, refine: int = 0
 ) -> Coupling:
-    """Extend a coupling of some cells to all cells, and make some steps on all."""
+    """Extend a coupling of some cells to all cells, with iterations on all cells."""
     g = coupling.transposed().potential(problem.y)
     g[columns] = coupling.g
     n, m = int((problem.a > 0).sum()), int((problem.b > 0).sum())

@@ -1,4 +1,4 @@
-"""Matching among nearest neighbours: what has a counterpart near by, and with how much room."""
+"""Matching among nearest neighbors, by densities of source and target cells."""
 
 import math
 from dataclasses import dataclass
@@ -21,30 +21,30 @@ from scgenot.pair import Pair
 
 @dataclass(frozen=True)
 class Neighbors:
-    """Match each source cell with the target cells around it, where these are not too few.
+    """Match each source cell with the target cells in its neighborhood.
 
-    The neighbourhood of a cell are the nearest cells of both populations that together hold the
-    mass of `n_neighbors` cells of the smaller one. A source cell keeps
+    The neighborhood of a cell consists of the nearest cells of both populations that together have
+    the mass of `n_neighbors` cells of the smaller one. The matched share of a source cell is
 
         `min(1, target mass / mass of other source cells)`
 
-    of its own mass in its neighbourhood, spread over the target cells there in proportion to their
-    weights. Where both populations are alike cells keep about all; a cell of a kind that the
-    targets lack has none of them near, also when the kind is close to another one, where no price
-    of a distance tells it (:class:`~scgenot.ot.Sinkhorn`). Caps are on the source side alone:
-    target cells receive as much as comes, and a kind keeps half of its mass or more unless it is
-    over twice as frequent among the source cells.
+    in its neighborhood, distributed over the target cells there in proportion to their weights. If
+    both populations are similar, almost all mass is matched. A cell of a type that the targets lack
+    has no target cells around it, even if the type is close to another one, which a price of the
+    distance (:class:`~scgenot.ot.Sinkhorn`) cannot separate. Only the mass of source cells is
+    limited, not that of target cells: at least half of the mass of a type is matched unless the
+    type is more than twice as frequent among the source cells.
 
-    It compares densities, not costs: populations that are apart as a whole, as by a batch effect,
-    have no counterpart in each other. The plan knows the coupled cells only.
+    The method compares densities and not costs: if populations are separated as a whole, for
+    example by a batch effect, no cell has a counterpart. The plan does not extend to new cells.
 
     Parameters
     ----------
     n_neighbors
-        Size of a neighbourhood, at most half of the smaller population. Fewer find smaller kinds,
-        more count more exactly.
+        Size of a neighborhood, at most half of the smaller population. Smaller values find smaller
+        types, larger values have a smaller sampling error.
     cost
-        Cost function `(x, y) -> (n, m)`, by which cells are near.
+        Cost function `(x, y) -> (n, m)` that defines the nearest cells.
     device
         Device; None for `sg.settings.device`, or else CUDA if available.
 
@@ -53,11 +53,11 @@ class Neighbors:
     TypeError
         When an option has a wrong type.
     ValueError
-        When `n_neighbors` is under 2.
+        When `n_neighbors` is less than 2.
 
     See Also
     --------
-    :func:`scgenot.tl.transfer` : its default.
+    :func:`scgenot.tl.transfer` : uses it by default.
 
     Examples
     --------
@@ -82,7 +82,7 @@ class Neighbors:
         if pair.source.shape[1] != pair.target.shape[1]:
             raise ValueError(
                 f"`source` has {pair.source.shape[1]} columns, `target` {pair.target.shape[1]}: "
-                "neighbours are of one space."
+                "neighbors need both in the same space."
             )
         problem = to_problem(pair, self)
         (x, a), (y, b) = (problem.x, problem.a), (problem.y, problem.b)
@@ -102,14 +102,14 @@ class Neighbors:
         cells, own = torch.cat([x, y]), torch.arange(n, device=x.device)
         each = torch.cat([torch.full_like(a, 1 / n), torch.full_like(b, 1 / m)])
         weight = torch.cat([a, b]).double()
-        # no neighbourhood has more cells than this: all of the larger population
+        # no neighborhood has more cells than this: all of the larger population
         most = min(n + m - 1, math.ceil(held * max(n, m)) + 1)
         ratio, indptr, columns, data = [], [np.zeros(1, int)], [], []
         for rows in row_blocks(n, n + m):
             cost = self.cost(x[rows], cells)
             cost[torch.arange(len(cost), device=x.device), own[rows]] = torch.inf  # not itself
             order = cost.topk(most, dim=1, largest=False).indices
-            # the first cells up to the one that fills the neighbourhood
+            # the first cells up to the one that completes the neighborhood
             inside = each[order].cumsum(1) - each[order] < held * (1 - 1e-6)
             found = torch.where(inside, weight[order], 0.0)
             there = torch.where(order >= n, found, 0.0)
@@ -130,7 +130,7 @@ class Neighbors:
         squares = near.shares.power(2).sum(1)
         targets = 1 / squares[squares > 0]
         return Diagnostics(
-            method=f"{self.n_neighbors} nearest neighbours",
+            method=f"{self.n_neighbors} nearest neighbors",
             epsilon=float("nan"),
             epsilon_absolute=float("nan"),
             marginal_error=0.0,
@@ -144,18 +144,18 @@ class Neighbors:
 
 @dataclass(frozen=True)
 class Around:
-    """What is around the cells of a population.
+    """Neighborhoods of the cells of a population.
 
     Parameters
     ----------
     ratio
-        Mass of the other population over that of the rest of their own, shape `(n,)`.
+        Mass of the other population relative to that of other cells of the same one, shape `(n,)`.
     shares
-        Weights of the cells of the other population there, in rows that sum to 1, `(n, m)`.
+        Weights of the cells of the other population, in rows that sum to 1, shape `(n, m)`.
 
     See Also
     --------
-    :class:`~scgenot.ot.Neighbors` : looks around.
+    :class:`~scgenot.ot.Neighbors` : computes them.
     """
 
     ratio: np.ndarray

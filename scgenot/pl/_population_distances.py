@@ -1,4 +1,4 @@
-"""Distances between populations as a clustered field of colors."""
+"""Distances between populations as a clustered heatmap."""
 
 from collections.abc import Sequence
 
@@ -36,10 +36,10 @@ def population_distances(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw the distances between populations, similar ones side by side.
+    """Plot distances between populations as a clustered heatmap.
 
-    Populations are in the order of a hierarchical clustering (average linkage), whose tree is drawn
-    above the field; columns of `obs` are strips of colors between both.
+    Populations are ordered by hierarchical clustering (average linkage), whose tree is drawn above
+    the heatmap; columns of `obs` are strips of colors between both.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def population_distances(
     key
         The `key_added` of the distances.
     color
-        Columns of `obs` that are the same in all cells of a population.
+        Columns of `obs` that are constant within populations.
     ax
         Where to draw; None for a new figure.
     show

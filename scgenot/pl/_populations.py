@@ -1,4 +1,4 @@
-"""Populations where their cells lie."""
+"""Plot of populations in coordinates of their cells."""
 
 from typing import Literal
 
@@ -39,10 +39,10 @@ def populations(
     ax: Axes | None = None,
     show: bool | None = None,
 ) -> Axes:
-    """Draw each population where its cells lie, and generated populations beside.
+    """Plot populations in coordinates of their cells, next to generated ones.
 
-    An ellipse has the mean and the covariance of a population in both coordinates and holds half of
-    a normal population; a population of one or two cells is a point. Both panels have the same
+    Ellipses show the mean and the covariance of a population and contain half of its cells if these
+    are normally distributed; a population of one or two cells is a point. Both panels have the same
     axes.
 
     Parameters
@@ -54,12 +54,12 @@ def populations(
     generated
         Cells of generated populations, with the same column and basis.
     basis
-        Key of `obsm`, with or without `X_`; its first two columns are drawn. Ellipses are for
-        linear bases, such as principal components.
+        Key of `obsm`, with or without `X_`; its first two columns are plotted. Ellipses are only
+        meaningful for linear bases, such as principal components.
     kind
         "ellipses" or "cells".
     color
-        Column of `obs` that is the same in all cells of a population, of both; None for one color.
+        Column of `obs` of both inputs that is constant within populations; None for one color.
     ax
         Where to draw; None for a new figure.
     show

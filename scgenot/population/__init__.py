@@ -1,1 +1,1 @@
-"""Populations as objects: distances, means and paths between whole sets of cells."""
+"""Populations as objects: distances, means and paths between sets of cells."""

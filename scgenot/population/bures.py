@@ -1,11 +1,11 @@
 """The Bures-Wasserstein geometry of Gaussian populations.
 
 The squared 2-Wasserstein distance between Gaussians is `|m_x - m_y|^2 + tr(S_x + S_y - 2 (S_x^.5
-S_y S_x^.5)^.5)`. It is computed as the least `|S_x^.5 - U S_y^.5|^2` over rotations `U`, which
-subtracts no large numbers from each other and needs no inverse (Bhatia, Jain, Lim 2019, *On the
+S_y S_x^.5)^.5)`. It is computed as the minimum of `|S_x^.5 - U S_y^.5|^2` over rotations `U`, which
+avoids differences of large numbers and needs no inverse (Bhatia, Jain, Lim 2019, *On the
 Bures-Wasserstein distance between positive definite matrices*, arXiv 1712.01504).
 
-All functions take stacks of any shape and compute in the precision they are given: use double.
+All functions accept stacks of any shape and compute in the precision of their inputs: use double.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Gaussians:
 
 @dataclass(frozen=True)
 class Velocity:
-    """How a Gaussian moves: `dm/dt = mean` and `dS/dt = L S + S L`, `L = linear` symmetric."""
+    """Velocity of a Gaussian: `dm/dt = mean`, `dS/dt = L S + S L`, `L = linear` symmetric."""
 
     mean: Tensor
     linear: Tensor
@@ -82,7 +82,7 @@ def distances(x: Gaussians, y: Gaussians | None = None, *, progress: bool = Fals
 def transport(x: Gaussians, y: Gaussians) -> Tensor:
     """Matrix `A` of the optimal map `m_y + A (z - m_x)`: symmetric, with `A S_x A = S_y`.
 
-    Where `S_x` is singular, `A` is 0 on the directions that no linear map of `x` fills.
+    If `S_x` is singular, `A` is 0 in the directions that no linear map of `x` can reach.
     """
     last = root(y.covariance)
     # S_y^.5 (S_y^.5 S_x S_y^.5)^-.5 S_y^.5, from the singular values of S_x^.5 S_y^.5
@@ -115,7 +115,7 @@ def squared_speed(at: Gaussians, moved: Velocity) -> Tensor:
 
 
 def step(at: Gaussians, moved: Velocity, dt: float | Tensor) -> Gaussians:
-    """Move by `S <- (I + dt L) S (I + dt L)'`: a covariance whatever `L` and `dt` are."""
+    """Move by `S <- (I + dt L) S (I + dt L)'`, a covariance for any `L` and `dt`."""
     dt = _times(dt, at)
     eye = torch.eye(at.mean.shape[-1]).to(at.mean)
     matrix = eye + dt[..., None] * moved.linear
@@ -125,7 +125,7 @@ def step(at: Gaussians, moved: Velocity, dt: float | Tensor) -> Gaussians:
 def barycenter(
     x: Gaussians, weights: Tensor | None = None, *, tolerance: float = 1e-12
 ) -> Gaussians:
-    """Gaussian with the least mean squared distance to a stack of them.
+    """Gaussian with the smallest mean squared distance to a stack of Gaussians.
 
     The fixed point of Álvarez-Esteban et al. (2016), *A fixed-point approach to barycenters in
     Wasserstein space*, arXiv 1511.05355: the mean of the maps to all is the identity.

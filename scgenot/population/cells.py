@@ -6,10 +6,10 @@ from scgenot.population.bures import Gaussians, root
 
 
 def draw_cells(populations: Gaussians, n: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Draw normal cells of each population, shapes `(n, d)`.
+    """Sample normal cells of each population, shapes `(n, d)`.
 
-    With more cells than dimensions they have exactly the mean and covariance of their population:
-    a generated population is like a measured one, whose moments are those of its cells.
+    With more cells than dimensions, they have exactly the mean and covariance of their population:
+    these are, as in measured populations, the moments of the cells.
     """
     d = populations.mean.shape[1]
     normal = rng.normal(size=(len(populations), n, d))

@@ -44,7 +44,7 @@ class Chart(nn.Module):
         return self.dim + len(self.rows)
 
     def fit(self, populations: Gaussians) -> None:
-        """Take the center and the mean covariance of populations as the unit."""
+        """Set the center and the unit to the mean and the mean covariance of populations."""
         within = populations.covariance.mean(0)
         values, vectors = torch.linalg.eigh(within)
         values = values.clamp(min=LEAST * float(values[-1]))
@@ -81,13 +81,13 @@ class Chart(nn.Module):
         return self.pack(whitened.mean, root(whitened.covariance) - eye)
 
     def populations(self, coordinates: Tensor) -> Gaussians:
-        """Whitened populations of coordinates: a covariance `R R'` whatever these are."""
+        """Whitened populations of coordinates; `R R'` is a covariance for any of these."""
         mean, change = self.unpack(coordinates)
         matrix = change + torch.eye(self.dim).to(change)
         return Gaussians(mean, matrix @ matrix.mT)
 
     def push(self, at: Gaussians, change: Tensor) -> Velocity:
-        """Velocity of Gaussians whose coordinates change at some rate.
+        """Velocity of Gaussians, given the rate at which their coordinates change.
 
         From `dS = dR R + R dR = L S + S L`, solved for `L` in the axes of `S`.
         """

@@ -1,4 +1,4 @@
-"""Distances between populations, of one kind or another."""
+"""Distances between populations."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -43,7 +43,8 @@ def pairwise(
         Regularization of "sinkhorn", in units of the mean squared distance between two cells of a
         population.
     n_cells
-        Most cells of a population for "sinkhorn" and "energy", drawn at random; None for all.
+        Maximum number of cells per population for "sinkhorn" and "energy", drawn at random; None
+        for all.
     names
         Names of the populations, for messages.
     rng
@@ -53,7 +54,7 @@ def pairwise(
     progress
         Whether to show a progress bar.
     warn
-        Whether to warn of populations of few cells.
+        Whether to warn about populations with few cells.
 
     Returns
     -------
@@ -70,7 +71,7 @@ def pairwise(
 
 
 def subsample(clouds: Sequence[np.ndarray], n_cells: int | None, rng: Rng = 0) -> list[np.ndarray]:
-    """Draw at most so many cells of each population, without replacement."""
+    """Draw at most a number of cells of each population, without replacement."""
     rng = numpy_rng(rng)
     return [
         cloud
@@ -81,6 +82,6 @@ def subsample(clouds: Sequence[np.ndarray], n_cells: int | None, rng: Rng = 0) -
 
 
 def scale_of(clouds: Sequence[np.ndarray]) -> float:
-    """Mean squared distance between two cells of a population; 1 where all are single points."""
+    """Mean squared distance between two cells of a population; 1 if all are single points."""
     spreads = [np.asarray(cloud, dtype=float).var(0).sum() for cloud in clouds]
     return float(2 * np.mean(spreads)) or 1.0

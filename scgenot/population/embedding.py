@@ -1,4 +1,4 @@
-"""Populations as points whose Euclidean distances are like those between the populations."""
+"""Coordinates of populations whose Euclidean distances approximate transport distances."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ class Coordinates:
         most = min(len(self.values) - 1, len(self.names))
         if n_components > most:
             raise ValueError(
-                f"`n_components={n_components}` is more than {len(self.values)} populations in "
-                f"{len(self.names)} coordinates have: at most {most}."
+                f"`n_components={n_components}` must be at most {most} for {len(self.values)} "
+                f"populations in {len(self.names)} coordinates."
             )
         values = PCA(n_components, svd_solver="full").fit_transform(self.values)
         return Coordinates(values, [f"PC{k + 1}" for k in range(n_components)])
@@ -41,9 +41,9 @@ def gaussian_coordinates(gaussians: Gaussians) -> Coordinates:
     """Coordinates in the tangent space at the Bures barycenter.
 
     The means, and the logarithmic map `A - I` of each covariance in an orthonormal basis of the
-    symmetric matrices under `tr(L S L)`, with `S` the barycenter. Euclidean distances are Bures
-    distances exactly where covariances commute and for distances to the barycenter, and at least
-    these otherwise (the geometry is curved).
+    symmetric matrices under `tr(L S L)`, with `S` the barycenter. Euclidean distances equal Bures
+    distances if covariances commute, and for distances to the barycenter; otherwise they are larger
+    (the geometry is curved).
     """
     center = bures.barycenter(gaussians)
     values, vectors = torch.linalg.eigh(center.covariance)
@@ -71,23 +71,23 @@ def transport_coordinates(
 ) -> Coordinates:
     """Displacements of a common reference to each population (linearized transport).
 
-    Cells drawn from all populations alike are the reference. Each population is coupled with it by
-    entropic transport; where the coupling sends a reference cell on average, less where a coupling
-    of the reference with itself does, is its displacement (Wang et al. 2013, *A linear optimal
-    transportation framework*; the difference removes the bias of epsilon, as in Pooladian, Cuturi,
-    Niles-Weed 2022, arXiv 2202.08919). Divided by the root of the number of reference cells, their
-    Euclidean distances are like transport distances.
+    The reference has the same number of cells from each population. Each population is coupled with
+    it by entropic transport. The displacement of a reference cell is the difference between its
+    barycenter in the population and its barycenter in the reference itself (Wang et al. 2013, *A
+    linear optimal transportation framework*; the difference removes the bias of epsilon, as in
+    Pooladian, Cuturi, Niles-Weed 2022, arXiv 2202.08919). Divided by the square root of the number
+    of reference cells, Euclidean distances approximate transport distances.
 
     Parameters
     ----------
     clouds
         Cells of each population, shapes `(n_k, d)`.
     n_reference
-        Cells of the reference.
+        Number of reference cells.
     epsilon
         Regularization, in units of the mean squared distance between two cells of a population.
     n_cells
-        Most cells of a population; None for all.
+        Maximum number of cells per population; None for all.
     rng
         Seed of the cells that are drawn.
     device

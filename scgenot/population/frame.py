@@ -1,15 +1,15 @@
-"""Moving coordinates between the law of the noise and a Gaussian law of the data."""
+"""Moving coordinates between the distribution of the noise and a Gaussian one of the data."""
 
 import torch
 from torch import Tensor, nn
 
 
 class Frame(nn.Module):
-    """Coordinates `z` in which the flow from noise to a Gaussian law stands still.
+    """Coordinates `z` in which the flow from noise to a Gaussian distribution is constant.
 
     `y = (1 - t) (noise_mean + noise_std z) + t (mean + C^.5 z)`, `C^.5 = rest I + basis (scales -
-    rest) basis'`: `z` is standard normal at every time where the data are Gaussian, and a network
-    has to move it only where they are not. All in double precision.
+    rest) basis'`: `z` is standard normal at every time if the data are Gaussian, so that a network
+    only models the deviation from this. All in double precision.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class Frame(nn.Module):
             self.register_buffer(name, torch.ones(shape, dtype=torch.double))
 
     def point(self, t: Tensor, z: Tensor, mean: Tensor) -> Tensor:
-        """Points `y` at times `(n, 1)` of coordinates `(n, D)` and means of the data."""
+        """Points `y` at times `(n, 1)`, given coordinates `(n, D)` and means of the data."""
         return (1 - t) * self.noise_mean + t * mean + self.spread(t, z)
 
     def spread(self, t: Tensor, z: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ class Frame(nn.Module):
         return self.rest * z + (z @ self.basis * (self.scales - self.rest)) @ self.basis.T
 
     def rate(self, z: Tensor, mean: Tensor) -> Tensor:
-        """Rate at which points move whose coordinates stand still."""
+        """Rate at which points with constant coordinates move."""
         return mean - self.noise_mean + self.color(z) - self.noise_std * z
 
     def coordinates(self, t: Tensor, y: Tensor, mean: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A population as a Gaussian: its mean and a covariance that few cells do not make singular."""
+"""A population as a Gaussian: its mean and its regularized covariance."""
 
 from collections.abc import Sequence
 
@@ -17,12 +17,12 @@ def estimate(
 ) -> Gaussians:
     """Mean and covariance of each population, in double precision.
 
-    Each covariance is that of the population's own cells and of `d` more, spread as cells are
-    within populations (Friedman 1989, *Regularized discriminant analysis*, eq. 7). The weight of
-    the latter is the same for populations of one size, which keeps the order of the distances
-    between them: a weight estimated for each, such as the oracle approximating one, is nearer to
-    each covariance, and further from their differences. A population of one cell has the covariance
-    within all.
+    Each covariance is computed from the cells of the population and from `d` additional cells with
+    the covariance within populations (Friedman 1989, *Regularized discriminant analysis*, eq. 7).
+    The weight of the latter is the same for populations of the same size, which preserves the order
+    of the distances between them: a weight estimated for each population, such as the oracle
+    approximating one, has smaller errors of single covariances but larger errors of their
+    differences. A population of one cell has the covariance within all populations.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def estimate(
     names
         Names of the populations, for messages; None for their positions.
     warn
-        Whether to warn of populations of at most `d` cells, whose own covariance is singular.
+        Whether to warn about populations of at most `d` cells, whose own covariance is singular.
 
     Returns
     -------
@@ -56,10 +56,10 @@ def estimate(
 
 
 def unshrunk(covariance: torch.Tensor, n: int) -> torch.Tensor:
-    """Covariances that `n` cells must have for their shrunk ones to be as given.
+    """Covariances of `n` cells whose shrunk covariances are the given ones.
 
-    In coordinates in which the covariance within populations is the identity. Where no covariance
-    does it, eigenvalues are 0.
+    In coordinates in which the covariance within populations is the identity. Eigenvalues are 0 if
+    there is no such covariance.
     """
     values, vectors = torch.linalg.eigh(covariance)
     values = (values + (values - 1) * values.shape[-1] / (n - 1)).clamp(min=0)

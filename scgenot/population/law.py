@@ -1,4 +1,4 @@
-"""A linear-Gaussian law of vectors given features, made for far fewer samples than dimensions."""
+"""A linear-Gaussian model of vectors given features, for few samples in many dimensions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ NO_SPREAD = 1e-9
 
 @dataclass(frozen=True)
 class GaussianLaw:
-    """The law `N(intercept + features @ weights, C)`.
+    """The distribution `N(intercept + features @ weights, C)`.
 
     `C = rest^2 I + basis diag(scales^2 - rest^2) basis'`; shapes `(D,)`, `(f, D)`, `(D, k)`,
     `(k,)` and `()`.
@@ -31,23 +31,25 @@ class GaussianLaw:
 def fit_law(
     values: np.ndarray, candidates: Sequence[np.ndarray], groups: np.ndarray, *, seed: int = 0
 ) -> tuple[GaussianLaw, int]:
-    """Fit a law by ridge regression and probabilistic PCA; both are chosen on what is left out.
+    """Fit a linear-Gaussian model by ridge regression and probabilistic PCA.
+
+    Features, penalty and number of factors are chosen by cross-validation.
 
     Parameters
     ----------
     values
-        One row a sample, shape `(n, D)`.
+        One row per sample, shape `(n, D)`.
     candidates
-        What the mean may depend on, shapes `(n, f)`; `f` may be 0. The first of equally good ones
-        is taken.
+        Candidate features of the mean, shapes `(n, f)`; `f` may be 0. The first of equally good
+        ones is used.
     groups
         Samples that are left out together when features and penalty are chosen, shape `(n,)`.
     seed
-        Of the folds that choose the number of factors.
+        Seed of the folds for the number of factors.
 
     Returns
     -------
-    The law, and which of the candidates it takes.
+    The model, and the index of the chosen candidate.
     """
     found = [ridge(values, features, groups) for features in candidates]
     chosen = int(np.argmin([one.error for one in found]))
@@ -60,7 +62,7 @@ def fit_law(
 
 
 class Regression(NamedTuple):
-    """A linear regression, the degrees of freedom that it takes, its error for left-out groups."""
+    """A linear regression, its degrees of freedom, and its error for left-out groups."""
 
     intercept: np.ndarray
     weights: np.ndarray
@@ -69,9 +71,9 @@ class Regression(NamedTuple):
 
 
 def ridge(values: np.ndarray, features: np.ndarray, groups: np.ndarray) -> Regression:
-    """Ridge regression with the penalty that predicts left-out groups best.
+    """Ridge regression with the penalty that has the smallest error for left-out groups.
 
-    An infinite penalty, the mean alone, is among those tried.
+    An infinite penalty, which gives the mean alone, is among the candidates.
     """
     center, offset = features.mean(0), values.mean(0)
     u, s, vt = np.linalg.svd(features - center, full_matrices=False)
@@ -90,7 +92,7 @@ def ridge(values: np.ndarray, features: np.ndarray, groups: np.ndarray) -> Regre
 
 
 def _left_out(y: np.ndarray, u: np.ndarray, share: np.ndarray, groups: list[np.ndarray]) -> float:
-    """Squared error of groups by a fit without them, from the hat matrix of all."""
+    """Squared error of groups in fits without them, from the hat matrix of all samples."""
     n = len(y)
     residuals = y - u @ (share[:, None] * (u.T @ y))
     # a group that decides its own fit has no error without it

@@ -1,4 +1,4 @@
-"""Populations as what prototypes receive of their cells by partial transport."""
+"""Features of populations: the mass that prototypes receive by partial transport."""
 
 import warnings
 from collections.abc import Sequence
@@ -27,11 +27,11 @@ def pooled(
     device: str = "cpu",
     progress: bool = False,
 ) -> np.ndarray:
-    """Mass and mean displacement that prototypes receive of each population.
+    """Mass and mean displacement that prototypes receive from each population.
 
-    Prototypes are centers of clusters of all cells, weighted by how many are nearest to each. The
-    best share `keep` of the cells of a population is coupled with them, so that a prototype is
-    full, in part or hardly used (after OTSurv, arXiv 2506.20741).
+    Prototypes are cluster centers of all cells, weighted by the number of nearest cells. The share
+    `keep` of the cells of a population with the lowest cost is coupled with them, so that
+    prototypes receive all, part or little of their mass (after OTSurv, arXiv 2506.20741).
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def pooled(
     epsilon
         Regularization, in units of the mean cost.
     n_cells
-        Most cells of a population; None for all.
+        Maximum number of cells per population; None for all.
     rng
         Seed.
     device
@@ -55,7 +55,7 @@ def pooled(
     Returns
     -------
     Features of shape `(n, n_prototypes * (1 + d))`: the mass that each prototype receives, times
-    the spread of the prototypes, and how far this mass lies from it. All are in the units of cells.
+    the spread of the prototypes, and the displacement of this mass, all in the units of cells.
     """
     rng = numpy_rng(rng)
     clouds = [np.asarray(cloud, dtype=float) for cloud in subsample(clouds, n_cells, rng)]

@@ -1,9 +1,9 @@
 """Entropic transport between many populations at once, on tensors padded to one size.
 
-Populations of a batch are padded by cells of weight 0. Cells are centred on the mean of their
-population, as the squared distance of the means is a summand of the cost whatever epsilon is. A
-step in the log domain leaves a kernel whose rows and columns have entries near 1, so that all
-others are plain matrix products in single precision.
+Populations of a batch are padded by cells of weight 0. Cells are centered on the mean of their
+population, because the squared distance between means is a term of the cost for any epsilon. After
+one step in the log domain, rows and columns of the kernel have entries near 1, so that all other
+steps are matrix products in single precision.
 """
 
 from collections.abc import Iterator, Sequence
@@ -105,7 +105,7 @@ def _iterate(plans: Plans, settings: Settings) -> None:
         rows = torch.bmm(kernel, v)
         if iteration % CHECK == 0:
             plans.error = (u * rows - a).abs().sum((1, 2))
-            # not a number: the other way round would go on for ever
+            # written so that NaN ends the loop
             if not (plans.error > settings.tolerance).any():
                 break
         u = a / rows.clamp(min=SMALLEST)
@@ -129,7 +129,7 @@ def divergences(
     settings = Settings(epsilon, device=device)
     n, sizes = len(clouds), np.array(list(map(len, clouds)))
     means = np.array([np.asarray(cloud, dtype=float).mean(0) for cloud in clouds])
-    order = np.argsort(sizes)  # neighbours in size need little padding
+    order = np.argsort(sizes)  # populations of similar size need little padding
     i, j = (order[side] for side in np.triu_indices(n))
     found, errors = np.zeros((n, n)), np.zeros(len(i))
     blocks = list(batches(sizes[i], sizes[j], device))

@@ -41,7 +41,7 @@ def coupling(
     device
         Where to compute; None for the CPU.
     copy
-        Return a copy with the results in place of writing to `adata`.
+        Return a copy with the results instead of writing to `adata`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Teach the model of a fit to draw in one step."""
+"""Distill the model of a fit."""
 
 from anndata import AnnData
 
@@ -22,23 +22,23 @@ def distill(
     progress: bool = True,
     copy: bool = False,
 ) -> AnnData | None:
-    """Teach the model of a fit to draw in one step, about ten times as fast.
+    """Distill the model of a fit into a sampler of one step, about ten times as fast.
 
-    A second network learns where the flow carries each point of noise, for the source cells and
-    conditions of the fit, see :func:`scgenot.model.distill`. :func:`predict`, :func:`simulate` and
-    all else that draws then do so with it, and a log line says so. Conditions that were not fitted,
-    such as new drugs or doses between, are left to the model itself, and so is everything with
-    `guidance` or an `integrator`: pass `integrator=sg.flow.ODE("midpoint", steps=6)` for draws as
-    before. It takes about as long as a fit, and is worth it for very many cells.
+    A second network, the student, learns to map noise to the samples of the flow, for the source
+    cells and conditions of the fit; see :func:`scgenot.model.distill`. All functions that sample,
+    such as :func:`predict` and :func:`simulate`, then use the student, which is logged. Conditions
+    that were not fitted, such as new drugs or intermediate doses, and calls with `guidance` or an
+    `integrator` use the original model: pass `integrator=sg.flow.ODE("midpoint", steps=6)` for the
+    previous samples. Distillation takes about as long as a fit and is useful for very many cells.
 
     Parameters
     ----------
     adata
         Cells with a fit.
     steps
-        Evaluations of the network a draw; 12 without distillation.
+        Network evaluations per sample; 12 without distillation.
     training_steps
-        Steps of optimization.
+        Number of optimization steps.
     key
         The `key_added` of the fit.
     rng
@@ -48,14 +48,14 @@ def distill(
     progress
         Whether to show a progress bar.
     copy
-        Return a copy with the results in place of writing to `adata`.
+        Return a copy with the results instead of writing to `adata`.
 
     Returns
     -------
-    None, or the copy. Adds the sampler to the model in `uns[key]`; regions of :func:`calibrate`,
-    which were made with other draws, are removed. What was predicted before stays.
-    `sg.get.model(adata).distilled` has the steps, and how far the laws are from those of the model
-    on source cells held out.
+    None, or the copy. Adds the student to the model in `uns[key]`. Regions of :func:`calibrate`,
+    which were computed from other samples, are removed; previous predictions are kept.
+    `sg.get.model(adata).distilled` has the number of steps, and the difference between student and
+    teacher on held-out source cells.
 
     Raises
     ------
@@ -64,9 +64,9 @@ def distill(
     KeyError
         When there is no such fit.
     ValueError
-        When the model takes no steps to draw (a map, a mixture), a number is out of range, or there
-        are under 5 source cells; when the sampler is not as good as its teacher on held-out source
-        cells, and the fit stays as it was.
+        When the model does not sample in steps (a map, a mixture), a number is out of range, there
+        are fewer than 5 source cells, or the student is less accurate than its teacher on held-out
+        source cells; the fit is then not changed.
 
     Warns
     -----

@@ -1,4 +1,4 @@
-"""Populations as points."""
+"""Embed populations."""
 
 from typing import Literal
 
@@ -28,36 +28,36 @@ def embed_populations(
     progress: bool = True,
     device: str | None = None,
 ) -> AnnData:
-    """Embed populations: one row for each patient, well or clone, for Scanpy and scikit-learn.
+    """Embed populations: one row per patient, well or clone, for Scanpy and scikit-learn.
 
-    Euclidean distances between the rows are like the transport distances between the populations.
+    Euclidean distances between rows approximate transport distances between populations.
 
     Parameters
     ----------
     adata
         Cells of all populations.
     population_key
-        Column of `obs` with the population of each cell; cells without one are left out.
+        Column of `obs` with the population of each cell; cells with a missing value are ignored.
     use_rep
         Key of `obsm`, or "X"; None for the first of `X_pca`, `X_lsi`, `X_clr`.
     layer
-        Layer to embed, in place of a representation.
+        Layer to embed, instead of a representation.
     kind
         "gaussian"
             Means and covariances, in the tangent space of the Bures-Wasserstein geometry at their
-            barycenter: exact where covariances commute. `d + d (d + 1) / 2` coordinates.
+            barycenter: exact if covariances commute. `d + d (d + 1) / 2` coordinates.
         "transport"
-            Linearized transport: the displacements of a common reference to each population. Sees
-            all of its shape. `n_reference * d` coordinates.
+            Linearized transport: the displacements of a common reference to each population,
+            sensitive to all differences in shape. `n_reference * d` coordinates.
     n_components
-        Principal components to reduce the coordinates to; None for all coordinates.
+        Number of principal components of the coordinates; None for all coordinates.
     n_reference
-        Cells of the reference of "transport", drawn from all populations alike.
+        Number of reference cells of "transport", the same number from each population.
     epsilon
         Regularization of "transport", in units of the mean squared distance between two cells of a
         population.
     n_cells
-        Most cells of a population that "transport" looks at, drawn at random; None for all.
+        Maximum number of cells per population for "transport", drawn at random; None for all.
     rng
         Seed of the cells that are drawn.
     progress
@@ -67,9 +67,9 @@ def embed_populations(
 
     Returns
     -------
-    AnnData with one row for each population. `X` is the embedding, float64; `obs` has the
-    population, the columns of `adata.obs` that are the same in all cells of each, and `n_cells`;
-    `uns["population"]` has what was asked.
+    AnnData with one row per population. `X` is the embedding, float64; `obs` has the population,
+    the columns of `adata.obs` that are constant within each population, and `n_cells`;
+    `uns["population"]` has the options.
 
     Raises
     ------

@@ -29,35 +29,35 @@ def evaluate_populations(
     progress: bool = True,
     device: str | None = None,
 ) -> pd.DataFrame:
-    """Compare generated populations with measured ones that were held out.
+    """Compare generated populations with held-out measured ones.
 
-    As many generated as measured populations are compared, beside three that need no model: some
-    training populations with their cells drawn anew, the mean of all of them, and their mixture.
-    One half of the measured populations beside the other is the ceiling. A generator is right when
-    its populations cannot be told from measured ones, and no nearer to the training populations
-    than measured ones are.
+    The same number of generated and measured populations is compared. Three baselines need no
+    model: training populations with resampled cells, the mean training population, and the mixture
+    of all. The ceiling compares one half of the measured populations with the other. A generator
+    is correct if its populations cannot be distinguished from measured ones, and are not closer to
+    the training populations than measured ones are.
 
     Parameters
     ----------
     measured
-        Cells of populations that the generator has not seen, at least 4.
+        Cells of at least 4 populations that were not used to train the generator.
     generated
-        Cells of generated populations, in the same representation, at least 4.
+        Cells of at least 4 generated populations, in the same representation.
     population_key
-        Column of `obs` of all with the population of each cell.
+        Column of `obs` of all inputs with the population of each cell.
     train
-        Cells of the populations that the generator has seen. Without them there are neither trivial
-        rows nor a test for copies.
+        Cells of the populations that were used to train the generator. Without them, there are
+        neither baselines nor a test for copies.
     use_rep
         Key of `obsm`, or "X"; None for the first of `X_pca`, `X_lsi`, `X_clr`.
     layer
-        Layer to compare in, in place of a representation.
+        Layer to compare in, instead of a representation.
     kind
         Distance between populations, as in :func:`population_distances`.
     label_key
-        Column of `obs` of all with labels of cells whose shares are compared.
+        Column of `obs` of all inputs with labels of cells, whose proportions are compared.
     n_cells
-        Most cells of a population, drawn at random; None for all.
+        Maximum number of cells per population, drawn at random; None for all.
     rng
         Seed. The same seed gives the same table.
     progress
@@ -67,21 +67,22 @@ def evaluate_populations(
 
     Returns
     -------
-    One row for each method, with its `kind` ("model", "baseline" or "ceiling"), the number of
+    One row per method, with its `kind` ("model", "baseline" or "ceiling"), the number of
     populations, and
 
     `nearest_neighbor_accuracy`
-        Of telling generated from measured populations; 0.5 is right, lower values are copies.
+        Accuracy of a 1-nearest-neighbor classifier of generated and measured populations; 0.5 is
+        ideal, lower values indicate copies.
     `mmd`
-        Squared maximum mean discrepancy between both sets of populations, without bias.
+        Unbiased squared maximum mean discrepancy between both sets of populations.
     `coverage`
-        Share of measured populations that are the nearest one of some generated population.
+        Share of measured populations that are the nearest one of any generated population.
     `composition_error`
-        Total variation between the mean shares of labels, with `label_key`.
+        Total variation distance between the mean proportions of labels, with `label_key`.
     `nearest_training`
         Median distance to the nearest training population, with `train`.
 
-    `table.attrs["verdict"]` says what they amount to.
+    `table.attrs["verdict"]` summarizes the comparison.
 
     Raises
     ------
@@ -100,7 +101,7 @@ def evaluate_populations(
 
     See Also
     --------
-    :func:`scgenot.metrics.nearest_neighbor_accuracy` : and the other metrics, of any distances.
+    :func:`scgenot.metrics.nearest_neighbor_accuracy` : this metric for any distances.
     """
     if n_cells is not None:
         check_count("n_cells", n_cells, 2)

@@ -79,7 +79,7 @@ def fit(
     progress
         Whether to show progress bars.
     copy
-        Return a copy with the results in place of writing to `adata`.
+        Return a copy with the results instead of writing to `adata`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Fit how whole populations vary: patients, wells, neighbourhoods."""
+"""Fit a model of populations: patients, wells, neighborhoods."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
@@ -28,39 +28,38 @@ def fit_populations(
     progress: bool = True,
     copy: bool = False,
 ) -> AnnData | None:
-    """Fit a model of whole populations, which generates new ones.
+    """Fit a generative model of populations, such as patients or wells.
 
-    A population is one sample here: its cells are what it is made of. What is learned is how
-    populations differ, given what is known of each, by Wasserstein flow matching (arXiv
-    2411.00698).
+    Each population, the distribution of its cells, is one sample. The model learns the distribution
+    of populations given their conditions, by Wasserstein flow matching (arXiv 2411.00698).
 
     Parameters
     ----------
     adata
         Cells of all populations.
     population_key
-        Column of `obs` with the population of each cell, such as the donor; or neighbourhoods, by
-        the name that :func:`neighborhoods` gave them.
+        Column of `obs` with the population of each cell, such as the donor; or the `key_added` of
+        :func:`neighborhoods`.
     condition
-        Columns of `obs` that describe populations, the same in all cells of each: numbers, such as
-        a dose, which may then be asked for in between, or labels, such as a diagnosis.
+        Columns of `obs` that describe populations, constant within each: numbers, such as a dose,
+        which can be interpolated, or labels, such as a diagnosis.
     paired_with
-        A column of `obs` and a label in it, such as `{"treatment": "control"}`: populations are
+        A column of `obs` and a label in it, such as `{"treatment": "control"}`. Populations are
         then generated from the cells with that label of the same population, here a treated
-        population from the untreated one. Where the column has several other labels it is a
+        population from the untreated one. A column with several other labels is also used as a
         condition.
     kind
-        `"gaussian"`: a population is its mean and covariance, also when there are few; see
-        :class:`~scgenot.model.GaussianPopulations`. `"cloud"`: a population is its cells, of any
-        shape and number, for hundreds of populations in few dimensions; see
+        `"gaussian"`: a population is its mean and covariance, also suitable for few populations;
+        see :class:`~scgenot.model.GaussianPopulations`. `"cloud"`: a population is its cells, of
+        any shape and number, for hundreds of populations in few dimensions; see
         :class:`~scgenot.model.CloudPopulations`.
     use_rep
-        Representation of the cells, a key of `obsm` or "X". None takes the first of `X_pca`,
-        `X_lsi`, `X_clr` that is there.
+        Representation of the cells, a key of `obsm` or "X"; None for the first of `X_pca`, `X_lsi`,
+        `X_clr`.
     layer
-        A key of `layers` to use in place of a representation.
+        A key of `layers` to use instead of a representation.
     learner
-        How to learn, in place of the usual learner of `kind`.
+        Learner; None for the default of `kind`.
     key_added
         Name of the fit in `uns`.
     rng
@@ -70,7 +69,7 @@ def fit_populations(
     progress
         Whether to show a progress bar.
     copy
-        Return a copy with the fit in place of writing to `adata`.
+        Return a copy with the fit instead of writing to `adata`.
 
     Returns
     -------
@@ -87,14 +86,14 @@ def fit_populations(
     KeyError
         When a column or the representation is not there.
     ValueError
-        When there are fewer than three populations, a condition varies within one or is missing,
-        no population has cells on both sides, or the representation is not finite.
+        When there are fewer than three populations, a condition varies within a population or is
+        missing, no population has cells on both sides, or the representation is not finite.
 
     Warns
     -----
     UserWarning
-        When populations have few cells, some cells belong to none, or some populations lack a
-        partner.
+        When populations have few cells, cells belong to no population, or populations lack a
+        paired one.
 
     Examples
     --------

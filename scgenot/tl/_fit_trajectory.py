@@ -88,7 +88,7 @@ def fit_trajectory(
     progress
         Whether to show progress bars.
     copy
-        Return a copy with the results in place of writing to `adata`.
+        Return a copy with the results instead of writing to `adata`.
 
     Returns
     -------

@@ -79,7 +79,7 @@ def fit_translation(
     progress
         Whether to show progress bars.
     copy
-        Return a copy with the results in place of writing to `adata_source`.
+        Return a copy with the results instead of writing to `adata_source`.
 
     Returns
     -------

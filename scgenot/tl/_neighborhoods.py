@@ -1,4 +1,4 @@
-"""Neighbourhoods of a spatial data set, as populations."""
+"""Neighborhoods in spatial data as populations."""
 
 from anndata import AnnData
 
@@ -21,12 +21,11 @@ def neighborhoods(
     rng: Rng = 0,
     copy: bool = False,
 ) -> AnnData | None:
-    """Make a population of each cell's neighbours in space.
+    """Make a population of the spatial neighbors of each cell.
 
-    The name under which they are written is a `population_key` for :func:`fit_populations`,
-    :func:`population_distances` and :func:`embed_populations`: each population is then a
-    neighbourhood, named after the cell at its center, and what is known of that cell, such as its
-    type, may be a `condition`.
+    Pass `key_added` as `population_key` to :func:`fit_populations`, :func:`population_distances` or
+    :func:`embed_populations`. Each population is then a neighborhood, named after the cell at its
+    center, and columns of this cell, such as its type, can be used as `condition`.
 
     Parameters
     ----------
@@ -35,25 +34,26 @@ def neighborhoods(
     spatial_key
         Key of `obsm` with the coordinates.
     n_neighbors
-        Cells of a neighbourhood; the cell at the center is not one of them.
+        Number of cells in a neighborhood, without the cell at its center.
     library_key
-        Column of `obs` with the section or sample: neighbours are of the same. None for one.
+        Column of `obs` with the section or sample, within which neighbors are found; None for a
+        single section.
     n_centers
-        Cells, drawn at random, that get a neighbourhood; None for all.
+        Number of centers, drawn at random; None for all cells.
     key_added
         Name in `obsp`.
     rng
         Seed of the centers that are drawn.
     copy
-        Return a copy with the results in place of writing to `adata`.
+        Return a copy with the results instead of writing to `adata`.
 
     Returns
     -------
     None, or the copy. Sets the following field:
 
     `obsp["neighborhoods"]`
-        Sparse, with a 1 for each neighbour in the row of the cell at the center; rows of cells
-        that are no center are empty. Memory grows with `n_neighbors` times the number of centers.
+        Sparse matrix with a 1 for each neighbor in the row of the center; rows of other cells are
+        empty. Memory grows with `n_neighbors` times the number of centers.
 
     Raises
     ------
@@ -62,8 +62,8 @@ def neighborhoods(
     KeyError
         When there are no such coordinates, or no such column.
     ValueError
-        When the coordinates are not finite, the name is that of a column of `obs`, or a section
-        has not more than `n_neighbors` cells.
+        When the coordinates are not finite, `key_added` is a column of `obs`, or a section has at
+        most `n_neighbors` cells.
 
     Examples
     --------

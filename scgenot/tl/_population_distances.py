@@ -1,4 +1,4 @@
-"""Which populations are alike."""
+"""Distances between populations."""
 
 from typing import Literal
 
@@ -30,41 +30,42 @@ def population_distances(
     progress: bool = True,
     device: str | None = None,
 ) -> pd.DataFrame:
-    r"""Distances between all pairs of populations, such as patients, wells or clones.
+    r"""Compute distances between all pairs of populations, such as patients, wells or clones.
 
-    All are distances, not squares; those of two samples of one population are not 0, but as large
-    as their cells are few: compare with the distance of two halves. "bures" looks at means and
-    covariances alone, and is by far the fastest; the others see other differences of shape too.
+    All are distances and not squared distances. The distance between two samples of one population
+    is positive and increases with fewer cells: compare with the distance between two halves of a
+    population. "bures" depends on means and covariances only, and is by far the fastest; the others
+    are sensitive to all differences in shape.
 
     Parameters
     ----------
     adata
         Cells of all populations.
     population_key
-        Column of `obs` with the population of each cell; cells without one are left out.
+        Column of `obs` with the population of each cell; cells with a missing value are ignored.
     use_rep
         Key of `obsm`, or "X"; None for the first of `X_pca`, `X_lsi`, `X_clr`.
     layer
-        Layer to compare in, in place of a representation.
+        Layer to compare in, instead of a representation.
     kind
         "bures"
             2-Wasserstein distance between Gaussians with the means and covariances of the
-            populations. Covariances are shrunk towards that within all populations, by the weight
-            of as many cells as there are dimensions.
+            populations. Covariances are shrunk toward the covariance within all populations, with
+            the weight of as many cells as there are dimensions.
         "sinkhorn"
-            Square root of the Sinkhorn divergence, the debiased entropic transport cost under the
+            Square root of the Sinkhorn divergence, the debiased entropic transport cost with the
             squared distance.
         "energy"
-            Square root of the energy distance, in roots of the units of the representation.
+            Square root of the energy distance, in square roots of units of the representation.
     epsilon
         Regularization of "sinkhorn", in units of the mean squared distance between two cells of a
-        population. With less, finer differences of shape are seen, but two samples of one
-        population are far apart where dimensions are many.
+        population. Smaller values are sensitive to finer differences in shape, but increase the
+        distance between two samples of one population in many dimensions.
     n_cells
-        Most cells of a population that "sinkhorn" and "energy" compare, drawn at random; None for
-        all.
+        Maximum number of cells per population for "sinkhorn" and "energy", drawn at random; None
+        for all.
     key_added
-        Where distances are kept for plots: `uns["population_distances"]` for "population".
+        Prefix of the field in `uns`: `uns["population_distances"]` for "population".
     rng
         Seed of the cells that are drawn.
     progress
@@ -74,10 +75,10 @@ def population_distances(
 
     Returns
     -------
-    Distances, a square table named by the populations. Sets the following field:
+    Distances, a square table with populations as index and columns. Sets the following field:
 
     `uns["population_distances"]`
-        The same as a dictionary with `distances`, `names`, and what they are of.
+        Dictionary with `distances`, `names` and the options.
 
     Raises
     ------

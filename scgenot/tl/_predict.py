@@ -84,7 +84,7 @@ def predict(
     overwrite
         Whether to replace an existing `out`, once the new one is complete.
     copy
-        Return a copy with the results in place of writing to `adata`.
+        Return a copy with the results instead of writing to `adata`.
 
     Returns
     -------

@@ -33,9 +33,9 @@ def score_cells(
     population. P-values that accumulate at 1 indicate a distribution that is too wide, for example
     because of source noise.
 
-    Codes of cells that were fitted are too short, and a model of few cells and many components is
-    too narrow for new ones: on `kang_ifnb` .02 of the fitted and .15 of new cells have p-values
-    under .05. Pass `held_out` cells to compare with these instead.
+    Codes of fitted cells are too short, and a model of few cells in many components is too narrow
+    for new cells: on `kang_ifnb`, .02 of the fitted and .15 of new cells have p-values below .05.
+    Pass `held_out` cells to compare with these instead.
 
     Parameters
     ----------
@@ -44,10 +44,10 @@ def score_cells(
         :func:`fit_trajectory`, target cells (with the source cells as `model`) after
         :func:`fit_translation`. Cells under conditions that were not fitted get NaN.
     held_out
-        Measured cells like those that are scored, neither fitted nor scored. The p-value of a cell
-        is then its rank among them: uniform for cells like these, however wrong the model is. It
-        is never under one over their number under the condition and one; cells under conditions
-        that they lack get NaN.
+        Measured cells for comparison, neither fitted nor scored. The p-value of a cell is then its
+        rank among them, which is uniform for cells from the same distribution even if the model is
+        wrong. With n held-out cells under the condition, it is at least 1 / (n + 1); cells under
+        conditions without held-out cells get NaN.
     key
         The `key_added` of the fit.
     model
@@ -59,15 +59,15 @@ def score_cells(
     device
         Device; None for `sg.settings.device`, or else CUDA if available.
     copy
-        Return a copy with the results in place of writing to `adata`.
+        Return a copy with the results instead of writing to `adata`.
 
     Returns
     -------
     None, or the copy. Sets the following field, for `key="genot"`:
 
     `obs["genot_p_value"]`
-        Probability that the model generates a cell with a longer code, or, with `held_out` cells,
-        the share of these with a longer code, each counted with the cell itself; NaN for cells that
+        Probability that the model generates a cell with a longer code or, with `held_out`, the
+        share of these cells and the cell itself with a code at least as long; NaN for cells that
         are not target cells of the fit.
 
     Raises
@@ -83,7 +83,7 @@ def score_cells(
     Warns
     -----
     UserWarning
-        When `held_out` cells have names of cells that were fitted.
+        When names of `held_out` cells are names of fitted cells.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What goes with an outcome of populations."""
+"""Predict an outcome of populations."""
 
 import pandas as pd
 from anndata import AnnData
@@ -28,38 +28,39 @@ def score_populations(
     progress: bool = True,
     device: str | None = None,
 ) -> pd.DataFrame:
-    """Ask whether populations tell an outcome: cross-validated, beside trivial features.
+    """Score how well features of populations predict an outcome, by cross-validation.
 
-    Each set of features goes through the same ridge or logistic regression, whose penalty is chosen
-    within the training populations. All are made without the outcome. Populations that are not
-    independent, such as two samples of one patient, make scores too good: name patients in
+    Each set of features is used in the same ridge or logistic regression, whose penalty is chosen
+    within the training populations. Features do not depend on the outcome. Scores are too high if
+    populations are not independent, such as two samples of one patient: use patients as
     `population_key`.
 
-    For a survival time hand :func:`embed_populations` to a survival library: `samples.X` and
-    `samples.obs` are its table.
+    For survival times, pass the result of :func:`embed_populations` (`samples.X` and `samples.obs`)
+    to a survival library.
 
     Parameters
     ----------
     adata
         Cells of all populations.
     population_key
-        Column of `obs` with the population of each cell; cells without one are left out.
+        Column of `obs` with the population of each cell; cells with a missing value are ignored.
     outcome
-        Column of `obs`, the same in all cells of a population: two values, or numbers.
+        Column of `obs`, constant within each population: two values, or numbers.
     use_rep
         Key of `obsm`, or "X"; None for the first of `X_pca`, `X_lsi`, `X_clr`.
     layer
-        Layer to look at, in place of a representation.
+        Layer to use instead of a representation.
     label_key
-        Column of `obs` with cell types, whose shares are a further trivial row.
+        Column of `obs` with cell types, whose proportions are an additional baseline.
     n_prototypes
-        Prototypes onto which cells are pooled.
+        Number of prototypes onto which cells are pooled.
     keep
-        Share of the cells of a population that is coupled with prototypes, the best ones.
+        Share of the cells of a population that is coupled with prototypes, those with the lowest
+        cost.
     n_cells
-        Most cells of a population that are pooled, drawn at random; None for all.
+        Maximum number of cells per population for pooling, drawn at random; None for all.
     n_folds
-        Parts of the populations that are left out in turn, three times over.
+        Number of folds; the cross-validation is repeated three times.
     rng
         Seed.
     progress
@@ -69,23 +70,23 @@ def score_populations(
 
     Returns
     -------
-    One row for each set of features, with its `kind`, the number of features, `auc` (two values:
-    0.5 is chance) or `r2` (numbers: 0 is chance), and the `low` and `high` end of a 95 % bootstrap
-    interval over populations. The sets are
+    One row per set of features, with its `kind`, the number of features, `auc` (two values; 0.5 is
+    chance level) or `r2` (numbers; 0 is chance level), and the ends `low` and `high` of a 95 %
+    bootstrap interval over populations. The sets are
 
     "prototypes"
-        What 16 prototypes receive of the cells by partial transport: how much, and from where.
+        The mass that each of 16 prototypes receives by partial transport, and its displacement.
     "gaussian"
-        Means and covariances, as of :func:`embed_populations`.
+        Means and covariances, as in :func:`embed_populations`.
     "covariance"
-        Those without the means: what is left where each patient has an offset of its own, as of a
-        batch.
+        The same without means, which is not affected by an offset of each patient, such as a batch
+        effect.
     "mean expression", "composition"
-        Trivial: the mean of the cells, and with `label_key` the shares of the labels.
+        Baselines: the mean of the cells and, with `label_key`, the proportions of the labels.
 
-    `table.attrs` has the `verdict`, which compares the best set with the best trivial one, the
-    `metric`, and `predictions`, those for each population when it was left out: log odds of the
-    second value, or numbers.
+    `table.attrs` contains the `verdict`, which compares the best set with the best baseline, the
+    `metric`, and `predictions`, the predictions for each population when it was left out: log odds
+    of the second value, or numbers.
 
     Raises
     ------
@@ -94,8 +95,8 @@ def score_populations(
     TypeError
         When an argument has a wrong type.
     ValueError
-        When the outcome varies within a population or is missing, has neither two values nor
-        numbers, or too few populations have one of its values.
+        When the outcome varies within a population, is missing, or has neither two values nor
+        numbers, or when too few populations have one of its values.
 
     Warns
     -----

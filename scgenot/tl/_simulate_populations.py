@@ -1,4 +1,4 @@
-"""Simulate whole populations: new patients, wells, neighbourhoods."""
+"""Simulate populations: new patients, wells, neighborhoods."""
 
 from collections.abc import Mapping, Sequence
 
@@ -28,33 +28,32 @@ def simulate_populations(
     rng: Rng = 0,
     device: str | None = None,
 ) -> AnnData:
-    """Simulate new populations, as an AnnData of their cells.
+    """Simulate the cells of new populations.
 
     Parameters
     ----------
     adata
-        Cells with the fit. After a fit with `paired_with`, the cells to start from: those with
-        that label, or all where the column is not there; other cells than the fitted ones need the
-        fitted AnnData as `model`.
+        Cells with the fit. After a fit with `paired_with`, the source cells: those with that label,
+        or all if the column is missing. Cells that were not fitted require the fitted AnnData as
+        `model`.
     condition
-        A value for each column that was fitted, such as `{"diagnosis": "T2D"}`; several as a
-        list, or as the rows of a DataFrame. None for conditions drawn from those of the fitted
-        populations.
+        A value for each fitted column, such as `{"diagnosis": "T2D"}`; several as a list or as the
+        rows of a DataFrame. None for conditions drawn from those of the fitted populations.
     n_populations
-        New populations for each condition, or in all where `condition` is None; None for one. After
-        a fit with `paired_with`, possible answers for each population to start from; None for one
-        that is expected, without noise.
+        Number of new populations per condition, or in total if `condition` is None; None for one.
+        After a fit with `paired_with`, number of samples per source population; None for the
+        expected one, without noise.
     n_cells
-        Cells of each new population; None for the median of those fitted. Of the Gaussian kind,
-        more cells than dimensions have exactly the mean and covariance that were generated, which
-        vary as those of measured populations of so many cells do.
+        Number of cells of each new population; None for the median of the fitted populations. With
+        `kind="gaussian"`, more cells than dimensions have exactly the generated mean and
+        covariance, which vary like those of measured populations with as many cells.
     key
         The `key_added` of the fit.
     model
         The fitted AnnData, a fit, its model, or a path to it; None for the fit in `adata`.
     guidance
-        Weight of the condition, of clouds alone: 1 is the law that was learned, more exaggerates
-        what the condition does.
+        Weight of the condition, only for `kind="cloud"`: 1 is the learned distribution, larger
+        values exaggerate the effect of the condition.
     decoder
         As in :func:`simulate`.
     clip
@@ -66,20 +65,18 @@ def simulate_populations(
 
     Returns
     -------
-    New cells, those of one population after another, ready for :func:`anndata.concat` with
-    `adata`:
+    AnnData of the new cells, ordered by population, ready for :func:`anndata.concat` with `adata`:
 
     `X`
-        Features, in the units of those that were fitted; the coordinates where nothing is known
-        of how they were made from features.
+        Features, in the units of the fitted ones; coordinates if the embedding is not known.
     `obs`
-        A new name under the column of populations, and the conditions.
+        A new name in the column of populations, and the conditions.
     `obs["source_population"]`
-        After a fit with `paired_with`, the population that it starts from.
+        The source population, after a fit with `paired_with`.
     `obs["<key>_origin"]`
         "simulated".
     `obsm`
-        The generated cells, under the name of the representation.
+        The generated cells, under the key of the representation.
 
     Raises
     ------
@@ -88,8 +85,8 @@ def simulate_populations(
     KeyError
         When there is no such fit, or no fitted population has a label.
     ValueError
-        When a condition lacks a column of the fit, or has others; a number is under 1;
-        `guidance` is given to a fit that has none; or there is no cell to start from.
+        When a condition lacks a fitted column or has others, a number is less than 1, `guidance` is
+        passed to a fit without it, or there are no source cells.
 
     Examples
     --------

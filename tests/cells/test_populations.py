@@ -61,7 +61,7 @@ def test_labels_of_any_type(adata, labels, expected):
 
 def test_missing_labels_are_left_out(adata):
     adata.obs["sample"] = ["b", "a", None, "c", np.nan, "b"]
-    with pytest.warns(UserWarning, match="missing for 2 of 6 cells of `adata`: they are left out"):
+    with pytest.warns(UserWarning, match="missing for 2 of 6 cells of `adata`: they are ignored"):
         found = read_populations(adata, "sample")
     assert [rows.tolist() for rows in found.rows] == [[1], [0, 5], [3]]
 

@@ -84,5 +84,5 @@ def test_bad_input():
         sg.ot.Neighbors(n_neighbors=1)
     with pytest.raises(TypeError, match="n_neighbors"):
         sg.ot.Neighbors(n_neighbors=2.5)
-    with pytest.raises(ValueError, match="neighbours are of one space"):
+    with pytest.raises(ValueError, match="neighbors need both in the same space"):
         sg.ot.Neighbors()(sg.Pair(np.zeros((5, 2)), np.zeros((5, 3))))

@@ -35,7 +35,7 @@ def test_distances_are_missing(adata):
     with pytest.raises(ValueError, match="`color='cell_type'` varies within the population"):
         sg.pl.population_distances(adata, color="cell_type", show=False)
     some = adata[adata.obs["patient"] != "patient-3"].copy()
-    with pytest.raises(ValueError, match=r"no cell of the populations \['patient-3'\]"):
+    with pytest.raises(ValueError, match=r"no cells of the populations \['patient-3'\]"):
         sg.pl.population_distances(some, color="outcome", show=False)
 
 

@@ -38,7 +38,7 @@ def test_predict_and_simulate_draw_with_it_and_say_so(screen, caplog, tmp_path):
     assert sg.tl.distill(screen, **FEW) is None
     with caplog.at_level(logging.INFO, logger="scgenot"):
         fast = drawn(screen)
-    assert "drawn by the distilled sampler, in 6 step(s)" in caplog.text
+    assert "sampled by the distilled model, in 6 step(s)" in caplog.text
     assert not np.array_equal(fast, before, equal_nan=True)
     np.testing.assert_array_equal(drawn(screen, integrator=ODE), before)
     options = {"progress": False, "decoder": as_table}
@@ -106,7 +106,7 @@ def test_regions_of_the_teacher_are_removed(screen):
 def test_a_refusal_leaves_the_fit_as_it_was(screen, monkeypatch):
     monkeypatch.setattr(import_module("scgenot.model.distill"), "LIMIT", -1)
     before = screen.uns["genot"]["model"]["digest"]
-    with pytest.raises(ValueError, match="is not as good as its teacher"):
+    with pytest.raises(ValueError, match="is less accurate than its teacher"):
         sg.tl.distill(screen, **FEW)
     assert screen.uns["genot"]["model"]["digest"] == before
 
@@ -115,5 +115,5 @@ def test_models_without_steps(screen):
     for learner in (sg.model.LightBridge(steps=5, n_components=2), sg.model.MongeMap(steps=2)):
         options = {"predict": False, "progress": False, "learner": learner}
         sg.tl.fit_perturbation(screen, "drug", "control", **options)
-        with pytest.raises(ValueError, match="takes no steps to draw"):
+        with pytest.raises(ValueError, match="does not sample in steps"):
             sg.tl.distill(screen)

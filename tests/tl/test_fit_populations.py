@@ -147,7 +147,7 @@ def test_bad_input(adata):
         fitted(adata[adata.obs["patient"].isin(["p0", "p1"])].copy())
     with pytest.raises(ValueError, match="`condition='treatment'` varies within"):
         fitted(adata, condition="treatment")
-    with pytest.raises(ValueError, match="`condition` names 'patient'"):
+    with pytest.raises(ValueError, match="`condition` contains 'patient'"):
         fitted(adata, condition="patient")
     with pytest.raises(KeyError, match="`condition='sex'` is not in obs"):
         fitted(adata, condition="sex")

@@ -100,7 +100,7 @@ def test_bad_input():
         sg.tl.neighborhoods(adata, n_neighbors=3)
     assert "neighborhoods" not in adata.obsp
     adata.obsp["empty"] = sparse.csr_matrix((16, 16))
-    with pytest.raises(ValueError, match="obsp has no neighbourhood"):
+    with pytest.raises(ValueError, match="obsp has no neighborhoods"):
         sg.tl.fit_populations(adata, "empty", progress=False)
 
 

@@ -34,7 +34,7 @@ def test_an_outcome_that_cells_tell(adata):
     assert found["kind"].tolist() == ["model"] * 3 + ["baseline"] * 2
     assert (found["low"] > 0.5).all()
     assert (found["auc"] < adata.uns["truth"]["auc"] + 0.05).all()
-    assert "best trivial features" in found.attrs["verdict"]
+    assert "the best baseline" in found.attrs["verdict"]
     predictions = found.attrs["predictions"]
     assert predictions.index.tolist() == list(adata.obs["patient"].cat.categories)
     other = adata.copy()
@@ -49,7 +49,7 @@ def test_an_outcome_of_noise_is_not_told_from_chance(adata):
     other.obs["outcome"] = np.random.default_rng(1).permutation(100)[codes] % 2 == 0
     found = scored(other)
     assert (found["low"] < 0.55).all()
-    assert "Nothing here is told from chance" in found.attrs["verdict"]
+    assert "No features are better than chance level" in found.attrs["verdict"]
 
 
 def test_numbers(adata):

@@ -1,4 +1,4 @@
-"""What goes with an outcome of populations: cross-validated, beside trivial features."""
+"""Cross-validated prediction of an outcome of populations, compared with baselines."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ def outcome_table(
     seed: int = 0,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """Predict the outcome of populations that a model has not seen from each set of features.
+    """Predict the outcome of left-out populations from each set of features.
 
     Parameters
     ----------
@@ -115,8 +115,8 @@ def outcome_table(
     outcome = Outcome.of(column, n_folds)
     if len(column) < FEW:
         warn_user(
-            f"{len(column)} populations are few for an outcome (under {FEW}): look at the "
-            "intervals, and expect no more than the trivial rows have."
+            f"{len(column)} populations are few for an outcome (fewer than {FEW}): intervals are "
+            "wide, and features are unlikely to be better than the baselines."
         )
     predicted = {
         name: cross_validated(values, outcome, n_folds, seed)
@@ -163,20 +163,22 @@ def cross_validated(values: np.ndarray, outcome: Outcome, n_folds: int, seed: in
 
 
 def verdict(table: pd.DataFrame, scores: Mapping[str, np.ndarray], outcome: Outcome) -> str:
-    """Say whether populations tell more of the outcome than trivial features do."""
+    """Compare the best set of features with the best baseline, in words."""
     metric, value = outcome.metric, table[outcome.metric]
     ours = value[table["kind"] == MODEL].idxmax()
     trivial = value[table["kind"] == BASELINE].idxmax()
     low, high = _interval(scores[ours] - scores[trivial])
-    outcome_words = "beats" if low > 0 else "loses to" if high < 0 else "is not told apart from"
+    outcome_words = "is better than"
+    if low <= 0:
+        outcome_words = "is worse than" if high < 0 else "is not significantly different from"
     text = (
-        f"{metric}: {ours} ({value[ours]:.3g}) {outcome_words} the best trivial features, "
+        f"{metric}: {ours} ({value[ours]:.3g}) {outcome_words} the best baseline, "
         f"{trivial} ({value[trivial]:.3g}; difference {value[ours] - value[trivial]:.2g}, "
         f"{LEVEL:.0%} interval {low:.2g} to {high:.2g})."
     )
     best = value.idxmax()
     if table.loc[best, "low"] <= outcome.chance:
-        text += f" Nothing here is told from chance ({outcome.chance:g})."
+        text += f" No features are better than chance level ({outcome.chance:g})."
     return text
 
 
@@ -200,7 +202,7 @@ def features_of(
     device: str,
     progress: bool,
 ) -> dict[str, np.ndarray]:
-    """Sets of features of populations, trivial ones last."""
+    """Sets of features of populations, baselines last."""
     clouds = list(found)
     options = {"rng": seed, "device": device, "progress": progress}
     coordinates = gaussian_coordinates(estimate(clouds, names=found.names).to(device)).values

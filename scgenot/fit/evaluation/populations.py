@@ -1,4 +1,4 @@
-"""Generated populations beside measured ones, trivial ones and the ceiling."""
+"""Generated populations compared with measured ones, baselines and the ceiling."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ FEWEST = 4  # of measured populations: two in each half
 
 @dataclass(frozen=True)
 class Clouds:
-    """Populations as cells, and as the labels of these where there are any."""
+    """Cells of populations, and their labels if any."""
 
     cells: list[np.ndarray]
     labels: list[np.ndarray] | None = None
@@ -62,15 +62,15 @@ def population_table(
     device: str = "cpu",
     progress: bool = False,
 ) -> pd.DataFrame:
-    """Compare generated with measured populations, beside trivial ones and the ceiling.
+    """Compare generated with measured populations, baselines and the ceiling.
 
     Parameters
     ----------
     measured, generated
         Populations in one space; as many of both are compared, chosen at random.
     train
-        Those that the generator has seen, of which the trivial ones are made; None for no such
-        rows.
+        Populations used to train the generator, from which baselines are made; None for no
+        baselines.
     kind
         Distance between populations, as in :func:`~scgenot.population.distances.pairwise`.
     seed
@@ -80,7 +80,7 @@ def population_table(
 
     Returns
     -------
-    A row for each method; `attrs["verdict"]` says in words what they amount to.
+    One row per method; `attrs["verdict"]` summarizes the comparison.
     """
     rng = numpy_rng(seed)
     sides = {"measured": measured, "generated": generated, "train": train}
@@ -137,9 +137,9 @@ def compare(
 def trivial_populations(
     train: Clouds, sizes: Sequence[int], rng: np.random.Generator
 ) -> dict[str, Clouds]:
-    """What can be made of training populations without learning, of the sizes that are wanted.
+    """Baselines from training populations, of the given sizes.
 
-    Some of them, their cells drawn anew; the mean of all, each with the spread within populations
+    Some of them with resampled cells; the mean of all, each with the spread within populations
     about the mean of the means; and the mixture of all.
     """
     n, counts = len(train), np.array(list(map(len, train.cells)))
@@ -168,7 +168,7 @@ def trivial_populations(
 
 
 def refuse_seen(measured: Populations, train: Populations) -> None:
-    """Raise a ValueError when populations to score against are those that were learned from."""
+    """Raise a ValueError if measured populations were used for training."""
     seen = {(len(cells), cells.mean(0).tobytes()) for cells in train}
     again = [
         name
@@ -177,23 +177,23 @@ def refuse_seen(measured: Populations, train: Populations) -> None:
     ]
     if again:
         raise ValueError(
-            f"`measured` has {len(again)} of {len(measured)} populations that are in `train` too "
-            f"({', '.join(again[:3])}): hold out others, or leave them out of `train`."
+            f"{len(again)} of {len(measured)} populations of `measured` are also in `train` "
+            f"({', '.join(again[:3])}): hold out others, or remove them from `train`."
         )
 
 
 def verdict(table: pd.DataFrame, nearest: Sequence[np.ndarray], rng: np.random.Generator) -> str:
-    """Say how the generated populations stand, and whether they are copies."""
+    """Summarize the accuracy, and state whether generated populations are copies."""
     accuracy = table["nearest_neighbor_accuracy"]
     trivial = accuracy[table["kind"] == BASELINE]
     text = (
         f"1-nearest-neighbor accuracy {accuracy[GENERATED]:.2f} of generated populations (0.5 is "
-        f"right, halves of the measured ones have {accuracy[HALVES]:.2f}"
+        f"ideal, halves of the measured ones have {accuracy[HALVES]:.2f}"
     )
     if not nearest:
         return text + ")."
     best = (trivial - 0.5).abs().idxmin()
-    text += f"; the best trivial ones, {best}, have {trivial[best]:.2f}). "
+    text += f"; the best baseline, {best}, has {trivial[best]:.2f}). "
     ours, theirs = nearest
     draws = [
         np.mean(rng.choice(ours, len(ours))) - np.mean(rng.choice(theirs, len(theirs)))
@@ -205,5 +205,5 @@ def verdict(table: pd.DataFrame, nearest: Sequence[np.ndarray], rng: np.random.G
         f"ones {np.mean(theirs):.3g} (difference {np.mean(ours) - np.mean(theirs):.2g}, "
         f"{LEVEL:.0%} interval {low:.2g} to {high:.2g}): "
     )
-    copies = "they are nearer than new populations are, which copies would be"
-    return text + (f"{copies}." if high < 0 else "no sign of copies.")
+    copies = "they are nearer than new populations, which indicates copies"
+    return text + (f"{copies}." if high < 0 else "no indication of copies.")
