@@ -259,7 +259,10 @@ def as_anndata(
 ) -> AnnData:
     """Return an AnnData with one row per population and named columns."""
     obs = found.obs.copy()
-    obs.insert(0, found.key, pd.Categorical(found.labels, found.labels))
+    labels = found.labels
+    if not isinstance(labels.dtype, pd.StringDtype) and labels.dtype.kind in "OmM":
+        labels = pd.Index(found.names, dtype=object)  # a file holds neither dates nor several types
+    obs.insert(0, found.key, pd.Categorical(labels, labels))
     var = pd.DataFrame(index=pd.Index(list(names), dtype=object))
     return AnnData(values, obs=obs, var=var, uns={"population": plain(dict(asked))})
 

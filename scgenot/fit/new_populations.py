@@ -1,6 +1,8 @@
 """Cells of generated populations as an AnnData that can be combined with the fitted one."""
 
 import logging
+from collections.abc import Mapping
+from operator import itemgetter
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,7 @@ logger = logging.getLogger("scgenot")
 
 SOURCE = "source_population"
 MOST_TRIED = 10**6  # names
+ROW = 32  # single precision numbers that take as much as the names and labels of a cell
 
 
 def simulated_populations(
@@ -42,13 +45,13 @@ def simulated_populations(
     fit.check_embedding()
     rng, task = numpy_rng(seed), fit.task
     sources = sources_of(fit, adata)
+    check_size(fit, condition, n_populations, n_cells, 1 if sources is None else len(sources))
     asked = conditions_of(fit, condition, n_populations, rng)
     n = n_populations or 1
     if condition is None and sources is None:  # drawn, one for each population
         n = 1
     per_source = 1 if sources is None else len(sources)
     rows = asked.iloc[np.repeat(np.arange(len(asked)), per_source * n)].reset_index(drop=True)
-    check_memory("n_cells", n_cells, n_cells * len(rows) * fit.model.dim)
     chosen = None
     if sources is not None:
         chosen = np.tile(np.repeat(np.arange(per_source), n), len(asked))
@@ -66,6 +69,19 @@ def simulated_populations(
     to_features, clip = features_of(fit, decoder, clip=clip)
     decoding = decoding_of(fit, task.use_rep, to_features, clip=clip)
     return assemble(fit, task.use_rep, states, obs, decoding)
+
+
+def check_size(
+    fit: PopulationFit, condition, n_populations: int | None, n_cells: int, per_source: int
+) -> None:
+    """Refuse more populations or cells than the machine holds, before a row is made for each."""
+    several = condition is not None and not isinstance(condition, Mapping)
+    n = (n_populations or 1) * per_source * (len(condition) if several else 1)
+    dim = fit.model.dim
+    # covariances, coordinates, and a row of obs
+    n_values = n * (dim**2 + n_cells * (dim + ROW))
+    name, value = max(("n_cells", n_cells), ("n_populations", n_populations or 1), key=itemgetter(1))
+    check_memory(name, value, n_values)
 
 
 def sources_of(fit: PopulationFit, adata: AnnData) -> Populations | None:

@@ -172,6 +172,12 @@ def test_bad_questions(adata):
         sg.tl.simulate_populations(adata, {"diagnosis": "T1D"})
     with pytest.raises(ValueError, match="`n_cells=0`"):
         sg.tl.simulate_populations(adata, n_cells=0)
+    with pytest.raises(ValueError, match="`n_populations=1000000000000` asks for .* GB"):
+        sg.tl.simulate_populations(adata, n_populations=10**12)
+    with pytest.raises(ValueError, match="`n_cells=1000000000000` asks for .* GB"):
+        sg.tl.simulate_populations(adata, n_cells=10**12)
+    with pytest.raises(TypeError, match="'diagnosis'.* is not one value: give a list"):
+        sg.tl.simulate_populations(adata, {"diagnosis": ["T2D", "none"]})
     with pytest.raises(ValueError, match="is a fit of populations, not of cells"):
         sg.tl.predict(adata, key="populations")
     with pytest.raises(KeyError, match="is not a fit in uns"):
