@@ -80,7 +80,8 @@ def check_size(
     dim = fit.model.dim
     # covariances, coordinates, and a row of obs
     n_values = n * (dim**2 + n_cells * (dim + ROW))
-    name, value = max(("n_cells", n_cells), ("n_populations", n_populations or 1), key=itemgetter(1))
+    asked = {"n_cells": n_cells, "n_populations": n_populations or 1}
+    name, value = max(asked.items(), key=itemgetter(1))
     check_memory(name, value, n_values)
 
 

@@ -160,6 +160,16 @@ def test_bad_input(adata):
     bad.obsm["X_pca"][3, 0] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         fitted(bad)
+    for wrong, said in (
+        (sg.model.FlowMatching(), "does not learn this task: pass `sg.model.Gauss"),
+        (sg.model.GaussianPopulations, r"is a class: pass `GaussianPopulations\(\)`"),
+    ):
+        with pytest.raises(TypeError, match=said):
+            fitted(adata, learner=wrong)
+    with pytest.raises(TypeError, match=r"does not learn this task: pass `sg.model.Flow"):
+        sg.tl.fit_perturbation(
+            adata, "treatment", "none", learner=sg.model.CloudPopulations(), progress=False
+        )
     assert "populations" not in adata.uns
 
 
@@ -172,11 +182,11 @@ def test_bad_questions(adata):
         sg.tl.simulate_populations(adata, {"diagnosis": "T1D"})
     with pytest.raises(ValueError, match="`n_cells=0`"):
         sg.tl.simulate_populations(adata, n_cells=0)
-    with pytest.raises(ValueError, match="`n_populations=1000000000000` asks for .* GB"):
+    with pytest.raises(ValueError, match=r"`n_populations=1000000000000` asks for .* GB"):
         sg.tl.simulate_populations(adata, n_populations=10**12)
-    with pytest.raises(ValueError, match="`n_cells=1000000000000` asks for .* GB"):
+    with pytest.raises(ValueError, match=r"`n_cells=1000000000000` asks for .* GB"):
         sg.tl.simulate_populations(adata, n_cells=10**12)
-    with pytest.raises(TypeError, match="'diagnosis'.* is not one value: give a list"):
+    with pytest.raises(TypeError, match=r"'diagnosis'.* is not one value: give a list"):
         sg.tl.simulate_populations(adata, {"diagnosis": ["T2D", "none"]})
     with pytest.raises(ValueError, match="is a fit of populations, not of cells"):
         sg.tl.predict(adata, key="populations")
