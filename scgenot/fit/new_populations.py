@@ -12,7 +12,7 @@ from scgenot._check import check_count, check_memory
 from scgenot._random import numpy_rng
 from scgenot.cells.embedding.place import place
 from scgenot.cells.keys import Keys
-from scgenot.cells.labels import like_column
+from scgenot.cells.labels import factorize, like_column
 from scgenot.cells.populations import N_CELLS, Populations
 from scgenot.fit.decoder import feature_decoder
 from scgenot.fit.made_up import assemble, decoding_of
@@ -124,7 +124,7 @@ def described(
     values = {column: rows[column].to_numpy(dtype=object) for column in task.conditions.columns}
     if task.answer is not None:
         values[task.paired_column] = np.full(len(rows), task.answer, dtype=object)
-    names = new_names(len(rows), set(map(str, fitted.get(task.population_key, ()))))
+    names = new_names(len(rows), fitted.get(task.population_key, pd.Series(dtype=object)))
     columns = {task.population_key: like_column(np.repeat(names, n_cells), pd.Series(names))}
     for column, found in values.items():
         held = fit.table[column] if column in fit.table else fitted.get(column, pd.Series(found))
@@ -134,12 +134,18 @@ def described(
     obs = pd.DataFrame(columns)
     obs[task.population_key] = obs[task.population_key].astype("category")
     obs[Keys(fit.key).origin] = pd.Categorical(["simulated"] * len(obs))
-    cells = [f"{name}_{k}" for name in names for k in range(n_cells)]
+    prefix = "" if isinstance(names[0], str) else "simulated_"
+    cells = [f"{prefix}{name}_{k}" for name in names for k in range(n_cells)]
     return obs.set_axis(pd.Index(cells, dtype=object), axis=0)
 
 
-def new_names(n: int, taken: set[str]) -> list[str]:
-    """Return names that no population has."""
+def new_names(n: int, column: pd.Series) -> list[str] | list[int]:
+    """Return names that no population has; numbers after numbers, as a file holds one type."""
+    own = pd.Series(factorize(column)[1])
+    if len(own) and own.dtype.kind in "iuf":
+        first = int(own.max()) + 1
+        return list(range(first, first + n))
+    taken = set(map(str, own))
     names = (f"simulated_{k}" for k in range(1, MOST_TRIED + n + len(taken)))
     free = (name for name in names if name not in taken)
     return [next(free) for _ in range(n)]

@@ -253,3 +253,15 @@ def test_clouds_in_anndata(adata, tmp_path):
     fitted(adata)
     with pytest.raises(ValueError, match=r"`guidance=2\.0` needs a fit with `kind='cloud'`"):
         sg.tl.simulate_populations(adata, guidance=2.0)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float64", "category", "Int64"])
+def test_populations_named_by_numbers_get_numbers(adata, tmp_path, dtype):
+    adata.obs["patient"] = adata.obs["patient"].str[1:].astype(int).astype(dtype)
+    fitted(adata, learner=sg.model.GaussianPopulations(steps=0))
+    new = sg.tl.simulate_populations(adata, n_populations=2, n_cells=5)
+    assert list(new.obs["patient"].unique()) == [N, N + 1]
+    both = ad.concat([adata, new], join="outer")
+    both.write_h5ad(tmp_path / "both.h5ad")
+    found = ad.read_h5ad(tmp_path / "both.h5ad")
+    assert sorted(map(float, found.obs["patient"].unique())) == list(range(N + 2))
