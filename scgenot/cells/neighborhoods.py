@@ -28,6 +28,11 @@ def find_neighborhoods(
             f"`key_added={key!r}` is a column of obs, which would be used as `population_key` of "
             "that name: choose another name."
         )
+    if key in adata.obsp and (sparse.csr_matrix(adata.obsp[key]).data != 1).any():
+        raise ValueError(
+            f"`key_added={key!r}`: obsp[{key!r}] has values other than 1, so it is not the result "
+            "of this function and would be lost: choose another name."
+        )
     if spatial_key not in adata.obsm:
         raise KeyError(f"`spatial_key={spatial_key!r}` is not in obsm; found {list(adata.obsm)}.")
     label = f"obsm[{spatial_key!r}]"

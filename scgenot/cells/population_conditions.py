@@ -103,7 +103,15 @@ class PopulationConditions:
                 f"{self.columns}: give a value for each, such as "
                 f"`{argument}={self.example()}`."
             )
-        return rows[self.columns].reset_index(drop=True)
+        rows = rows[self.columns].reset_index(drop=True)
+        for column in self.columns:
+            wrong = [value for value in rows[column] if not pd.api.types.is_scalar(value)]
+            if wrong:
+                raise TypeError(
+                    f"`{argument}` has {column!r}: {wrong[0]!r}, which is not one value: give a "
+                    "list of dictionaries, one for each condition."
+                )
+        return rows
 
     def example(self) -> dict:
         """Return a condition, for messages."""

@@ -81,6 +81,11 @@ class PopulationTask:
             )
         (column, label), *_ = paired_with.items()
         check_column(adata, column, "paired_with")
+        if self.population_key not in adata.obs and self.population_key in adata.obsp:
+            raise ValueError(
+                f"`population_key={self.population_key!r}` names neighborhoods in obsp, which have "
+                "no cells on both sides of `paired_with`: name a column of obs."
+            )
         check_column(adata, self.population_key, "population_key")
         texts, partner = as_text(adata.obs[column]), text_of(label)
         labels = [text for text in dict.fromkeys(texts) if text not in (partner, None)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from pandas.api.types import is_numeric_dtype
 from scipy import sparse
 
 from scgenot._check import check_count
@@ -202,7 +203,8 @@ def constant_columns(
     kept = []
     for position, column in enumerate(adata.obs.columns):
         if column not in (leave_out, N_CELLS):
-            codes = factorize(adata.obs.iloc[:, position])[0]
+            values = adata.obs.iloc[:, position]
+            codes = (factorize if is_numeric_dtype(values) else _codes)(values)[0]
             if (codes[members] == np.repeat(codes[first], sizes)).all():
                 kept.append(position)
     obs = adata.obs.iloc[first, kept].copy()
@@ -226,7 +228,7 @@ def _check_constant(
     column: pd.Series, rows: list[np.ndarray], names: list[str], argument: str
 ) -> None:
     """Refuse a column that varies within a population, or is missing for one."""
-    codes, known = factorize(column)
+    codes, known = _codes(column)
     for own, name in zip(rows, names, strict=True):
         found = np.unique(codes[own])
         if found[0] < 0:
@@ -259,7 +261,10 @@ def as_anndata(
 ) -> AnnData:
     """Return an AnnData with one row per population and named columns."""
     obs = found.obs.copy()
-    obs.insert(0, found.key, pd.Categorical(found.labels, found.labels))
+    labels = found.labels
+    if not isinstance(labels.dtype, pd.StringDtype) and labels.dtype.kind in "OmM":
+        labels = pd.Index(found.names, dtype=object)  # a file holds neither dates nor several types
+    obs.insert(0, found.key, pd.Categorical(labels, labels.unique()))
     var = pd.DataFrame(index=pd.Index(list(names), dtype=object))
     return AnnData(values, obs=obs, var=var, uns={"population": plain(dict(asked))})
 
@@ -268,9 +273,12 @@ def column_of_populations(
     adata: AnnData, population_key: str, column: str, names: Sequence[str]
 ) -> pd.Series:
     """Return the value of a column for some populations; raise if it varies within one."""
-    for key, argument in ((population_key, "population_key"), (column, "color")):
-        check_column(adata, key, argument)
-    codes, labels = _codes(adata.obs[population_key])
+    check_column(adata, column, "color")
+    if population_key not in adata.obs and population_key in adata.obsp:
+        codes, labels = np.arange(adata.n_obs), adata.obs_names  # neighbourhoods of these cells
+    else:
+        check_column(adata, population_key, "population_key")
+        codes, labels = _codes(adata.obs[population_key])
     place = {text: code for code, text in enumerate(texts_of(labels))}
     missing = [name for name in names if name not in place]
     if missing:

@@ -61,13 +61,27 @@ class Store:
                 shutil.rmtree(self.partial, ignore_errors=True)
                 cells.strings_to_categoricals()
                 group = zarr.open_group(self.partial, mode="w", zarr_format=3)
-                write_elem(group, "/", cells)
+                self._write_annotations(group, cells)
                 self._make_arrays(zarr.open_group(self.partial, mode="r+"))
                 self._note()
         group = zarr.open_group(self.partial, mode="r+")
         self.arrays = {name: group[name] for name in self.widths}
         for name in self.widths:
             self.buffer[name] = np.full((self.shard, *self._tail(name)), np.nan, np.float32)
+
+    def _write_annotations(self, group, cells: AnnData) -> None:
+        """Write obs, var and uns; say of a column that zarr cannot hold what to do."""
+        try:
+            write_elem(group, "/", cells)
+        except OSError:
+            raise
+        except Exception as error:
+            shutil.rmtree(self.partial, ignore_errors=True)
+            where = " ".join(getattr(error, "__notes__", ()))
+            raise TypeError(
+                f"`out={str(self.out)!r}`: annotations of the cells cannot be written ({error}. "
+                f"{where}): convert them, to text for example, or remove them."
+            ) from error
 
     def put(self, rows: np.ndarray, blocks: Mapping[str, np.ndarray]) -> None:
         """Add rows of each array, in ascending order; complete shards are written."""

@@ -9,16 +9,27 @@ from scgenot._warn import warn_user
 from scgenot.cells.embedding import embedding_of
 from scgenot.fit.coupled import PAGE, name_of
 from scgenot.flow import SetEncoder
-from scgenot.model import FlowMatching, Learned, Run
+from scgenot.model import (
+    CloudPopulations,
+    FlowMatching,
+    GaussianPopulations,
+    Learned,
+    LightBridge,
+    MongeMap,
+    Run,
+)
 from scgenot.ot import FusedGromovWasserstein, GromovWasserstein, Sinkhorn
 from scgenot.pair import Link
 
+CELL_LEARNERS = (FlowMatching, LightBridge, MongeMap)
+POPULATION_LEARNERS = (CloudPopulations, GaussianPopulations)
 # representations that other packages make
 COMPONENTS = ("X_pca", "X_lsi", "X_scVI", "X_umap")
 
 
 def solver_of(task, links: Sequence[Link], solver, *, device: str, seed: int):
     """Return the solver, or the usual one of the task: linear in one space, else quadratic."""
+    refuse_class("solver", solver)
     if solver is not None and not callable(solver):
         raise TypeError(
             f"`solver={solver!r}` must turn a pair into a coupling, such as "
@@ -46,16 +57,25 @@ def warn_of_components(learner, adata: AnnData, task) -> None:
         )
 
 
+def refuse_class(argument: str, value) -> None:
+    """Refuse a class in place of an instance, whose call would make one of the cells."""
+    if isinstance(value, type):
+        raise TypeError(f"`{argument}={value.__name__}` is a class: pass `{value.__name__}()`.")
+
+
+def check_learner(learner, others: tuple[type, ...], example: str) -> None:
+    """Refuse values that are not learners, and learners of other tasks."""
+    refuse_class("learner", learner)
+    if not callable(learner) or isinstance(learner, others):
+        raise TypeError(f"`learner={learner!r}` does not learn this task: pass `{example}`.")
+
+
 def learn(
     learner, links: Sequence[Link], task, *, seed: int, device: str, progress: bool
 ) -> Learned:
     """Call the learner, the usual one where none is given, and check what it returned."""
     learner = FlowMatching() if learner is None else learner
-    if not callable(learner):
-        raise TypeError(
-            f"`learner={learner!r}` must turn links into a model, such as "
-            "`sg.model.FlowMatching(steps=1000)`."
-        )
+    check_learner(learner, POPULATION_LEARNERS, "sg.model.FlowMatching(steps=1000)")
     slots, encoder = getattr(task, "slots", None), None
     if slots is not None:
 

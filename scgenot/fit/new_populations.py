@@ -1,6 +1,8 @@
 """Cells of generated populations as an AnnData that can be combined with the fitted one."""
 
 import logging
+from collections.abc import Mapping
+from operator import itemgetter
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ from scgenot._check import check_count, check_memory
 from scgenot._random import numpy_rng
 from scgenot.cells.embedding.place import place
 from scgenot.cells.keys import Keys
-from scgenot.cells.labels import like_column
+from scgenot.cells.labels import factorize, like_column
 from scgenot.cells.populations import N_CELLS, Populations
 from scgenot.fit.decoder import feature_decoder
 from scgenot.fit.made_up import assemble, decoding_of
@@ -20,6 +22,7 @@ logger = logging.getLogger("scgenot")
 
 SOURCE = "source_population"
 MOST_TRIED = 10**6  # names
+ROW = 32  # single precision numbers that take as much as the names and labels of a cell
 
 
 def simulated_populations(
@@ -42,13 +45,13 @@ def simulated_populations(
     fit.check_embedding()
     rng, task = numpy_rng(seed), fit.task
     sources = sources_of(fit, adata)
+    check_size(fit, condition, n_populations, n_cells, 1 if sources is None else len(sources))
     asked = conditions_of(fit, condition, n_populations, rng)
     n = n_populations or 1
     if condition is None and sources is None:  # drawn, one for each population
         n = 1
     per_source = 1 if sources is None else len(sources)
     rows = asked.iloc[np.repeat(np.arange(len(asked)), per_source * n)].reset_index(drop=True)
-    check_memory("n_cells", n_cells, n_cells * len(rows) * fit.model.dim)
     chosen = None
     if sources is not None:
         chosen = np.tile(np.repeat(np.arange(per_source), n), len(asked))
@@ -66,6 +69,20 @@ def simulated_populations(
     to_features, clip = features_of(fit, decoder, clip=clip)
     decoding = decoding_of(fit, task.use_rep, to_features, clip=clip)
     return assemble(fit, task.use_rep, states, obs, decoding)
+
+
+def check_size(
+    fit: PopulationFit, condition, n_populations: int | None, n_cells: int, per_source: int
+) -> None:
+    """Refuse more populations or cells than the machine holds, before a row is made for each."""
+    several = condition is not None and not isinstance(condition, Mapping)
+    n = (n_populations or 1) * per_source * (len(condition) if several else 1)
+    dim = fit.model.dim
+    # covariances, coordinates, and a row of obs
+    n_values = n * (dim**2 + n_cells * (dim + ROW))
+    asked = {"n_cells": n_cells, "n_populations": n_populations or 1}
+    name, value = max(asked.items(), key=itemgetter(1))
+    check_memory(name, value, n_values)
 
 
 def sources_of(fit: PopulationFit, adata: AnnData) -> Populations | None:
@@ -107,7 +124,7 @@ def described(
     values = {column: rows[column].to_numpy(dtype=object) for column in task.conditions.columns}
     if task.answer is not None:
         values[task.paired_column] = np.full(len(rows), task.answer, dtype=object)
-    names = new_names(len(rows), set(map(str, fitted.get(task.population_key, ()))))
+    names = new_names(len(rows), fitted.get(task.population_key, pd.Series(dtype=object)))
     columns = {task.population_key: like_column(np.repeat(names, n_cells), pd.Series(names))}
     for column, found in values.items():
         held = fit.table[column] if column in fit.table else fitted.get(column, pd.Series(found))
@@ -117,12 +134,18 @@ def described(
     obs = pd.DataFrame(columns)
     obs[task.population_key] = obs[task.population_key].astype("category")
     obs[Keys(fit.key).origin] = pd.Categorical(["simulated"] * len(obs))
-    cells = [f"{name}_{k}" for name in names for k in range(n_cells)]
+    prefix = "" if isinstance(names[0], str) else "simulated_"
+    cells = [f"{prefix}{name}_{k}" for name in names for k in range(n_cells)]
     return obs.set_axis(pd.Index(cells, dtype=object), axis=0)
 
 
-def new_names(n: int, taken: set[str]) -> list[str]:
-    """Return names that no population has."""
+def new_names(n: int, column: pd.Series) -> list[str] | list[int]:
+    """Return names that no population has; numbers after numbers, as a file holds one type."""
+    own = pd.Series(factorize(column)[1])
+    if len(own) and own.dtype.kind in "iuf":
+        first = int(own.max()) + 1
+        return list(range(first, first + n))
+    taken = set(map(str, own))
     names = (f"simulated_{k}" for k in range(1, MOST_TRIED + n + len(taken)))
     free = (name for name in names if name not in taken)
     return [next(free) for _ in range(n)]

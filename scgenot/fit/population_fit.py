@@ -19,6 +19,7 @@ from scgenot.cells.population_task import PopulationTask
 from scgenot.cells.populations import N_CELLS
 from scgenot.cells.write import plain, predicted_slots, write_slots
 from scgenot.fit import storage
+from scgenot.fit.defaults import CELL_LEARNERS, check_learner
 from scgenot.fit.fit import Fit
 from scgenot.fit.stored_model import DAMAGE, read_model
 from scgenot.model import (
@@ -95,6 +96,7 @@ class PopulationFit:
         )
         storage.check_free(adata, key, task)
         learner = KINDS[kind]() if learner is None else learner
+        check_learner(learner, CELL_LEARNERS, "sg.model.GaussianPopulations()")
         encoded = task.conditions.encode(targets.obs)
         groups = task.conditions.groups(targets.obs)
         if sources is not None:

@@ -14,6 +14,7 @@ from scgenot.cells.labels import texts_of
 from scgenot.cells.read import named_rep, representation
 from scgenot.cells.write import plain
 from scgenot.fit.coupled import checked_plan
+from scgenot.fit.defaults import refuse_class
 from scgenot.fit.storage import described
 from scgenot.ot import Neighbors, Sinkhorn
 from scgenot.ot.diagnostics import describe
@@ -34,7 +35,7 @@ def read_pair(query: AnnData, reference: AnnData, use_rep: str | Sequence[str] |
     if use_rep is None or isinstance(use_rep, str):
         rep = named_rep(reference, use_rep, None, "reference")
         target = representation(reference, rep, name="reference")
-        source = place(query, reference, rep)
+        source = place(query, reference, rep, name="query")
     elif len(use_rep) == 2:
         sides = ("query", query), ("reference", reference)
         source, target = (
@@ -62,6 +63,7 @@ def couple(pair: Pair, solver, *, device: str | None, seed: int):
             "pass a `solver`; `sg.ot.Neighbors()` leaves the other cells unassigned."
         )
         solver = replace(APART, device=device, rng=seed % 2**31)
+    refuse_class("solver", solver)
     if not callable(solver):
         raise TypeError(
             f"`solver={solver!r}` must turn a pair into a coupling, such as "
@@ -69,6 +71,18 @@ def couple(pair: Pair, solver, *, device: str | None, seed: int):
         )
     plan = checked_plan(solver(pair), solver)
     return plan, told(plan, solver)
+
+
+def check_key(query: AnnData, key: str | None) -> None:
+    """Refuse a name under which the query holds anything but the result of a transfer."""
+    if key is None or "diagnostics" in (query.uns.get(key) or ()):
+        return
+    taken = [slot for slot in ("obs", "obsm", "uns") if key in getattr(query, slot)]
+    if taken:
+        raise ValueError(
+            f"`key_added={key!r}` is in {taken[0]} of `query` and is not the result of a transfer: "
+            "it would be lost. Choose another name."
+        )
 
 
 def told(plan, solver) -> dict:

@@ -10,6 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Ellipse
 
 from scgenot._typed import typed
+from scgenot.cells.embedding.place import check_one_space
 from scgenot.cells.populations import Populations, read_populations
 from scgenot.pl._axes import bar_beside, finish, legend_beside, panels, squares
 from scgenot.pl._colors import (
@@ -76,7 +77,8 @@ def populations(
     KeyError
         When a column or the basis is not there.
     ValueError
-        When `color` varies within a population, or the basis has one column.
+        When `color` varies within a population, the basis has one column, or is another
+        embedding in `generated`.
 
     Examples
     --------
@@ -93,6 +95,7 @@ def populations(
             cells, population_key, use_rep=rep, constant=constant, argument="color", least=1,
             name=names[side],
         )  # fmt: skip
+    check_one_space({names[side]: cells for side, cells in sides.items()}, rep)
     colors, handles, scale = _paint(sides, found, population_key, color)
     ax, inside = panels(ax, len(sides), columns=2, width=4.6, height=4.2, title="Populations")
     for panel, side in zip(inside, sides, strict=True):

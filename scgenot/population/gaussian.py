@@ -71,7 +71,8 @@ def _within(centred: list[np.ndarray]) -> np.ndarray:
     cells = np.concatenate(centred)
     if not cells.any():
         raise ValueError(
-            "A covariance needs two different cells: no population has two different cells."
+            "`population_key`: no population has two different cells, which a covariance needs. "
+            "Name a column with more cells for each label."
         )
     # columns of one size, so that shrinkage does not depend on their units
     spread = np.sqrt(np.square(cells).mean(0))

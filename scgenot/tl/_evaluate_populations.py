@@ -8,8 +8,9 @@ from anndata import AnnData
 from scgenot._check import check_count, usable_device
 from scgenot._random import Rng, seed_of
 from scgenot._typed import typed
+from scgenot.cells.embedding.place import check_one_space
 from scgenot.cells.populations import read_populations
-from scgenot.cells.read import check_column
+from scgenot.cells.read import check_anndata, check_column, named_rep
 from scgenot.fit.evaluation.populations import Clouds, population_table, refuse_seen
 
 
@@ -92,7 +93,8 @@ def evaluate_populations(
         When an argument has a wrong type.
     ValueError
         When there are fewer than 4 measured or generated populations, measured ones are in `train`,
-        or labels are missing.
+        labels are missing, or the cells are known to be in different spaces: of other features or
+        another embedding.
 
     References
     ----------
@@ -107,14 +109,17 @@ def evaluate_populations(
         check_count("n_cells", n_cells, 2)
     given = {"measured": measured, "generated": generated, "train": train}
     given = {name: adata for name, adata in given.items() if adata is not None}
+    check_anndata(measured, "measured")
+    rep = named_rep(measured, use_rep, layer, "measured")
     found, sides, seed = {}, {"train": None}, seed_of(rng)
     for name, adata in given.items():
-        options = {"use_rep": use_rep, "layer": layer, "name": name}
+        options = {"use_rep": use_rep or rep, "layer": layer, "name": name}
         found[name] = read_populations(adata, population_key, **options)
         if label_key is not None:
             check_column(adata, label_key, "label_key", name)
         labels = None if label_key is None else adata.obs[label_key]
         sides[name] = Clouds.of(found[name], labels, n_cells, seed)
+    check_one_space(given, rep)
     if train is not None:
         refuse_seen(found["measured"], found["train"])
     device = usable_device(device)

@@ -62,8 +62,8 @@ def neighborhoods(
     KeyError
         When there are no such coordinates, or no such column.
     ValueError
-        When the coordinates are not finite, `key_added` is a column of `obs`, or a section has at
-        most `n_neighbors` cells.
+        When the coordinates are not finite, `key_added` is a column of `obs` or another matrix of
+        `obsp`, or a section has at most `n_neighbors` cells.
 
     Examples
     --------

@@ -101,6 +101,7 @@ def population_distances(
     >>> table = sg.tl.population_distances(adata, "batch")
     """
     check_writable(adata)
+    slot = Keys(key_added).distances
     check_number("epsilon", epsilon, "positive and finite", lambda value: 0 < value < float("inf"))
     if n_cells is not None:
         check_count("n_cells", n_cells, 1)
@@ -116,5 +117,5 @@ def population_distances(
         progress=progress,
     )
     entry = stored_distances(found, distances, kind)
-    write_slots(adata, uns={Keys(key_added).distances: entry})
+    write_slots(adata, uns={slot: entry})
     return pd.DataFrame(distances, index=found.labels, columns=found.labels)

@@ -70,7 +70,8 @@ def simulate_populations(
     `X`
         Features, in the units of the fitted ones; coordinates if the embedding is not known.
     `obs`
-        A new name in the column of populations, and the conditions.
+        A new name in the column of populations (a number if the column has numbers), and the
+        conditions.
     `obs["source_population"]`
         The source population, after a fit with `paired_with`.
     `obs["<key>_origin"]`

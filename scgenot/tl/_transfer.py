@@ -10,7 +10,7 @@ from scgenot.cells.read import check_anndata, check_column, check_writable, copy
 from scgenot.cells.write import write_slots
 from scgenot.fit.carried import carried, read_values
 from scgenot.fit.making import Solver
-from scgenot.fit.transferred import carry_to_query, couple, probabilities, read_pair
+from scgenot.fit.transferred import carry_to_query, check_key, couple, probabilities, read_pair
 
 
 @typed
@@ -86,7 +86,8 @@ def transfer(
         When a representation or the column is not there.
     ValueError
         When no reference cell has a label, the cells are not in one embedding, values are not
-        finite, or nothing is matched at the price of the solver.
+        finite, nothing is matched at the price of the solver, or `key_added` is the name of
+        something else in `query`.
 
     Warns
     -----
@@ -103,6 +104,7 @@ def transfer(
     check_anndata(reference, "reference")
     check_writable(query, copy, "query")
     check_column(reference, column, "column", "reference")
+    check_key(query, key_added)
     labels, values = read_values(reference, column)
     where = {"device": usable_device(device), "seed": seed_of(rng)}
     plan, how = couple(read_pair(query, reference, use_rep), solver, **where)

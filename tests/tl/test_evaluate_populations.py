@@ -103,3 +103,22 @@ def test_populations_on_both_sides_are_refused(measured, train):
 def test_what_is_refused(measured, options, error, message):
     with pytest.raises(error, match=message):
         table(measured, **{"generated": cohort(5, 3), **options})
+
+
+def test_cells_in_different_spaces_are_refused(measured):
+    generated = cohort(5, 3)
+    with pytest.raises(ValueError, match=r"pass `generated\[:, measured.var_names\]`"):
+        table(measured, generated[:, ::-1].copy(), use_rep="X")
+    measured = measured.copy()
+    for adata in (measured, generated):
+        sg.tl.embed(adata, n_components=3)
+    for call in (table, sg.pl.populations):
+        options = {} if call is table else {"population_key": "patient"}
+        with pytest.raises(ValueError, match="'X_pca' of `generated` is another embedding"):
+            call(measured, generated=generated, **options)
+    del generated.obsm["X_pca"]
+    sg.tl.project(generated, measured, key="pca")
+    assert len(table(measured, generated)) == 2
+    generated.obsm["X_lsi"] = generated.obsm.pop("X_pca")
+    with pytest.raises(KeyError, match=r"'X_pca'.*is not in obsm of `generated`"):
+        table(measured, generated)

@@ -160,6 +160,16 @@ def test_bad_input(adata):
     bad.obsm["X_pca"][3, 0] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         fitted(bad)
+    for wrong, said in (
+        (sg.model.FlowMatching(), "does not learn this task: pass `sg.model.Gauss"),
+        (sg.model.GaussianPopulations, r"is a class: pass `GaussianPopulations\(\)`"),
+    ):
+        with pytest.raises(TypeError, match=said):
+            fitted(adata, learner=wrong)
+    with pytest.raises(TypeError, match=r"does not learn this task: pass `sg.model.Flow"):
+        sg.tl.fit_perturbation(
+            adata, "treatment", "none", learner=sg.model.CloudPopulations(), progress=False
+        )
     assert "populations" not in adata.uns
 
 
@@ -172,6 +182,12 @@ def test_bad_questions(adata):
         sg.tl.simulate_populations(adata, {"diagnosis": "T1D"})
     with pytest.raises(ValueError, match="`n_cells=0`"):
         sg.tl.simulate_populations(adata, n_cells=0)
+    with pytest.raises(ValueError, match=r"`n_populations=1000000000000` asks for .* GB"):
+        sg.tl.simulate_populations(adata, n_populations=10**12)
+    with pytest.raises(ValueError, match=r"`n_cells=1000000000000` asks for .* GB"):
+        sg.tl.simulate_populations(adata, n_cells=10**12)
+    with pytest.raises(TypeError, match=r"'diagnosis'.* is not one value: give a list"):
+        sg.tl.simulate_populations(adata, {"diagnosis": ["T2D", "none"]})
     with pytest.raises(ValueError, match="is a fit of populations, not of cells"):
         sg.tl.predict(adata, key="populations")
     with pytest.raises(KeyError, match="is not a fit in uns"):
@@ -237,3 +253,15 @@ def test_clouds_in_anndata(adata, tmp_path):
     fitted(adata)
     with pytest.raises(ValueError, match=r"`guidance=2\.0` needs a fit with `kind='cloud'`"):
         sg.tl.simulate_populations(adata, guidance=2.0)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float64", "category", "Int64"])
+def test_populations_named_by_numbers_get_numbers(adata, tmp_path, dtype):
+    adata.obs["patient"] = adata.obs["patient"].str[1:].astype(int).astype(dtype)
+    fitted(adata, learner=sg.model.GaussianPopulations(steps=0))
+    new = sg.tl.simulate_populations(adata, n_populations=2, n_cells=5)
+    assert list(new.obs["patient"].unique()) == [N, N + 1]
+    both = ad.concat([adata, new], join="outer")
+    both.write_h5ad(tmp_path / "both.h5ad")
+    found = ad.read_h5ad(tmp_path / "both.h5ad")
+    assert sorted(map(float, found.obs["patient"].unique())) == list(range(N + 2))

@@ -110,3 +110,29 @@ def test_a_center_without_its_condition_is_named():
     sg.tl.neighborhoods(adata, n_neighbors=5)
     with pytest.raises(ValueError, match="`condition='type'` is missing for 3 of 400 centers"):
         sg.tl.fit_populations(adata, "neighborhoods", condition="type", progress=False)
+
+
+def test_another_matrix_is_not_lost():
+    adata = tissue(5)
+    adata.obsp["connectivities"] = 0.5 * sparse.eye(adata.n_obs, format="csr")
+    with pytest.raises(ValueError, match=r"`key_added='connectivities'`.*would be lost"):
+        sg.tl.neighborhoods(adata, n_neighbors=3, key_added="connectivities")
+    assert (adata.obsp["connectivities"].data == 0.5).all()
+    for n in (3, 4):
+        sg.tl.neighborhoods(adata, n_neighbors=n)
+    assert adata.obsp["neighborhoods"].nnz == 4 * adata.n_obs
+
+
+@pytest.mark.filterwarnings("ignore:.*have at most|.*are not unique")
+def test_colors_partners_and_cells_of_one_name():
+    adata = tissue(8)
+    sg.tl.neighborhoods(adata, n_neighbors=6, n_centers=10)
+    sg.tl.population_distances(adata, "neighborhoods")
+    sg.pl.population_distances(adata, color="type", show=False)
+    with pytest.raises(ValueError, match="names neighborhoods in obsp"):
+        sg.tl.fit_populations(adata, "neighborhoods", paired_with={"type": "A"})
+    expected = sg.tl.embed_populations(adata, "neighborhoods").X
+    adata.obs_names = ["c"] * adata.n_obs
+    found = sg.tl.embed_populations(adata, "neighborhoods")
+    np.testing.assert_array_equal(found.X, expected)
+    assert found.obs["neighborhoods"].tolist() == ["c"] * 10

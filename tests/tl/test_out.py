@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 
 import scgenot as sg
@@ -276,6 +277,15 @@ class TestRefused:
         monkeypatch.setattr(sg.tasks.Screen, "ask", shuffled)
         with pytest.raises(ValueError, match="source cells in the order of `adata`"):
             predict(fitted, out="cells.zarr")
+
+
+def test_a_column_that_zarr_cannot_hold(fitted, tmp_path):
+    adata = fitted.copy()
+    adata.obs["day"] = pd.Timestamp("2020-01-01")
+    for verb in (sg.tl.predict, sg.tl.simulate):
+        with pytest.raises(TypeError, match=r"(?s)annotations.*day.*convert them, to text"):
+            verb(adata, "A", dose=0.5, out="cells.zarr")
+    assert not list(tmp_path.iterdir())
 
 
 def test_missing_rows_are_never_numbers(fitted):

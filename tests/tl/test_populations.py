@@ -85,9 +85,12 @@ def test_small_patients_are_said(cohort):
         ({"kind": "other"}, ValueError, "`kind='other'` must be one of"),
         ({"epsilon": 0}, ValueError, "`epsilon=0` must be positive"),
         ({"n_cells": 0}, ValueError, "`n_cells=0` must be an integer >= 1"),
+        ({"population_key": "cell"}, ValueError, "Name a column with more cells"),
     ],
 )
 def test_bad_options(cohort, options, error, message):
+    cohort = cohort.copy()
+    cohort.obs["cell"] = cohort.obs_names
     for verb in (sg.tl.population_distances, sg.tl.embed_populations):
         with pytest.raises(error, match=message):
             verb(cohort, **{"population_key": "patient", **options})
@@ -96,3 +99,14 @@ def test_bad_options(cohort, options, error, message):
 def test_more_components_than_there_are(cohort):
     with pytest.raises(ValueError, match=r"`n_components=12` must be at most 9 for 12 populations"):
         sg.tl.embed_populations(cohort, "patient", n_components=12)
+
+
+@pytest.mark.parametrize(
+    "labels", [["1", 1, 2], pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-03"])]
+)
+def test_labels_that_a_file_cannot_hold_are_text(cohort, labels, tmp_path):
+    adata = cohort[:60].copy()
+    adata.obs["batch"] = pd.Series(list(labels) * 20, index=adata.obs_names)
+    found = sg.tl.embed_populations(adata, "batch")
+    assert found.obs["batch"].tolist() == found.obs_names.tolist()
+    found.write_h5ad(tmp_path / "samples.h5ad")

@@ -1,6 +1,7 @@
 """Outcomes of simulated patients, known and made of noise."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import r2_score, roc_auc_score
 
@@ -94,3 +95,13 @@ def test_what_is_refused(adata, change, options, error, message):
         adata.obs[column] = value
     with pytest.raises(error, match=message):
         scored(adata, **options)
+
+
+def test_outcomes_that_read_the_same_are_one(adata):
+    adata = adata.copy()
+    expected = scored(adata)
+    names = {label: str(k + 1) for k, label in enumerate(sorted(adata.obs["outcome"].unique()))}
+    mixed = adata.obs["outcome"].map(names).astype(object)
+    mixed.iloc[np.flatnonzero(mixed == "1")[::2]] = 1
+    adata.obs["outcome"] = mixed
+    pd.testing.assert_frame_equal(scored(adata), expected)

@@ -237,3 +237,25 @@ def test_a_type_left_out_of_the_reference_on_real_cells():
     assert (left & gone).sum() / left.sum() >= 0.9
     labels = query.obs["cluster_id"].astype(str)
     assert (found.astype(str) == labels)[~gone & ~left].mean() >= 0.8
+
+
+def test_nothing_else_is_lost_and_the_query_is_named():
+    rng = np.random.default_rng(0)
+    query, reference = (
+        AnnData(np.zeros((30, 2)), obsm={"X_pca": rng.normal(size=(30, 2))}) for _ in range(2)
+    )
+    reference.obs["type"] = ["A", "B", "C"] * 10
+    query.obs["mine"], query.uns["own"] = 1, [2]
+    before = query.obsm["X_pca"].copy()
+    for key, slot in (("mine", "obs"), ("X_pca", "obsm"), ("own", "uns")):
+        with pytest.raises(ValueError, match=rf"`key_added='{key}'` is in {slot} of `query`"):
+            sg.tl.transfer(query, reference, "type", key_added=key)
+    assert np.array_equal(query.obsm["X_pca"], before)
+    assert (query.obs["mine"] == 1).all()
+    for _ in range(2):  # its own results are replaced
+        sg.tl.transfer(query, reference, "type", key_added="new")
+    with pytest.raises(TypeError, match=r"`solver=Neighbors` is a class: pass `Neighbors\(\)`"):
+        sg.tl.transfer(query, reference, "type", solver=sg.ot.Neighbors)
+    query.obsm["X_pca"][3] = np.nan
+    with pytest.raises(ValueError, match=r"obsm\['X_pca'\] of `query` has NaN"):
+        sg.tl.transfer(query, reference, "type")

@@ -1,5 +1,7 @@
 """New cells in the space of the fitted cells: one name of a representation says nothing of axes."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from anndata import AnnData
 
@@ -35,21 +37,27 @@ def place(
     *,
     layer: str | None = None,
     argument: str = "use_rep",
+    name: str = "adata",
 ) -> np.ndarray:
     """Read cells in the space of the fitted cells; project those without the representation."""
     if fitted is adata or rep is None:
-        return representation(adata, rep, layer=layer, argument=argument)
+        return representation(adata, rep, layer=layer, argument=argument, name=name)
     if rep == "X":
-        return _matched(adata, fitted, layer, argument)
+        return _matched(adata, fitted, layer, argument, name)
     if rep not in adata.obsm and (embedding := embedding_of(fitted, rep)) is not None:
         return embedding.project(adata)
-    cells = representation(adata, rep, layer=layer, argument=argument)
-    check_same(adata, cells, fitted, rep, argument)
+    cells = representation(adata, rep, layer=layer, argument=argument, name=name)
+    check_same(adata, cells, fitted, rep, argument, name)
     return cells
 
 
 def check_same(
-    adata: AnnData, cells: np.ndarray, fitted: AnnData, rep: str, argument: str = "use_rep"
+    adata: AnnData,
+    cells: np.ndarray,
+    fitted: AnnData,
+    rep: str,
+    argument: str = "use_rep",
+    name: str = "adata",
 ) -> None:
     """Raise when a representation is known not to be made as that of the fitted cells."""
     theirs = embedding_of(fitted, rep)
@@ -60,7 +68,7 @@ def check_same(
     same = theirs.same_as(ours) if compared else theirs.holds(adata, cells)
     if same in (True, None):
         return
-    what = f"`{argument}={rep!r}` of `adata` is another embedding than that of the fitted cells"
+    what = f"`{argument}={rep!r}` of `{name}` is another embedding than that of the fitted cells"
     if compared and isinstance(theirs, ScanpyPCA):
         raise ValueError(
             f"{what}: the loadings in `varm[{loadings_slot(rep)!r}]` differ. Run `sg.tl.embed` in "
@@ -75,17 +83,38 @@ def check_same(
     )
     raise ValueError(
         f"{what}: {why}. Remove `obsm[{rep!r}]` of the new cells, which are then placed in that of "
-        f"the fitted cells, or call `sg.tl.project(adata, fitted, key={key!r})`."
+        f"the fitted cells, or call `sg.tl.project({name}, fitted, key={key!r})`."
     )
 
 
-def _matched(adata: AnnData, fitted: AnnData, layer: str | None, argument: str) -> np.ndarray:
+def check_one_space(given: Mapping[str, AnnData], rep: str) -> None:
+    """Raise when the first of several AnnData and another are known to be in different spaces."""
+    (first, known), *others = given.items()
+    theirs = embedding_of(known, rep)
+    for name, adata in others:
+        if rep == "X" and not adata.var_names.equals(known.var_names):
+            raise ValueError(
+                f"`{name}` has other features than `{first}`, or the same in another order: pass "
+                f"`{name}[:, {first}.var_names]`."
+            )
+        ours = embedding_of(adata, rep)
+        if theirs is None or type(ours) is not type(theirs) or theirs.same_as(ours) is not False:
+            continue
+        raise ValueError(
+            f"{rep!r} of `{name}` is another embedding than that of `{first}`: remove it, and call "
+            f"`sg.tl.project({name}, {first}, key={embedding_key(rep)!r})` after `sg.tl.embed`."
+        )
+
+
+def _matched(
+    adata: AnnData, fitted: AnnData, layer: str | None, argument: str, name: str
+) -> np.ndarray:
     """Read the features of the fitted cells, by name and in their order."""
     columns = columns_of(adata, fitted.var_names, "the fit")
-    values = representation(adata[:, columns], "X", layer=layer, argument=argument)
+    values = representation(adata[:, columns], "X", layer=layer, argument=argument, name=name)
     if are_whole(values) and not are_whole(representation(fitted, "X", layer=layer)):
         raise ValueError(
-            "`adata` holds whole numbers, such as raw counts, and the model was fitted with values "
-            f"that are not: prepare {layer_label(layer)} as that of the fitted cells."
+            f"`{name}` holds whole numbers, such as raw counts, and the model was fitted with "
+            f"values that are not: prepare {layer_label(layer)} as that of the fitted cells."
         )
     return values

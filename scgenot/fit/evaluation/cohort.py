@@ -13,7 +13,7 @@ from scgenot._check import check_labels
 from scgenot._progress import progress_bar
 from scgenot._random import numpy_rng
 from scgenot._warn import warn_user
-from scgenot.cells.labels import factorize, texts_of
+from scgenot.cells.labels import as_text, factorize, texts_of
 from scgenot.cells.populations import Populations
 from scgenot.fit.evaluation.comparison import BASELINE, MODEL
 from scgenot.population.embedding import gaussian_coordinates
@@ -37,7 +37,8 @@ class Outcome:
     @classmethod
     def of(cls, column: pd.Series, n_folds: int) -> "Outcome":
         """Read the outcome of each population: two classes, or numbers."""
-        codes, known = factorize(column)
+        numeric = pd.api.types.is_numeric_dtype(column)
+        codes, known = factorize(column if numeric else as_text(column))
         if len(known) == 2:
             least = int(np.bincount(codes).min())
             if least < n_folds:
@@ -46,7 +47,7 @@ class Outcome:
                     f"population(s) only: at least `n_folds={n_folds}` are needed."
                 )
             return cls(codes, "auc", 0.5)
-        if len(known) < 2 or not pd.api.types.is_numeric_dtype(column):
+        if len(known) < 2 or not numeric:
             raise ValueError(
                 f"`outcome={column.name!r}` must have two values, or be numbers; found "
                 f"{texts_of(known)[:5]}."
