@@ -82,6 +82,7 @@ def test_prototypes_receive_what_is_kept():
         ({}, {"outcome": "cell_type"}, ValueError, "`outcome='cell_type'` varies within"),
         ({"outcome": 1}, {}, ValueError, "must have two values, or be numbers; found"),
         ({"outcome": np.nan}, {}, ValueError, "`outcome='outcome'` is missing"),
+        ({"outcome": np.inf}, {}, ValueError, "has values that are not finite"),
         ({}, {"outcome": "patient"}, ValueError, "`outcome='patient'` names the populations"),
         ({}, {"n_folds": 60}, ValueError, r"in \d+ population\(s\) only: at least `n_folds=60`"),
         ({}, {"keep": 0.0}, ValueError, "`keep=0.0` must be above 0"),

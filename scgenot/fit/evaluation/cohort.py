@@ -38,6 +38,8 @@ class Outcome:
     def of(cls, column: pd.Series, n_folds: int) -> "Outcome":
         """Read the outcome of each population: two classes, or numbers."""
         numeric = pd.api.types.is_numeric_dtype(column)
+        if numeric and not np.isfinite(column.to_numpy(dtype=float)).all():
+            raise ValueError(f"`outcome={column.name!r}` has values that are not finite.")
         codes, known = factorize(column if numeric else as_text(column))
         if len(known) == 2:
             least = int(np.bincount(codes).min())
