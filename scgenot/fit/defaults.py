@@ -58,8 +58,8 @@ def warn_of_components(learner, adata: AnnData, task) -> None:
 
 
 def refuse_class(argument: str, value) -> None:
-    """Refuse a class in place of an instance, whose call would make one of the cells."""
-    if isinstance(value, type):
+    """Refuse a class in place of an instance; a class of plans is a solver itself."""
+    if isinstance(value, type) and any("__call__" in vars(base) for base in value.__mro__):
         raise TypeError(f"`{argument}={value.__name__}` is a class: pass `{value.__name__}()`.")
 
 
