@@ -133,6 +133,7 @@ def test_embed_and_project(opened, kind, method):
     np.testing.assert_allclose(other.obsm[f"X_{method}"], projected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dense", "CSR"])
 def test_predict_and_simulate(opened, kind, tmp_path):
     adata = cells(kind)

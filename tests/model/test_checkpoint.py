@@ -77,6 +77,7 @@ def stop_at(monkeypatch, step):
     monkeypatch.setattr(LOOP, "_step", stopping)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 50, 77, 119])
 @pytest.mark.parametrize("field", [None, Noisy])
 def test_a_fit_goes_on_to_the_same_bits(monkeypatch, tmp_path, at, field):

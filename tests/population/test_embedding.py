@@ -58,6 +58,7 @@ def test_shifts_are_transported_exactly():
     np.testing.assert_allclose(cdist(found, found), cdist(shifts, shifts), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_gaussian_clouds_are_as_far_as_their_laws():
     scales = np.array([0.6, 1, 1.4, 1.8])
     clouds = [s * RNG.normal(size=(1500, 2)) + [3 * s, 0] for s in scales]

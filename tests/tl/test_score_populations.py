@@ -26,6 +26,7 @@ def test_scores_are_those_of_scikit_learn():
     assert r2(predicted, true) == pytest.approx(r2_score(predicted, true))
 
 
+@pytest.mark.slow
 def test_an_outcome_that_cells_tell(adata):
     found = scored(adata, label_key="cell_type")
     assert found.index.tolist() == [
@@ -98,6 +99,7 @@ def test_what_is_refused(adata, change, options, error, message):
         scored(adata, **options)
 
 
+@pytest.mark.slow
 def test_outcomes_that_read_the_same_are_one(adata):
     adata = adata.copy()
     expected = scored(adata)
