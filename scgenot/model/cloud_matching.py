@@ -1,33 +1,27 @@
 """Learner of populations as clouds of cells, by flow matching between clouds."""
 
-import copy
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import torch
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
-from torch import Tensor, nn
+from torch import Tensor
 
-from scgenot._check import check_count, check_number, check_rate
-from scgenot._outcome import Outcome
+from scgenot._check import check_count, check_rate
 from scgenot._progress import progress_bar
 from scgenot._random import numpy_rng, torch_rng
 from scgenot._typed import check_fields
 from scgenot.flow.path import stratified_times
 from scgenot.model.cloud_flow import N_HEADS, CloudFlow, some_rows
-from scgenot.model.learner import HISTORY
-from scgenot.model.learning import Learned, Run, outcomes, seeded
-from scgenot.model.population_matching import PopulationData
+from scgenot.model.learning import Learned, Run, seeded
+from scgenot.model.population_descent import optimize
+from scgenot.model.population_matching import PopulationData, check_rates
 from scgenot.model.population_training import split
-from scgenot.model.train import follow
 
 ROUNDS, ENOUGH = 8, 1600  # times that all clouds are coupled to new noise; pairs in all
 MOST_HELD_OUT = 64
-WARMUP, VALIDATION_EVERY, PATIENCE, EMA_DECAY = 100, 100, 10, 0.995
 
 
 @dataclass(frozen=True)
@@ -84,9 +78,7 @@ class CloudPopulations:
         counts = {"steps": 1, "width": N_HEADS, "depth": 1, "max_cells": 2, "batch_size": 1}
         for name, least in counts.items():
             check_count(name, getattr(self, name), least)
-        for name in ("learning_rate", "weight_decay"):
-            number, expected = getattr(self, name), "0 or more, and finite"
-            check_number(name, number, expected, lambda value: 0 <= value < math.inf)
+        check_rates(self)
         for name in ("condition_dropout", "validation_fraction"):
             check_rate(name, getattr(self, name))
         check_fields(self)
@@ -182,38 +174,15 @@ class CloudPopulations:
         -------
         The model, the history of its training and how the training ended.
         """
-        average = copy.deepcopy(model).requires_grad_(requires_grad=False).eval()
-        parameters = list(model.field.parameters())
-        optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=self.weight_decay)
-        history, losses, best, steps = [], [], None, self.steps
-        bar = progress_bar(range(1, steps + 1), shown=run.progress, desc="training", unit="step")
-        for k in bar:
-            rate = min(1.0, k / WARMUP) * (1 + math.cos(math.pi * (k - 1) / steps)) / 2
-            optimizer.param_groups[0]["lr"] = rate * self.learning_rate
+
+        def loss() -> Tensor:
             rows = torch.randint(len(paths), (self.batch_size,), generator=generator)
             hidden = torch.rand(self.batch_size, generator=generator) < self.condition_dropout
             t = stratified_times(self.batch_size, generator=generator)
-            loss = loss_of(model, paths, rows, t, hidden)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            follow(average.field, model.field, min(EMA_DECAY, k / (10 + k)))
-            losses.append(float(loss.detach()))
-            if k % VALIDATION_EVERY and k != steps:
-                continue
-            history.append({"step": k, "loss": float(np.mean(losses[-VALIDATION_EVERY:]))})
-            if len(held_out):
-                history[-1]["validation"] = validated(average, held_out)
-                found = [line["validation"] for line in history]
-                if int(np.argmin(found)) == len(found) - 1:
-                    best = copy.deepcopy(average.state_dict())
-                if len(found) - 1 - int(np.argmin(found)) >= PATIENCE:
-                    break
-        model.load_state_dict(best or average.state_dict())
-        ended = Outcome.COMPLETED if k == steps else Outcome.STOPPED_EARLY
-        table = pd.DataFrame(history, dtype=float).reindex(columns=HISTORY).astype({"step": int})
-        return Learned(model.eval(), table, outcomes(k, ended))
+            return loss_of(model, paths, rows, t, hidden)
+
+        validate = (lambda average: validated(average, held_out)) if len(held_out) else None
+        return optimize(model, loss, validate, self, run)
 
 
 class CloudPaths:
@@ -257,7 +226,6 @@ def loss_of(model: CloudFlow, paths: CloudPaths, rows: Tensor, t: Tensor, hidden
     return (off.sum(1) / (~padding).sum(1)).mean()
 
 
-@torch.no_grad()
 def validated(model: CloudFlow, paths: CloudPaths) -> float:
     """Loss of held-out clouds, at times that are always the same."""
     order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(0))

@@ -1,7 +1,6 @@
 """Distillation of a flow into a sampler of one or a few steps."""
 
 import copy
-import math
 
 import numpy as np
 import torch
@@ -13,10 +12,10 @@ from scgenot._random import Rng, torch_rng
 from scgenot._typed import typed
 from scgenot.flow.field import bind
 from scgenot.flow.integrator import ODE
+from scgenot.model.descent import Descent
 from scgenot.model.generate import blocks, blurred, conditions, evaluating, shown
 from scgenot.model.genot import Genot
 from scgenot.model.student import SAMPLER, Distilled
-from scgenot.model.train import follow
 from scgenot.model.units import to_tensor
 
 # allowed difference from the teacher, in points: of cBW-UVP, and of the relative energy distance
@@ -155,26 +154,20 @@ def teach(
 ) -> None:
     """Train the student of a model on draws of its teacher for the seen source cells."""
     field, steps = model.student, ODE("euler", steps=model.distilled.steps)
-    weights = [*field.parameters()]
-    if not weights:
+    if not [*field.parameters()]:
         raise ValueError("The field of `model` has no weights: there is nothing to train.")
     x, c, noise, ends = _pairs(model, cells, told, seen, n_pairs, generator)
     field.train().requires_grad_(requires_grad=True)
-    average = copy.deepcopy(field).requires_grad_(requires_grad=False)
-    optimizer = torch.optim.AdamW(weights, lr=0.0, weight_decay=0.0)
+    average = copy.deepcopy(field)
+    schedule = {"steps": n_steps, "learning_rate": LEARNING_RATE, "warmup": WARMUP}
+    descent = Descent(field, average, **schedule, weight_decay=0.0, ema_decay=DECAY)
     shown_bar = {"shown": progress, "desc": "distilling", "unit": "step"}
     with progress_bar(range(n_steps), **shown_bar) as bar:
         for step in bar:
-            cosine = (1 + math.cos(math.pi * step / n_steps)) / 2
-            optimizer.param_groups[0]["lr"] = LEARNING_RATE * cosine * min(1, (step + 1) / WARMUP)
             rows = torch.randint(n_pairs, (BATCH_SIZE,), generator=generator, device=x.device)
             given = None if c is None else c[rows]
             found = carried(field, steps, x[rows], given, noise[rows])
-            optimizer.zero_grad()
-            (found - ends[rows]).square().mean().backward()
-            nn.utils.clip_grad_norm_(weights, 1.0)
-            optimizer.step()
-            follow(average, field, min(DECAY, (1 + step) / (10 + step)))
+            descent.step(step, (found - ends[rows]).square().mean())
     field.load_state_dict(average.state_dict())
     field.eval()
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scgenot._progress import progress_bar
 from scgenot._random import numpy_rng
 from scgenot.model.batches import HOLD_OUT, NOISE, Draws, stream
+from scgenot.model.descent import Descent
 from scgenot.model.generate import blurred, check_finite
 from scgenot.model.map import TransportMap
 from scgenot.model.populations import Populations
 from scgenot.model.sparsity import Sparsity, Strength
-from scgenot.model.train import follow
 from scgenot.model.units import to_tensor
 from scgenot.ot.cost import mean_cost, spaced
 from scgenot.ot.losses import divergence_loss, gap_loss
@@ -40,10 +40,10 @@ class MapTraining:
     def __init__(self, model: TransportMap, draws: Draws, learner: "MongeMap", seed: int):
         self.model, self.learner, self.seed = model, learner, seed
         self.populations = Populations(draws)
-        self.average = copy.deepcopy(model).requires_grad_(requires_grad=False).eval()
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=0.0, weight_decay=learner.weight_decay
-        )
+        self.average = copy.deepcopy(model).eval()
+        names = ("steps", "learning_rate", "weight_decay", "warmup", "ema_decay", "clip")
+        options = {name: getattr(learner, name) for name in names}
+        self.descent = Descent(model, self.average, **options)
         self.scales = [self._scales(k) for k in range(len(draws.pairs))]
         # one unit for the losses of all links
         self.total = float(model.units.target.std.square().sum())
@@ -85,9 +85,6 @@ class MapTraining:
     def step(self, step: int) -> None:
         """Make one step of optimization."""
         learner = self.learner
-        rate = min(1.0, (step + 1) / learner.warmup) if learner.warmup else 1.0
-        rate *= learner.learning_rate * (1 + math.cos(math.pi * step / learner.steps)) / 2
-        self.optimizer.param_groups[0]["lr"] = rate
         noise = stream(self.seed, NOISE, step, device=self.model.device)
         found = [
             self.losses(self.model, k, samples, noise)
@@ -99,11 +96,7 @@ class MapTraining:
             moved = torch.cat([one["moved"] for one in found])
             loss = loss + self.strength.value * learner.sparsity.penalty(moved)
             terms["moved"] = learner.sparsity.count(moved.detach())
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), learner.clip)
-        self.optimizer.step()
-        follow(self.average, self.model, min(learner.ema_decay, (1 + step) / (10 + step)))
+        self.descent.step(step, loss)
         self.note({"loss": loss, **terms})
 
     def note(self, terms: dict) -> None:

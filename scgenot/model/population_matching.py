@@ -107,9 +107,7 @@ class GaussianPopulations:
     def __post_init__(self):
         for name, least in {"steps": 0, "width": 2, "depth": 1, "batch_size": 1}.items():
             check_count(name, getattr(self, name), least)
-        for name in ("learning_rate", "weight_decay"):
-            number, expected = getattr(self, name), "0 or more, and finite"
-            check_number(name, number, expected, lambda value: 0 <= value < math.inf)
+        check_rates(self)
         check_rate("validation_fraction", self.validation_fraction)
         check_fields(self)
 
@@ -134,6 +132,13 @@ class GaussianPopulations:
             history = pd.DataFrame(columns=HISTORY, dtype=float).astype({"step": int})
             return Learned(model.eval(), history, (Outcome.COMPLETED,))
         return train_flow(model.to(run.device), model.chart.whiten(targets), data, self, run)
+
+
+def check_rates(learner) -> None:
+    """Check the rates of the optimizer."""
+    for name in ("learning_rate", "weight_decay"):
+        number, expected = getattr(learner, name), "0 or more, and finite"
+        check_number(name, number, expected, lambda value: 0 <= value < math.inf)
 
 
 def law_of(

@@ -1,24 +1,19 @@
 """Training of the flow of Gaussian populations on geodesics, with validation."""
 
-import copy
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor, nn
+from torch import Tensor
 
-from scgenot._outcome import Outcome
-from scgenot._progress import progress_bar
 from scgenot._random import torch_rng
 from scgenot.flow.path import stratified_times
-from scgenot.model.learner import HISTORY
-from scgenot.model.learning import Learned, Run, outcomes
+from scgenot.model.learning import Learned, Run
+from scgenot.model.population_descent import optimize
 from scgenot.model.population_flow import PopulationFlow
-from scgenot.model.train import follow
 from scgenot.population.bures import Gaussians, Velocity, distances, squared_speed, transport
 
 if TYPE_CHECKING:
@@ -27,7 +22,6 @@ if TYPE_CHECKING:
 ROUNDS, ENOUGH = 16, 3200  # times that all populations are coupled to new noise; pairs in all
 MOST_HELD_OUT = 500
 MOST_COUPLED = 64  # populations in one coupling
-WARMUP, VALIDATION_EVERY, PATIENCE, EMA_DECAY = 100, 100, 8, 0.995
 
 
 PARTS = ("mean", "covariance")
@@ -120,58 +114,23 @@ def train_flow(
         couple(model, targets[rows], condition[rows], generator) if len(rows) else None
         for rows in (kept, out)
     )
-    validate = Validation(held_out, generator)
-    average = copy.deepcopy(model).requires_grad_(requires_grad=False).eval()
-    parameters = list(model.field.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=learner.weight_decay)
-    losses, steps = [], learner.steps
-    bar = progress_bar(range(steps), shown=run.progress, desc="training", unit="step")
-    for k in bar:
-        if k % VALIDATION_EVERY == 0 and validate(average, k, losses):
-            break
-        rate = min(1.0, (k + 1) / WARMUP) * (1 + math.cos(math.pi * k / steps)) / 2
-        optimizer.param_groups[0]["lr"] = rate * learner.learning_rate
+    validate = None if held_out is None else held_out_loss(held_out, generator)
+
+    def loss() -> Tensor:
         rows = torch.randint(len(paths), (learner.batch_size,), generator=generator)
-        loss = loss_of(model, paths[rows.to(device)], times(learner.batch_size, generator, device))
-        optimizer.zero_grad()
-        loss.mean().backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        follow(average.field, model.field, min(EMA_DECAY, (1 + k) / (10 + k)))
-        losses.append(float(loss.detach().mean()))
-    else:
-        k = steps
-        validate(average, k, losses)
-    model.load_state_dict(validate.weights or average.state_dict())
-    ended = Outcome.COMPLETED if k == steps else Outcome.STOPPED_EARLY
-    history = pd.DataFrame(validate.history, dtype=float).reindex(columns=HISTORY)
-    return Learned(model.eval(), history.astype({"step": int}), outcomes(k, ended))
+        t = times(learner.batch_size, generator, device)
+        return loss_of(model, paths[rows.to(device)], t).mean()
+
+    return optimize(model, loss, validate, learner, run)
+
+
+def held_out_loss(paths: Paths, generator: torch.Generator) -> Callable[[PopulationFlow], float]:
+    """Return the loss of held-out populations, at times that are always the same."""
+    order = torch.randperm(len(paths), generator=generator)
+    t = times(len(paths), generator, torch.device("cpu"))[order].to(paths.shift)
+    return lambda model: float(loss_of(model, paths, t).mean())
 
 
 def times(n: int, generator: torch.Generator, device: torch.device) -> Tensor:
     """Draw times, shape `(n, 1)`."""
     return stratified_times(n, generator=generator).double()[:, None].to(device)
-
-
-class Validation:
-    """Loss of held-out populations at fixed noise and times; keeps the best weights."""
-
-    def __init__(self, paths: Paths | None, generator: torch.Generator):
-        self.paths, self.weights, self.history = paths, None, []
-        if paths is not None:
-            order = torch.randperm(len(paths), generator=generator)
-            self.times = times(len(paths), generator, torch.device("cpu"))[order].to(paths.shift)
-
-    @torch.no_grad()
-    def __call__(self, model: PopulationFlow, step: int, losses: list[float]) -> bool:
-        """Add a line to the history; whether training has stopped to get better."""
-        line = {"step": step, "loss": np.mean(losses[-VALIDATION_EVERY:]) if losses else np.nan}
-        self.history.append(line)
-        if self.paths is None:
-            return False
-        line["validation"] = float(loss_of(model, self.paths, self.times).mean())
-        found = [entry["validation"] for entry in self.history]
-        best = int(np.argmin(found))
-        if best == len(found) - 1:
-            self.weights = copy.deepcopy(model.state_dict())
-        return len(found) - 1 - best >= PATIENCE

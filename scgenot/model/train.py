@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from scgenot._outcome import Outcome
 from scgenot._progress import progress_bar
@@ -14,7 +13,7 @@ from scgenot._random import Rng, seed_of
 from scgenot._warn import warn_user
 from scgenot.model.batches import NOISE, Draws, HeldOut, stream
 from scgenot.model.checkpoint import Keeper, begun
-from scgenot.model.flat import flattened
+from scgenot.model.descent import Descent
 from scgenot.model.generate import check_finite
 from scgenot.model.genot import Genot
 from scgenot.model.ranks import averaged, check_share, rank, share
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 # what the best weights have least of
 CRITERION = "validation"
+SCHEDULE = ("steps", "learning_rate", "weight_decay", "warmup", "ema_decay", "clip")
 
 
 def train(
@@ -109,11 +109,10 @@ def train(
     if fresh:
         model.units.fit(pairs, draws.displacements() if model.displacement else None)
     validation = Validation(draws)
-    average = copy.deepcopy(model).eval()
-    slow = flattened(average.field).data
-    average.requires_grad_(requires_grad=False)
-    weights = flattened(model.field)
-    optimizer = torch.optim.AdamW([weights], lr=0.0, weight_decay=learner.weight_decay, fused=True)
+    average = copy.deepcopy(model).requires_grad_(requires_grad=False).eval()
+    options = {name: getattr(learner, name) for name in SCHEDULE}
+    descent = Descent(model.field, average.field, **options)
+    optimizer = descent.optimizer
     state.restore(model, average, optimizer)
     keep = Keeper(learner.checkpoint)
     model.train()
@@ -121,9 +120,7 @@ def train(
     with progress_bar(total=learner.steps, initial=state.step, shown=shown, **words) as bar:
         try:
             while state.step < learner.steps and not _stale(state, learner):
-                decay = _step(model, optimizer, draws, state, learner)
-                slow.lerp_(weights.data, 1 - decay)
-                copy_buffers(average.field, model.field)
+                _step(model, descent, draws, state, learner)
                 bar.update()
                 if state.step % learner.validation_every == 0 or state.step == learner.steps:
                     bar.set_postfix(_record(state, average, validation, learner), refresh=False)
@@ -162,40 +159,19 @@ def _check_pairs(model: Genot, pairs: Sequence[Pair], plans: Sequence[Plan]) -> 
             )
 
 
-def _step(model, optimizer, draws: Draws, state: TrainState, learner) -> float:
-    """Make one step of optimization; return what the averaged weights keep of theirs."""
+def _step(model, descent: Descent, draws: Draws, state: TrainState, learner) -> None:
+    """Make one step of optimization."""
     step, device = state.step, model.device
-    # warm-up, then half a cosine
-    rate = min(1.0, (step + 1) / learner.warmup) if learner.warmup else 1.0
-    rate *= learner.learning_rate * (1 + math.cos(math.pi * step / learner.steps)) / 2
-    optimizer.param_groups[0]["lr"] = rate
     key = (NOISE, step, rank()) if rank() else (NOISE, step)
     batch, generator = share(draws.batch(step)), stream(state.seed, *key, device=device)
     mixed = learner.precision == "bfloat16"
     with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
         loss = model.loss(*batch, generator=generator, source_noise=learner.source_noise)
-    optimizer.zero_grad(set_to_none=False)
-    loss.backward()
-    weights = optimizer.param_groups[0]["params"]
-    loss = averaged(weights, loss)
-    nn.utils.clip_grad_norm_(weights, learner.clip)
-    optimizer.step()
+    descent.backward(loss)
+    loss = averaged([descent.weights], loss)
+    descent.move(step)
     state.losses[step] = loss.detach()
     state.step += 1
-    return min(learner.ema_decay, (1 + step) / (10 + step))
-
-
-def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move averaged weights towards the model's; buffers are copied."""
-    with torch.no_grad():
-        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
-    copy_buffers(average, model)
-
-
-def copy_buffers(average: nn.Module, model: nn.Module) -> None:
-    """Give averaged weights the buffers of the model."""
-    for old, new in zip(average.buffers(), model.buffers(), strict=True):
-        old.copy_(new)
 
 
 def _record(

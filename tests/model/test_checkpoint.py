@@ -69,10 +69,10 @@ def stop_at(monkeypatch, step):
     """Have Ctrl-C pressed before a step."""
     made = LOOP._step
 
-    def stopping(model, optimizer, draws, state, learner):
+    def stopping(model, descent, draws, state, learner):
         if state.step == step:
             raise KeyboardInterrupt
-        return made(model, optimizer, draws, state, learner)
+        made(model, descent, draws, state, learner)
 
     monkeypatch.setattr(LOOP, "_step", stopping)
 
@@ -117,7 +117,7 @@ def test_it_is_written_when_it_is_time(monkeypatch, tmp_path):
 
     def slow(*args):
         now[0] += 60
-        return step(*args)
+        step(*args)
 
     monkeypatch.setattr(LOOP, "_step", slow)
     checkpoint = Checkpoint(tmp_path / "run.safetensors", minutes=50)
