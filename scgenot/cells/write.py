@@ -38,7 +38,8 @@ def write_slots(
     Raises
     ------
     ValueError
-        When an entry does not fit `adata`, which is then as it was.
+        When an entry does not fit `adata`, which is then as it was, or would replace one that is no
+        answer of the fit.
     """
     new = {
         (slot, name): values
@@ -49,8 +50,14 @@ def write_slots(
         if not isinstance(name, str) or not name or "/" in name:
             raise ValueError(f"`key_added={name!r}` must be text without a slash, as in a file.")
     if key is not None and key in adata.uns:
-        named = [f"{one[0]}/{one[1]}" for one in new if not Keys(key).is_answer(*one)]
-        known = map(str, adata.uns[key].get(WRITTEN, ()))
+        named = {f"{one[0]}/{one[1]}": one for one in new if not Keys(key).is_answer(*one)}
+        known = set(map(str, adata.uns[key].get(WRITTEN, ())))
+        for slot, name in (one for place, one in named.items() if place not in known):
+            if name in getattr(adata, slot):
+                raise ValueError(
+                    f"`key_added={name!r}` is in {slot} and is not a result of the fit {key!r}: it "
+                    "would be lost. Choose another name."
+                )
         if named:
             new["uns", key] = {**adata.uns[key], WRITTEN: sorted({*known, *named})}
     before = {

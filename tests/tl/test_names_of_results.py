@@ -31,6 +31,24 @@ def test_a_fit_replaces_nothing_that_is_no_fit(course):
     fit_quickly(part)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda adata, key: sg.tl.push(adata, "a", groupby="state", key_added=key),
+        lambda adata, key: sg.tl.annotate(adata, "state", key_added=key),
+    ],
+    ids=["push", "annotate"],
+)
+def test_an_answer_replaces_nothing_but_an_answer(course, call):
+    adata = course.copy()
+    adata.obs["mine"] = np.arange(adata.n_obs)
+    with pytest.raises(ValueError, match="`key_added='mine'` is in obs and is not a result"):
+        call(adata, "mine")
+    np.testing.assert_array_equal(adata.obs["mine"], np.arange(adata.n_obs))
+    for _ in range(2):  # its own answer, again
+        call(adata, "asked")
+
+
 def test_a_fit_of_another_layout_is_refused(course):
     adata = course.copy()
     for version in (0, 99, None):
