@@ -222,6 +222,7 @@ def test_the_guide_to_perturbations_runs(run):
     assert len(names["table"]) == 3 * names["measured"].n_vars
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:40 populations are few")
 def test_the_guide_to_populations_runs(run):
     names = run("docs/populations.md")

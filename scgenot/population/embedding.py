@@ -10,10 +10,11 @@ from sklearn.decomposition import PCA
 from scgenot._check import check_memory
 from scgenot._progress import progress_bar
 from scgenot._random import Rng, numpy_rng
+from scgenot.ot.batched import Batch, Settings, solve
 from scgenot.population import bures
 from scgenot.population.bures import Gaussians
 from scgenot.population.distances import EPSILON, scale_of, subsample
-from scgenot.population.sinkhorn import Batch, Settings, batches, solve
+from scgenot.population.sinkhorn import batches
 
 
 @dataclass(frozen=True)

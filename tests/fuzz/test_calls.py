@@ -2,6 +2,8 @@
 
 from inspect import isfunction
 
+import pytest
+
 import scgenot as sg
 from fuzz import calls, worlds
 from fuzz.table import entries
@@ -23,6 +25,7 @@ def test_every_public_function_is_in_the_table():
     assert {*(f"ot.{name}" for name in solvers), "model.FlowMatching", "model.sample"} <= tried
 
 
+@pytest.mark.slow
 def test_an_object_of_no_kind_is_refused_by_name():
     found = [
         f"{entry.name}({name}): {wrong}" for entry, name in EACH if (wrong := tried(entry, name))

@@ -84,6 +84,7 @@ def test_positive_with_wild_weights(trained):
     assert (torch.linalg.eigvalsh(found.covariance) >= 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [0, 400])
 def test_laws_of_means_and_covariances(steps):
     """Given x, the mean has the law N((x, 0, 0), diag(0, 1, 0) + S / n): 400 populations learned,

@@ -93,6 +93,7 @@ def test_one_process_exchanges_nothing():
     assert ranks.averaged([], torch.tensor(2.0)) == 2
 
 
+@pytest.mark.slow
 def test_two_processes_fit_as_one(tmp_path):
     assert together(fit_and_keep, tmp_path) == [0, 0]
     one, two = screen(), [ad.read_h5ad(tmp_path / f"{own}.h5ad") for own in range(2)]

@@ -41,6 +41,7 @@ def table(measured, generated, train=None, **options):
     return sg.tl.evaluate_populations(measured, generated, "patient", train=train, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bures", "sinkhorn", "energy"])
 def test_populations_of_the_right_law_are_right(measured, train, kind):
     options = {"kind": kind, "n_cells": 40}

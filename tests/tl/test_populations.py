@@ -45,6 +45,7 @@ def test_distances_of_a_cohort(cohort, kind, tmp_path):
     assert "b_distances" in adata.uns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gaussian", "transport"])
 def test_populations_as_points(cohort, kind, tmp_path):
     before = cohort.copy()

@@ -54,12 +54,14 @@ def test_an_outcome_of_noise_is_not_told_from_chance(adata):
     assert "No features are better than chance level" in found.attrs["verdict"]
 
 
+@pytest.mark.slow
 def test_numbers(adata):
     found = scored(adata, "place")
     assert found.attrs["metric"] == "r2"
     assert found.loc["covariance", "r2"] > 0.6
 
 
+@pytest.mark.slow
 def test_few_patients_are_warned_about(adata):
     few = adata[adata.obs["patient"].cat.codes < 40]
     with pytest.warns(UserWarning, match="40 populations are few for an outcome"):
