@@ -81,6 +81,8 @@ def check_matrix(values, name: str, least: int = 2) -> np.ndarray:
 
 def as_array(values, name: str, kind: type | None = None) -> np.ndarray:
     """Return values as an array, or raise a ValueError that names them."""
+    if hasattr(values, "detach"):  # a tensor, on any device
+        values = values.detach().cpu()
     try:
         return np.asarray(values, dtype=kind)
     except (TypeError, ValueError, OverflowError) as error:

@@ -200,7 +200,9 @@ class TestPlans:
         np.testing.assert_array_equal(predicted, target[order])  # all of them are targets
         # rows of the plan, solved to a marginal error of 1e-4, differ by less than 5000 draws can
         # tell
-        check_frequencies(np.bincount(order, minlength=20), coupling.rows()[7].double().numpy())
+        check_frequencies(
+            np.bincount(order, minlength=20), coupling.rows()[7].double().cpu().numpy()
+        )
 
     def test_draws_among_the_nearest(self):
         query = np.full((3000, 1), 2.4)  # nearest are 2, 3 and 1

@@ -31,8 +31,13 @@ class Batch(NamedTuple):
 
 def stream(seed: int, *key: int, device: torch.device | str = "cpu") -> torch.Generator:
     """Make the generator of one seed, stream and step."""
+    return torch.Generator(device=device).manual_seed(stream_seed(seed, *key))
+
+
+def stream_seed(seed: int, *key: int) -> int:
+    """Seed of the generator of one seed, stream and step."""
     state = np.random.SeedSequence([seed, *key]).generate_state(1, np.uint64)[0]
-    return torch.Generator(device=device).manual_seed(int(state) >> 1)
+    return int(state) >> 1
 
 
 class HeldOut(NamedTuple):

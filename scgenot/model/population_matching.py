@@ -131,7 +131,8 @@ class GaussianPopulations:
         if model.field is None:
             history = pd.DataFrame(columns=HISTORY, dtype=float).astype({"step": int})
             return Learned(model.eval(), history, (Outcome.COMPLETED,))
-        return train_flow(model.to(run.device), model.chart.whiten(targets), data, self, run)
+        whitened = model.chart.whiten(targets)
+        return train_flow(model.to(run.device), whitened, data, self, run)
 
 
 def check_rates(learner) -> None:

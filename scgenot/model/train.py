@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from scgenot._outcome import Outcome
 from scgenot._progress import progress_bar
 from scgenot._random import Rng, seed_of
 from scgenot._warn import warn_user
-from scgenot.model.batches import NOISE, Draws, HeldOut, stream
+from scgenot.model.batches import NOISE, Draws, HeldOut, stream_seed
 from scgenot.model.checkpoint import Keeper, begun
 from scgenot.model.descent import Descent
 from scgenot.model.generate import check_finite
 from scgenot.model.genot import Genot
+from scgenot.model.gradients import Gradients, can_record
 from scgenot.model.ranks import averaged, check_share, rank, share
 from scgenot.model.state import TrainState, weights_of
 from scgenot.model.validation import Validation, held_out
@@ -112,7 +114,7 @@ def train(
     average = copy.deepcopy(model).requires_grad_(requires_grad=False).eval()
     options = {name: getattr(learner, name) for name in SCHEDULE}
     descent = Descent(model.field, average.field, **options)
-    optimizer = descent.optimizer
+    optimizer, gradients = descent.optimizer, _gradients(model, descent, learner)
     state.restore(model, average, optimizer)
     keep = Keeper(learner.checkpoint)
     model.train()
@@ -120,7 +122,7 @@ def train(
     with progress_bar(total=learner.steps, initial=state.step, shown=shown, **words) as bar:
         try:
             while state.step < learner.steps and not _stale(state, learner):
-                _step(model, descent, draws, state, learner)
+                _step(gradients, draws, state)
                 bar.update()
                 if state.step % learner.validation_every == 0 or state.step == learner.steps:
                     bar.set_postfix(_record(state, average, validation, learner), refresh=False)
@@ -159,18 +161,24 @@ def _check_pairs(model: Genot, pairs: Sequence[Pair], plans: Sequence[Plan]) -> 
             )
 
 
-def _step(model, descent: Descent, draws: Draws, state: TrainState, learner) -> None:
+def _gradients(model: Genot, descent: Descent, learner: "FlowMatching") -> Gradients:
+    """Make what computes the gradients of a training."""
+    device, mixed = model.device.type, learner.precision == "bfloat16"
+
+    def loss(batch, generator: torch.Generator) -> Tensor:
+        with torch.autocast(device, torch.bfloat16, enabled=mixed):
+            return model.loss(*batch, generator=generator, source_noise=learner.source_noise)
+
+    return Gradients(loss, descent, recorded=device == "cuda" and can_record(model.field))
+
+
+def _step(gradients: Gradients, draws: Draws, state: TrainState) -> None:
     """Make one step of optimization."""
-    step, device = state.step, model.device
+    step, descent = state.step, gradients.descent
     key = (NOISE, step, rank()) if rank() else (NOISE, step)
-    batch, generator = share(draws.batch(step)), stream(state.seed, *key, device=device)
-    mixed = learner.precision == "bfloat16"
-    with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-        loss = model.loss(*batch, generator=generator, source_noise=learner.source_noise)
-    descent.backward(loss)
-    loss = averaged([descent.weights], loss)
+    loss = gradients(share(draws.batch(step)), stream_seed(state.seed, *key))
+    state.losses[step] = averaged([descent.weights], loss)
     descent.move(step)
-    state.losses[step] = loss.detach()
     state.step += 1
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scgenot.ot.precision import in_own_precision
+
 CHECK = 5  # iterations between looks at the error
 SMALLEST = 1e-37
 
@@ -72,6 +74,7 @@ class Plans:
         return rows / self.a.clamp(min=SMALLEST)[..., None]
 
 
+@in_own_precision
 def solve(x: Batch, y: Batch, settings: Settings) -> Plans:
     """Couple populations of two batches, one with one, by Sinkhorn's iterations."""
     eps = settings.epsilon

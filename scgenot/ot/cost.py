@@ -6,6 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from scgenot.ot.precision import in_own_precision, own_precision
+
 Cost = Callable[[Tensor, Tensor], Tensor]
 
 # a cell is broken when its cost is over so many times the median one, ...
@@ -177,7 +179,9 @@ def against(cost: Cost, y: Tensor) -> Callable[[Tensor], Tensor]:
 
     A cost that has a method `against(y)` makes there what follows from `y` alone, once.
     """
-    return cost.against(y) if hasattr(cost, "against") else lambda x: cost(x, y)
+    with own_precision():
+        to_y = cost.against(y) if hasattr(cost, "against") else lambda x: cost(x, y)
+    return in_own_precision(to_y)
 
 
 def fitted(cost: Cost | FittedCost, x: Tensor, y: Tensor) -> Cost:

@@ -7,13 +7,14 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from scgenot.ot import draw
 from scgenot.ot.confidence import Confidence
 from scgenot.ot.cost import Cost, against
 from scgenot.ot.diagnostics import Diagnostics
-from scgenot.ot.draw import invert, invert_rows, largest_entries, systematic
 from scgenot.ot.elastic_cost import displaced
 from scgenot.ot.iterate import exp_, laws, log_sums, row_blocks
 from scgenot.ot.partial import log_growth
+from scgenot.ot.precision import in_own_precision
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Coupling:
 
     @property
     def device(self) -> torch.device:
-        """Device of the coupling, and of generators passed to it."""
+        """Device of the coupling; generators passed to it may be of any device."""
         return self.x.device
 
     def _log_rows(self, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -95,8 +96,7 @@ class Coupling:
         Parameters
         ----------
         cells
-            Indices of source cells, shape `(k,)`, or new cells, shape `(k, p)`; None for all source
-            cells.
+            Indices of source cells, shape `(k,)`, or new cells, shape `(k, p)`; None for all.
 
         Returns
         -------
@@ -176,6 +176,7 @@ class Coupling:
             log_p += (self._log_growth(log_sum) + self.a[rows].log())[:, None]
             yield rows, exp_(log_p)
 
+    @in_own_precision
     def barycenter(self, cells: Tensor | None = None, values: Tensor | None = None) -> Tensor:
         """Mean of the conditional distribution, with less variance than cells have.
 
@@ -224,7 +225,7 @@ class Coupling:
         n_samples
             Samples per cell.
         generator
-            Source of random numbers.
+            Source of random numbers, on any device.
 
         Returns
         -------
@@ -232,9 +233,9 @@ class Coupling:
         """
         x = self._cells(cells)
         draws = torch.empty(len(x), n_samples, dtype=torch.long, device=x.device)
-        uniform = torch.rand(draws.shape, generator=generator, device=x.device, dtype=torch.float64)
+        quantiles = draw.uniform(draws.shape, generator, x.device)
         for rows, log_p in self._log_rows(x):
-            draws[rows] = invert(laws(log_p).cumsum(1), uniform[rows])
+            draws[rows] = draw.invert(laws(log_p).cumsum(1), quantiles[rows])
         return draws
 
     def sample_pairs(self, n_pairs: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -245,7 +246,7 @@ class Coupling:
         n_pairs
             Number of pairs.
         generator
-            Source of random numbers.
+            Source of random numbers, on any device.
 
         Returns
         -------
@@ -256,14 +257,14 @@ class Coupling:
         if not self._sends_all:
             log_mass += self._log_growth(self._log_sums(None).double())
         mass = log_mass.softmax(0)
-        source = systematic(mass, n_pairs, generator)
-        uniform = torch.rand(n_pairs, generator=generator, device=mass.device, dtype=torch.float64)
+        source = draw.systematic(mass, n_pairs, generator)
+        level = draw.uniform((n_pairs,), generator, mass.device)
         target = torch.empty_like(source)
         first = torch.searchsorted(source, torch.arange(len(mass) + 1).to(source)).tolist()
         for rows, log_p in self._log_rows(self.x):
             pairs = slice(first[rows.start], first[rows.stop])
-            target[pairs] = invert_rows(laws(log_p), source[pairs] - rows.start, uniform[pairs])
-        order = torch.randperm(n_pairs, generator=generator, device=mass.device)
+            target[pairs] = draw.invert_rows(laws(log_p), source[pairs] - rows.start, level[pairs])
+        order = draw.shuffled(n_pairs, generator, mass.device)
         return source[order], target[order]
 
     def effective_targets(self, cells: Tensor | None = None) -> Tensor:
@@ -284,7 +285,7 @@ class Coupling:
         Joint mass, a sparse `(n, m)` matrix with source cells in rows. The mass of the other
         entries is dropped and not redistributed.
         """
-        return largest_entries(self.mass_blocks(), min(top_k, len(self.y)), self.shape)
+        return draw.largest_entries(self.mass_blocks(), min(top_k, len(self.y)), self.shape)
 
     def transposed(self) -> "Coupling":
         """Return the same plan from target to source cells; its cost cannot be stored."""

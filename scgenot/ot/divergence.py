@@ -9,6 +9,7 @@ from scgenot._warn import warn_user
 from scgenot.ot.cost import bulk_center, is_typical, squared_euclidean
 from scgenot.ot.dual import Problem, solve_dual
 from scgenot.ot.iterate import SMALLEST
+from scgenot.ot.precision import in_own_precision
 
 # cells of one population: the kernel within it is held whole, .8 GB in double precision
 MAX_CELLS = 10_000
@@ -18,6 +19,7 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}
 
 @typed
 @torch.no_grad()
+@in_own_precision
 def sinkhorn_divergence(
     x: Tensor,
     y: Tensor,

@@ -1,5 +1,6 @@
 """Distances along a graph of neighbouring cells, as a cost that is fitted to both populations."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -196,4 +197,7 @@ class GraphCost:
         columns = torch.cat([position[known], near.flatten()])
         values = torch.cat([weight.new_ones(len(known)), weight.flatten()]).to(cells.dtype)
         entries, shape = torch.stack([rows, columns]), (len(cells), len(graph))
-        return torch.sparse_coo_tensor(entries, values, shape, check_invariants=True)
+        with warnings.catch_warnings():
+            # of some releases of PyTorch, although the checks are asked for
+            warnings.filterwarnings("ignore", "Sparse invariant checks are implicitly disabled")
+            return torch.sparse_coo_tensor(entries, values, shape, check_invariants=True)

@@ -193,7 +193,7 @@ class MinibatchCoupling:
 
     @property
     def device(self) -> torch.device:
-        """Device of the solver and of the generator."""
+        """Device of the solver."""
         return getattr(self.first, "device", torch.device("cpu"))
 
     @property

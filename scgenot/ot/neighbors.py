@@ -15,6 +15,7 @@ from scgenot.ot.cost import Cost, squared_euclidean
 from scgenot.ot.diagnostics import Diagnostics
 from scgenot.ot.iterate import row_blocks
 from scgenot.ot.plan import SparsePlan
+from scgenot.ot.precision import in_own_precision
 from scgenot.ot.sinkhorn import to_problem
 from scgenot.pair import Pair
 
@@ -77,6 +78,7 @@ class Neighbors:
         check_fields(self)
         check_count("n_neighbors", self.n_neighbors, 2)
 
+    @in_own_precision
     def __call__(self, pair: Pair) -> SparsePlan:
         """Match."""
         if pair.source.shape[1] != pair.target.shape[1]:

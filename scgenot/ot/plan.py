@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scgenot.ot.diagnostics import Diagnostics
-from scgenot.ot.draw import systematic
+from scgenot.ot.draw import shuffled, systematic, uniform
 from scgenot.ot.iterate import row_blocks
 
 # what a plan may offer besides `sample_pairs`
@@ -139,7 +139,7 @@ class SparsePlan:
 
     @property
     def device(self) -> torch.device:
-        """Device of the plan, and of generators passed to it."""
+        """Device of the plan; generators passed to it may be of any device."""
         return torch.device("cpu")
 
     def _conditional(self, cells) -> sp.csr_matrix:
@@ -186,7 +186,7 @@ class SparsePlan:
     def sample_pairs(self, n_pairs: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw pairs from the plan, as :meth:`Coupling.sample_pairs`."""
         source = systematic(self.marginals()[0], n_pairs, generator)
-        source = source[torch.randperm(n_pairs, generator=generator)]
+        source = source[shuffled(n_pairs, generator, source.device)]
         return source, self._targets(source, generator)
 
     def _targets(self, source: Tensor, generator: torch.Generator) -> Tensor:
@@ -195,7 +195,7 @@ class SparsePlan:
         if (start[source] == stop[source]).any():
             raise ValueError("a source cell has no mass in the plan: no target can be drawn.")
         before = torch.cat([torch.zeros(1), torch.as_tensor(self.mass.data)]).cumsum(0)
-        share = torch.rand(len(source), generator=generator, dtype=torch.float64)
+        share = uniform((len(source),), generator, source.device)
         level = before[start[source]].lerp(before[stop[source]], share)
         entry = torch.searchsorted(before, level, right=True) - 1
         entry = entry.clamp(start[source], stop[source] - 1)

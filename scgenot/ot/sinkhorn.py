@@ -17,6 +17,7 @@ from scgenot.ot.diagnostics import Diagnostics, NotSolved, with_diagnostics
 from scgenot.ot.dual import Problem, Solution, anneal_dual
 from scgenot.ot.extension import solve_on_subset
 from scgenot.ot.partial import Caps, check_matched, check_partial
+from scgenot.ot.precision import in_own_precision
 from scgenot.pair import Pair
 
 # epsilon="auto" tries these, smallest first
@@ -110,6 +111,7 @@ class Sinkhorn:
         check_count("refine", self.refine, 0)
         check_limits(self.tolerance, self.memory_limit)
 
+    @in_own_precision
     def __call__(self, pair: Pair) -> Coupling:
         """Solve."""
         if pair.source.shape[1] != pair.target.shape[1]:

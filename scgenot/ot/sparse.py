@@ -18,6 +18,7 @@ from scgenot.ot.diagnostics import Diagnostics
 from scgenot.ot.dual import Problem
 from scgenot.ot.iterate import row_blocks
 from scgenot.ot.plan import SparsePlan
+from scgenot.ot.precision import in_own_precision
 from scgenot.ot.sinkhorn import check_limits, to_problem
 from scgenot.pair import Pair
 
@@ -90,6 +91,7 @@ class SparseOT:
         check_number("gamma", self.gamma, "positive", lambda gamma: 0 < gamma < float("inf"))
         check_limits(self.tolerance, self.memory_limit)
 
+    @in_own_precision
     def __call__(self, pair: Pair) -> SparsePlan:
         """Solve."""
         if pair.source.shape[1] != pair.target.shape[1]:

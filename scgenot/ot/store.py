@@ -8,6 +8,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from scgenot._check import as_array
 from scgenot.ot.cost import NAMED_COSTS, Cost
 from scgenot.ot.coupling import Coupling
 from scgenot.ot.elastic_cost import Elastic, elastic
@@ -86,7 +87,7 @@ def plan_from_arrays(
     ValueError
         When the stored entry is damaged, or the cells do not fit it.
     """
-    source = np.asarray(source)
+    source = as_array(source, "source")
     try:
         kind = str(arrays["kind"])
         read = _READERS[kind](arrays, device)

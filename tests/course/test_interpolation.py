@@ -177,7 +177,7 @@ def test_an_unbalanced_plan_is_weighted_back_to_both_samples():
     rng = np.random.default_rng(0)
     source, target = rng.standard_normal((30, 2)), 1 + rng.standard_normal((20, 2))
     coupling = Sinkhorn(epsilon=0.1, tau=(0.6, 0.7), dtype=torch.float64)(Pair(source, target))
-    plan = np.concatenate([block.numpy() for _, block in coupling.mass_blocks()])
+    plan = np.concatenate([block.cpu().numpy() for _, block in coupling.mass_blocks()])
     eta, xi = plan.sum(1) * 30, plan.sum(0) * 20
     assert eta.max() > 1.5 * eta.min()
     i, j = (index.ravel() for index in np.indices(plan.shape))

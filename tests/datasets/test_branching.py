@@ -108,7 +108,7 @@ def coupled_fates(adata, use_rep, *, grows):
             target.obsm[use_rep],
             source_weights=source.obs["growth"] if grows else None,
         )
-        fate = Sinkhorn(epsilon, relative=False)(pair).rows().numpy() @ fate
+        fate = Sinkhorn(epsilon, relative=False)(pair).rows().cpu().numpy() @ fate
         errors.append(np.abs(fate - source.obs["fate_A"]).mean())
     return np.array(errors)
 
@@ -142,7 +142,7 @@ def test_an_unbalanced_coupling_ranks_and_scales_growth():
     truth = np.log(source.obs["growth"] / source.obs["growth"].mean())
     slopes = []
     for tau in (0.8, 0.95, 0.99):
-        found = np.log(Sinkhorn(0.05, tau=(tau, 1.0))(pair).growth().numpy())
+        found = np.log(Sinkhorn(0.05, tau=(tau, 1.0))(pair).growth().cpu().numpy())
         slopes.append(np.polyfit(truth, found, 1)[0])
         assert spearmanr(truth, found)[0] > 0.84
     assert 0.7 < slopes[0] < 1

@@ -74,14 +74,14 @@ def test_coupling_of_the_cells_tends_to_the_law():
     )
     coupling = solver(Pair(adata.X[source].astype(float), adata.X[~source].astype(float)))
     error = (
-        ((coupling.barycenter().numpy() - adata.obsm["X_conditional_mean"][source]) ** 2)
+        ((coupling.barycenter().cpu().numpy() - adata.obsm["X_conditional_mean"][source]) ** 2)
         .sum(1)
         .mean()
     )
     # variance of a mean over the effective targets of a cell, of the mean of the target, and of
     # what that of the source is moved by; all of it is 1 % of what the conditional means vary
     truth, n = adata.uns["truth"], 1500
-    own = np.trace(truth["covariance"]) * (1 / coupling.effective_targets().numpy()).mean()
+    own = np.trace(truth["covariance"]) * (1 / coupling.effective_targets().cpu().numpy()).mean()
     moved = np.trace(truth["slope"] @ truth["source_covariance"] @ truth["slope"].T) / n
     assert error < 4 * (own + np.trace(truth["target_covariance"]) / n + moved)
 

@@ -15,7 +15,7 @@ N = 200_000
 
 
 def velocity(t, z):
-    field = OptimalField(np.zeros((2, 1)), MEAN.numpy(), S)
+    field = OptimalField(np.zeros((2, 1)), MEAN.cpu().numpy(), S)
     return field(t.expand(len(z)), z, z.new_zeros(len(z), 1))
 
 

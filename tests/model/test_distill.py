@@ -40,7 +40,7 @@ def test_the_distance_of_laws_is_that_of_their_moments():
     moments = [
         part for side in (a, b) for part in (side.mean(1), np.stack([*map(np.cov, side.mT)]))
     ]
-    found = bures(torch.as_tensor(a), torch.as_tensor(b)).numpy()
+    found = bures(torch.as_tensor(a), torch.as_tensor(b)).cpu().numpy()
     np.testing.assert_allclose(found, bures_wasserstein(*moments), rtol=1e-9)
 
 
@@ -67,7 +67,7 @@ def test_one_step_of_an_untaught_student_is_found_to_be_the_mean(problem):
     model.units.fit([sg.Pair(x, y)])
     units = model.units.source, model.units.target
     model.field = optimal_field(
-        problem, *(getattr(unit, name).numpy() for unit in units for name in ("mean", "std"))
+        problem, *(getattr(unit, name).cpu().numpy() for unit in units for name in ("mean", "std"))
     )
     model.add_student(Distilled(1, 0.0, 0.0), torch.zeros(1, 0))
     cells = torch.as_tensor(x[:256])
@@ -92,7 +92,7 @@ def test_the_student_is_as_good_as_its_teacher(problem, teacher, steps):
         torch.testing.assert_close(model.state_dict()[name], value, rtol=0, atol=0)
     new = problem.sample_source(200, np.random.default_rng(9))
     scores = [
-        cbw_uvp(problem, new, one.sample(new, n_samples=500, rng=1).numpy())
+        cbw_uvp(problem, new, one.sample(new, n_samples=500, rng=1).cpu().numpy())
         for one in (model, found)
     ]
     assert scores[1] < scores[0] + 0.3
@@ -184,4 +184,4 @@ def test_the_same_seed_gives_the_same_bits(teacher):
     model, x = teacher
     few = {"n_pairs": 256, "training_steps": 1, "steps": 30, "progress": False}
     one, two = (distill(model, x[:60], rng=3, **few) for _ in range(2))
-    assert one.sample(x[:5]).numpy().tobytes() == two.sample(x[:5]).numpy().tobytes()
+    assert one.sample(x[:5]).cpu().numpy().tobytes() == two.sample(x[:5]).cpu().numpy().tobytes()

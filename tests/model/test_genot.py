@@ -35,7 +35,7 @@ def best(problem, cells):
     model.units.fit([Pair(*cells)])
     units = model.units.source, model.units.target
     model.field = optimal_field(
-        problem, *(getattr(unit, name).numpy() for unit in units for name in ("mean", "std"))
+        problem, *(getattr(unit, name).cpu().numpy() for unit in units for name in ("mean", "std"))
     )
     return model
 
@@ -117,7 +117,7 @@ def test_samples_are_the_exact_map_of_their_noise(best, problem):
 
 def test_samples_have_the_true_moments(best, problem):
     x, n = problem.sample_source(3, np.random.default_rng(2)), 20_000
-    samples = best.sample(x, n_samples=n, rng=0).numpy()
+    samples = best.sample(x, n_samples=n, rng=0).cpu().numpy()
     for mean, draws in zip(problem.mean(x), samples, strict=True):
         np.testing.assert_allclose(draws.mean(0), mean, atol=5 * (problem.S.max() / n) ** 0.5)
         # 16 midpoint steps add about a hundredth to the error of sampling
@@ -129,12 +129,12 @@ def test_samples_have_the_true_moments(best, problem):
 def test_log_prob_is_the_closed_form(best, problem, cells):
     x, y = cells[0][:40], cells[1][:40]
     found = best.log_prob(x, y, integrator=ODE("rk4", steps=100))
-    np.testing.assert_allclose(found.numpy(), problem.log_prob(x, y), atol=1e-5)
+    np.testing.assert_allclose(found.cpu().numpy(), problem.log_prob(x, y), atol=1e-5)
 
 
 def test_estimated_log_prob_is_unbiased(best, problem, cells):
     x, y = np.repeat(cells[0][:1], 500, 0), np.repeat(cells[1][:1], 500, 0)
-    found = best.log_prob(x, y, exact=False, rng=0, integrator=ODE("rk4", steps=20)).numpy()
+    found = best.log_prob(x, y, exact=False, rng=0, integrator=ODE("rk4", steps=20)).cpu().numpy()
     # a Gaussian field has a divergence that does not depend on the path
     assert abs(found.mean() - problem.log_prob(x[:1], y[:1])[0]) < 5 * found.std() / 500**0.5 + 1e-3
 
@@ -247,7 +247,9 @@ def test_displacements_are_measured_from_the_source_cell():
     model.units.fit([Pair(rng.normal(size=(9, 3)), rng.normal(size=(8, 2)))], moves)
     x = rng.normal(50, 1, (4, 3)).astype("float32")
     noise = torch.randn(4, 6, 2, generator=torch.Generator().manual_seed(5))
-    expected = torch.tensor(x[:, None, :2] + moves.mean(0) + noise.numpy() * moves.std(0)).float()
+    expected = torch.tensor(
+        x[:, None, :2] + moves.mean(0) + noise.cpu().numpy() * moves.std(0)
+    ).float()
     found = model.sample(x, n_samples=6, rng=5)
     torch.testing.assert_close(found, expected)
     law = torch.distributions.Normal(
@@ -303,7 +305,7 @@ def test_conditions_are_hidden_while_training_only():
 
 def test_noise_on_the_way_keeps_the_law(best, problem):
     x, n = problem.sample_source(1, np.random.default_rng(2)), 40_000
-    draws = best.sample(x, n_samples=n, rng=0, integrator=SDE(noise=1.0, steps=30))[0].numpy()
+    draws = best.sample(x, n_samples=n, rng=0, integrator=SDE(noise=1.0, steps=30))[0].cpu().numpy()
     np.testing.assert_allclose(
         draws.mean(0), problem.mean(x)[0], atol=5 * (problem.S.max() / n) ** 0.5
     )
@@ -328,7 +330,7 @@ def test_codes_are_the_noise_of_cells(best, problem, cells):
     field, std = best.field, best.units.target.std
     off = (torch.as_tensor(y - problem.mean(x)) / std) @ field.vectors / field.values.sqrt()
     torch.testing.assert_close(code, off @ field.vectors.T, rtol=0, atol=1e-5)
-    assert kstest(code.square().sum(1).numpy(), chi2(DIM).cdf).pvalue > 1e-3
+    assert kstest(code.square().sum(1).cpu().numpy(), chi2(DIM).cdf).pvalue > 1e-3
     again = best.decode(x, best.encode(x, y))
     torch.testing.assert_close(again, torch.as_tensor(y), rtol=0, atol=1e-4)
 

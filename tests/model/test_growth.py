@@ -31,7 +31,7 @@ def test_a_known_growth_is_learned_in_relative_terms():
 
     fit_growth(model, [pair], [truth(pair.source)], [truth(pair.target)], rng=0)
     new = np.random.default_rng(1).normal(1, 2, (1000, 3))
-    found, expected = model.growth(new).numpy(), truth(new)
+    found, expected = model.growth(new).cpu().numpy(), truth(new)
     relative = np.abs(np.log(found / expected))
     # 400 cells in three dimensions: the sine is learned from neighbours about half a unit away
     assert np.median(relative) < 0.1

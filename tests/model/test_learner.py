@@ -28,7 +28,7 @@ class OnlyDraws:
 
     def sample_pairs(self, n_pairs, *, generator):
         i, j = torch.randint(self.n, (2, n_pairs), generator=generator)
-        return (i.numpy(), j.numpy()) if self.as_numpy else (i, j)
+        return (i.cpu().numpy(), j.cpu().numpy()) if self.as_numpy else (i, j)
 
 
 def learn(learner=QUICK, plan=None, pair=None, **options):
@@ -97,7 +97,7 @@ def test_growth_of_an_unbalanced_plan_is_learned():
     pair = Pair(rng.normal(size=(60, 2)), rng.normal(1, 1, size=(60, 2)))
     plan = Sinkhorn(epsilon=0.3, tau=(0.5, 1.0))(pair)
     model = learn(plan=plan, pair=pair).model
-    found, expected = model.growth(pair.source).log(), plan.growth().log().float()
+    found, expected = model.growth(pair.source).log(), plan.growth().log().float().cpu()
     assert torch.corrcoef(torch.stack([found, expected]))[0, 1] > 0.95
 
 

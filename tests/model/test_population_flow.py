@@ -94,11 +94,11 @@ def test_laws_of_means_and_covariances(steps):
     model = learned(clouds, given, steps=steps).model
     for x in (-1.0, 0.0, 1.5):
         found = model.sample(np.full((400, 1), x), rng=1)
-        close, off = 4 * np.sqrt(2 / 400), found.mean.mean(0).numpy() - [x, 0, 0]
-        spread = found.mean.std(0).numpy()
+        close, off = 4 * np.sqrt(2 / 400), found.mean.mean(0).cpu().numpy() - [x, 0, 0]
+        spread = found.mean.std(0).cpu().numpy()
         assert (np.abs(off) < close * np.array([0.3, 1, 0.3])).all()
         assert abs(spread[1] - 1) < close
-        logs = 0.5 * found.covariance.diagonal(dim1=1, dim2=2).log().numpy()
+        logs = 0.5 * found.covariance.diagonal(dim1=1, dim2=2).log().cpu().numpy()
         assert abs(logs[:, 0].std() - 0.3) < close * 0.3 + 0.05  # sampling of 60 cells: .09
         # means and spreads go together: the correlation of the law is .96
         assert np.corrcoef(logs[:, 0], found.mean[:, 1])[0, 1] > 0.8
@@ -150,7 +150,7 @@ def test_a_paired_population_is_answered_by_the_mean_shift_where_that_is_all():
     data = PopulationData(moved, given[:, :0], np.arange(8), sources=clouds)
     model = GaussianPopulations()(data, Run(progress=False)).model
     found = model.sample(np.zeros((8, 0)), estimate(clouds), expected=True)
-    off = found.mean.numpy() - [cloud.mean(0) for cloud in moved]
+    off = found.mean.cpu().numpy() - [cloud.mean(0) for cloud in moved]
     assert np.abs(off).max() < 1e-6
 
 

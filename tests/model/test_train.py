@@ -61,9 +61,9 @@ def test_learns_a_gaussian_conditional_law():
     train(model, [pair], [coupling], FlowMatching(steps=600), progress=False)
     rng = np.random.default_rng(1)
     x = problem.sample_source(200, rng)
-    excess = cbw_uvp(problem, x, model.sample(x, n_samples=300).double().numpy()) - cbw_uvp_floor(
-        problem, x, 300, rng
-    )
+    excess = cbw_uvp(
+        problem, x, model.sample(x, n_samples=300).double().cpu().numpy()
+    ) - cbw_uvp_floor(problem, x, 300, rng)
     # the mean alone, by least squares on 2000 cells with a spread of half of Tr B, is off by
     # 200 (d + 1) / 2000 / 2 = .3 points; an untrained model scores above 50
     assert excess < 0.5
@@ -167,7 +167,7 @@ def test_conditions_are_learned():
         model, pairs, couplings, replace(QUICK, steps=300, batch_size=128), progress=False
     )
     for pair in pairs:
-        mean = model.sample(source, pair.condition, n_samples=32).mean((0, 1)).numpy()
+        mean = model.sample(source, pair.condition, n_samples=32).mean((0, 1)).cpu().numpy()
         np.testing.assert_allclose(mean, pair.target.mean(0), atol=0.3)
     assert state.history[-1]["validation"] < 1
 
@@ -261,7 +261,7 @@ def test_source_noise_shrinks_slopes_as_a_ridge_penalty_does():
     # variance / (variance + that of the noise)
     variance = cells.var(0)
     expected = variance / (variance + 0.5**2 * variance.mean())
-    mean = model.sample(cells, n_samples=100).mean(1).numpy()
+    mean = model.sample(cells, n_samples=100).mean(1).cpu().numpy()
     slopes = np.linalg.lstsq(cells - cells.mean(0), mean - mean.mean(0), rcond=None)[0]
     # without noise both slopes are 1
     assert np.allclose(slopes, np.diag(expected), atol=0.08)

@@ -39,8 +39,8 @@ def held_and_trained(links, masks):
     held, trained = set(), set()
     for link, mask in zip(links, masks, strict=True):
         for rows, out in ((link.source_rows, mask.source), (link.target_rows, mask.target)):
-            held |= set(rows[out.numpy()])
-            trained |= set(rows[~out.numpy()])
+            held |= set(rows[out.cpu().numpy()])
+            trained |= set(rows[~out.cpu().numpy()])
     return held, trained
 
 
@@ -160,8 +160,8 @@ def test_validation_pairs_follow_the_plan(tau):
     ((source, target, _),) = validation.batches
     found = np.zeros((40, 40))
     np.add.at(found, (source[:, 0].long(), target[:, 0].long() - 10), 1 / len(source))
-    dense = torch.cat([block for _, block in plan.mass_blocks()]).double().numpy()
-    dense *= masks[0].source.numpy()[:, None] & masks[0].target.numpy()
+    dense = torch.cat([block for _, block in plan.mass_blocks()]).double().cpu().numpy()
+    dense *= masks[0].source.cpu().numpy()[:, None] & masks[0].target.cpu().numpy()
     # each pair comes up its expected number of times in 4096, give or take one
     np.testing.assert_allclose(found, dense / dense.sum(), atol=1.01 / 4096)
 

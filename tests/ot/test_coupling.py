@@ -60,8 +60,8 @@ def test_transposed_rows_are_the_columns(coupling):
     mass = dense(coupling)
     expected = (mass / mass.sum(0)).T
     back = coupling.transposed()
-    np.testing.assert_allclose(back.rows().numpy(), expected, atol=1e-10)
-    np.testing.assert_allclose(back.rows(coupling.y[:5]).numpy(), expected[:5], atol=1e-10)
+    np.testing.assert_allclose(back.rows().cpu().numpy(), expected, atol=1e-10)
+    np.testing.assert_allclose(back.rows(coupling.y[:5]).cpu().numpy(), expected[:5], atol=1e-10)
 
 
 def test_potential_is_f(coupling):
@@ -72,7 +72,7 @@ def test_potential_is_f(coupling):
 
 def test_rows_are_those_of_the_plan(coupling):
     plan = dense(coupling)
-    assert np.allclose(coupling.rows().numpy(), plan / plan.sum(1, keepdims=True), atol=1e-12)
+    assert np.allclose(coupling.rows().cpu().numpy(), plan / plan.sum(1, keepdims=True), atol=1e-12)
     source, target = coupling.marginals()
     assert np.allclose(source, plan.sum(1), atol=1e-14)
     assert np.allclose(target, plan.sum(0), atol=1e-14)
@@ -87,8 +87,8 @@ def test_rows_are_those_of_the_plan(coupling):
 
 def test_sampled_targets_have_the_frequencies_of_the_row(coupling):
     cells = torch.tensor([1, 5, 8])
-    draws = coupling.sample(cells, n_samples=20_000, generator=generator()).numpy()
-    for row, found in zip(coupling.rows(cells).numpy(), draws, strict=True):
+    draws = coupling.sample(cells, n_samples=20_000, generator=generator()).cpu().numpy()
+    for row, found in zip(coupling.rows(cells).cpu().numpy(), draws, strict=True):
         check_frequencies(np.bincount(found, minlength=45), row)
 
 
@@ -106,7 +106,7 @@ def test_rows_are_drawn_independently(coupling):
 def test_sampled_pairs_have_the_frequencies_of_the_plan(coupling):
     n_pairs = 100_000
     source, target = (
-        side.numpy() for side in coupling.sample_pairs(n_pairs, generator=generator())
+        side.cpu().numpy() for side in coupling.sample_pairs(n_pairs, generator=generator())
     )
     plan = dense(coupling)
     # sources are stratified: at most one off their expected number
@@ -147,7 +147,7 @@ def test_pairs_of_a_sharp_coupling_in_single_precision():
     assert torch.equal(torch.bincount(source, minlength=300), torch.full((300,), 100))
     # columns are the weights to within the solver's tolerance, 1e-4, far below the counts' own
     # noise
-    check_frequencies(torch.bincount(target, minlength=300).numpy(), coupling.b.numpy())
+    check_frequencies(torch.bincount(target, minlength=300).cpu().numpy(), coupling.b.cpu().numpy())
 
 
 def test_pairs_of_a_cell_with_most_of_the_mass():
@@ -183,7 +183,7 @@ def test_pairs_of_skewed_weights_have_the_frequencies_of_the_plan(tau, monkeypat
     source, target = coupling.sample_pairs(100_000, generator=generator())
     assert (1, 60 * 45) in joined
     counts = np.zeros((60, 45))
-    np.add.at(counts, (source.numpy(), target.numpy()), 1)
+    np.add.at(counts, (source.cpu().numpy(), target.cpu().numpy()), 1)
     check_frequencies(counts, dense(coupling))
 
 

@@ -56,7 +56,7 @@ def test_figures_are_those_of_the_plan_handed_out(name, dtype):
     pair = random_pair(n=90, m=80, shared=2 * ("fused" in name))
     coupling = replace(SOLVERS[name], dtype=dtype)(pair)
     found, plan = coupling.diagnostics, dense(coupling).astype(float)
-    a, b, f, g = (getattr(coupling, k).double().numpy() for k in "abfg")
+    a, b, f, g = (getattr(coupling, k).double().cpu().numpy() for k in "abfg")
     # potentials of hundreds of epsilons, rounded
     near = 1e-9 if dtype == torch.float64 else 3e-4
     source = implied(a, f, coupling.tau[0], coupling.epsilon)
@@ -64,7 +64,7 @@ def test_figures_are_those_of_the_plan_handed_out(name, dtype):
     error = np.abs(plan.sum(1) - source).sum() + np.abs(plan.sum(0) - target).sum()
     assert found.marginal_error == pytest.approx(error, rel=0.02, abs=near)
     assert found.mass == pytest.approx(plan.sum(), rel=near)
-    cost = coupling.cost(coupling.x, coupling.y).double().numpy()
+    cost = coupling.cost(coupling.x, coupling.y).double().cpu().numpy()
     assert found.cost == pytest.approx((plan * cost).sum() / plan.sum(), rel=near)
     if set(coupling.tau) == {1} and "quadratic" not in name and "fused" not in name:
         value = (plan * cost).sum() + coupling.epsilon * divergence(plan, a, b)

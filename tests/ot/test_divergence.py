@@ -67,7 +67,7 @@ def test_same_value_as_pot(x, y, epsilon):
     absolute = epsilon * mean_cost(squared_euclidean, y, y)
 
     def transport(x, y):
-        cost = squared_euclidean(x, y).numpy()
+        cost = squared_euclidean(x, y).cpu().numpy()
         return ot.solve(cost, reg=absolute, reg_type="KL", max_iter=100_000, tol=1e-9).value
 
     expected = transport(x, y) - (transport(x, x) + transport(y, y)) / 2

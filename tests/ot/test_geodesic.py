@@ -24,7 +24,7 @@ def tensor(values):
 def between(cells, **options):
     """All costs within some cells."""
     cells = tensor(cells)
-    return Geodesic(**options).fit(cells, cells)(cells, cells).numpy()
+    return Geodesic(**options).fit(cells, cells)(cells, cells).cpu().numpy()
 
 
 def test_few_cells_have_fewer_neighbours_than_asked_for():
@@ -58,7 +58,7 @@ def misplaced(cost, flat_cost):
     roll, flat = swiss_roll(200)
     costs = {"intra_cost": (cost, flat_cost), "geometry": "centred"}
     coupling = GromovWasserstein(epsilon=0.02, **costs, n_starts=6, device="cpu")(Pair(roll, flat))
-    return metrics.foscttm(coupling.barycenter().numpy(), flat)
+    return metrics.foscttm(coupling.barycenter().cpu().numpy(), flat)
 
 
 class TestShortestPath:
@@ -188,7 +188,7 @@ class TestBoth:
     def test_identical_cells_are_one(self, kind):
         cells = np.random.default_rng(0).normal(size=(30, 2))
         x, y = tensor(np.r_[cells, cells[:5]]), tensor(cells[::-1].copy())
-        found = Geodesic(kind=kind, n_neighbors=4).fit(x, y)(x, y).numpy()
+        found = Geodesic(kind=kind, n_neighbors=4).fit(x, y)(x, y).cpu().numpy()
         np.testing.assert_array_equal(
             found, between(cells, kind=kind, n_neighbors=4)[np.r_[:30, :5]][:, ::-1]
         )
@@ -197,7 +197,7 @@ class TestBoth:
         # x and y take turns along a line: the way from one x to the next leads over y
         place = np.arange(10.0)[:, None]
         x, y = tensor(place[::2]), tensor(place[1::2])
-        found = Geodesic(kind=kind, n_neighbors=2).fit(x, y)(x, y).numpy()
+        found = Geodesic(kind=kind, n_neighbors=2).fit(x, y)(x, y).cpu().numpy()
         np.testing.assert_array_equal(found, between(place, kind=kind, n_neighbors=2)[::2, 1::2])
 
     def test_new_cells(self, kind):

@@ -242,8 +242,8 @@ def test_a_cost_of_shared_features_is_fitted_to_all_cells():
 
     replace(FUSED, cost=Fitted())(pair)
     ((x, y),) = seen
-    np.testing.assert_array_equal(x, pair.source_shared)
-    np.testing.assert_array_equal(y, pair.target_shared)
+    np.testing.assert_array_equal(x.cpu(), pair.source_shared)
+    np.testing.assert_array_equal(y.cpu(), pair.target_shared)
 
 
 def test_shared_features_give_the_orientation():
@@ -253,7 +253,7 @@ def test_shared_features_give_the_orientation():
     y = x @ rotation(2, rng)
     shared = x[:, :1] + 0.5 * rng.normal(size=(80, 1))
     pair = Pair(x, y, shared, shared)
-    rows = replace(FUSED, geometry="centred")(pair).rows().numpy()
+    rows = replace(FUSED, geometry="centred")(pair).rows().cpu().numpy()
     same_half = (x[:, 0] > 0)[:, None] == (x[:, 0] > 0)
     assert (rows * same_half).sum(1).mean() > 0.99
 
@@ -267,9 +267,9 @@ def test_unbalanced_loses_mass_only_where_it_may(tau):
         0 < plan.sum() < 1 + 1e-6 if min(tau) < 1 and max(tau) < 1 else abs(plan.sum() - 1) < 1e-6
     )
     if tau[0] == 1:
-        assert np.abs(plan.sum(1) - coupling.a.numpy()).sum() < 1e-8
+        assert np.abs(plan.sum(1) - coupling.a.cpu().numpy()).sum() < 1e-8
     if tau[1] == 1:
-        assert np.abs(plan.sum(0) - coupling.b.numpy()).sum() < 1e-6
+        assert np.abs(plan.sum(0) - coupling.b.cpu().numpy()).sum() < 1e-6
 
 
 def test_tau_near_one_is_balanced():

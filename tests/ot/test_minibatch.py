@@ -66,7 +66,7 @@ class TestDraws:
         drawn = Minibatch(sinkhorn(), 128)(pair).sample_pairs(n_pairs, generator=seeded())
         for cells, weights in zip(drawn, (pair.source_weights, pair.target_weights), strict=True):
             expected = n_pairs * weights
-            found = np.bincount(cells.numpy(), minlength=300)
+            found = np.bincount(cells.cpu().numpy(), minlength=300)
             assert (found[:5] == 0).all()
             assert (np.abs(found - expected) <= 5 * np.sqrt(expected)).all()
             assert found.sum() == n_pairs

@@ -15,7 +15,7 @@ def test_shares_are_ratios_of_densities():
     """Uniform source on [0, 3]; two thirds of the targets on [0, 1], a third on [1, 2]."""
     pair = sg.Pair(line(0, 3, 3000), np.concatenate([line(0, 1, 1000), line(1, 2, 500)]))
     plan = sg.ot.Neighbors(n_neighbors=40)(pair)
-    kept, received = (part.numpy() for part in plan.kept())
+    kept, received = (part.cpu().numpy() for part in plan.kept())
     x, y = pair.source[:, 0], pair.target[:, 0]
     inner = lambda z, low, high: (z > low + 0.1) & (z < high - 0.1)  # noqa: E731
     # densities of targets over sources: 2, 1, 0; counts of about 20 cells are off by one
@@ -24,7 +24,7 @@ def test_shares_are_ratios_of_densities():
     assert received[inner(y, 0, 1)] == pytest.approx(0.5, abs=0.05)
     assert received[inner(y, 1, 2)] == pytest.approx(1.0, abs=0.06)
     half = sg.Pair(line(0, 2, 2000), np.concatenate([line(0, 1, 300), line(1, 2, 900)]))
-    kept = sg.ot.Neighbors(n_neighbors=40)(half).kept()[0].numpy()
+    kept = sg.ot.Neighbors(n_neighbors=40)(half).kept()[0].cpu().numpy()
     assert kept[inner(half.source[:, 0], 0, 1)] == pytest.approx(0.5, abs=0.05)
 
 
@@ -33,7 +33,7 @@ def test_equal_populations_keep_half_or_more_of_nearly_every_cell(sizes):
     """However many cells each side has."""
     rng = np.random.default_rng(0)
     pair = sg.Pair(*(rng.normal(size=(n, 5)) for n in sizes))
-    kept = sg.ot.Neighbors()(pair).kept()[0].numpy()
+    kept = sg.ot.Neighbors()(pair).kept()[0].cpu().numpy()
     # about 15 cells of the smaller side are counted: under half is three standard errors off
     assert (kept < 0.5).mean() < 0.05
     assert np.median(kept) > 0.85
@@ -45,9 +45,11 @@ def test_rows_are_the_shares_and_weights_count():
     a, b = rng.uniform(0.5, 2, 80), rng.uniform(0.5, 2, 60)
     pair = sg.Pair(x, y, source_weights=a, target_weights=b)
     plan = sg.ot.Neighbors(n_neighbors=10)(pair)
-    kept = plan.kept()[0].numpy()
-    np.testing.assert_allclose(plan.growth().numpy(), kept, atol=1e-6)
-    np.testing.assert_allclose(plan.marginals()[0].numpy(), pair.source_weights * kept, atol=1e-8)
+    kept = plan.kept()[0].cpu().numpy()
+    np.testing.assert_allclose(plan.growth().cpu().numpy(), kept, atol=1e-6)
+    np.testing.assert_allclose(
+        plan.marginals()[0].cpu().numpy(), pair.source_weights * kept, atol=1e-8
+    )
     assert not plan.is_balanced
     # by hand for one cell: the nearest until they hold the mass of 10 of 60
     i, held = 7, 0.0
@@ -63,7 +65,7 @@ def test_rows_are_the_shares_and_weights_count():
     others = pair.source_weights[inside[inside < 80]].sum() / (1 - pair.source_weights[i])
     targets = inside[inside >= 80] - 80
     assert kept[i] == pytest.approx(min(1, pair.target_weights[targets].sum() / others), abs=1e-5)
-    row = plan.rows([i])[0].numpy()
+    row = plan.rows([i])[0].cpu().numpy()
     expected = np.zeros(60)
     expected[targets] = pair.target_weights[targets] / pair.target_weights[targets].sum()
     np.testing.assert_allclose(row, expected, atol=1e-6)
@@ -72,11 +74,16 @@ def test_rows_are_the_shares_and_weights_count():
 def test_a_missing_kind_keeps_nothing_and_two_cells_a_side_do():
     rng = np.random.default_rng(2)
     x = np.concatenate([rng.normal(size=(50, 3)), rng.normal(size=(50, 3)) + 30])
-    kept = sg.ot.Neighbors(n_neighbors=10)(sg.Pair(x, rng.normal(size=(70, 3)))).kept()[0].numpy()
+    kept = (
+        sg.ot.Neighbors(n_neighbors=10)(sg.Pair(x, rng.normal(size=(70, 3))))
+        .kept()[0]
+        .cpu()
+        .numpy()
+    )
     assert (kept[50:] == 0).all()
     assert (kept[:50] > 0.5).all()
     few = sg.Pair(rng.normal(size=(2, 3)), rng.normal(size=(2, 3)))
-    assert np.isfinite(sg.ot.Neighbors()(few).kept()[0].numpy()).all()
+    assert np.isfinite(sg.ot.Neighbors()(few).kept()[0].cpu().numpy()).all()
 
 
 def test_bad_input():

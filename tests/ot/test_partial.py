@@ -41,7 +41,7 @@ def cells(n=50, m=50, *, uniform=True, seed=0):
 def pot_plan(pair, mass, epsilon):
     """POT's entropy has no reference measure: a cost less `eps log(a b')` makes it a b'."""
     a, b = pair.source_weights, pair.target_weights
-    cost = squared_euclidean(torch.tensor(pair.source), torch.tensor(pair.target)).numpy()
+    cost = squared_euclidean(torch.tensor(pair.source), torch.tensor(pair.target)).cpu().numpy()
     cost = cost - epsilon * np.log(np.outer(a, b))
     return ot.partial.entropic_partial_wasserstein(
         a, b, cost, epsilon, m=mass, numItermax=200_000, stopThr=1e-15
@@ -74,8 +74,8 @@ def test_a_share_gives_the_plan_of_pot_and_a_price_that_gives_it_back(keep, unif
     assert abs(coupling.diagnostics.mass - keep) < 1e-9
     plan = dense(coupling)
     assert np.abs(plan - pot_plan(pair, keep, 0.3)).sum() < 2e-6
-    assert (plan.sum(1) <= coupling.a.numpy() * (1 + 1e-9)).all()
-    assert (plan.sum(0) <= coupling.b.numpy() * (1 + 1e-9)).all()
+    assert (plan.sum(1) <= coupling.a.cpu().numpy() * (1 + 1e-9)).all()
+    assert (plan.sum(0) <= coupling.b.cpu().numpy() * (1 + 1e-9)).all()
     assert float(coupling.f.max()) <= coupling.price + 1e-12
     assert float(coupling.g.max()) <= coupling.price + 1e-12
     priced = quiet(replace(EXACT, price=coupling.price, relative=False, epsilon=0.3), pair)
@@ -109,7 +109,7 @@ def test_growth_is_the_balanced_update_cut_at_the_price(limit):
     assert np.allclose(kept[0], growth)
     assert np.allclose(kept[1], plan.sum(0) / pair.target_weights)
     found = coupling.diagnostics
-    cost = (coupling.cost(coupling.x, coupling.y).numpy() * plan).sum()
+    cost = (coupling.cost(coupling.x, coupling.y).cpu().numpy() * plan).sum()
     value = cost + coupling.epsilon * divergence(plan, pair.source_weights, pair.target_weights)
     assert abs(found.objective - value) < 1e-8
 
@@ -130,7 +130,7 @@ def test_pairs_are_drawn_in_the_proportions_of_the_plan():
     coupling = replace(EXACT, price=0.2)(cells(12, 10, uniform=False))
     i, j = coupling.sample_pairs(40_000, generator=torch.Generator().manual_seed(0))
     counts = np.zeros(coupling.shape)
-    np.add.at(counts, (i.numpy(), j.numpy()), 1)
+    np.add.at(counts, (i.cpu().numpy(), j.cpu().numpy()), 1)
     check_frequencies(counts.ravel(), dense(coupling).ravel())
 
 
@@ -216,10 +216,10 @@ def test_quadratic_couplings_keep_a_share(fused):
     plan = dense(coupling)
     assert abs(plan.sum() - 0.75) < 1e-6
     assert coupling.diagnostics.converged
-    assert (plan.sum(1) <= coupling.a.numpy() * (1 + 1e-6)).all()
+    assert (plan.sum(1) <= coupling.a.cpu().numpy() * (1 + 1e-6)).all()
     # the columns up to the tolerance of the solver
-    assert (plan.sum(0) - coupling.b.numpy()).clip(min=0).sum() < 2e-4
-    growth = coupling.growth().numpy()
+    assert (plan.sum(0) - coupling.b.cpu().numpy()).clip(min=0).sum() < 2e-4
+    growth = coupling.growth().cpu().numpy()
     assert growth[:60].mean() > 0.95
     assert growth[60:].mean() < 0.2
     whole = kind(epsilon=0.01, keep=1.0, **options)(Pair(x, y @ ROTATION, **shared))

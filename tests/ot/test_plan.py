@@ -50,7 +50,7 @@ def coupling():
 
 @pytest.fixture(scope="module")
 def sparse(coupling):
-    return SparsePlan(coupling.to_sparse(10_000), coupling.a.numpy())
+    return SparsePlan(coupling.to_sparse(10_000), coupling.a.cpu().numpy())
 
 
 class TestRequire:
@@ -92,7 +92,7 @@ class TestSparsePlan:
     def test_draws_have_the_frequencies_of_the_plan(self, coupling, sparse):
         plan, counts = dense(coupling), np.zeros((60, 45))
         source, target = sparse.sample_pairs(100_000, generator=generator())
-        np.add.at(counts, (source.numpy(), target.numpy()), 1)
+        np.add.at(counts, (source.cpu().numpy(), target.cpu().numpy()), 1)
         check_frequencies(counts, plan)
         expected = 100_000 * plan.sum(1) / plan.sum()
         assert np.abs(np.bincount(source, minlength=60) - expected).max() < 1 + 1e-6
@@ -141,12 +141,14 @@ class TestStorage:
         plan = solver(random_pair(shared=shared))
         arrays = plan_to_arrays(plan)
         assert arrays["kind"] == "dual"
-        again = plan_from_arrays(arrays, plan.x.numpy(), None, plan.a.numpy())
+        again = plan_from_arrays(arrays, plan.x.cpu().numpy(), None, plan.a.cpu().numpy())
         assert torch.equal(again.rows(), plan.rows())
         assert torch.equal(again.f, plan.f)
         assert torch.equal(again.a, plan.a)
         some = [5, 2]
-        part = plan_from_arrays(arrays, plan.x[some].numpy(), some, plan.a[some].numpy())
+        part = plan_from_arrays(
+            arrays, plan.x[some].cpu().numpy(), some, plan.a[some].cpu().numpy()
+        )
         assert torch.allclose(part.rows(), plan.rows(torch.tensor(some)), rtol=1e-4)
         # cells that were not there, reversed in memory, of another precision
         new = np.random.default_rng(0).normal(size=plan.x[:5].shape)[::-1]

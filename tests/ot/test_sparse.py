@@ -20,7 +20,7 @@ def problem(n=60, seed=0):
     """Two populations of one size, their weights and costs."""
     rng = np.random.default_rng(seed)
     pair = Pair(rng.normal(size=(n, 5)), rng.normal(size=(n, 5)) + 0.5)
-    cost = squared_euclidean(torch.tensor(pair.source), torch.tensor(pair.target)).numpy()
+    cost = squared_euclidean(torch.tensor(pair.source), torch.tensor(pair.target)).cpu().numpy()
     return pair, pair.source_weights, pair.target_weights, cost
 
 

@@ -46,9 +46,11 @@ def test_distance_of_commuting_covariances():
 
 def test_distance_is_that_of_the_formula(x, y):
     expected = bures_wasserstein(
-        *(part.numpy() for side in (x, y) for part in (side.mean, side.covariance))
+        *(part.cpu().numpy() for side in (x, y) for part in (side.mean, side.covariance))
     )
-    np.testing.assert_allclose(bures.distance(x, y, squared=True).numpy(), expected, atol=1e-12)
+    np.testing.assert_allclose(
+        bures.distance(x, y, squared=True).cpu().numpy(), expected, atol=1e-12
+    )
 
 
 def test_distance_is_one(x, y):

@@ -33,20 +33,23 @@ def test_commuting_covariances_are_embedded_exactly():
     x = stack(RNG.normal(size=(9, 4)), np.einsum("ij,nj,kj->nik", basis, values, basis))
     found = gaussian_coordinates(x)
     assert found.values.shape == (9, 4 + 10) == (9, len(set(found.names)))
-    expected = bures.distances(x).numpy()
+    expected = bures.distances(x).cpu().numpy()
     np.testing.assert_allclose(squareform(pdist(found.values)), expected, atol=1e-10)
 
 
 def test_distances_to_the_barycenter_are_exact():
     x = random_gaussians(8, 3, 0.3)
     found = gaussian_coordinates(x).values
-    expected = bures.distance(x, bures.barycenter(x)).numpy()
+    expected = bures.distance(x, bures.barycenter(x)).cpu().numpy()
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), expected, atol=1e-10)
 
 
 def test_distances_are_not_shorter_and_alike_near_the_barycenter():
     x = random_gaussians(10, 4, 0.05)
-    expected, found = squareform(bures.distances(x).numpy()), pdist(gaussian_coordinates(x).values)
+    expected, found = (
+        squareform(bures.distances(x).cpu().numpy()),
+        pdist(gaussian_coordinates(x).values),
+    )
     assert (found >= expected - 1e-12).all()
     np.testing.assert_allclose(found, expected, rtol=0.01)
 

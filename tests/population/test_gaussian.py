@@ -22,17 +22,17 @@ def test_moments_of_many_cells():
     clouds = [cloud(4000, 1), cloud(4000, 0, 4)]
     found = estimate(clouds)
     assert found.mean.dtype == found.covariance.dtype == torch.float64
-    np.testing.assert_allclose(found.mean.numpy(), [c.mean(0) for c in clouds], atol=1e-12)
+    np.testing.assert_allclose(found.mean.cpu().numpy(), [c.mean(0) for c in clouds], atol=1e-12)
     expected = np.array([np.cov(c.T) for c in clouds])
     # a standard error of a variance of n cells is sqrt(2 / n) of it: 2 %
-    np.testing.assert_allclose(found.covariance.numpy(), expected, rtol=0, atol=0.02 * 36)
+    np.testing.assert_allclose(found.covariance.cpu().numpy(), expected, rtol=0, atol=0.02 * 36)
 
 
 def test_few_cells_are_nearer_to_the_truth_than_their_own_covariance():
     rng, own, shrunk = np.random.default_rng(1), [], []
     for _ in range(20):
         clouds = [cloud(4, rng=rng), *(cloud(200, rng=rng) for _ in range(5))]
-        found = estimate(clouds, warn=False).covariance[0].numpy()
+        found = estimate(clouds, warn=False).covariance[0].cpu().numpy()
         own.append(np.linalg.norm(np.cov(clouds[0].T) - SHAPE))
         shrunk.append(np.linalg.norm(found - SHAPE))
     assert np.mean(shrunk) < np.mean(own)
@@ -43,8 +43,8 @@ def test_scaling_of_the_cells_scales_the_covariances():
     scales = np.array([1, 10, 0.1, 5.0])
     found = estimate(clouds, warn=False)
     scaled = estimate([c * scales for c in clouds], warn=False)
-    expected = found.covariance.numpy() * np.outer(scales, scales)
-    np.testing.assert_allclose(scaled.covariance.numpy(), expected, rtol=1e-9)
+    expected = found.covariance.cpu().numpy() * np.outer(scales, scales)
+    np.testing.assert_allclose(scaled.covariance.cpu().numpy(), expected, rtol=1e-9)
 
 
 def test_one_cell_has_the_covariance_of_all():
@@ -53,7 +53,7 @@ def test_one_cell_has_the_covariance_of_all():
         UserWarning, match=r"2 of 4 populations have at most 4 cells.*a \(1\), d \(3"
     ):
         found = estimate(clouds, names=list("abcd"))
-    np.testing.assert_allclose(found.covariance[0].numpy(), SHAPE, atol=1.5)
+    np.testing.assert_allclose(found.covariance[0].cpu().numpy(), SHAPE, atol=1.5)
     assert (torch.linalg.eigvalsh(found.covariance) > 0).all()
 
 
@@ -75,7 +75,7 @@ def test_populations_of_single_cells_have_no_spread():
 
 def test_the_formula():
     clouds = [cloud(n, n) for n in (1, 3, 50, 4000)]
-    found = estimate(clouds, warn=False).covariance.numpy()
+    found = estimate(clouds, warn=False).covariance.cpu().numpy()
     within = found[0]  # one cell says nothing else
     pooled = sum((len(c) - 1) * np.cov(c.T) for c in clouds[1:]) / 4050
     np.testing.assert_allclose(within, pooled, atol=0.5)  # five standard errors
@@ -94,15 +94,15 @@ def test_the_order_of_distances_is_kept():
     covariances[:, 0, 1] = covariances[:, 1, 0] = 0.9 * sin * cos
     clouds = [rng.multivariate_normal(np.zeros(10), one, size=100) for one in covariances]
     found = estimate(clouds)
-    found = bures.distances(Gaussians(torch.zeros(12, 10).double(), found.covariance)).numpy()
+    found = bures.distances(Gaussians(torch.zeros(12, 10).double(), found.covariance)).cpu().numpy()
     true = bures.distances(Gaussians(torch.zeros(12, 10).double(), torch.tensor(covariances)))
     pairs = np.triu_indices(12, 1)
-    assert spearmanr(found[pairs], true.numpy()[pairs])[0] > 0.85
+    assert spearmanr(found[pairs], true.cpu().numpy()[pairs])[0] > 0.85
 
 
 def test_one_column():
     clouds = [cloud(300)[:, :1], cloud(3, 0, 4)[:, :1]]
-    found = estimate(clouds, warn=False).covariance.numpy()
+    found = estimate(clouds, warn=False).covariance.cpu().numpy()
     scatter = np.array([(len(c) - 1) * np.var(c, ddof=1) for c in clouds])
     within = scatter.sum() / 301
     np.testing.assert_allclose(found[:, 0, 0], (scatter + within) / [300, 3], rtol=1e-10)

@@ -616,7 +616,7 @@ class TestScreen:
         )
         query = new.X[new.obs["drug"] == "control"]
         plan = sg.ot.Sinkhorn(epsilon=0.05)(sg.pair.Pair(control, treated))
-        rows = plan.rows(torch.as_tensor(query)).double().numpy()
+        rows = plan.rows(torch.as_tensor(query)).double().cpu().numpy()
         mean, square = rows @ treated, rows @ treated**2
         table = sg.tl.evaluate(
             screen,

@@ -359,7 +359,7 @@ def test_without_strata_the_nearest_cells_are_coupled():
     fit(adata)
     (link,) = sg.get.fit(adata).links
     source = adata[link.source_names].obsm["X_pca"]
-    change = coupled(adata, link).barycenter().numpy()[:, 0] - source[:, 0]
+    change = coupled(adata, link).barycenter().cpu().numpy()[:, 0] - source[:, 0]
     assert np.abs(change).max() < 1  # as if types did not change places
 
 
@@ -382,7 +382,7 @@ def test_drugs_that_kill_leave_growth():
     np.testing.assert_array_equal(np.isnan(growth), treated)
     (link,) = sg.get.fit(adata).links
     coupling = coupled(adata, link)
-    eta = coupling.growth().numpy()
+    eta = coupling.growth().cpu().numpy()
     assert coupling.marginals()[0].sum() == pytest.approx(1, abs=1e-3)
     # all mass comes from the half that lives: two descendants each
     lives = ~dies[~treated]

@@ -54,7 +54,7 @@ def stored_plan(adata, position: int) -> tuple[np.ndarray, list[str], list[str]]
     coupling = plan_from_arrays(
         stored["plan"], adata[names[0]].obsm["X_pca"], source_weights=weights
     )
-    return torch.cat([block for _, block in coupling.mass_blocks()]).double().numpy(), *names
+    return torch.cat([block for _, block in coupling.mass_blocks()]).double().cpu().numpy(), *names
 
 
 def state(adata) -> dict:
@@ -116,7 +116,7 @@ def test_stored_couplings_are_the_solved_ones(fitted):
         )  # the default
         expected = torch.cat([block for _, block in coupling.mass_blocks()])
         # the source potential is made anew from the target's: off by the solver's tolerance, 1e-4
-        np.testing.assert_allclose(plan, expected, atol=1e-4 / 40)
+        np.testing.assert_allclose(plan, expected.cpu(), atol=1e-4 / 40)
         np.testing.assert_allclose(plan.sum(1), 1 / 40, rtol=1e-4)
 
 
@@ -329,10 +329,12 @@ def test_learns_a_gaussian_conditional_law(displacement):
     learner = sg.model.FlowMatching(steps=500, displacement=displacement)
     fit(adata, solver=solver, learner=learner)
     new = problem.sample_source(200, rng)
-    draws = sg.get.model(adata).sample(new, np.array([0.0, 1.0]), n_samples=300).double().numpy()
+    draws = (
+        sg.get.model(adata).sample(new, np.array([0.0, 1.0]), n_samples=300).double().cpu().numpy()
+    )
     excess = cbw_uvp(problem, new, draws) - cbw_uvp_floor(problem, new, 300, rng)
     # how far the plan of the samples is from the law: no model of it comes closer but by smoothing
-    rows = solver(sg.Pair(source, target)).rows(torch.as_tensor(new)).double().numpy()
+    rows = solver(sg.Pair(source, target)).rows(torch.as_tensor(new)).double().cpu().numpy()
     mean = rows @ target
     covariance = np.einsum("nm,mi,mj->nij", rows, target, target) - mean[:, :, None] * mean[:, None]
     sampling = (

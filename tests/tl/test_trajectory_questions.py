@@ -260,7 +260,10 @@ def test_growth_of_the_model_weighs_its_draws(fitted):
     adata, _, days = fitted
     step = open_transport(adata, "genot", "model").step(2, 4)
     growth = (
-        sg.get.model(adata).growth(adata.obsm["X_pca"][days["day 2"]], np.array([0, 0.5])).numpy()
+        sg.get.model(adata)
+        .growth(adata.obsm["X_pca"][days["day 2"]], np.array([0, 0.5]))
+        .cpu()
+        .numpy()
     )
     np.testing.assert_allclose(
         step.expect(np.ones(adata.n_obs))[days["day 2"]], growth / growth.mean(), rtol=1e-5
@@ -273,7 +276,9 @@ def test_velocity_of_the_model_is_the_mean_of_its_draws(fitted):
     adata, _, days = fitted
     out = sg.tl.velocity(adata, basis="X_umap", n_samples=60, copy=True)
     cells = adata.obsm["X_pca"][days["day 4"]]
-    draws = sg.get.model(adata).sample(cells, np.array([0.5, 0.5]), n_samples=60, rng=7).numpy()
+    draws = (
+        sg.get.model(adata).sample(cells, np.array([0.5, 0.5]), n_samples=60, rng=7).cpu().numpy()
+    )
     difference = out.obsm["genot_velocity"][days["day 4"]] - (draws.mean(1) - cells) / 2
     standard_error = draws.std(1) / np.sqrt(60) / 2
     assert (np.abs(difference) < 5 * np.sqrt(2) * standard_error).all()

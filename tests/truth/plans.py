@@ -10,7 +10,7 @@ def dense(coupling: Coupling) -> np.ndarray:
     """The plan as an array `(n, m)`, by `P_ij = a_i b_j exp((f_i + g_j - c_ij) / eps)`."""
     cost = coupling.cost(coupling.x, coupling.y)
     exponent = (coupling.f[:, None] + coupling.g - cost) / coupling.epsilon
-    return (coupling.a[:, None] * coupling.b * exponent.exp()).numpy()
+    return (coupling.a[:, None] * coupling.b * exponent.exp()).cpu().numpy()
 
 
 def divergence(plan: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
@@ -37,8 +37,8 @@ def distortion(plan, source, target):
 def check_balanced(coupling: Coupling, tolerance: float) -> None:
     """Both marginals are the weights, in L1, and all mass is there."""
     plan = dense(coupling)
-    assert np.abs(plan.sum(1) - coupling.a.numpy()).sum() < tolerance
-    assert np.abs(plan.sum(0) - coupling.b.numpy()).sum() < tolerance
+    assert np.abs(plan.sum(1) - coupling.a.cpu().numpy()).sum() < tolerance
+    assert np.abs(plan.sum(0) - coupling.b.cpu().numpy()).sum() < tolerance
     assert abs(coupling.diagnostics.mass - 1) < tolerance
     assert coupling.diagnostics.converged
 

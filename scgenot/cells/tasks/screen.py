@@ -168,7 +168,7 @@ class Screen:
         found = column.notna().to_numpy() if target is None else self.names().are(column, target)
         if self.dose_key is not None:
             doses = dose_values(adata.obs[self.dose_key])
-            found &= doses >= 0 if dose is None else same_dose(doses, dose)
+            found = found & (doses >= 0 if dose is None else same_dose(doses, dose))
         return found
 
     def control_rows(self, adata: AnnData) -> np.ndarray:

@@ -11,6 +11,7 @@ from scgenot.ot.coupling import Coupling
 from scgenot.ot.diagnostics import Diagnostics
 from scgenot.ot.dual import Problem
 from scgenot.ot.partial import check_partial
+from scgenot.ot.precision import in_own_precision
 from scgenot.ot.quadratic.cost import transport_value
 from scgenot.ot.quadratic.problem import QuadraticTask
 from scgenot.ot.sinkhorn import (
@@ -129,6 +130,7 @@ class GromovWasserstein:
             check_count(name, getattr(self, name), 1)
         check_limits(self.tolerance, self.memory_limit)
 
+    @in_own_precision
     def __call__(self, pair: Pair) -> Coupling:
         """Solve."""
         pair = replace(pair, source_shared=None, target_shared=None)
@@ -216,6 +218,7 @@ class FusedGromovWasserstein(GromovWasserstein):
         """Whether shared features say which way round the two spaces match."""
         return self.alpha > 0
 
+    @in_own_precision
     def __call__(self, pair: Pair) -> Coupling:
         """Solve."""
         if pair.source_shared is None:
