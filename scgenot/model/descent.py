@@ -5,6 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+# numbers to which parts are padded: products of unaligned matrices are slower and rounded otherwise
+ALIGNMENT = 64
+
 
 class Descent:
     """AdamW with warm-up and half a cosine, clipped gradients, and averaged weights.
@@ -63,9 +66,11 @@ class Descent:
 
 def _joined(module: nn.Module, chosen: list[bool]) -> Tensor:
     """Make some parameters of a module views of one vector, and return the vector."""
-    parameters = [p for p, is_chosen in zip(module.parameters(), chosen, strict=True) if is_chosen]
-    vector = nn.utils.parameters_to_vector(parameters).detach()
-    nn.utils.vector_to_parameters(vector, parameters)
+    some = _chosen(module, chosen)
+    vector = torch.cat([p.detach().new_zeros(_padded(p)) for p in some])
+    for parameter, part in _views(module, chosen, vector):
+        part.copy_(parameter.detach())
+        parameter.data = part
     return vector
 
 
@@ -73,6 +78,16 @@ def _views(
     module: nn.Module, chosen: list[bool], vector: Tensor
 ) -> list[tuple[nn.Parameter, Tensor]]:
     """Pair some parameters of a module with their parts of a vector."""
-    parameters = [p for p, is_chosen in zip(module.parameters(), chosen, strict=True) if is_chosen]
-    parts = vector.split([p.numel() for p in parameters])
-    return [(p, part.view_as(p)) for p, part in zip(parameters, parts, strict=True)]
+    some = _chosen(module, chosen)
+    parts = vector.split([_padded(p) for p in some])
+    return [(p, part[: p.numel()].view_as(p)) for p, part in zip(some, parts, strict=True)]
+
+
+def _chosen(module: nn.Module, chosen: list[bool]) -> list[nn.Parameter]:
+    """Return some parameters of a module."""
+    return [p for p, is_chosen in zip(module.parameters(), chosen, strict=True) if is_chosen]
+
+
+def _padded(parameter: nn.Parameter) -> int:
+    """Length of the part of a parameter."""
+    return -(-parameter.numel() // ALIGNMENT) * ALIGNMENT

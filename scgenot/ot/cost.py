@@ -145,8 +145,11 @@ def mean_cost(cost: Cost, x: Tensor, y: Tensor, *, n_cells: int = 2000) -> float
 
     Raises
     ------
+    TypeError
+        When `cost` does not return a tensor.
     ValueError
-        When the mean is not a positive finite number, as for constant cells.
+        When the mean is not a positive finite number, as for constant cells, or the costs are on
+        another device than the cells.
 
     Examples
     --------
@@ -154,6 +157,7 @@ def mean_cost(cost: Cost, x: Tensor, y: Tensor, *, n_cells: int = 2000) -> float
     """
     x, y = (cells[spaced(len(cells), n_cells).to(cells.device)] for cells in (x, y))
     costs, (some_x, some_y) = cost(x, y), (spaced(len(cells), N_MEDIAN) for cells in (x, y))
+    _check_costs(costs, x)
     rows = is_typical(costs[:, some_y.to(y.device)].median(1).values)
     columns = is_typical(costs[some_x.to(x.device)].median(0).values)
     if not (rows.all() and columns.all()):
@@ -165,6 +169,17 @@ def mean_cost(cost: Cost, x: Tensor, y: Tensor, *, n_cells: int = 2000) -> float
             "Constant or duplicated cells, NaN, or a cost that is negative on average lead to this."
         )
     return mean
+
+
+def _check_costs(costs, x: Tensor) -> None:
+    """Raise unless what a cost function returned is a tensor on the device of the cells."""
+    if not isinstance(costs, Tensor):
+        raise TypeError(f"`cost` returned {type(costs).__name__}: it must return a tensor.")
+    if costs.device != x.device:
+        raise ValueError(
+            f"`cost` returned a tensor on {costs.device}, the cells are on {x.device}: compute the "
+            f"cost on the device of its arguments, or pass `device={str(costs.device)!r}`."
+        )
 
 
 def spaced(n: int, n_cells: int) -> Tensor:

@@ -73,14 +73,14 @@ def test_potential_is_f(coupling):
 def test_rows_are_those_of_the_plan(coupling):
     plan = dense(coupling)
     assert np.allclose(coupling.rows().cpu().numpy(), plan / plan.sum(1, keepdims=True), atol=1e-12)
-    source, target = coupling.marginals()
+    source, target = (side.cpu() for side in coupling.marginals())
     assert np.allclose(source, plan.sum(1), atol=1e-14)
     assert np.allclose(target, plan.sum(0), atol=1e-14)
     # f is the dual update up to the solver's tolerance
-    assert np.allclose(coupling.growth() * coupling.a, plan.sum(1), rtol=1e-8)
+    assert np.allclose((coupling.growth() * coupling.a).cpu(), plan.sum(1), rtol=1e-8)
     rows = coupling.rows()
     assert torch.allclose(coupling.barycenter(), rows @ coupling.y, atol=1e-12)
-    values = torch.randn(45, 2, generator=generator(), dtype=torch.float64)
+    values = torch.randn(45, 2, generator=generator(), dtype=torch.float64).to(rows)
     assert torch.allclose(coupling.barycenter(values=values), rows @ values, atol=1e-12)
     assert torch.allclose(coupling.effective_targets(), 1 / rows.square().sum(1))
 
@@ -144,7 +144,7 @@ def test_pairs_of_a_sharp_coupling_in_single_precision():
     coupling = Sinkhorn(epsilon=0.002, dtype=torch.float32)(pair)
     assert float((coupling.f / coupling.epsilon).abs().max()) > 89
     source, target = coupling.sample_pairs(30_000, generator=generator())
-    assert torch.equal(torch.bincount(source, minlength=300), torch.full((300,), 100))
+    assert torch.equal(torch.bincount(source.cpu(), minlength=300), torch.full((300,), 100))
     # columns are the weights to within the solver's tolerance, 1e-4, far below the counts' own
     # noise
     check_frequencies(torch.bincount(target, minlength=300).cpu().numpy(), coupling.b.cpu().numpy())

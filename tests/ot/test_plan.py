@@ -24,7 +24,8 @@ from scgenot.ot.store import plan_from_arrays, plan_to_arrays
 from truth.cells import random_pair
 from truth.plans import check_frequencies, dense
 
-TIGHT = {"tolerance": 1e-10, "dtype": torch.float64}
+# stored plans compute on the CPU
+TIGHT = {"tolerance": 1e-10, "dtype": torch.float64, "device": "cpu"}
 
 
 def generator(seed=0):
@@ -121,7 +122,7 @@ class TestSparsePlan:
 
 STORED = {
     "linear": (Sinkhorn(**TIGHT), 0),
-    "single precision": (Sinkhorn(), 0),
+    "single precision": (Sinkhorn(device="cpu"), 0),
     "unbalanced": (Sinkhorn(tau=(0.9, 0.7), cost=euclidean, **TIGHT), 0),
     "extended": (Sinkhorn(max_cells=40, **TIGHT), 0),
     "quadratic": (GromovWasserstein(n_starts=1, epsilon=0.05, **TIGHT), 0),

@@ -82,13 +82,13 @@ def test_tau_near_one_is_balanced():
     balanced = EXACT(pair)
     near = replace(EXACT, tau=(1 - 1e-7, 1 - 1e-7))(pair)
     check_same_plan(near, balanced, 1e-5)
-    assert np.array_equal(balanced.growth(), np.ones(60))
+    assert torch.equal(balanced.growth().cpu(), torch.ones(60, dtype=torch.float64))
 
 
 def test_large_epsilon_gives_the_product():
     coupling = replace(EXACT, epsilon=1e5)(random_pair())
     # |P / ab - 1| is about the largest cost over epsilon
-    assert np.allclose(dense(coupling), coupling.a[:, None] * coupling.b, rtol=1e-3)
+    assert np.allclose(dense(coupling), (coupling.a[:, None] * coupling.b).cpu(), rtol=1e-3)
 
 
 def test_small_epsilon_gives_the_exact_plan():
@@ -285,7 +285,7 @@ def test_cells_without_weight_take_no_mass_but_have_rows(memory_limit):
     plan = dense(coupling)
     assert plan[:10].sum() == plan[:, :5].sum() == 0
     check_balanced(coupling, 1e-10)
-    assert np.allclose(coupling.rows().sum(1), 1)
+    assert np.allclose(coupling.rows().sum(1).cpu(), 1)
     # epsilon is relative to the mean cost over all cells here, and over the kept ones there
     kept = replace(EXACT, relative=False, epsilon=coupling.epsilon)(
         replace(
@@ -340,12 +340,19 @@ def test_automatic_epsilon_is_the_smallest_with_four_targets():
     check_same_plan(chosen, absolute, 1e-9)
 
 
+def test_what_a_cost_returns_is_checked():
+    with pytest.raises(TypeError, match="`cost` returned ndarray: it must return a tensor"):
+        Sinkhorn(cost=lambda x, y: np.ones((len(x), len(y))))(random_pair())
+    with pytest.raises(ValueError, match="`cost` returned a tensor on meta, the cells are on"):
+        Sinkhorn(cost=lambda x, y: torch.ones(len(x), len(y), device="meta"))(random_pair())
+
+
 def test_a_cost_may_return_a_stored_matrix():
     """It is not overwritten."""
     pair = random_pair()
     stored = squared_euclidean(torch.tensor(pair.source), torch.tensor(pair.target))
     before = stored.clone()
-    coupling = replace(EXACT, cost=lambda x, y: stored)(pair)
+    coupling = replace(EXACT, cost=lambda x, y: stored, device="cpu")(pair)
     coupling.rows()
     assert torch.equal(stored, before)
     check_same_plan(coupling, EXACT(pair), 1e-9)
