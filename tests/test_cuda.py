@@ -10,6 +10,7 @@ from anndata import AnnData
 from torch import nn
 
 import scgenot as sg
+from scgenot.ot import blocks
 
 pytestmark = [
     pytest.mark.cuda,
@@ -135,3 +136,36 @@ def test_products_of_costs_are_not_rounded():
 def test_a_device_that_is_not_there():
     with pytest.raises(ValueError, match="`device='cuda:99'` is not available"):
         sg.ot.Sinkhorn(device="cuda:99")(pair())
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(5000, 4100, 50), (4096, 4096, 1), (4100, 140_000, 64)])
+@pytest.mark.parametrize("far", [0.0, 100.0])
+def test_sums_in_one_pass_are_the_sums(n, m, d, far):
+    pytest.importorskip("triton")
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(k, d, generator=generator, dtype=torch.float64) + far for k in (n, m))
+    shift = torch.randn(m, generator=generator, dtype=torch.float64)
+    shift[::3] = -torch.inf  # cells without weight
+    epsilon, single = 0.3 * d, [part.float().cuda() for part in (x, y, shift)]
+    assert blocks.can_fuse(sg.ot.squared_euclidean, *single[:2])
+    found = blocks.row_sums(sg.ot.squared_euclidean, *single, epsilon)
+    # of the numbers that float32 holds
+    exact = (part.double() for part in single)
+    expected = blocks.row_sums(sg.ot.squared_euclidean, *exact, epsilon)
+    # rounding of squared lengths and of products, relative to epsilon
+    size = float((single[0].double() - far).square().sum(1).max()) + 2 * d
+    assert float((found - expected).abs().max()) < 20 * 2**-24 * size / epsilon + 1e-5
+    flipped = blocks.column_sums(sg.ot.squared_euclidean, single[1], single[0], single[2], epsilon)
+    torch.testing.assert_close(flipped, found, rtol=0, atol=1e-4)
+
+
+def test_a_coupling_that_is_not_stored():
+    one = pair(5000, 4500, 10)
+    stored, streamed = (
+        sg.ot.Sinkhorn(0.05, tolerance=1e-5, memory_limit=limit, device="cuda")(one)
+        for limit in (2.0, 0.0)
+    )
+    assert streamed.diagnostics.converged
+    assert float((stored.rows() - streamed.rows()).abs().sum(1).mean()) < 1e-3
+    here = sg.ot.Sinkhorn(0.05, tolerance=1e-5, device="cpu")(one)
+    assert float((here.rows() - streamed.rows().cpu()).abs().sum(1).mean()) < 1e-3

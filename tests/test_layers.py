@@ -61,8 +61,9 @@ LAYERS = {
     "_progress": Layer({"_settings"}, set(), lazily=frozenset({"tqdm"})),
     # a device is checked when it is set
     "_settings": Layer(set(), set(), lazily=frozenset({"_check"})),
-    # sparse plans are SciPy's
-    "ot": Layer(COMMON, {"numpy", "scipy", "torch", "tqdm"}),
+    # sparse plans are SciPy's; Triton, which PyTorch brings for CUDA, is for one file that is only
+    # imported where a GPU is used
+    "ot": Layer(COMMON, {"numpy", "scipy", "torch", "tqdm", "triton"}),
     "flow": Layer(COMMON, {"numpy", "torch"}),
     "population": Layer(COMMON | {"ot", "flow"}, NUMERIC | {"torch"}),
     "model": Layer(

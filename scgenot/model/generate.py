@@ -15,6 +15,9 @@ from scgenot.model.units import to_tensor
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
 
+# points integrated at a time: the cache of a core, and what keeps a GPU busy
+POINTS, POINTS_ON_GPU = 2**12, 2**16
+
 
 def draw(
     model,
@@ -24,7 +27,7 @@ def draw(
     guidance: float,
     rng: Rng,
     integrator: Integrator | None,
-    batch_size: int,
+    batch_size: int | None,
 ) -> Tensor:
     """Draw target cells; arguments and result as in :meth:`scgenot.Genot.sample`."""
     cells = to_tensor(source, model.units.source.mean)
@@ -35,13 +38,13 @@ def draw(
     field, integrator = model.who_draws(told, guidance, integrator)
     if guidance != 1:
         only_ode(integrator, "guided draws")
-    check_count("batch_size", batch_size, 1)
+    size = points_at_a_time(batch_size, model.device)
     check_memory("n_samples", n_samples, len(x) * n_samples * model.target_dim)
     # all noise at once, on the CPU: draws then depend neither on the batch size nor on the device
     shape, generator = (len(x), n_samples, model.target_dim), torch_rng(rng)
     out = torch.randn(shape, generator=generator, dtype=x.dtype)
     with evaluating(model):
-        for rows in blocks(len(x), max(1, batch_size // n_samples)):
+        for rows in blocks(len(x), max(1, size // n_samples)):
             given = None if c is None else c[rows]
             velocity = guided(model, field, x[rows], given, n_samples, guidance)
             z = integrator(velocity, out[rows].to(model.device), generator=generator)
@@ -73,7 +76,7 @@ def density(
     condition,
     rng: Rng,
     integrator: ODE,
-    batch_size: int,
+    batch_size: int | None,
     *,
     exact: bool,
 ) -> Tensor:
@@ -84,17 +87,25 @@ def density(
     if len(target) != len(cells):
         raise ValueError(f"`target` has {len(target)} cells, `source` {len(cells)}: give one each.")
     y = model.units.enter(cells, target)
-    check_count("batch_size", batch_size, 1)
+    size = points_at_a_time(batch_size, model.device)
     signs = torch.randint(2, y.shape, generator=torch_rng(rng), dtype=torch.int8).to(y) * 2 - 1
     out = []
     with evaluating(model):
-        for rows in blocks(len(x), batch_size):
+        for rows in blocks(len(x), size):
             velocity = bind(model.field, x[rows], None if c is None else c[rows], 1)
             probe = None if exact else signs[rows, None]
             out.append(integrator.log_density(velocity, y[rows, None], probe)[:, 0])
     # the density of y in its own units: dy = std dy_standardized
     out = torch.cat(out) - model.units.flow.std.log().sum()
     return finite(out, "log-density").detach().cpu()
+
+
+def points_at_a_time(batch_size: int | None, device: torch.device) -> int:
+    """How many points to integrate at a time: what was asked for, or what suits the device."""
+    if batch_size is None:
+        return POINTS if device.type == "cpu" else POINTS_ON_GPU
+    check_count("batch_size", batch_size, 1)
+    return batch_size
 
 
 def conditions(model, condition: np.ndarray | Tensor | None, n: int) -> Tensor | None:

@@ -10,7 +10,7 @@ from scgenot._check import check_count, check_number
 from scgenot._random import Rng
 from scgenot._typed import typed
 from scgenot.flow.field import ResidualBlock, perceptron, set_to_zero
-from scgenot.model.generate import blocks, conditions, evaluating, finite
+from scgenot.model.generate import blocks, conditions, evaluating, finite, points_at_a_time
 from scgenot.model.growth import WithGrowth
 from scgenot.model.map_storage import put_together, take_apart
 from scgenot.model.stored import WithFile
@@ -129,7 +129,7 @@ class TransportMap(WithGrowth, WithFile):
         n_samples: int = 1,
         guidance: float = 1.0,
         rng: Rng = 0,
-        batch_size: int = 4096,
+        batch_size: int | None = None,
     ) -> Tensor:
         """Map source cells; all samples of a cell are the same.
 
@@ -146,7 +146,7 @@ class TransportMap(WithGrowth, WithFile):
         rng
             Not used: nothing is random.
         batch_size
-            Number of cells mapped at a time.
+            Number of cells mapped at a time; None for 4,096, or 65,536 on a GPU.
 
         Returns
         -------
@@ -160,7 +160,6 @@ class TransportMap(WithGrowth, WithFile):
             When a mapped cell is not finite.
         """
         check_count("n_samples", n_samples, 1)
-        check_count("batch_size", batch_size, 1)
         if guidance != 1:
             raise ValueError(
                 f"`guidance={guidance}`: a map is not guided; leave it at 1, or fit with "
@@ -172,7 +171,7 @@ class TransportMap(WithGrowth, WithFile):
     @typed
     @torch.no_grad()
     def mean(
-        self, source: Cells, condition: Cells | None = None, *, batch_size: int = 4096
+        self, source: Cells, condition: Cells | None = None, *, batch_size: int | None = None
     ) -> Tensor:
         """Map source cells.
 
@@ -187,9 +186,9 @@ class TransportMap(WithGrowth, WithFile):
         """
         cells = to_tensor(source, self.unit)
         x, c = self.units.source(cells), conditions(self, condition, len(cells))
-        out = torch.empty_like(x, device="cpu")
+        out, size = torch.empty_like(x, device="cpu"), points_at_a_time(batch_size, x.device)
         with evaluating(self):
-            for rows in blocks(len(x), batch_size):
+            for rows in blocks(len(x), size):
                 moved = self(x[rows], None if c is None else c[rows])
                 moved = torch.where(moved.abs() > self.threshold, moved, 0.0)
                 out[rows] = (cells[rows] + moved * self.unit).to(out.device)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from scgenot.ot import draw
+from scgenot.ot.blocks import exp_, laws, log_sums, row_blocks, row_sums
 from scgenot.ot.confidence import Confidence
 from scgenot.ot.cost import Cost, against
 from scgenot.ot.diagnostics import Diagnostics
 from scgenot.ot.elastic_cost import displaced
-from scgenot.ot.iterate import exp_, laws, log_sums, row_blocks
 from scgenot.ot.partial import log_growth
 from scgenot.ot.precision import in_own_precision
 
@@ -21,9 +21,8 @@ from scgenot.ot.precision import in_own_precision
 class Coupling:
     """Entropic coupling `P_ij = a_i b_j exp((f_i + g_j - c(x_i, y_j)) / eps)` of two populations.
 
-    No n x m array is stored: rows are computed from the cost and the potentials on demand, also for
-    new cells. `f` is the update from `g`, `-tau eps log sum_j b_j exp((g_j - c(x_i, y_j)) / eps)`;
-    all results are derived from `g`.
+    No n x m array is stored: rows are computed from cost and potentials, also for new cells. `f` is
+    the update `-tau eps log sum_j b_j exp((g_j - c(x_i, y_j)) / eps)`; results derive from `g`.
 
     Parameters
     ----------
@@ -81,7 +80,8 @@ class Coupling:
 
     def _log_sums(self, cells: Tensor | None) -> Tensor:
         """Return `log sum_j b_j exp((g_j - c_ij) / eps)`."""
-        return torch.cat([log_sums(log_p) for _, log_p in self._log_rows(self._cells(cells))])
+        shift = self.g / self.epsilon + self.b.log()
+        return row_sums(self.cost, self._cells(cells), self.y, shift, self.epsilon)
 
     def _cells(self, cells: Tensor | None) -> Tensor:
         """Return all source cells, those with the given indices, or new ones."""

@@ -6,8 +6,9 @@ import torch
 
 from scgenot._outcome import Outcome
 from scgenot._warn import warn_user
+from scgenot.ot.blocks import exp_, log_sums, row_blocks
 from scgenot.ot.cost import against
-from scgenot.ot.iterate import divergence_from, exp_, log_sums, row_blocks
+from scgenot.ot.iterate import divergence_from
 from scgenot.ot.partial import log_growth, target_error
 
 # the median cell of a blurred coupling has more effective targets than this share of all ...

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from scgenot.ot.blocks import log_sums
 from scgenot.ot.cost import Cost, spaced
-from scgenot.ot.iterate import Iterate, Problem, ScaledPlan, StreamedPlan, log_sums
+from scgenot.ot.iterate import Iterate, Problem, ScaledPlan, StreamedPlan
 
 # with more cells than this on a side, all but the last epsilon are solved on so many of them
 WARM_CELLS = 1500

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from scgenot._check import check_number
 from scgenot._typed import typed
+from scgenot.ot.blocks import row_blocks
 from scgenot.ot.cost import squared_euclidean
-from scgenot.ot.iterate import row_blocks
 from scgenot.ot.plan import UnsupportedPlan
 
 Kind = Literal["l1", "stvs"]

@@ -7,8 +7,8 @@ from scipy.sparse.csgraph import connected_components, shortest_path
 from torch import Tensor
 
 from scgenot._warn import warn_user
+from scgenot.ot.blocks import row_blocks
 from scgenot.ot.cost import spaced
-from scgenot.ot.iterate import row_blocks
 
 # affinity of an edge that is long beside its cells' other edges: heat has to pass, or costs would
 # be infinite

@@ -7,50 +7,20 @@ With tau = lambda / (lambda + eps) in (0, 1], one for each side, an iteration is
     f_i = -tau_a eps log sum_j b_j exp((g_j - c_ij) / eps),   g_j likewise over i with tau_b.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from scgenot.ot.blocks import column_sums, exp_, row_blocks, row_sums
 from scgenot.ot.cost import Cost, against
 from scgenot.ot.partial import Caps
 
-# elements of one block of rows: small enough for the cache of a processor and for any memory limit,
-# large enough for the BLAS; a GPU is kept busy by so many times as many
-BLOCK_ELEMENTS = 2**18
-ON_GPU = 2**7
 # scalings outside exp(+-ABSORB) are absorbed into the potentials; float32 overflows at exp(88)
 ABSORB = 30.0
 # kernel entries below this are zero: times the smallest scaling they would be denormal
 SMALLEST = {torch.float32: 1e-24, torch.float64: 1e-280}
-
-
-def row_blocks(n: int, m: int, device: torch.device | None = None) -> Iterator[slice]:
-    """Slices of `n` rows, each with at most about `BLOCK_ELEMENTS` of `m` columns."""
-    is_gpu = device is not None and device.type != "cpu"
-    size = max(1, BLOCK_ELEMENTS * (ON_GPU if is_gpu else 1) // max(m, 1))
-    for start in range(0, n, size):
-        yield slice(start, min(start + size, n))
-
-
-def exp_(log: Tensor, smallest: float = 2e-35) -> Tensor:
-    """Exponential in place, zero under `smallest`: processors take long over denormal numbers."""
-    log.clamp_(min=math.log(smallest))
-    return torch.nn.functional.threshold_(log.exp_(), 1.001 * smallest, 0.0)
-
-
-def log_sums(log: Tensor, dim: int = 1) -> Tensor:
-    """Logarithm of the sums of exponentials; overwrites `log`."""
-    top = log.amax(dim, keepdim=True)
-    return exp_(log.sub_(top)).sum(dim).log_().add_(top.squeeze(dim))
-
-
-def laws(log: Tensor) -> Tensor:
-    """Softmax of the rows, in place."""
-    exp_(log.sub_(log.amax(1, keepdim=True)))
-    return log.div_(log.sum(1, keepdim=True))
 
 
 @dataclass(frozen=True)
@@ -110,17 +80,14 @@ class StreamedPlan(Iterate):
         """Set g, and f from it, which makes the rows of a balanced plan exact."""
         self.g = g = self.caps.cut_target(g)
         shift = g / self.epsilon + self.b.log()
-        for rows, log_k in self._log_blocks():
-            self.f[rows] = -self.tau[0] * self.epsilon * log_sums(log_k.add_(shift))
-        self.f = self.caps.cut_source(self.f, self.a, self.epsilon)
+        sums = row_sums(self.cost, self.x, self.y, shift, self.epsilon)
+        self.f = self.caps.cut_source(-self.tau[0] * self.epsilon * sums, self.a, self.epsilon)
 
     def step(self) -> tuple[Tensor, float]:
         """Update g, then f; return the change of f, over epsilon, and the error before."""
-        columns = torch.full_like(self.g, -torch.inf)
-        for rows, log_k in self._log_blocks():
-            log_k.add_((self.f[rows] / self.epsilon + self.a[rows].log())[:, None])
-            columns = torch.logaddexp(columns, log_sums(log_k, 0))
-        before = self.f.clone()
+        shift = self.f / self.epsilon + self.a.log()
+        columns = column_sums(self.cost, self.x, self.y, shift, self.epsilon)
+        before = self.f
         self.rebuild(-self.tau[1] * self.epsilon * columns)
         change = (self.f - before) / self.epsilon
         return change, float(relative_change(change, self.a, self.tau[0]))

@@ -11,9 +11,9 @@ from torch import Tensor
 from scgenot._check import check_count
 from scgenot._outcome import Outcome
 from scgenot._typed import check_fields
+from scgenot.ot.blocks import row_blocks
 from scgenot.ot.cost import Cost, squared_euclidean
 from scgenot.ot.diagnostics import Diagnostics
-from scgenot.ot.iterate import row_blocks
 from scgenot.ot.plan import SparsePlan
 from scgenot.ot.precision import in_own_precision
 from scgenot.ot.sinkhorn import to_problem

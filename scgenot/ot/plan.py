@@ -9,9 +9,9 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from scgenot.ot.blocks import row_blocks
 from scgenot.ot.diagnostics import Diagnostics
 from scgenot.ot.draw import shuffled, systematic, uniform
-from scgenot.ot.iterate import row_blocks
 
 # what a plan may offer besides `sample_pairs`
 OPTIONAL = (

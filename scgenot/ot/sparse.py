@@ -13,10 +13,10 @@ from scgenot._check import check_count, check_number
 from scgenot._outcome import Outcome
 from scgenot._typed import check_fields
 from scgenot._warn import warn_user
+from scgenot.ot.blocks import row_blocks
 from scgenot.ot.cost import Cost, FittedCost, fitted, mean_cost, squared_euclidean
 from scgenot.ot.diagnostics import Diagnostics
 from scgenot.ot.dual import Problem
-from scgenot.ot.iterate import row_blocks
 from scgenot.ot.plan import SparsePlan
 from scgenot.ot.precision import in_own_precision
 from scgenot.ot.sinkhorn import check_limits, to_problem

@@ -202,7 +202,7 @@ def test_zero_mass_targets_are_never_drawn():
 def test_blocks_of_rows_join_without_a_seam(monkeypatch):
     pair = random_pair()
     whole = Sinkhorn(**TIGHT)(pair)
-    monkeypatch.setattr("scgenot.ot.iterate.BLOCK_ELEMENTS", 7 * 45)
+    monkeypatch.setattr("scgenot.ot.blocks.BLOCK_ELEMENTS", 7 * 45)
     cut = Sinkhorn(**TIGHT)(pair)
     assert np.allclose(dense(whole), dense(cut), atol=1e-12)
     assert torch.equal(*(c.sample(n_samples=4, generator=generator()) for c in (whole, cut)))

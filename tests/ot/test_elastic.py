@@ -92,12 +92,12 @@ def test_a_stored_coupling_is_the_same(kind):
 
 
 def test_blocks_change_nothing(monkeypatch):
-    from scgenot.ot import iterate
+    from scgenot.ot import blocks
 
     source, target, _ = shifted(30, 5)
     cost, x, y = sg.ot.elastic(0.5), torch.tensor(source), torch.tensor(target)
     whole = cost(x, y)
-    monkeypatch.setattr(iterate, "BLOCK_ELEMENTS", 200)
+    monkeypatch.setattr(blocks, "BLOCK_ELEMENTS", 200)
     torch.testing.assert_close(cost(x, y), whole)
 
 

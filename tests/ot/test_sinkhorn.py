@@ -309,7 +309,7 @@ def test_a_duplicate_cell_shares_its_law():
     coupling = EXACT(twice)
     rows = coupling.rows()
     assert torch.allclose(rows[0], rows[-1])
-    assert coupling.f[0] == pytest.approx(float(coupling.f[-1]))
+    assert float(coupling.f[0]) == pytest.approx(float(coupling.f[-1]))
 
 
 def test_same_seed_same_bits():

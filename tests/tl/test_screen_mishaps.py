@@ -217,7 +217,7 @@ class TestAtOnce:
         np.testing.assert_array_equal(
             np.isfinite(adata.obsm["X_genot"]).all(1), adata.obs["drug"] == "ctrl"
         )
-        again = sg.tl.predict(adata, "A", copy=True)
+        again = sg.tl.predict(adata, "A", device="cpu", copy=True)
         for key in self.WRITTEN:
             np.testing.assert_array_equal(again.obsm[key], adata.obsm[key])
         fit(adata, use_rep="X", predict=False)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from scgenot.ot.blocks import ON_GPU, exp_
 from scgenot.ot.cost import Cost, spaced
 from scgenot.ot.dual import Problem
-from scgenot.ot.iterate import ABSORB, ON_GPU, SMALLEST, exp_
+from scgenot.ot.iterate import ABSORB, SMALLEST
 from scgenot.ot.quadratic.cost import FusedCost, Lineariser, QuadraticCost
 from scgenot.ot.quadratic.descent import STILL_BOUNDS
 from scgenot.ot.quadratic.intra import Intra
