@@ -1,6 +1,6 @@
-"""Seconds of scgenot beside ott-jax and moscot in one process: `make bench`.
+"""Seconds of scgenot beside ott-jax, moscot and CellFlow in one process: `make bench`.
 
-    python tests/benchmarks/peers.py                 # where ott-jax and moscot are installed
+    python tests/benchmarks/peers.py                 # where these are installed
     python tests/benchmarks/peers.py sinkhorn --large
 
 CPU seconds of one thread (`process_time`), wall seconds in brackets, the best of several rounds in
@@ -26,7 +26,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pandas as pd
 import torch
+from anndata import AnnData
 from ott.geometry import geometry, pointcloud
 from ott.neural.methods.flows import dynamics, genot
 from ott.neural.networks.velocity_field import VelocityField
@@ -236,7 +238,62 @@ def time_course(*, large: bool) -> None:
         row(f"coupling of two times, {n} cells each", ours[0], "moscot", theirs[0])
 
 
-PARTS = {part.__name__: part for part in (steps, draws, sinkhorn, gromov, time_course)}
+def perturbations(*, large: bool) -> None:
+    """Training steps on ten perturbations; CellFlow's GENOT, with about as many parameters as ours."""
+    from cellflow.model import CellFlow
+
+    rng, size, n = np.random.default_rng(0), 500, 10
+    names = np.array(["control", *(f"drug{k}" for k in range(n))])
+    shift = rng.normal(size=(n + 1, DIM)) * (np.arange(n + 1) > 0)[:, None]
+    cells = (rng.normal(size=((n + 1) * size, DIM)) + np.repeat(shift, size, 0)).astype(np.float32)
+    drug = np.repeat(names, size)
+    obs = pd.DataFrame({"drug": pd.Categorical(drug), "control": drug == "control"})
+    adata = AnnData(obs=obs.set_index(np.arange(len(obs)).astype(str)), obsm={"X_pca": cells})
+    adata.uns["drug_tokens"] = dict(zip(names, np.eye(n + 1, dtype=np.float32), strict=True))
+    peer, hidden = CellFlow(adata, solver="genot"), (184, 184, 184)
+    peer.prepare_data(
+        *("X_pca", "control", {"drug": ["drug"]}),
+        perturbation_covariate_reps={"drug": "drug_tokens"},
+    )
+    layer = {"layer_type": "mlp", "dims": (64,), "dropout_rate": 0.0}
+    peer.prepare_model(
+        condition_embedding_dim=32,
+        time_freqs=8,
+        time_encoder_dims=(64,),
+        hidden_dims=hidden,
+        decoder_dims=hidden,
+        pooling="mean",
+        layers_before_pool={"drug": (layer,)},
+        layers_after_pool=(layer,),
+        cond_output_dropout=0.0,
+        vf_kwargs={"genot_source_dims": hidden, "genot_source_dropout": 0.0},
+    )
+
+    def fit(n_steps: int, batch_size: int) -> None:
+        learner = sg.model.FlowMatching(steps=n_steps, batch_size=batch_size, validation_fraction=0)
+        options = {"learner": learner, "predict": False, "progress": False, "device": "cpu"}
+        sg.tl.fit_perturbation(adata, "drug", "control", **options)
+
+    n_theirs = sum(leaf.size for leaf in jax.tree.leaves(peer.solver.vf_state.params))
+    n_ours = None
+    for batch_size in (256, 1024):
+        train = partial(peer.train, batch_size=batch_size, valid_freq=10**9)
+        train(5), fit(5, batch_size)
+        (few, _), (many, _), (theirs, _) = in_turns(
+            partial(fit, 20, batch_size),
+            partial(fit, STEPS + 20, batch_size),
+            partial(train, STEPS),
+        )
+        n_ours = n_ours or sum(p.numel() for p in sg.get.fit(adata).model.field.parameters())
+        each = Time(*(1e3 * (b - a) / STEPS for a, b in zip(few, many, strict=True)))
+        theirs = Time(*(1e3 * value / STEPS for value in theirs))
+        sizes = f"1,000 steps; {n_ours} and {n_theirs} parameters"
+        row(f"training, {n} perturbations, batch {batch_size}", each, "CellFlow", theirs, sizes)
+
+
+PARTS = {
+    part.__name__: part for part in (steps, draws, sinkhorn, gromov, time_course, perturbations)
+}
 
 
 def main() -> None:
