@@ -147,10 +147,13 @@ def check_memory(name: str, value, n_values: int) -> None:
 
 
 def best_device() -> str:
-    """Return "cuda" when there is one, else "cpu"."""
+    """Return "cuda" when there is one, else "cpu"; of several, the one of this process."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if not torch.cuda.is_available():
+        return "cpu"
+    own = int(os.environ.get("LOCAL_RANK", 0))  # set by torchrun
+    return f"cuda:{own % torch.cuda.device_count()}" if own else "cuda"
 
 
 def usable_device(device: "str | torch.device | None") -> "str | torch.device":

@@ -69,6 +69,16 @@ def test_a_device_without_double_precision_is_refused(monkeypatch):
         usable_device("mps")
 
 
+def test_each_process_of_a_machine_has_a_card_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    found = []
+    for own in ("0", "1", "2", "3"):
+        monkeypatch.setenv("LOCAL_RANK", own)
+        found.append(best_device())
+    assert found == ["cuda", "cuda:1", "cuda:0", "cuda:1"]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_no_cuda():
     with pytest.raises(ValueError, match=r"`device='cuda'` is not available .*CUDA"):

@@ -6,9 +6,12 @@ end with the same model. Without a process group, there is one process and no ex
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, distributed
+
+from scgenot._check import best_device
 
 ENDED = (
     "Processes that fit together could not exchange values ({}): one of them has ended. See its "
@@ -77,8 +80,11 @@ def averaged(parameters: Sequence[Tensor], loss: Tensor) -> Tensor:
 
 def _exchange(call: Callable, *args) -> None:
     """Exchange values between processes; raise a clear error if one of them has ended."""
+    device = torch.device(best_device())
+    own_card = torch.cuda.device(device) if device.type == "cuda" else nullcontext()
     try:
-        call(*args)
+        with own_card:  # where NCCL puts what it exchanges
+            call(*args)
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         raise RuntimeError(ENDED.format(reason)) from error

@@ -239,7 +239,7 @@ def time_course(*, large: bool) -> None:
 
 
 def perturbations(*, large: bool) -> None:
-    """Training steps on ten perturbations; CellFlow's GENOT, with about as many parameters as ours."""
+    """Training steps on ten perturbations; CellFlow's GENOT has about as many parameters."""
     from cellflow.model import CellFlow
 
     rng, size, n = np.random.default_rng(0), 500, 10
