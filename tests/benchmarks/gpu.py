@@ -45,7 +45,7 @@ def couple() -> None:
     for n in (1000, 10_000, 30_000, 100_000):
         for epsilon in (0.05, 0.01) if n < 100_000 else (0.05,):
             solver = sg.ot.Sinkhorn(epsilon, max_cells=n, device="cuda")
-            solver(gaussians(200))
+            solver(gaussians(5000))
             torch.cuda.reset_peak_memory_stats()
             pair = gaussians(n)
             taken, plan = seconds(lambda solver=solver, pair=pair: solver(pair))
