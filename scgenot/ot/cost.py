@@ -158,8 +158,8 @@ def mean_cost(cost: Cost, x: Tensor, y: Tensor, *, n_cells: int = 2000) -> float
     x, y = (cells[spaced(len(cells), n_cells).to(cells.device)] for cells in (x, y))
     costs, (some_x, some_y) = cost(x, y), (spaced(len(cells), N_MEDIAN) for cells in (x, y))
     _check_costs(costs, x)
-    rows = is_typical(costs[:, some_y.to(y.device)].median(1).values)
-    columns = is_typical(costs[some_x.to(x.device)].median(0).values)
+    rows = _typical_rows(costs[:, some_y.to(y.device)])
+    columns = _typical_rows(costs[some_x.to(x.device)].T)
     if not (rows.all() and columns.all()):
         costs = costs[rows][:, columns]
     mean = float(costs.mean(1).mean(dtype=torch.float64))
@@ -210,6 +210,16 @@ def is_typical(sizes: Tensor) -> Tensor:
     n_most = -(-len(sizes) // RARE) if len(sizes) >= FEWEST else 0
     # a median of 0 says nothing of what is large
     return ~far if far.sum() <= n_most and sizes.median() > 0 else torch.ones_like(far)
+
+
+def _typical_rows(costs: Tensor) -> Tensor:
+    """Mask of all rows but a few whose median is over `FAR` times that of the median row."""
+    mean, most = costs.mean(), FAR**0.5
+    near = (costs > mean / most) & (costs < mean * most)
+    # medians take long; where most of each row is near, so is its median
+    if (2 * near.sum(1) > costs.shape[1]).all():
+        return torch.ones_like(costs[:, 0], dtype=torch.bool)
+    return is_typical(costs.median(1).values)
 
 
 def bulk_center(cells: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 
 from scgenot._outcome import Outcome
 from scgenot._warn import warn_user
-from scgenot.ot.blocks import exp_, log_sums, row_blocks
+from scgenot.ot.blocks import exp_, row_blocks
 from scgenot.ot.cost import against
 from scgenot.ot.iterate import divergence_from
 from scgenot.ot.partial import log_growth, target_error
@@ -22,6 +22,8 @@ COLLAPSED_MASS = 0.1
 COLLAPSED_SHARE = 0.9
 # a cell of which a partial plan keeps less is unassigned
 KEPT = 0.5
+# stands for the logarithm of 0
+LEAST = -1e30
 
 
 class NotSolved(FloatingPointError):
@@ -116,8 +118,9 @@ def describe(plan) -> dict:
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over the plan of a coupling."""
+    """Sums over the plan of a coupling, and the source potential that its g implies."""
 
+    f: torch.Tensor
     mass: float
     cost: float
     divergence: float
@@ -129,29 +132,37 @@ class Sums:
 def measure(coupling) -> Sums:
     """Sum over the plan of a coupling in one pass; rows are exact, as f follows from g."""
     eps, (tau_a, tau_b), a, b = coupling.epsilon, coupling.tau, coupling.a, coupling.b
-    log_b = b.log()
+    # finite where a target has no weight, so that 0 times it is 0
+    log_b = b.log().clamp_(min=LEAST)
     shift, target = coupling.g / eps + log_b, torch.zeros_like(b)
-    sent, effective, cost, divergence = [], [], 0.0, 0.0
+    log_sums, sent, effective, cost, divergence = [], [], [], 0.0, 0.0
     costs = against(coupling.cost, coupling.y)
     for rows in row_blocks(*coupling.shape, coupling.device):
         own_cost = costs(coupling.x[rows])
         log_p = (own_cost / -eps).add_(shift)
-        log_sum = log_sums(log_p.clone())
-        log_p -= log_sum[:, None]
-        p, log_sent = exp_(log_p.clone()), log_growth(log_sum.double(), eps, tau_a, coupling.price)
+        top = log_p.amax(1)
+        p = exp_(log_p.sub_(top[:, None]).clone())
+        total = p.sum(1)
+        log_sums.append(top + total.log())
+        # not the sum itself: where the row's logarithms are too large to hold it, the mass tells
+        log_scale = top - log_sums[-1]
+        p *= (scale := log_scale.exp())[:, None]
+        log_sent = log_growth(log_sums[-1].double(), eps, tau_a, coupling.price)
         sent.append(a[rows] * log_sent.exp())
-        effective.append(1 / p.square().sum(1))
         target += sent[-1].to(p) @ p
-        cost += float(sent[-1] @ (p * own_cost).sum(1).double())
-        # targets without weight have neither a logarithm nor mass
-        log_ratio = (p * log_p.sub_(log_b)).nan_to_num_(0.0).sum(1).double() + log_sent
-        divergence += float(sent[-1] @ log_ratio)
+        cost += sent[-1] @ (p * own_cost).sum(1).double()
+        # mean of log(p / b) in a row
+        log_ratio = log_p.mul_(p).sum(1) + log_scale * scale * total - p @ log_b
+        divergence += sent[-1] @ (log_ratio.double() + log_sent)
+        effective.append(1 / p.square_().sum(1))
+    f = -tau_a * eps * torch.cat(log_sums)
     sent, effective = torch.cat(sent), torch.cat(effective)
     sides = (tau_a, sent, a), (tau_b, target, b)
     return Sums(
+        f=f if coupling.price is None else f.clamp(max=coupling.price),
         mass=float(sent.sum()),
-        cost=cost,
-        divergence=divergence - float(sent.sum()) + 1,
+        cost=float(cost),
+        divergence=float(divergence - sent.sum()) + 1,
         penalty=sum(t / (1 - t) * eps * divergence_from(w, p) for t, p, w in sides if t < 1),
         marginal_error=float(target_error(coupling, target).sum(dtype=torch.float64)),
         effective_targets=float(effective[a > 0].median()),
@@ -168,7 +179,7 @@ def with_diagnostics(
     transport=None,
     is_extended: bool = False,
 ):
-    """Return the coupling with the diagnostics of its own plan.
+    """Return the coupling with the diagnostics of its own plan, and f from its g.
 
     `solved` has `iterations` and `converged`: a solution, or diagnostics of an earlier one.
 
@@ -204,7 +215,7 @@ def with_diagnostics(
         ends.append(Outcome.EXTENDED)
     if found.converged:
         ends.append(Outcome.CONVERGED)
-    return replace(coupling, diagnostics=replace(found, outcomes=tuple(ends)))
+    return replace(coupling, f=sums.f, diagnostics=replace(found, outcomes=tuple(ends)))
 
 
 def _problems(found: Diagnostics, coupling) -> list[Outcome]:

@@ -14,6 +14,8 @@ from scgenot.ot.iterate import Iterate, Problem, ScaledPlan, StreamedPlan
 WARM_CELLS = 1500
 # what is extended to all cells has their sampling error anyway
 WARM_ITERATIONS, WARM_TOLERANCE = 100, 1e-3
+# factor between two epsilons on the way down: a new kernel costs as much as five iterations
+LEVEL = 5
 # steps that are extrapolated from; added to their correlations, for steps that differ by rounding
 MEMORY, RIDGE = 8, 1e-8
 # an error so many times the least one is of a step too far; farthest step, as a log of scalings
@@ -121,8 +123,8 @@ def anneal_dual(
 ) -> Solution:
     """Solve from a large epsilon down to the wanted one; all but the last solve with few cells."""
     levels = [epsilon]
-    while levels[-1] * 3 <= start:
-        levels.append(levels[-1] * 3)
+    while levels[-1] * LEVEL <= start:
+        levels.append(levels[-1] * LEVEL)
     some = [spaced(len(x), WARM_CELLS).to(x.device) for x in (problem.x, problem.y)]
     is_whole = max(len(problem.x), len(problem.y)) <= WARM_CELLS
     few = problem if is_whole else problem.subset(*some)

@@ -48,9 +48,8 @@ def extend(
         g[problem.b > 0] = last.plan.potentials()[1]
         found = replace(found, iterations=found.iterations + last.iterations)
     full = replace(coupling, x=problem.x, y=problem.y, a=problem.a, b=problem.b, f=problem.a, g=g)
-    full = replace(full, f=full.potential())
-    if is_whole:
-        return full  # the other cells have no weight: it is the same plan
+    if is_whole:  # the other cells have no weight: it is the same plan
+        return replace(full, f=full.potential())
     solved = f"solved on {len(rows)} x {len(columns)}"
     logger.info(f"Coupling {solved} of {n} x {m} cells, extended to all.")
     return with_diagnostics(

@@ -229,9 +229,10 @@ def to_coupling(
         price = solution.plan.caps.price
         g = g + price
     populations = problem.x, problem.y, problem.a, problem.b
-    coupling = Coupling(cost, *populations, problem.a, g, epsilon, problem.tau, price=price)
+    options = {"confidence": confidence, "price": price}
     return with_diagnostics(
-        replace(coupling, f=coupling.potential(), confidence=confidence),
+        # f follows from g
+        Coupling(cost, *populations, problem.a, g, epsilon, problem.tau, **options),
         solution,
         method=method,
         epsilon=relative,
