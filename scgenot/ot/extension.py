@@ -6,12 +6,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from scgenot.ot.cost import against, squared_euclidean
 from scgenot.ot.coupling import Coupling
 from scgenot.ot.diagnostics import warn_of_problems, with_diagnostics
 from scgenot.ot.dual import refined
-from scgenot.ot.iterate import Problem
+from scgenot.ot.iterate import Problem, row_blocks
 
 logger = logging.getLogger("scgenot")
+
+# cells of a subset for each region whose mass is corrected, and the largest number of regions
+CELLS_A_CENTER, MOST_CENTERS = 4, 1000
 
 
 def solve_on_subset(
@@ -28,10 +32,30 @@ def solve_on_subset(
     if (len(chosen[0]), len(chosen[1])) == (len(problem.x), len(problem.y)):
         coupling = solve(problem)
     else:
-        found = solve(problem.subset(*chosen))
+        few = problem.subset(*chosen)
+        a = subset_weights(problem.x, problem.a, chosen[0])
+        b = subset_weights(problem.y, problem.b, chosen[1])
+        found = solve(replace(few, a=a.to(few.a), b=b.to(few.b)))
         coupling = extend(found, problem, *chosen, transport, refine=refine)
     warn_of_problems(coupling)
     return coupling
+
+
+def subset_weights(x: Tensor, weights: Tensor, cells: Tensor) -> Tensor:
+    """Weights of a random subset whose regions have the masses that they have among all cells.
+
+    Poststratification: a region are the cells nearest to one of some centers in the subset. Between
+    clusters that lie far apart, potentials are those of the masses of the clusters.
+    """
+    n_centers = min(-(-len(cells) // CELLS_A_CENTER), MOST_CENTERS)
+    distance = against(squared_euclidean, x[cells[:n_centers]])
+    blocks = row_blocks(len(x), n_centers, x.device)
+    region = torch.cat([distance(x[rows]).argmin(1) for rows in blocks])
+    # summed on a processor, in one order
+    region, mass, cells = region.cpu(), weights.double().cpu(), cells.cpu()
+    own, some = region[cells], mass[cells]
+    scale = region.bincount(mass, n_centers) / own.bincount(some, n_centers)
+    return (some * scale[own]) / (some @ scale[own])
 
 
 def extend(

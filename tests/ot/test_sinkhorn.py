@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from scgenot.ot import Sinkhorn, cosine, coulomb, euclidean, squared_euclidean
+from scgenot.ot.extension import subset_weights
 from scgenot.pair import Pair
 from truth.cells import random_pair
 from truth.plans import check_balanced, check_same_plan, dense, divergence, marginal_divergence
@@ -207,6 +208,26 @@ def test_subset_and_extend():
     error = (part.barycenter() - full.barycenter()).square().sum(1).mean().sqrt()
     spread = full.y.var(0).sum().sqrt()
     assert error < spread / np.sqrt(effective)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_subset_has_the_masses_of_far_clusters(dtype):
+    """Poststratified: a random subset alone would have them up to its sampling error, .05."""
+    rng = torch.Generator().manual_seed(0)
+    cluster = torch.randint(3, (900,), generator=rng)
+    x = torch.randn(900, 4, generator=rng, dtype=dtype)
+    x[:, 0] += 100 * cluster
+    weights = torch.rand(900, generator=rng, dtype=dtype)
+    weights[::7] = 0
+    weights /= weights.sum()
+    cells = weights.nonzero()[:, 0][torch.randperm(771, generator=rng)[:100]]
+    found = subset_weights(x, weights, cells)
+    assert (found > 0).all()
+    expected = cluster.bincount(weights.double(), 3)
+    torch.testing.assert_close(cluster[cells].bincount(found, 3), expected, rtol=1e-6, atol=0)
+    # of all cells they are the weights
+    every = weights.nonzero()[:, 0]
+    torch.testing.assert_close(subset_weights(x, weights, every).to(dtype), weights[every])
 
 
 @pytest.mark.parametrize("tau", [(1.0, 1.0), (0.9, 0.8)])
