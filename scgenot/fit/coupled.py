@@ -1,7 +1,7 @@
 """From a task to coupled links; what a task or a solver of the user's returns is checked here."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,9 +14,9 @@ from scgenot.cells.strata import stratum_text
 from scgenot.cells.tasks.task import name_of
 from scgenot.fit.making import Solver
 from scgenot.model.growth import growth_ratios
-from scgenot.model.ranks import rank, shared_work
+from scgenot.model.ranks import n_ranks, rank, shared_work
 from scgenot.ot.diagnostics import describe
-from scgenot.pair import Link, Question
+from scgenot.pair import Link, Pair, Question
 
 # how the warning of a coupling begins
 PROBLEM = "Coupling of "
@@ -62,21 +62,33 @@ def couple(links: Sequence[Link], solver: Solver, *, progress: bool) -> list[Lin
     said, shown = {}, progress and len(links) > 1 and not rank()
     with progress_bar(total=len(links), desc="coupling", unit="pair", shown=shown) as bar:
 
-        def solve(link: Link):
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                plan = solver(link.pair)
-            for one in caught:
-                if not str(one.message).startswith(PROBLEM):  # told once the fit is written
-                    found = said.setdefault((one.category, str(one.message)), [])
-                    found.append((link.pair.name, one))
-            bar.update()
-            return checked_plan(plan, solver)
+        def solve(links: Sequence[Link]) -> list:
+            plans = [None] * len(links)
+            solved = each_solved(solver, [link.pair for link in links])
+            for _ in links:
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always")
+                    position, plan = next(solved)
+                for one in caught:
+                    if not str(one.message).startswith(PROBLEM):  # told once the fit is written
+                        found = said.setdefault((one.category, str(one.message)), [])
+                        found.append((links[position].pair.name, one))
+                bar.update()
+                plans[position] = checked_plan(plan, solver)
+            return plans
 
-        plans = shared_work(solve, links)
+        n = n_ranks()
+        shares = shared_work(solve, [links[k::n] for k in range(n)])
     for found in said.values():
         warn_once(found)
-    return [replace(link, plan=plan) for link, plan in zip(links, plans, strict=True)]
+    return [replace(link, plan=shares[k % n][k // n]) for k, link in enumerate(links)]
+
+
+def each_solved(solver: Solver, pairs: Sequence[Pair]) -> Iterator[tuple[int, object]]:
+    """Yield the position and the plan of each pair; a solver may solve several together."""
+    if hasattr(solver, "solve_all"):
+        return iter(solver.solve_all(pairs))
+    return ((k, solver(pair)) for k, pair in enumerate(pairs))
 
 
 def warn_once(found: Sequence[tuple[str, warnings.WarningMessage]]) -> None:

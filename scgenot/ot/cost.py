@@ -156,19 +156,23 @@ def mean_cost(cost: Cost, x: Tensor, y: Tensor, *, n_cells: int = 2000) -> float
     >>> sg.ot.mean_cost(sg.ot.euclidean, x, y)
     """
     x, y = (cells[spaced(len(cells), n_cells).to(cells.device)] for cells in (x, y))
+    return costs_and_unit(cost, x, y)[1]
+
+
+def costs_and_unit(cost: Cost, x: Tensor, y: Tensor) -> tuple[Tensor, float]:
+    """Costs, checked, and their mean but for broken cells."""
     costs, (some_x, some_y) = cost(x, y), (spaced(len(cells), N_MEDIAN) for cells in (x, y))
     _check_costs(costs, x)
     rows = _typical_rows(costs[:, some_y.to(y.device)])
     columns = _typical_rows(costs[some_x.to(x.device)].T)
-    if not (rows.all() and columns.all()):
-        costs = costs[rows][:, columns]
-    mean = float(costs.mean(1).mean(dtype=torch.float64))
+    typical = costs if rows.all() and columns.all() else costs[rows][:, columns]
+    mean = float(typical.mean(1).mean(dtype=torch.float64))
     if not mean > 0 or mean == float("inf"):
         raise ValueError(
             f"`cost` has mean {mean} over the cells: it must be positive and finite. "
             "Constant or duplicated cells, NaN, or a cost that is negative on average lead to this."
         )
-    return mean
+    return costs, mean
 
 
 def _check_costs(costs, x: Tensor) -> None:

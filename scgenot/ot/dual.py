@@ -1,6 +1,5 @@
 """Solve for the two potentials of an entropic coupling whose cost is given."""
 
-from collections import deque
 from dataclasses import dataclass
 
 import torch
@@ -8,18 +7,17 @@ from torch import Tensor
 
 from scgenot.ot.blocks import log_sums
 from scgenot.ot.cost import Cost, spaced
+from scgenot.ot.extrapolation import Extrapolation
 from scgenot.ot.iterate import Iterate, Problem, ScaledPlan, StreamedPlan
 
 # with more cells than this on a side, all but the last epsilon are solved on so many of them
 WARM_CELLS = 1500
 # what is extended to all cells has their sampling error anyway
 WARM_ITERATIONS, WARM_TOLERANCE = 100, 1e-3
+# iterations and tolerance at all but the last epsilon: a rough solution is all the next one needs
+ROUGH = (20, 1e-2)
 # factor between two epsilons on the way down: a new kernel costs as much as five iterations
 LEVEL = 5
-# steps that are extrapolated from; added to their correlations, for steps that differ by rounding
-MEMORY, RIDGE = 8, 1e-8
-# an error so many times the least one is of a step too far; farthest step, as a log of scalings
-TOO_FAR, FARTHEST = 2.0, 20.0
 
 
 @dataclass
@@ -45,63 +43,19 @@ def solve_dual(
     start = torch.zeros_like(problem.b) if g is None else g
     make = ScaledPlan if problem.fits() else StreamedPlan
     plan = make(cost, problem, epsilon, start)
-    extrapolation = Extrapolation(problem.a)
+    extrapolation = Extrapolation(problem.a[None])
     for iteration in range(1, max_iterations + 1):
         try:
             change, error = plan.step()
         except FloatingPointError:
             change, error = _step_in_log_domain(plan, problem)
-            extrapolation = Extrapolation(problem.a)
+            extrapolation = Extrapolation(problem.a[None])
         if error < tolerance:
             return Solution(plan, iteration, error, converged=True)
         # the last step is a plain one: it leaves the rows exact; steps beyond a cut are cut again
         if iteration < max_iterations and not problem.caps.is_partial:
-            plan.move(extrapolation(change, error))
+            plan.move(extrapolation(change[None], change.new_full((1,), error))[0])
     return Solution(plan, max_iterations, error, converged=False)
-
-
-class Extrapolation:
-    """Anderson's extrapolation of Sinkhorn steps (Walker and Ni 2011, SIAM J. Numer. Anal. 49).
-
-    What is slow in Sinkhorn's iterations are a few directions, such as the masses of clusters that
-    lie far apart; the last steps show how these decay.
-    """
-
-    def __init__(self, weights: Tensor):
-        self.weights, self.least, self.radius = weights.double(), float("inf"), 1.0
-        self.before, self.beyond = None, torch.zeros_like(self.weights)
-        self.history: deque[tuple[Tensor, Tensor]] = deque(maxlen=MEMORY)
-
-    def __call__(self, change: Tensor, error: float) -> Tensor:
-        """Return by how much to go beyond a step that changed the potential by `change`."""
-        dtype, change = change.dtype, change.double()
-        if not error <= TOO_FAR * self.least:
-            # back to where the last step led, before it was extrapolated
-            back, self.beyond = -(change + self.beyond), torch.zeros_like(change)
-            self.before, self.radius = None, self.radius / 4
-            self.history.clear()
-            return back.to(dtype)
-        self.least, self.radius = min(self.least, error), min(2 * self.radius, FARTHEST)
-        if self.before is not None:
-            turn = change - self.before
-            self.history.append((self.before + self.beyond + turn, turn))
-        self.before, self.beyond = change, self._beyond(change)
-        return self.beyond.to(dtype)
-
-    def _beyond(self, change: Tensor) -> Tensor:
-        """Combine the last steps so that the change is least, within the radius."""
-        if not self.history:
-            return torch.zeros_like(change)
-        moves, turns = (torch.stack(rows) for rows in zip(*self.history, strict=True))
-        lengths = (turns.square() @ self.weights).sqrt()[:, None]
-        moves, turns = moves / lengths, turns / lengths
-        normal = (turns * self.weights) @ torch.cat([turns, change[None]]).T
-        normal.diagonal().add_(RIDGE)
-        shares, _ = torch.linalg.solve_ex(normal[:, :-1], normal[:, -1])
-        beyond = -shares @ moves
-        beyond = torch.where(beyond.isfinite(), beyond, 0.0)  # lengths of 0, and overflows
-        largest = beyond.abs().max().clamp(min=self.radius)
-        return beyond * (self.radius / largest)
 
 
 def _step_in_log_domain(plan: Iterate, problem: Problem) -> tuple[Tensor, float]:
@@ -109,6 +63,14 @@ def _step_in_log_domain(plan: Iterate, problem: Problem) -> tuple[Tensor, float]
     stable = StreamedPlan(plan.cost, problem, plan.epsilon, plan.potentials()[1])
     found = stable.step()
     plan.rebuild(stable.g)
+    return found
+
+
+def levels(epsilon: float, start: float) -> list[float]:
+    """Return the wanted epsilon and larger ones, up to about `start`."""
+    found = [epsilon]
+    while found[-1] * LEVEL <= start:
+        found.append(found[-1] * LEVEL)
     return found
 
 
@@ -122,16 +84,13 @@ def anneal_dual(
     tolerance: float,
 ) -> Solution:
     """Solve from a large epsilon down to the wanted one; all but the last solve with few cells."""
-    levels = [epsilon]
-    while levels[-1] * LEVEL <= start:
-        levels.append(levels[-1] * LEVEL)
     some = [spaced(len(x), WARM_CELLS).to(x.device) for x in (problem.x, problem.y)]
     is_whole = max(len(problem.x), len(problem.y)) <= WARM_CELLS
     few = problem if is_whole else problem.subset(*some)
     g, used = None, 0
-    for level in reversed(levels[1:]):
-        # a rough solution is all that the next level needs
-        rough = solve_dual(cost, few, epsilon=level, g=g, max_iterations=20, tolerance=1e-2)
+    limits = dict(zip(("max_iterations", "tolerance"), ROUGH, strict=True))
+    for level in levels(epsilon, start)[:0:-1]:
+        rough = solve_dual(cost, few, epsilon=level, g=g, **limits)
         g, used = rough.plan.potentials()[1], used + rough.iterations
         del rough  # frees its kernel before the next one is made
     if not is_whole:

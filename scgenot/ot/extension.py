@@ -6,11 +6,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from scgenot.ot.blocks import row_blocks
 from scgenot.ot.cost import against, squared_euclidean
 from scgenot.ot.coupling import Coupling
 from scgenot.ot.diagnostics import warn_of_problems, with_diagnostics
 from scgenot.ot.dual import refined
-from scgenot.ot.iterate import Problem, row_blocks
+from scgenot.ot.iterate import Problem
 
 logger = logging.getLogger("scgenot")
 

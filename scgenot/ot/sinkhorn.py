@@ -1,5 +1,6 @@
 """Linear entropic optimal transport: balanced and unbalanced Sinkhorn on whole populations."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
@@ -10,10 +11,11 @@ from torch import Tensor
 
 from scgenot._check import check_count, check_number, usable_device
 from scgenot._typed import check_fields
+from scgenot.ot import many
 from scgenot.ot.confidence import Confidence
 from scgenot.ot.cost import Cost, FittedCost, fitted, mean_cost, spaced, squared_euclidean
 from scgenot.ot.coupling import Coupling
-from scgenot.ot.diagnostics import Diagnostics, NotSolved, with_diagnostics
+from scgenot.ot.diagnostics import Diagnostics, NotSolved, warn_of_problems, with_diagnostics
 from scgenot.ot.dual import Problem, Solution, anneal_dual
 from scgenot.ot.extension import solve_on_subset
 from scgenot.ot.partial import Caps, check_matched, check_partial
@@ -137,6 +139,36 @@ class Sinkhorn:
         if self.price is not None:
             check_matched(coupling, self.price)
         return coupling
+
+    def solve_all(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Coupling]]:
+        """Solve many pairs, small ones of about one size together.
+
+        Each coupling is the one of a call with its pair, up to rounding.
+
+        Parameters
+        ----------
+        pairs
+            The pairs.
+
+        Yields
+        ------
+        Position of a pair and its coupling, in the order in which they are solved. Errors and
+        warnings of a pair are raised before it is yielded.
+        """
+        is_plain = type(self) is Sinkhorn and self.price is None and self.keep in (None, 1)
+        if not is_plain or self.epsilon == "auto":
+            yield from ((k, self(pair)) for k, pair in enumerate(pairs))
+            return
+        for batch in many.batches(self, pairs):
+            found = [None]
+            if len(batch) > 1:
+                found = many.solve_together(self, [to_problem(pairs[k], self) for k in batch])
+            for k, coupling in zip(batch, found, strict=True):
+                if coupling is None:
+                    coupling = self(pairs[k])
+                else:
+                    warn_of_problems(coupling)
+                yield k, coupling
 
     def _solve(self, cost: Cost, problem: Problem, epsilon: float, scale: float) -> Coupling:
         absolute = epsilon * scale if self.relative or self.epsilon == "auto" else epsilon

@@ -7,7 +7,8 @@ import torch
 
 from scgenot.ot import Geodesic, cosine, euclidean, minibatch, squared_euclidean
 from scgenot.ot.cost import against
-from scgenot.ot.dual import Extrapolation, Problem
+from scgenot.ot.dual import Problem
+from scgenot.ot.extrapolation import Extrapolation
 from scgenot.ot.quadratic.cost import FusedCost, LiftedCost, QuadraticCost
 from scgenot.ot.quadratic.descent import Descender
 from scgenot.ot.quadratic.intra import FactoredIntra, Geometry
@@ -40,25 +41,43 @@ def test_extrapolation_solves_linear_iterations_in_as_many_steps_as_they_have_ra
         0
     ]
     end, at = torch.arange(5.0, dtype=torch.float64), torch.zeros(5, dtype=torch.float64)
-    extrapolate = Extrapolation(torch.ones(5) / 5)
+    extrapolate = Extrapolation(torch.ones(1, 5) / 5)
     for _ in range(10):
         change = turn @ ((1 - rates) * (turn.T @ (end - at)))
-        at = at + change + extrapolate(change, float(change.norm()))
+        at = at + change + extrapolate(change[None], change.norm()[None])[0]
     assert float((at - end).norm()) < 1e-3 * float(end.norm())
 
 
 def test_a_step_too_far_is_taken_back():
-    extrapolate, change = Extrapolation(torch.ones(3) / 3), torch.tensor([1.0, 0.5, 0.2])
-    assert not extrapolate(change, 1.0).any()
-    beyond = extrapolate(0.9 * change, 0.9)
+    extrapolate, change = Extrapolation(torch.ones(1, 3) / 3), torch.tensor([[1.0, 0.5, 0.2]])
+    error = torch.tensor([1.0])
+    assert not extrapolate(change, error).any()
+    beyond = extrapolate(0.9 * change, 0.9 * error)
     # geometric: 9 more times what is left; not farther than the radius
     torch.testing.assert_close(beyond, 4 * change / change.max())
-    worse = torch.tensor([-3.0, 0.0, 1.0])
-    torch.testing.assert_close(extrapolate(worse, 3.0), -(worse + beyond))
-    assert not extrapolate(0.8 * change, 0.8).any()
+    worse = torch.tensor([[-3.0, 0.0, 1.0]])
+    torch.testing.assert_close(extrapolate(worse, 3 * error), -(worse + beyond))
+    assert not extrapolate(0.8 * change, 0.8 * error).any()
     assert extrapolate.radius == 2
     # what says nothing of where to go leaves plain steps
-    assert not extrapolate(0.8 * change, 0.8).any()
+    assert not extrapolate(0.8 * change, 0.8 * error).any()
+
+
+def test_problems_are_extrapolated_one_by_one():
+    """One of them goes too far, one does not change, one is taken out."""
+    rng = torch.Generator().manual_seed(0)
+    weights = torch.rand(4, 6, generator=rng)
+    together, alone = Extrapolation(weights), [Extrapolation(row[None]) for row in weights]
+    for k in range(12):
+        if k == 8:
+            kept = torch.tensor([0, 2, 3])
+            together.take(kept)
+            alone = [alone[i] for i in kept]
+        n = len(alone)
+        change, error = torch.rand(n, 6, generator=rng), torch.full((n,), 0.9**k)
+        change[1], error[0] = 0.0, 5.0 if k == 4 else 0.9**k
+        each = [one(row[None], e[None]) for one, row, e in zip(alone, change, error, strict=True)]
+        torch.testing.assert_close(together(change, error), torch.cat(each))
 
 
 def cells(n, p, seed):
