@@ -33,7 +33,7 @@ PADDING = 1 / 8
 
 def batches(solver, pairs: Sequence[Pair]) -> Iterator[list[int]]:
     """Yield positions of small pairs of about one size together, and of each other one alone."""
-    on_gpu = ON_GPU if usable_device(solver.device) != "cpu" else 1
+    on_gpu = 1 if torch.device(usable_device(solver.device)).type == "cpu" else ON_GPU
     most = min(BATCH_ENTRIES * on_gpu, solver.memory_limit * 2**30 / solver.dtype.itemsize)
     sizes = {k: (len(pair.source), len(pair.target)) for k, pair in enumerate(pairs)}
     small = {k for k, size in sizes.items() if is_small(solver, pairs[k], most / math.prod(size))}
