@@ -51,9 +51,10 @@ class Extrapolation:
         turn = torch.where(self.has_before, change - self.before, 0.0)
         length = (turn.square() * self.weights).sum(1, keepdim=True).sqrt_().clamp_(min=TINY)
         slot, self.n_steps = self.n_steps % MEMORY, self.n_steps + 1
-        # a turn of 0 has no share in what is combined
-        self.turns.masked_fill_(too_far[:, :, None], 0.0)[:, slot] = turn / length
         self.moves[:, slot] = (self.before + self.beyond + turn) / length
+        self.turns[:, slot] = turn / length
+        # a turn of 0 has no share in what is combined
+        self.turns.masked_fill_(too_far[:, :, None], 0.0)
 
     def _beyond(self, change: Tensor) -> Tensor:
         """Combine the last steps so that the change is least, within the radius."""
