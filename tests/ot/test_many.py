@@ -72,6 +72,8 @@ def test_plans_are_those_of_each_pair_alone(pairs, few, tau, epsilon):
 def test_rough_plans_are_those_of_each_pair_alone(pairs, few, tolerance):
     """Each problem ends where it would alone, so that even rough plans are the same."""
     solver = replace(EXACT, tolerance=tolerance, epsilon=0.02)
+    # two cells have one direction, done in a step: others are extrapolated from rounding
+    pairs = [pair for pair in pairs if len(pair.target) > 2]
     check_same(solver, pairs, 1e-9)
     check_same(replace(solver, dtype=torch.float32), pairs, 1e-5)
     assert few
