@@ -59,8 +59,8 @@ class Sinkhorn:
     tolerance
         Marginal error, as L1 distance, at which to stop.
     max_cells
-        Maximum number of cells per side; larger problems are solved on a random subset and extended
-        by the dual.
+        Maximum number of cells per side; larger problems are solved on a random subset, with the
+        masses that its regions have among all cells, and extended by the dual.
     refine
         Number of iterations on all cells after the extension, at most until the tolerance is
         reached. Each one computes all pairwise costs twice.

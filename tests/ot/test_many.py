@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+import scgenot as sg
+from scgenot.fit.coupled import couple
 from scgenot.ot import Geodesic, Sinkhorn, euclidean, many
-from scgenot.pair import Pair
+from scgenot.pair import Link, Pair
 from truth.cells import random_pair
 
 EXACT = Sinkhorn(dtype=torch.float64, tolerance=1e-10, device="cpu")
@@ -173,3 +175,31 @@ def test_errors_are_those_of_a_pair_alone():
     with pytest.raises(ValueError, match="`source` has 2 columns, `target` 3"):
         list(EXACT.solve_all([*pairs, random_pair(p=2)]))
     assert list(EXACT.solve_all([])) == []
+
+
+class Backwards:
+    """A solver of all pairs, last first, that warns of each."""
+
+    def __call__(self, pair):
+        raise AssertionError("solved alone")
+
+    def solve_all(self, pairs):
+        for k in reversed(range(len(pairs))):
+            warnings.warn(f"{len(pairs)} pairs", UserWarning, stacklevel=2)
+            yield k, EXACT(pairs[k])
+
+
+def test_links_get_their_plans_and_warnings_their_names():
+    pairs = [replace(random_pair(k, n=20 + k), name=f"pair {k}") for k in range(3)]
+    links = [Link(pair) for pair in pairs]
+    with pytest.warns(UserWarning, match="3 pairs This is of the pair pair 2; .*: pair 1; pair 0"):
+        found = couple(links, Backwards(), progress=False)
+    for plan, pair in zip((link.plan for link in found), pairs, strict=True):
+        assert np.array_equal(plan.x, pair.source)
+
+
+def test_a_screen_is_coupled_together(few):
+    adata = sg.datasets.screen(40, drugs=("A", "B", "C"), doses=(1.0,))
+    learner = sg.model.FlowMatching(steps=1)
+    sg.tl.fit_perturbation(adata, "drug", "control", learner=learner, predict=False)
+    assert few == [len(sg.get.fit(adata).links)]
