@@ -11,6 +11,7 @@ from torch import nn
 
 import scgenot as sg
 from scgenot.ot import blocks
+from scgenot.ot.extension import subset_weights
 
 pytestmark = [
     pytest.mark.cuda,
@@ -169,3 +170,24 @@ def test_a_coupling_that_is_not_stored():
     assert float((stored.rows() - streamed.rows()).abs().sum(1).mean()) < 1e-3
     here = sg.ot.Sinkhorn(0.05, tolerance=1e-5, device="cpu")(one)
     assert float((here.rows() - streamed.rows().cpu()).abs().sum(1).mean()) < 1e-3
+
+
+def test_couplings_solved_together_are_those_of_the_processor():
+    rng, pairs = np.random.default_rng(0), [pair(n=90 + k, m=70 - k) for k in range(12)]
+    pairs.append(sg.Pair(rng.normal(size=(90, 5)), rng.normal(size=(2, 5))))
+    options = {"epsilon": 0.05, "dtype": torch.float64, "tolerance": 1e-9}
+    found = dict(sg.ot.Sinkhorn(device="cuda", **options).solve_all(pairs))
+    assert sorted(found) == list(range(13))
+    for k, plan in found.items():
+        assert plan.device.type == "cuda"
+        alone = sg.ot.Sinkhorn(device="cpu", **options)(pairs[k])
+        torch.testing.assert_close(plan.rows().cpu(), alone.rows(), rtol=0, atol=1e-7)
+        assert plan.diagnostics.outcomes == alone.diagnostics.outcomes
+
+
+def test_a_subset_has_the_weights_of_the_processor():
+    x = torch.tensor(pair().source)
+    weights, cells = torch.full((400,), 1 / 400), torch.arange(0, 400, 5)
+    expected = subset_weights(x, weights, cells)
+    found = subset_weights(x.cuda(), weights.cuda(), cells.cuda())
+    torch.testing.assert_close(found.cpu(), expected)

@@ -1,7 +1,7 @@
 """From a task to coupled links; what a task or a solver of the user's returns is checked here."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +16,8 @@ from scgenot.fit.making import Solver
 from scgenot.model.growth import growth_ratios
 from scgenot.model.ranks import n_ranks, rank, shared_work
 from scgenot.ot.diagnostics import describe
-from scgenot.pair import Link, Pair, Question
+from scgenot.ot.many import each_solved
+from scgenot.pair import Link, Question
 
 # how the warning of a coupling begins
 PROBLEM = "Coupling of "
@@ -82,13 +83,6 @@ def couple(links: Sequence[Link], solver: Solver, *, progress: bool) -> list[Lin
     for found in said.values():
         warn_once(found)
     return [replace(link, plan=shares[k % n][k // n]) for k, link in enumerate(links)]
-
-
-def each_solved(solver: Solver, pairs: Sequence[Pair]) -> Iterator[tuple[int, object]]:
-    """Yield the position and the plan of each pair; a solver may solve several together."""
-    if hasattr(solver, "solve_all"):
-        return iter(solver.solve_all(pairs))
-    return ((k, solver(pair)) for k, pair in enumerate(pairs))
 
 
 def warn_once(found: Sequence[tuple[str, warnings.WarningMessage]]) -> None:

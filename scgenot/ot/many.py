@@ -31,6 +31,13 @@ FEWEST = 8
 PADDING = 1 / 8
 
 
+def each_solved(solver, pairs: Sequence[Pair]) -> Iterator[tuple[int, object]]:
+    """Yield the position and the plan of each pair; a solver may solve several together."""
+    if hasattr(solver, "solve_all"):
+        return iter(solver.solve_all(pairs))
+    return ((k, solver(pair)) for k, pair in enumerate(pairs))
+
+
 def batches(solver, pairs: Sequence[Pair]) -> Iterator[list[int]]:
     """Yield positions of small pairs of about one size together, and of each other one alone."""
     on_gpu = 1 if torch.device(usable_device(solver.device)).type == "cpu" else ON_GPU

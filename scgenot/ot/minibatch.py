@@ -16,6 +16,7 @@ from scgenot._typed import check_fields
 from scgenot._warn import warn_user
 from scgenot.ot.diagnostics import Diagnostics, describe
 from scgenot.ot.draw import systematic
+from scgenot.ot.many import each_solved
 from scgenot.ot.plan import OPTIONAL, Plan, UnsupportedPlan
 from scgenot.pair import Pair
 
@@ -167,12 +168,11 @@ class MinibatchCoupling:
         n_batches = math.ceil(n_pairs / self.batch_size)
         if _mass(self.first) != 1:
             n_batches = max(n_batches, FEWEST_BATCHES)
-        batches, plans = [], []
-        for _ in range(n_batches):
-            batches.append(Subset.draw(self.pair, self.batch_size, generator))
-            with warnings.catch_warnings():  # the first batch has warned
-                warnings.simplefilter("ignore", UserWarning)
-                plans.append(self.solver(batches[-1].pair))
+        batches = [Subset.draw(self.pair, self.batch_size, generator) for _ in range(n_batches)]
+        with warnings.catch_warnings():  # the first batch has warned
+            warnings.simplefilter("ignore", UserWarning)
+            solved = dict(each_solved(self.solver, [batch.pair for batch in batches]))
+        plans = [solved[k] for k in range(n_batches)]
         mass = np.cumsum([_mass(plan) for plan in plans])
         shares = np.diff(np.floor(n_pairs * mass / mass[-1] + 1e-6), prepend=0).astype(int)
         drawn = []

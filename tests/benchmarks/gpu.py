@@ -60,6 +60,18 @@ def couple() -> None:
             )
 
 
+def strata() -> None:
+    """Couplings of many small pairs, each alone and together."""
+    for n, n_pairs in ((100, 1000), (500, 500)):
+        solver, rng = sg.ot.Sinkhorn(device="cuda"), np.random.default_rng(0)
+        source, *targets = rng.normal(size=(n_pairs + 1, n, D)).astype(np.float32)
+        pairs = [sg.Pair(source, target + rng.normal(size=D)) for target in targets]
+        dict(solver.solve_all(pairs[:20]))
+        alone, _ = seconds(lambda pairs=pairs, solver=solver: [solver(pair) for pair in pairs])
+        taken, _ = seconds(lambda pairs=pairs, solver=solver: dict(solver.solve_all(pairs)))
+        print(f"{n_pairs} couplings {n} x {n}: alone {alone:.2f} s, together {taken:.2f} s")
+
+
 def step() -> None:
     """Training steps a second, defaults but for the batch and the precision."""
     pair = gaussians(20_000)
@@ -151,7 +163,7 @@ def fit() -> None:
             print(f"fit_perturbation {n} x 500, {device}: {taken:.1f} s", flush=True)
 
 
-PARTS = {part.__name__: part for part in (couple, step, sample, quadratic, fit)}
+PARTS = {part.__name__: part for part in (couple, strata, step, sample, quadratic, fit)}
 
 
 def main() -> None:

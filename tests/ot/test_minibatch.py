@@ -87,8 +87,10 @@ class TestDraws:
             ] * 2
 
     def test_balanced_pairs_take_as_many_batches_as_they_fill(self, pair, monkeypatch):
-        coupling, solved, solve = Minibatch(sinkhorn(), 64)(pair), [], Sinkhorn.__call__
-        monkeypatch.setattr(Sinkhorn, "__call__", lambda *args: solved.append(0) or solve(*args))
+        coupling, solved, solve = Minibatch(sinkhorn(), 64)(pair), [], Sinkhorn.solve_all
+        monkeypatch.setattr(
+            Sinkhorn, "solve_all", lambda self, pairs: solved.extend(pairs) or solve(self, pairs)
+        )
         coupling.sample_pairs(128, generator=seeded())
         assert len(solved) == 2
 
