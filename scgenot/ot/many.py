@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from scgenot._check import usable_device
-from scgenot.ot.blocks import ON_GPU, exp_
+from scgenot.ot.blocks import exp_
 from scgenot.ot.cost import Cost, costs_and_unit, fitted
 from scgenot.ot.coupling import Coupling
 from scgenot.ot.diagnostics import NotSolved, with_diagnostics
@@ -23,8 +23,8 @@ from scgenot.ot.iterate import ABSORB, SMALLEST, Problem
 from scgenot.ot.precision import in_own_precision
 from scgenot.pair import Pair
 
-# kernel entries of a batch; a GPU is kept busy by `ON_GPU` times as many
-BATCH_ENTRIES = 2**21
+# kernel entries of a batch, which takes about four times their memory; so many times on a GPU
+BATCH_ENTRIES, ON_GPU = 2**21, 2**4
 # a problem is small where so many like it make a batch
 FEWEST = 8
 # share of the entries of a batch that may be padding
