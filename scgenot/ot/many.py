@@ -47,15 +47,15 @@ def batches(solver, pairs: Sequence[Pair]) -> Iterator[list[int]]:
     yield from ([k] for k in sizes if k not in small)
     # numbers of source cells within a fourth of each other, then by those of target cells
     order = sorted(small, key=lambda k: (round(math.log(sizes[k][0], 1.25)), sizes[k][1]))
-    batch: list[int] = []
+    batch, shape, filled = [], (0, 0), 0
     for k in order:
-        n, m = (max(side) for side in zip(*(sizes[j] for j in [*batch, k]), strict=True))
-        filled = sum(math.prod(sizes[j]) for j in [*batch, k])
-        padded = (len(batch) + 1) * n * m
-        if batch and (padded > most or padded - filled > PADDING * most):
+        wider, more = tuple(map(max, shape, sizes[k])), filled + math.prod(sizes[k])
+        padded = (len(batch) + 1) * math.prod(wider)
+        if batch and (padded > most or padded - more > PADDING * most):
             yield batch
-            batch = []
+            batch, wider, more = [], sizes[k], math.prod(sizes[k])
         batch.append(k)
+        shape, filled = wider, more
     if batch:
         yield batch
 
