@@ -54,7 +54,7 @@ def solve_dual(
             return Solution(plan, iteration, error, converged=True)
         # the last step is a plain one: it leaves the rows exact; steps beyond a cut are cut again
         if iteration < max_iterations and not problem.caps.is_partial:
-            plan.move(extrapolation(change[None], change.new_full((1,), error))[0])
+            plan.move(extrapolation(change[None], [error])[0])
     return Solution(plan, max_iterations, error, converged=False)
 
 

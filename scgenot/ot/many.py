@@ -189,11 +189,11 @@ class Stack:
                 kept = torch.tensor(going, device=self.a.device)
                 self._take(kept)
                 extrapolation.take(kept)
-                change, error, g = change[kept], error[kept], g[kept]
+                change, errors, g = change[kept], [errors[k] for k in going], g[kept]
                 going = list(range(len(going)))
             if is_absorbed:
                 self.rebuild(g)
-            self.u = self.u * extrapolation(change, error).exp()
+            self.u = self.u * extrapolation(change, errors).exp()
 
     def _take(self, kept: Tensor) -> None:
         """Keep some of the problems."""

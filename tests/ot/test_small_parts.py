@@ -44,23 +44,22 @@ def test_extrapolation_solves_linear_iterations_in_as_many_steps_as_they_have_ra
     extrapolate = Extrapolation(torch.ones(1, 5) / 5)
     for _ in range(10):
         change = turn @ ((1 - rates) * (turn.T @ (end - at)))
-        at = at + change + extrapolate(change[None], change.norm()[None])[0]
+        at = at + change + extrapolate(change[None], [float(change.norm())])[0]
     assert float((at - end).norm()) < 1e-3 * float(end.norm())
 
 
 def test_a_step_too_far_is_taken_back():
     extrapolate, change = Extrapolation(torch.ones(1, 3) / 3), torch.tensor([[1.0, 0.5, 0.2]])
-    error = torch.tensor([1.0])
-    assert not extrapolate(change, error).any()
-    beyond = extrapolate(0.9 * change, 0.9 * error)
+    assert not extrapolate(change, [1.0]).any()
+    beyond = extrapolate(0.9 * change, [0.9])
     # geometric: 9 more times what is left; not farther than the radius
     torch.testing.assert_close(beyond, 4 * change / change.max())
     worse = torch.tensor([[-3.0, 0.0, 1.0]])
-    torch.testing.assert_close(extrapolate(worse, 3 * error), -(worse + beyond))
-    assert not extrapolate(0.8 * change, 0.8 * error).any()
-    assert extrapolate.radius == 2
+    torch.testing.assert_close(extrapolate(worse, [3.0]), -(worse + beyond))
+    assert not extrapolate(0.8 * change, [0.8]).any()
+    assert extrapolate.radius == [2]
     # what says nothing of where to go leaves plain steps
-    assert not extrapolate(0.8 * change, 0.8 * error).any()
+    assert not extrapolate(0.8 * change, [0.8]).any()
 
 
 def test_problems_are_extrapolated_one_by_one():
@@ -74,10 +73,10 @@ def test_problems_are_extrapolated_one_by_one():
             together.take(kept)
             alone = [alone[i] for i in kept]
         n = len(alone)
-        change, error = torch.rand(n, 6, generator=rng), torch.full((n,), 0.9**k)
-        change[1], error[0] = 0.0, 5.0 if k == 4 else 0.9**k
-        each = [one(row[None], e[None]) for one, row, e in zip(alone, change, error, strict=True)]
-        torch.testing.assert_close(together(change, error), torch.cat(each))
+        change, errors = torch.rand(n, 6, generator=rng), [0.9**k] * n
+        change[1], errors[0] = 0.0, 5.0 if k == 4 else 0.9**k
+        each = [one(row[None], [e]) for one, row, e in zip(alone, change, errors, strict=True)]
+        torch.testing.assert_close(together(change, errors), torch.cat(each))
 
 
 def cells(n, p, seed):
