@@ -211,7 +211,7 @@ def semidual(plan: sg.ot.Coupling, n_passes: int) -> sg.ot.Coupling:
     """Averaged stochastic ascent of the semidual from the potential g of a balanced plan.
 
     AdaGrad on blocks of 32 source cells. Of batches of 32, 256 and 1,000, three ways to scale
-    steps, and steps that shrink or do not, this had the least error, or near it, in most cases.
+    steps, and steps that shrink or do not, this had the least error, or near it, on clusters.
     """
     generator, g = torch.Generator().manual_seed(0), plan.g.clone()
     squares, mean, n = torch.zeros_like(g), torch.zeros_like(g), 0
