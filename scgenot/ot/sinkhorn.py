@@ -143,7 +143,7 @@ class Sinkhorn:
     def solve_all(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Coupling]]:
         """Solve many pairs, small ones of about one size together.
 
-        Each coupling is the one of a call with its pair, up to rounding.
+        Each coupling is the one of a call with its pair, up to the tolerance.
 
         Parameters
         ----------

@@ -105,16 +105,15 @@ def test_what_a_fit_says_of_itself(fitted):
 
 
 def test_stored_couplings_are_the_solved_ones(fitted):
-    for position, (earlier, later) in enumerate([(0, 2), (2, 4)]):
+    cells = fitted.obsm["X_pca"]
+    sides = [(rows_at(fitted, t), rows_at(fitted, t + 2)) for t in (0, 2)]
+    pairs = [sg.Pair(cells[source], cells[target]) for source, target in sides]
+    solved = dict(sg.ot.Sinkhorn(epsilon=0.01).solve_all(pairs))  # the default
+    for position, rows in enumerate(sides):
         plan, source, target = stored_plan(fitted, position)
-        rows = rows_at(fitted, earlier), rows_at(fitted, later)
         assert source == fitted.obs_names[rows[0]].tolist()
         assert target == fitted.obs_names[rows[1]].tolist()
-        cells = fitted.obsm["X_pca"]
-        coupling = sg.ot.Sinkhorn(epsilon=0.01)(
-            sg.Pair(cells[rows[0]], cells[rows[1]])
-        )  # the default
-        expected = torch.cat([block for _, block in coupling.mass_blocks()])
+        expected = torch.cat([block for _, block in solved[position].mass_blocks()])
         # the source potential is made anew from the target's: off by the solver's tolerance, 1e-4
         np.testing.assert_allclose(plan, expected.cpu(), atol=1e-4 / 40)
         np.testing.assert_allclose(plan.sum(1), 1 / 40, rtol=1e-4)
