@@ -378,7 +378,13 @@ def digest(name: str) -> str:
         text = isinstance(body, list) and body and isinstance(body[0], ast.Expr)
         if text and isinstance(body[0].value, ast.Constant):
             del body[0]  # the docstring
-    return sha256("".join(map(ast.dump, trees)).encode()).hexdigest()[:16]
+    return sha256("".join(map(dumped, trees)).encode()).hexdigest()[:16]
+
+
+def dumped(tree: ast.AST) -> str:
+    """Return a syntax tree as text, the same for each version of Python."""
+    options = {"show_empty": True} if sys.version_info >= (3, 13) else {}
+    return ast.dump(tree, **options).replace(", type_params=[]", "")
 
 
 def modules_of(names: list[str]) -> set[str]:

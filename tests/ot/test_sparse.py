@@ -26,6 +26,7 @@ def problem(n=60, seed=0):
 
 # of POT's own call of SciPy
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:Unknown solver options:scipy.optimize.OptimizeWarning")
 def test_as_many_targets_as_cells_is_the_quadratic_regularisation_of_pot():
     pair, a, b, cost = problem()
     gamma = 0.05 * cost.mean() * len(a)
