@@ -418,6 +418,28 @@ def test_the_test_sees_questions(look, source, n):
     assert len(list(look(ast.parse(source)))) == n
 
 
+# of an expression between braces: `{x.shape}`, `{a[0]:.2f}`, not the text `{name: cells}`
+EXPRESSION = re.compile(r"\{[^{}:]*[.\[!][^{}]*\}")
+
+
+def without_prefix(tree: ast.AST) -> Iterator[str]:
+    """Yield text of f-strings that has an expression in braces: a line without its `f`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            texts = (part.value for part in node.values if isinstance(part, ast.Constant))
+            yield from (text for text in texts if EXPRESSION.search(text))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_every_line_of_a_message_is_filled_in(file):
+    assert list(without_prefix(ast.parse(file.read_text()))) == []
+
+
+def test_the_test_sees_lines_without_prefix():
+    assert list(without_prefix(ast.parse("""f"a {b}" "{c.d!r} {e[0]:.1f}\"""")))
+    assert not list(without_prefix(ast.parse("""f"a {b}" "{name: cells}\"""")))
+
+
 def test_the_test_sees_outdated_words():
     assert outdated("When the fit is of no screen.")
     assert outdated("Refuse what is no whole number")

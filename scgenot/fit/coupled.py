@@ -187,7 +187,7 @@ def ambiguous_text(confidence: dict) -> str:
     """Say how near-equal optima of a search disagree, and what to try."""
     return (
         "The match between the two modalities is ambiguous: the objective of the next distinct "
-        "solution is {100 * confidence['gap']:.1f} % higher, {confidence['n_best']} of "
+        f"solution is {100 * confidence['gap']:.1f} % higher, {confidence['n_best']} of "
         f"{confidence['n_starts']} starts reach the best one, and two subsets of the cells agree "
         f"with correlation {confidence['agreement']:.2f}. The whole translation may be wrong. "
         "Try features shared by both (`shared_rep`), another representation (`use_rep`, for "

@@ -239,7 +239,7 @@ def check_one_space(links: Sequence[Link]) -> None:
         if x.shape[1] != y.shape[1] or not link.within or link.pair.source_shared is not None:
             raise ValueError(
                 "`learner=LightBridge` needs source and target cells in one space, for its cost; "
-                "the pair {link.pair.name!r} has source cells of {x.shape[1]} and "
+                f"the pair {link.pair.name!r} has source cells of {x.shape[1]} and "
                 f"target cells of {y.shape[1]} columns of their own. Use "
                 "`learner=sg.model.FlowMatching()` between two spaces."
             )
