@@ -75,6 +75,7 @@ def couple(links: Sequence[Link], solver: Solver, *, progress: bool) -> list[Lin
                         found = said.setdefault((one.category, str(one.message)), [])
                         found.append((links[position].pair.name, one))
                 bar.update()
+                check_mass(plan, solver, links[position].pair.name)
                 plans[position] = checked_plan(plan, solver)
             return plans
 
@@ -104,6 +105,16 @@ def checked_plan(plan, solver):
             f"{type(plan).__name__}. {PAGE}"
         )
     return plan
+
+
+def check_mass(plan, solver, name: str) -> None:
+    """Check that a plan matches some cells of a pair, by what it says of itself."""
+    if getattr(getattr(plan, "diagnostics", None), "mass", None) == 0:
+        raise ValueError(
+            f"`solver={solver!r}` matches no cell of the pair {name!r}: no target cell is among "
+            "the source cells, possibly because of a batch effect. Match cells by distance, "
+            "`solver=sg.ot.Sinkhorn(price=0.25)`, or raise `n_neighbors`."
+        )
 
 
 def check_question(question: Question, adata: AnnData, task) -> Question:

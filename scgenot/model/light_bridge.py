@@ -277,6 +277,7 @@ def epsilon_of(link: Link, learner: LightBridge) -> float:
     found = getattr(link.plan, "diagnostics", None)
     if learner.epsilon is None and getattr(link.plan, "cost", None) is squared_euclidean and found:
         return found.epsilon_absolute / 2
-    share = learner.epsilon or (found.epsilon if found else EPSILON)
+    # some solvers have no epsilon
+    share = learner.epsilon or (found.epsilon if found and found.epsilon > 0 else EPSILON)
     sides = (torch.tensor(np.asarray(cells)) for cells in (link.pair.source, link.pair.target))
     return share * mean_cost(squared_euclidean, *(cells.double() for cells in sides)) / 2

@@ -42,6 +42,16 @@ def test_a_law_of_the_family_is_found():
     assert found.history["loss"].iloc[-1] < found.history["loss"].iloc[0]
 
 
+def test_a_solver_without_epsilon_leaves_the_default():
+    draw = np.random.default_rng(0)
+    pair = sg.Pair(draw.normal(size=(60, 2)), draw.normal(size=(60, 2)))
+    run, learner = sg.model.Run(progress=False), sg.model.LightBridge(**FEW)
+    plans = None, sg.ot.Neighbors(n_neighbors=10, device="cpu")(pair)
+    models = [learner([sg.Link(pair, plan=plan)], run).model for plan in plans]
+    found = [model.laws[0].epsilon for model in models]
+    assert found[0] == found[1] > 0
+
+
 def test_gaussians_with_the_epsilon_of_a_plan():
     # cost |x - y|^2 and epsilon are cost |x - y|^2 / 2 and half of it
     rng = np.random.default_rng(1)

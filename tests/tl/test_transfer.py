@@ -131,7 +131,10 @@ def test_sides_that_are_apart_are_matched_by_distance_with_a_warning():
     assert (query.obs["genot_transferred_cell_type"] == "unassigned").mean() > 0.5
 
 
-def course(partial=True) -> AnnData:
+PARTIAL = sg.ot.Sinkhorn(price=0.2, tolerance=1e-6)
+
+
+def course(solver=PARTIAL) -> AnnData:
     """Three times; the monocytes come at time 1 only, the B cells are gone at time 2."""
     kinds = {0: ["T", "B"], 1: ["T", "B", "mono"], 2: ["T", "mono"]}
     parts = [blobs(40, kinds[t], seed=t, prefix=f"{t}_") for t in kinds]
@@ -141,7 +144,6 @@ def course(partial=True) -> AnnData:
     )
     adata.obs["cell_type"] = adata.obs["cell_type"].astype("category")
     adata.obsm["X_pca"] = np.concatenate([part.obsm["X_pca"] for part in parts])
-    solver = sg.ot.Sinkhorn(price=0.2, tolerance=1e-6) if partial else sg.ot.Sinkhorn()
     sg.tl.fit_trajectory(adata, "day", solver=solver, learner=QUICK, predict=False, progress=False)
     return adata
 
@@ -199,9 +201,40 @@ def test_coupling_writes_who_is_unassigned(fitted):
     ax = sg.pl.coupling(adata, groupby="cell_type").child_axes[0]  # a panel for each step
     shown = [text.get_text() for text in ax.get_xticklabels()]
     assert shown[-1] == "unassigned"
-    old = course(partial=False)
+    old = course(sg.ot.Sinkhorn())
     sg.tl.coupling(old)
     assert "genot_kept" not in old.obs
+
+
+def test_fits_with_neighborhoods_answer_or_say_what_they_lack(tmp_path):
+    solver = sg.ot.Neighbors(n_neighbors=20)
+    fitted, file = course(solver), tmp_path / "course.h5ad"
+    fitted.write_h5ad(file)
+    for adata in (fitted, read_h5ad(file)):
+        table = sg.tl.cell_transition(adata, "cell_type", "cell_type", start=1, end=2)
+        assert np.allclose(table.sum(axis=1), 1)
+        assert table.loc["B", "unassigned"] == pytest.approx(1)
+        assert (table.loc[["T", "mono"], "unassigned"] < 0.2).all()  # more of both at time 2
+        sg.tl.annotate(adata, "cell_type", start=0, end=1)
+        found, kind = adata.obs["genot_annotated_cell_type"], adata.obs["cell_type"].astype(str)
+        day = adata.obs["day"]
+        expected = np.where(kind == "mono", "unassigned", kind)[day == 1]
+        assert (found[day == 1] == expected).mean() > 0.95
+        sg.tl.coupling(adata)
+        gone = (day == 1) & (kind == "B")
+        assert (adata.obs["genot_assignment"][gone] == "unassigned").all()
+        sg.tl.predict(adata)
+        with pytest.raises(ValueError, match="`sg.tl.score_cells` needs a plan with `transposed`"):
+            sg.tl.score_cells(adata)
+        with pytest.raises(ValueError, match="no two cells of the fit"):
+            sg.tl.coupling(blobs(seed=5, prefix="new"), model=adata)
+    apart = fitted[fitted.obs["day"] < 2].copy()
+    apart.obsm["X_pca"] = apart.obsm["X_pca"] + 100.0 * (apart.obs["day"] == 1).to_numpy()[:, None]
+    with pytest.raises(ValueError, match=r"Neighbors\(.*matches no cell of the pair '0 to 1'"):
+        sg.tl.fit_trajectory(
+            apart, "day", solver=solver, learner=QUICK, key_added="new", progress=False
+        )
+    assert "new" not in apart.uns
 
 
 def test_a_translation_tells_which_cells_have_no_counterpart():
