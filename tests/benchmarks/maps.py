@@ -28,6 +28,7 @@ from scgenot.metrics import energy_distance, monge_gap, r2_means
 Row = dict[str, float | str]
 energy = partial(energy_distance, unbiased=True)
 QUIET = {"progress": False, "predict": False}
+N_RESAMPLES = 200
 MOVED = 0.1  # standard deviations from which on a feature has moved
 
 
@@ -147,35 +148,55 @@ def known_map(seeds: list[int]) -> list[Row]:
 
 
 def kang(seeds: list[int]) -> list[Row]:
-    """`kang_ifnb`, fitted on 70 % of the cells, scored on the others."""
-    adata, rows = perturbation.kang(), []
+    """`kang_ifnb`, fitted on 70 % of the cells, scored on the others; a split for each seed."""
+    adata, found = perturbation.kang(), []
     for seed in seeds:
         training = np.random.default_rng(seed).random(adata.n_obs) < 0.7
         cells = perturbation.embedded(adata, training)
-        rows += against_gaussian(cells, training, ~training, seed)
-    return rows
+        found.append(against_gaussian(cells, training, ~training, seed, seed))
+    return [row for rows, _ in found for row in rows]
 
 
 def donors(seeds: list[int]) -> list[Row]:
-    """`kang_ifnb`, each of eight donors held out in turn."""
-    adata, rows = perturbation.kang(), []
-    for seed in seeds:
-        for donor in adata.obs["donor"].unique():
-            asked = (adata.obs["donor"] == donor).to_numpy()
-            cells = perturbation.embedded(adata, ~asked)
-            rows += against_gaussian(cells, ~asked, asked, seed)
+    """`kang_ifnb`, each of eight donors held out in turn; intervals of the mean over donors."""
+    adata, found = perturbation.kang(), []
+    for fold, donor in enumerate(adata.obs["donor"].unique()):
+        asked = (adata.obs["donor"] == donor).to_numpy()
+        cells = perturbation.embedded(adata, ~asked)
+        # cells are resampled alike for all seeds
+        found += [against_gaussian(cells, ~asked, asked, seed, fold) for seed in seeds]
+    rows = [row for rows, _ in found for row in rows if "less" not in row["method"]]
+    for name in found[0][1]:
+        row = {"method": name, "seed": seeds[0]}
+        for metric in found[0][1][name]:
+            mean = np.mean([differences[name][metric] for _, differences in found], axis=0)
+            row |= with_interval(metric, mean)
+        rows.append(row)
     return rows
 
 
+def with_interval(metric: str, values: np.ndarray) -> Row:
+    """Return a value and its 95 % interval, given the value itself and those of resampled cells."""
+    low, high = np.quantile(values[1:], [0.025, 0.975])
+    return {metric: float(values[0]), f"{metric} low": low, f"{metric} high": high}
+
+
 def against_gaussian(
-    cells: AnnData, training: np.ndarray, asked: np.ndarray, seed: int, n_resamples: int = 200
-) -> list[Row]:
-    """Scores of the map, the flow and the Gaussian map, and differences of the first and last."""
+    cells: AnnData, training: np.ndarray, asked: np.ndarray, seed: int, fold: int
+) -> tuple[list[Row], dict[str, dict[str, np.ndarray]]]:
+    """Score all methods; also the differences from the Gaussian map, first of the cells as they are
+    and then of resampled ones.
+    """
     control = (cells.obs["drug"] == "control").to_numpy()
     train, query = cells[training].copy(), cells[asked & control].copy()
     truth, unit = cells[asked & ~control], cells.uns["unit"]
     sides = [cells[training & side].obsm["X_pca"] for side in (control, ~control)]
-    found = {"Gaussian map": sg.baselines.gaussian_map(*sides, query.obsm["X_pca"])}
+    asked_of = query.obsm["X_pca"]
+    found = {
+        "Gaussian map": sg.baselines.gaussian_map(*sides, asked_of),
+        "mean shift": sg.baselines.mean_shift(*sides, asked_of),
+        "identity": asked_of,
+    }
     seconds = {}
     for name, learner in {"Monge map": sg.model.MongeMap(), "flow": None}.items():
         seconds[name] = fitted(train, learner, seed, use_rep="X_pca")
@@ -185,10 +206,10 @@ def against_gaussian(
         name: sg.tl.decode(np.asarray(values), truth, key="pca").to_numpy()
         for name, values in {**found, "truth": truth.obsm["X_pca"]}.items()
     }
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng(fold)
     n, m = query.n_obs, truth.n_obs
     resampled = [(np.arange(n), np.arange(m))]
-    resampled += [(draw.integers(n, size=n), draw.integers(m, size=m)) for _ in range(n_resamples)]
+    resampled += [(draw.integers(n, size=n), draw.integers(m, size=m)) for _ in range(N_RESAMPLES)]
     weights = [
         np.array([np.bincount(pair[side], minlength=size) for pair in resampled], dtype=float)
         for side, size in ((0, n), (1, m))
@@ -201,7 +222,7 @@ def against_gaussian(
             "Monge gap": np.array(
                 [
                     monge_gap(query.obsm["X_pca"][i] / unit, values[i] / unit)
-                    for i, _ in resampled[: 1 + n_resamples // 10]
+                    for i, _ in resampled[: 1 + N_RESAMPLES // 10]
                 ]
             ),
         }
@@ -211,14 +232,19 @@ def against_gaussian(
     for name, of_method in scores.items():
         row = {"method": name, "seed": seed, **{k: float(v[0]) for k, v in of_method.items()}}
         rows.append(row | ({"s": seconds[name]} if name in seconds else {}))
-    for name in ("Monge map", "flow"):
-        row = {"method": f"{name} less Gaussian map", "seed": seed}
-        for metric, values in scores[name].items():
-            difference = values - scores["Gaussian map"][metric]
-            low, high = np.quantile(difference[1:], [0.025, 0.975])
-            row |= {metric: difference[0], f"{metric} low": low, f"{metric} high": high}
+    differences = {
+        f"{name} less Gaussian map": {
+            metric: values - scores["Gaussian map"][metric] for metric, values in of_method.items()
+        }
+        for name, of_method in scores.items()
+        if name in seconds
+    }
+    for name, of_method in differences.items():
+        row = {"method": name, "seed": seed}
+        for metric, values in of_method.items():
+            row |= with_interval(metric, values)
         rows.append(row)
-    return rows
+    return rows, differences
 
 
 def sparse_kang(seeds: list[int]) -> list[Row]:
