@@ -81,7 +81,9 @@ def solver_like(fit) -> Sinkhorn:
     stored = stored if isinstance(stored, dict) and stored.get("type") == "Sinkhorn" else {}
     epsilon, tau = stored.get("epsilon"), stored.get("tau", (1.0, 1.0))
     if isinstance(epsilon, (bool, str)) or epsilon is None or not stored.get("relative", True):
-        epsilon = float(fit.table.get("epsilon", pd.Series([EPSILON])).median())
+        # some solvers have no epsilon
+        known = fit.table.get("epsilon", pd.Series(dtype=float)).dropna()
+        epsilon = known.median() if len(known) else EPSILON
     keep = stored.get("keep")
     if stored.get("price") is not None:
         # at the price of the fit a longer step could match nothing

@@ -172,6 +172,11 @@ class Transport:
                 "`bridge_noise` needs a fit whose cost is the squared distance; "
                 "this fit has another cost."
             )
+        if "epsilon" not in solver:
+            raise ValueError(
+                "`bridge_noise` needs a fit whose solver has an epsilon, such as "
+                f"`sg.ot.Sinkhorn()`; this one was made with `sg.ot.{solver.get('type')}`."
+            )
         table = self.fit.table
         here = np.isclose(table["source_time"], earlier) & np.isclose(table["target_time"], later)
         return float(table["epsilon_absolute"][here].mean())

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -94,6 +96,20 @@ def test_a_cost_that_cannot_be_stored_interpolates_too():
     found = sg.tl.interpolate(adata, 2, straight=True, n_cells=200)
     assert abs(found.X.mean(0) - [2, 5]).max() < 0.1
     with pytest.raises(ValueError, match="bridge_noise"):
+        sg.tl.interpolate(adata, 2, bridge_noise=True)
+
+
+@pytest.mark.parametrize("solver", [sg.ot.Neighbors(n_neighbors=20), sg.ot.SparseOT(tolerance=1.0)])
+def test_a_solver_without_epsilon_interpolates_too(solver):
+    adata = course()
+    adata.X = np.random.default_rng(0).normal(size=adata.shape).astype(np.float32)  # no time apart
+    sg.tl.fit_trajectory(adata, "day", use_rep="X", learner=FEW, solver=solver, progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # trivial answers are as good
+        found = sg.tl.interpolate(adata, 2, n_cells=200)
+    assert np.isfinite(found.X).all()
+    assert len(found.uns["genot_interpolation"]["left_out"])
+    with pytest.raises(ValueError, match="`bridge_noise` needs a fit whose solver has an epsilon"):
         sg.tl.interpolate(adata, 2, bridge_noise=True)
 
 

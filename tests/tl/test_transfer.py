@@ -224,13 +224,13 @@ def test_fits_with_neighborhoods_answer_or_say_what_they_lack(tmp_path):
         gone = (day == 1) & (kind == "B")
         assert (adata.obs["genot_assignment"][gone] == "unassigned").all()
         sg.tl.predict(adata)
-        with pytest.raises(ValueError, match="`sg.tl.score_cells` needs a plan with `transposed`"):
+        with pytest.raises(ValueError, match="needs a plan with `transposed`"):
             sg.tl.score_cells(adata)
         with pytest.raises(ValueError, match="no two cells of the fit"):
             sg.tl.coupling(blobs(seed=5, prefix="new"), model=adata)
     apart = fitted[fitted.obs["day"] < 2].copy()
     apart.obsm["X_pca"] = apart.obsm["X_pca"] + 100.0 * (apart.obs["day"] == 1).to_numpy()[:, None]
-    with pytest.raises(ValueError, match=r"Neighbors\(.*matches no cell of the pair '0 to 1'"):
+    with pytest.raises(ValueError, match="`solver=Neighbors` matches no cell of the pair '0"):
         sg.tl.fit_trajectory(
             apart, "day", solver=solver, learner=QUICK, key_added="new", progress=False
         )
