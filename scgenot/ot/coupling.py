@@ -14,6 +14,7 @@ from scgenot.ot.cost import Cost, against
 from scgenot.ot.diagnostics import Diagnostics
 from scgenot.ot.elastic_cost import displaced
 from scgenot.ot.partial import log_growth
+from scgenot.ot.plan import chosen_cells
 from scgenot.ot.precision import in_own_precision
 
 
@@ -85,10 +86,7 @@ class Coupling:
 
     def _cells(self, cells: Tensor | None) -> Tensor:
         """Return all source cells, those with the given indices, or new ones."""
-        if cells is None:
-            return self.x
-        cells = torch.as_tensor(cells, device=self.x.device)
-        return cells.to(self.x.dtype) if cells.ndim == 2 else self.x[cells]
+        return self.x if cells is None else chosen_cells(cells, self.x)
 
     def rows(self, cells: Tensor | None = None) -> Tensor:
         """Conditional distribution of the targets given source cells.

@@ -81,6 +81,19 @@ def require(plan: Plan, name: str, purpose: str) -> Any:
     return found
 
 
+def chosen_cells(cells, fitted: Tensor) -> Tensor:
+    """Return the fitted source cells with the given indices, or new ones as they are."""
+    found = torch.as_tensor(cells, device=fitted.device)
+    if found.ndim == 1:
+        return fitted[found]
+    if found.ndim != 2 or found.shape[1] != fitted.shape[1]:
+        raise ValueError(
+            f"`cells` has shape {tuple(found.shape)}: give indices of source cells, shape (k,), or "
+            f"new cells in the space of the coupling, shape (k, {fitted.shape[1]})."
+        )
+    return found.to(fitted.dtype)
+
+
 @dataclass(frozen=True, eq=False)
 class SparsePlan:
     """Plan as a sparse matrix.

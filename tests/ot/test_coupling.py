@@ -36,6 +36,14 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+@pytest.mark.parametrize("name", ["rows", "potential", "barycenter", "effective_targets", "sample"])
+def test_new_cells_of_another_space_are_named(coupling, name):
+    options = {"generator": generator()} if name == "sample" else {}
+    for shape in ((3, coupling.x.shape[1] + 1), (2, 3, 4)):
+        with pytest.raises(ValueError, match=r"`cells` has shape .*: give indices of source cells"):
+            getattr(coupling, name)(torch.ones(shape), **options)
+
+
 def test_new_cells_agree_with_cells_of_the_fit(coupling):
     """A new cell that stands where a cell of the fit does has its row, potential and growth.
 
