@@ -152,6 +152,200 @@ def light_bridge() -> None:
         ax.set(title=name, xticks=[], yticks=[], aspect="equal")
 
 
+COLORS = "#D55E00", "#0072B2"
+
+
+def monge_map() -> None:
+    """Where cells of two moons go: along a known optimal map, and by two that are fitted."""
+    draw = np.random.default_rng(0)
+
+    def moons() -> np.ndarray:
+        angle, which = draw.uniform(0, np.pi, 1000), draw.integers(2, size=1000)
+        x = np.column_stack([np.cos(angle), np.sin(angle)])
+        x[which == 1] = [1, 0.5] - x[which == 1]
+        return x + 0.08 * draw.normal(size=x.shape)
+
+    # as in `tests/benchmarks/maps.py`
+    steep = np.random.default_rng([0, 1])
+    slopes, places = steep.normal(size=(4, 2)), steep.uniform(-0.5, 0.5, 4)
+    slopes /= np.linalg.norm(slopes, axis=1, keepdims=True)
+
+    def optimal(x: np.ndarray) -> np.ndarray:
+        return 0.1 * x + (1 / (1 + np.exp(-20 * (x @ slopes.T - places)))) @ slopes
+
+    source, target = moons(), optimal(moons())
+    cells = AnnData(np.vstack([source, target]).astype(np.float32))
+    cells.obs["time"] = np.repeat([0, 1], 1000)
+    options = {"use_rep": "X", "learner": sg.model.MongeMap(), "progress": False}
+    sg.tl.fit_trajectory(cells, "time", **options)
+    found = {
+        "known optimal map": optimal(source),
+        "Monge map": cells.obsm["X_genot"][:1000],
+        "Gaussian map": sg.baselines.gaussian_map(source, target, source),
+    }
+    axes = plt.subplots(1, 3, figsize=(10, 3.2), sharex=True, sharey=True, layout="constrained")[1]
+    for ax, (name, mapped) in zip(axes, found.items(), strict=True):
+        ax.plot(*np.stack([source, mapped])[:, ::10].transpose(2, 0, 1), color="0.8", lw=0.7)
+        for side, color, label in zip((source, mapped), COLORS, ("source", "mapped"), strict=True):
+            ax.scatter(*side.T, s=2, color=color, label=label)
+        ax.set(title=name, xticks=[], yticks=[], aspect="equal")
+    axes[0].legend(markerscale=4, frameon=False, fontsize=8)
+
+
+def sparse_map() -> None:
+    """Changes of genes by cell: true, by a sparse and by a dense map."""
+    adata = sg.datasets.sparse_drug(rng=7)
+    control = (adata.obs["drug"] == "control").to_numpy()
+    order = np.argsort(adata.obs["cell_type"][control], kind="stable")
+    found = {"true change": adata.layers["change"][control]}
+    sparse = sg.model.MongeMap(sparsity=sg.model.Sparsity(n_features=5))
+    for name, learner in {"sparse map": sparse, "dense map": sg.model.MongeMap()}.items():
+        options = {"use_rep": "X", "learner": learner, "progress": False}
+        sg.tl.fit_perturbation(adata, "drug", "control", **options)
+        found[name] = (adata.obsm["X_genot"] - adata.X)[control]
+    figure, axes = plt.subplots(1, 3, figsize=(10, 3.4), sharey=True, layout="constrained")
+    for ax, (name, change) in zip(axes, found.items(), strict=True):
+        image = ax.imshow(change[order], cmap="RdBu_r", vmin=-2, vmax=2, aspect="auto")
+        ax.set(title=name, xlabel="gene")
+    axes[0].set(ylabel="control cell, by type", yticks=[])
+    figure.colorbar(image, ax=axes, label="change")
+
+
+def elastic() -> None:
+    """Displacements by the coupling of an elastic cost, more and more sparse."""
+    draw, shift = np.random.default_rng(0), np.zeros(20)
+    shift[:3] = 2, -3, 1.5
+    pair = sg.Pair(draw.normal(size=(400, 20)), draw.normal(size=(400, 20)) + shift)
+    figure, axes = plt.subplots(1, 4, figsize=(10, 3.2), sharey=True, layout="constrained")
+    for ax, strength in zip(axes, (0, 1, 4, 10), strict=True):
+        cost = sg.ot.elastic(strength) if strength else sg.ot.elastic(1e-6)
+        moved = sg.ot.Sinkhorn(cost=cost, epsilon=0.05)(pair).displacement()
+        image = ax.imshow(moved, cmap="RdBu_r", vmin=-3, vmax=3, aspect="auto")
+        ax.set(title=f"strength {strength}", xlabel="feature")
+    axes[0].set(ylabel="cell", yticks=[])
+    figure.colorbar(image, ax=axes, label="displacement")
+
+
+def partial_coupling() -> None:
+    """Matched shares of cells of which one type, between two others, is not in the reference."""
+    draw = np.random.default_rng(0)
+    centers = np.array([[0, 0], [6, 0], [2.6, 1.4]])
+    query = np.concatenate([center + draw.normal(size=(300, 2)) * 0.7 for center in centers])
+    reference = np.concatenate(
+        [center + draw.normal(size=(450, 2)) * 0.7 for center in centers[:2]]
+    )
+    solvers = {
+        "reference": None,
+        "Neighbors()": sg.ot.Neighbors(),
+        "Sinkhorn(price=0.25)": sg.ot.Sinkhorn(price=0.25),
+    }
+    figure, axes = plt.subplots(
+        1, 3, figsize=(10, 2.6), sharex=True, sharey=True, layout="constrained"
+    )
+    for ax, (name, solver) in zip(axes, solvers.items(), strict=True):
+        if solver is None:
+            ax.scatter(*reference.T, s=4, color="0.5")
+        else:
+            kept = solver(sg.Pair(query, reference)).kept()[0]
+            image = ax.scatter(*query.T, s=4, c=kept, cmap="viridis", vmin=0, vmax=1)
+        ax.set(title=name, xticks=[], yticks=[], aspect="equal")
+    figure.colorbar(image, ax=axes, label="matched share of a query cell")
+
+
+def sparse_plan() -> None:
+    """The same cells under an entropic plan and under plans with few targets."""
+    draw = np.random.default_rng(1)
+    shift = np.array([4, 0])
+    pair = sg.Pair(draw.normal(size=(40, 2)), draw.normal(size=(40, 2)) + shift)
+    solvers = {
+        "Sinkhorn()": sg.ot.Sinkhorn(),
+        "SparseOT(max_targets=3)": sg.ot.SparseOT(max_targets=3, gamma=0.2, tolerance=0.2),
+        "SparseOT(max_targets=1)": sg.ot.SparseOT(max_targets=1),
+    }
+    axes = plt.subplots(1, 3, figsize=(10, 2.8), sharex=True, sharey=True, layout="constrained")[1]
+    for ax, (name, solver) in zip(axes, solvers.items(), strict=True):
+        mass = solver(pair).to_sparse().tocoo()
+        for i, j, value in zip(mass.row, mass.col, mass.data, strict=True):
+            ends = np.stack([pair.source[i], pair.target[j]])
+            ax.plot(*ends.T, color="0.3", lw=1, alpha=min(1.0, 40 * value))
+        for side, color in zip((pair.source, pair.target), COLORS, strict=True):
+            ax.scatter(*side.T, s=14, color=color, zorder=2)
+        ax.set(title=name, xticks=[], yticks=[], aspect="equal")
+
+
+@cache
+def fitted_mixture() -> sg.Genot:
+    """A model of two dimensions whose distributions are Gaussian mixtures."""
+    adata = sg.datasets.mixtures(2, 1.0, 3, n_cells=3000)
+    pair = sg.Pair(adata.X[:3000], adata.X[3000:])
+    plan = sg.ot.Sinkhorn(epsilon=0.4)(pair)
+    link = sg.Link(pair, plan=plan)
+    return sg.model.FlowMatching()([link], sg.model.Run(progress=False)).model
+
+
+def integrators() -> None:
+    """From noise to samples of one cell, first coordinate, with and without noise on the way."""
+    model, source = fitted_mixture(), np.array([[1.0, -0.8]], dtype=np.float32)
+    axes = plt.subplots(1, 2, figsize=(8, 3), sharex=True, sharey=True, layout="constrained")[1]
+    chosen = {"ODE": sg.flow.ODE("midpoint", steps=50), "SDE": sg.flow.SDE(noise=1.0, steps=50)}
+    for ax, (name, integrator) in zip(axes, chosen.items(), strict=True):
+        path = []
+
+        def recorded(velocity, z, *, generator, integrator=integrator, path=path):
+            def seen(t, z):
+                path.append((float(t), z[0, :, 0].clone()))
+                return velocity(t, z)
+
+            return integrator(seen, z, generator=generator)
+
+        model.sample(source, n_samples=30, integrator=recorded)
+        times, places = zip(*path[::2], strict=True)
+        ax.plot(times, np.stack(places), color=COLORS[name == "SDE"], lw=0.7, alpha=0.7)
+        ax.set(title=f"sg.flow.{name}", xlabel="time")
+    axes[0].set_ylabel("first coordinate")
+
+
+def distillation() -> None:
+    """Samples of two cells by twelve evaluations of the field and by one."""
+    model = fitted_mixture()
+    source = np.random.default_rng(0).normal(size=(2000, 2)).astype(np.float32)
+    student = sg.model.distill(model, source, progress=False)
+    cells = np.array([[-1.2, 0.6], [1.0, -0.8]], dtype=np.float32)
+    axes = plt.subplots(1, 2, figsize=(7, 3.2), sharex=True, sharey=True, layout="constrained")[1]
+    for ax, (name, one) in zip(
+        axes, {"twelve evaluations": model, "one evaluation": student}.items(), strict=True
+    ):
+        for cell, draws, color in zip(cells, one.sample(cells, n_samples=400), COLORS, strict=True):
+            ax.scatter(*draws.T, s=4, color=color, alpha=0.5)
+            ax.plot(*cell, "*", color=color, mec="black", ms=13)
+        ax.set(title=name, xticks=[], yticks=[], aspect="equal")
+
+
+def counterfactual() -> None:
+    """Effects of cells under one drug against those of the same cells under another."""
+    adata = sg.datasets.screen(1000, drugs=2, combinations=False, heterogeneity=0.5, rng=0)
+    options = {"covariates": ["cell_type", "donor"], "predict": False, "progress": False}
+    sg.tl.fit_perturbation(adata, "drug", "control", use_rep="X_latent", **options)
+    treated = adata[adata.obs["drug"] == "D1"].copy()
+    made = {"model": adata, "decoder": pd.DataFrame}
+    found = sg.tl.counterfactual(treated, "D2", **made)
+    control = adata[found.obs["control_cell"].to_numpy()].copy()
+    control.obs_names_make_unique()
+    drawn = sg.tl.simulate(control, "D2", progress=False, **made)
+    one, two = adata.uns["embedding"].to_numpy() @ adata.uns["truth"]["mechanism"]
+    untreated = treated.obsm["X_untreated"]
+    true = (treated.obsm["X_latent"] - untreated) @ one / (one @ one)
+    axes = plt.subplots(1, 2, figsize=(7, 3.4), sharex=True, sharey=True, layout="constrained")[1]
+    for ax, (name, cells) in zip(
+        axes, {"counterfactual": found, "new sample": drawn}.items(), strict=True
+    ):
+        effect = (cells.X - untreated) @ two / (two @ two)
+        ax.scatter(true, effect, s=4, color=COLORS[1], alpha=0.5)
+        ax.axline((1, 1), slope=1, color="0.6", lw=1)
+        ax.set(title=name, xlabel="true effect of D2 on the cell")
+    axes[0].set_ylabel("predicted effect")
+
+
 @cache
 def predicted_blood() -> tuple[AnnData, AnnData]:
     """The donor that was not fitted, with a prediction, and simulated cells of it."""
@@ -358,7 +552,9 @@ def pl_velocity() -> None:
     sg.pl.velocity(adata, basis="emb", color="state_info", show=False)
 
 
-GUIDES = (readme, translation, trajectory, perturbation, evaluation, light_bridge)
+METHODS = (monge_map, sparse_map, elastic, light_bridge, integrators, distillation)
+METHODS += (counterfactual, partial_coupling, sparse_plan)
+GUIDES = (readme, translation, trajectory, perturbation, evaluation, *METHODS)
 PICTURES: dict[str, Callable[[], None]] = {draw.__name__: draw for draw in GUIDES}
 PICTURES |= {f"pl/{name}": globals()[f"pl_{name}"] for name in sg.pl.__all__}
 

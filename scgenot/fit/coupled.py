@@ -111,8 +111,8 @@ def check_mass(plan, solver, name: str) -> None:
     """Check that a plan matches some cells of a pair, by what it says of itself."""
     if getattr(getattr(plan, "diagnostics", None), "mass", None) == 0:
         raise ValueError(
-            f"`solver={type(solver).__name__}` matches no cell of the pair {name!r}: no target cell "
-            "is among the source cells, possibly because of a batch effect. Match cells by "
+            f"`solver={type(solver).__name__}` matches no cell of the pair {name!r}: no target "
+            "cell is among the source cells, possibly because of a batch effect. Match cells by "
             "distance, `solver=sg.ot.Sinkhorn(price=0.25)`, or raise `n_neighbors`."
         )
 

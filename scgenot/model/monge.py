@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
@@ -27,6 +27,9 @@ from scgenot.model.validation import held_out
 from scgenot.ot.cost import Cost, squared_euclidean
 from scgenot.pair import Link
 
+# chosen by `tests/benchmarks/maps.py development`, and on `sg.datasets.sparse_drug`
+USUAL = {"steps": 600, "epsilon": 0.1, "weight_decay": 5.0}
+USUAL_SPARSE = {"steps": 1000, "epsilon": 0.05, "weight_decay": 0.01}
 HISTORY = ["step", "loss", "divergence", "validation", "fit", "gap", "moved", "strength"]
 
 
@@ -42,14 +45,16 @@ class MongeMap:
     Parameters
     ----------
     steps
-        Number of optimization steps.
+        Number of optimization steps; None for 600, or for 1,000 with `sparsity`, whose strength has
+        to be found.
     cost
         Cost `(x, y) -> (n, m)` for which the map is optimal, differentiable in both arguments.
     gap
         Weight of the Monge gap; 0 for none.
     epsilon, gap_epsilon
         Entropic regularization of the divergence, relative to the mean squared distance between
-        target cells of the link, and of the gap, relative to the mean cost.
+        target cells of the link, and of the gap, relative to the mean cost. `epsilon=None` for 0.1,
+        or for 0.05 with `sparsity`.
     sparsity
         Mean number of features that may change per cell, see :class:`~scgenot.model.Sparsity`; None
         for any number. For fits on features (`use_rep="X"`).
@@ -59,7 +64,10 @@ class MongeMap:
         As in :class:`~scgenot.model.FlowMatching`.
     batch_size
         Pairs of cells per step, from up to four links.
-    learning_rate, warmup, weight_decay, clip, ema_decay
+    weight_decay
+        Decay of the weights relative to the learning rate. None for 5, without which the map
+        overfits, or for 0.01 with `sparsity`, which limits the map already.
+    learning_rate, warmup, clip, ema_decay
         As in :class:`~scgenot.model.FlowMatching`.
     validation_every
         Steps between rows of the history.
@@ -77,10 +85,10 @@ class MongeMap:
     >>> learner = sg.model.MongeMap(sparsity=sg.model.Sparsity(n_features=50))
     """
 
-    steps: int = 1000
+    steps: int | None = None
     cost: Cost = squared_euclidean
     gap: float = 1.0
-    epsilon: float = 0.05
+    epsilon: float | None = None
     gap_epsilon: float = 0.02
     sparsity: Sparsity | None = None
     width: int = 128
@@ -89,21 +97,28 @@ class MongeMap:
     batch_size: int = 256
     learning_rate: float = 2e-3
     warmup: int = 100
-    weight_decay: float = 0.01
+    weight_decay: float | None = None
     clip: float = 1.0
     ema_decay: float = 0.99
     validation_every: int = 50
 
     def __post_init__(self):
         check_fields(self)
+        full = self._filled_in()
         counts = dict.fromkeys(("steps", "batch_size", "validation_every", "depth"), 1)
         for name, least in {**counts, "warmup": 0, "width": 2}.items():
-            check_count(name, getattr(self, name), least)
+            check_count(name, getattr(full, name), least)
         for name in ("epsilon", "gap_epsilon", "learning_rate", "clip"):
-            check_number(name, getattr(self, name), "positive", lambda v: 0 < v < math.inf)
+            check_number(name, getattr(full, name), "positive", lambda v: 0 < v < math.inf)
         for name in ("gap", "source_noise", "weight_decay"):
-            check_number(name, getattr(self, name), "0 or more", lambda v: 0 <= v < math.inf)
+            check_number(name, getattr(full, name), "0 or more", lambda v: 0 <= v < math.inf)
         check_rate("ema_decay", self.ema_decay)
+
+    def _filled_in(self) -> "MongeMap":
+        """Return the learner with numbers in place of None."""
+        usual = USUAL if self.sparsity is None else USUAL_SPARSE
+        missing = {name: value for name, value in usual.items() if getattr(self, name) is None}
+        return replace(self, **missing) if missing else self
 
     def __call__(self, links: Sequence[Link], run: Run) -> Learned:
         """Train a map on the populations of links, weighted as by their plans.
@@ -127,6 +142,7 @@ class MongeMap:
         """
         pairs, plans = [network_input(link.pair) for link in links], [link.plan for link in links]
         self._check(links)
+        full = self._filled_in()
         ratios, first, device = ratios_of(plans, pairs, run), pairs[0], torch.device(run.device)
         draws = Draws(
             *(pairs, plans, held_out(links, 0.0, run.seed)),
@@ -144,8 +160,8 @@ class MongeMap:
                 encoder=None if run.encoder is None else run.encoder(condition_dim),
             ).to(device)
             model.fit_units(pairs)
-            history = train_map(model, draws, self, run.seed, progress=run.progress)
-            ended = outcomes(self.steps, Outcome.COMPLETED)
+            history = train_map(model, draws, full, run.seed, progress=run.progress)
+            ended = outcomes(full.steps, Outcome.COMPLETED)
             if self.sparsity is not None and keep_to_number(model, pairs, self.sparsity):
                 ended = (*ended, Outcome.TOO_DENSE)
             learn_growth(model, pairs, ratios, run)

@@ -53,6 +53,15 @@ def test_a_map_is_optimal_for_its_own_cost(normal):
     assert costs.diagonal().mean() < 1.02 * least
 
 
+def test_settings_left_out_depend_on_sparsity():
+    learner, few = sg.model.MongeMap(), sg.model.Sparsity(n_features=1)
+    assert learner._filled_in().weight_decay > 1 > learner._filled_in().epsilon
+    sparse = sg.model.MongeMap(sparsity=few, epsilon=0.3)._filled_in()
+    assert (sparse.steps, sparse.epsilon, sparse.weight_decay) == (1000, 0.3, 0.01)
+    plain = sg.model.MongeMap(steps=7, epsilon=0.2, weight_decay=0.0)
+    assert plain._filled_in() is plain
+
+
 @pytest.mark.slow
 def test_conditions_have_maps_of_their_own():
     draw = np.random.default_rng(0)
