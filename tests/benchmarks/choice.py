@@ -169,7 +169,7 @@ def coupled(
     weights = pair_weights(*interpolation.growth(coupling, pairs), s)
     chosen = rng.choice(len(weights), len(weights), p=weights)
     x, y = x[pairs[0][chosen]], y[pairs[1][chosen]]
-    own = fit_clock(case.course)
+    own = fit_clock({float(pace(t)): cells for t, cells in case.course.items()})
     fractions = s + clock * (clock_fractions(own(x), own(y), s, rng=rng) - s)
     line = (1 - fractions[:, None]) * x + fractions[:, None] * y
     return line + bend(fractions, (start, end), way)
