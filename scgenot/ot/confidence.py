@@ -7,6 +7,8 @@ SAME_OPTIMUM = 0.9
 # below this margin, wrong matches won as often as right ones: simulated pairs of spaces, distorted
 # more and more, and pairs without a common structure; real sets with a right match had .22 and .45
 CLEAR_MARGIN = 0.15
+# a runner-up whose objective is within this fraction of the best is a near-equal optimum
+CLEAR_GAP = 0.05
 # two searches that correlate less came to different answers; one that stops at a similar, worse
 # answer is not rare, and says nothing of the best
 SAME_ANSWER = 0.5
@@ -47,8 +49,9 @@ class Confidence:
 
     @property
     def ambiguous(self) -> bool:
-        """Whether near-equal optima differ (margin below .15), or two searches (agreement .5)."""
-        return self.margin < CLEAR_MARGIN or self.agreement < SAME_ANSWER
+        """Whether margin, gap or agreement are below .15, .05 and .5."""
+        is_near = self.margin < CLEAR_MARGIN or self.gap < CLEAR_GAP
+        return is_near or self.agreement < SAME_ANSWER
 
     def to_dict(self) -> dict:
         """Return the fields, and whether the coupling is ambiguous, as a plain dictionary."""

@@ -129,17 +129,18 @@ def test_optima_are_grouped_by_where_they_send_the_cells():
 
 
 @pytest.mark.parametrize(
-    ("margin", "agreement", "ambiguous"),
+    ("gap", "margin", "agreement", "ambiguous"),
     [
-        (0.2, 0.99, False),
-        (0.1, 0.99, True),
-        (0.2, 0.4, True),
-        (0.2, 0.6, False),
-        (np.inf, 1.0, False),
+        (0.2, 0.2, 0.99, False),
+        (0.01, 0.2, 0.99, True),
+        (0.1, 0.1, 0.99, True),
+        (0.2, 0.2, 0.4, True),
+        (0.2, 0.2, 0.6, False),
+        (np.inf, np.inf, 1.0, False),
     ],
 )
-def test_ambiguous_when_optima_are_near_or_subsets_disagree(margin, agreement, ambiguous):
-    confidence = Confidence(40, 3, 0.2, agreement, margin)
+def test_ambiguous_when_optima_are_near_or_subsets_disagree(gap, margin, agreement, ambiguous):
+    confidence = Confidence(40, 3, gap, agreement, margin)
     assert confidence.ambiguous is ambiguous
     assert confidence.to_dict()["ambiguous"] is ambiguous
 
