@@ -101,9 +101,9 @@ def certainty(confidence: dict) -> str:
     verdict = "AMBIGUOUS" if confidence["ambiguous"] else "clear"
     return (
         f"The match is {verdict}: {confidence['n_best']} of {confidence['n_starts']} "
-        f"starts reach it, {gap}, and two subsets of the cells agree with "
-        f"correlation {confidence['agreement']:.2f}. This refers to all cells together, not to "
-        "each cell type."
+        f"starts reach it, {gap}, its margin is {confidence['margin']:.2f}, and two subsets of the "
+        f"cells agree with correlation {confidence['agreement']:.2f}. This refers to all cells "
+        "together, not to each cell type."
     )
 
 

@@ -104,6 +104,8 @@ def interpolate_pairs(
         pace = fit_pace(means)
         way = {float(pace(t)): mean for t, mean in means.items()}
         before, time, after = (float(pace(t)) for t in (before, time, after))
+        # the clock reads places on the way: those of a calendar would favour the long steps
+        clock = fit_clock({float(pace(t)): population for t, population in samples.items()})
     s = (time - before) / (after - before)
     pairs = np.arange(len(source))
     if growth is not None or n is not None:
@@ -112,7 +114,6 @@ def interpolate_pairs(
     x, y = source[pairs], target[pairs]
     fractions = np.full(len(pairs), s)
     if samples is not None:
-        clock = fit_clock(samples)
         fractions = clock_fractions(clock(x), clock(y), s, rng=generator)
     cells = (1 - fractions[:, None]) * x + fractions[:, None] * y
     if samples is not None:

@@ -15,6 +15,7 @@ from scgenot.cells.tasks.task import name_of
 from scgenot.fit.making import Solver
 from scgenot.model.growth import growth_ratios
 from scgenot.model.ranks import n_ranks, rank, shared_work
+from scgenot.ot.confidence import CLEAR_MARGIN
 from scgenot.ot.diagnostics import describe
 from scgenot.ot.many import each_solved
 from scgenot.pair import Link, Question
@@ -197,8 +198,9 @@ def problems_of(table: pd.DataFrame, confidence: dict | None) -> list[str]:
 def ambiguous_text(confidence: dict) -> str:
     """Say how near-equal optima of a search disagree, and what to try."""
     return (
-        "The match between the two modalities is ambiguous: the objective of the next distinct "
-        f"solution is {100 * confidence['gap']:.1f} % higher, {confidence['n_best']} of "
+        "The match between the two modalities is ambiguous: its margin is "
+        f"{confidence['margin']:.2f} (clear from {CLEAR_MARGIN}), the objective of the next "
+        f"distinct solution is {100 * confidence['gap']:.1f} % higher, {confidence['n_best']} of "
         f"{confidence['n_starts']} starts reach the best one, and two subsets of the cells agree "
         f"with correlation {confidence['agreement']:.2f}. The whole translation may be wrong. "
         "Try features shared by both (`shared_rep`), another representation (`use_rep`, for "

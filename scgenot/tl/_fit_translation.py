@@ -97,7 +97,7 @@ def fit_translation(
         Sizes, epsilon, marginal error, convergence, effective targets and mass of the coupling.
     `uns[key_added]["confidence"]`
         For a search over starts: how many starts reach the best solution, the gap to the next
-        distinct one, and whether two subsets of the cells agree.
+        distinct one, whether two subsets of the cells agree, and the margin of the best solution.
     `uns[key_added]["links"]`
         Names of the fitted cells and their couplings, used by other functions.
 

@@ -221,18 +221,24 @@ def predictions(case: LeftOut, seed: int) -> dict[str, np.ndarray]:
 
 def generated(case: LeftOut) -> dict[str, np.ndarray]:
     """What `sg.tl.interpolate` generates by a model of the step around the left-out time."""
-    times = np.concatenate([np.full(len(cells), t) for t, cells in case.course.items()])
-    cells = np.concatenate(list(case.course.values())).astype(np.float32)
-    obs = pd.DataFrame({"time": times}, index=np.arange(len(times)).astype(str))
-    adata = AnnData(cells, obs=obs)
-    solver = Sinkhorn(epsilon=EPSILON, tau=(TAU, TAU))
-    steps = {"pairs": [case.step], "solver": solver}
-    sg.tl.fit_trajectory(adata, "time", use_rep="X", predict=False, progress=False, **steps)
+    adata = fitted(case)
     options = {"method": "model", "n_cells": N_CELLS, "clip": False}
     return {
         "GENOT, straight": sg.tl.interpolate(adata, case.time, straight=True, **options).X,
         "GENOT, growth, clock, pace and bend": sg.tl.interpolate(adata, case.time, **options).X,
     }
+
+
+def fitted(case: LeftOut, epsilon: float = EPSILON, tau: float = TAU, learner=None) -> AnnData:
+    """Fit a model of the step around the left-out time."""
+    times = np.concatenate([np.full(len(cells), t) for t, cells in case.course.items()])
+    cells = np.concatenate(list(case.course.values())).astype(np.float32)
+    obs = pd.DataFrame({"time": times}, index=np.arange(len(times)).astype(str))
+    adata = AnnData(cells, obs=obs)
+    solver = Sinkhorn(epsilon=epsilon, tau=(tau, tau))
+    steps = {"pairs": [case.step], "solver": solver, "learner": learner}
+    sg.tl.fit_trajectory(adata, "time", use_rep="X", predict=False, progress=False, **steps)
+    return adata
 
 
 def scores(predicted: np.ndarray, truth: np.ndarray, genes: np.ndarray) -> dict[str, float]:
@@ -249,9 +255,9 @@ def evaluate(name: str, seeds: int) -> pd.DataFrame:
     n_times = len(np.unique(SETS[name]()[1]))
     for place in range(1, n_times - 1):
         case = leave_out(name, place)
-        fitted = generated(case)
+        of_genot = generated(case)
         for seed in range(seeds):
-            found = predictions(case, seed) | (fitted if seed == 0 else {})
+            found = predictions(case, seed) | (of_genot if seed == 0 else {})
             compared = {method: (cells, case.truth) for method, cells in found.items()}
             compared["ceiling"] = baselines.halves(case.truth, rng=seed)
             for method, pair in compared.items():

@@ -4,6 +4,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import brentq
 
 from scgenot.course.clock import bend, clock_fractions, fit_clock, fit_pace
 from scgenot.course.interpolation import bridge_noise, interpolate_pairs, pair_weights
@@ -110,6 +111,21 @@ def test_the_pace_of_a_uniform_course_is_time():
     np.testing.assert_allclose(pace(times), 5 * times, atol=1e-12)
     alike = {t: np.ones(2) for t in (0.0, 1.0, 5.0)}  # nothing tells how fast
     assert fit_pace(alike)(2.5) == 2.5
+
+
+def test_the_calendar_only_says_where_the_pace_is():
+    """Samples at other times in the same order: at the same place, the population is the same."""
+    rng = np.random.default_rng(0)
+    days, ticks = (0.0, 1.0, 2.0, 3.0), (0.0, 5.0, 6.0, 30.0)
+    samples = [rng.standard_normal((40, 3)) + 4 * rng.standard_normal(3) for _ in days]
+    pairs, found = (samples[1], samples[2][rng.permutation(40)]), []
+    for times in (days, ticks):
+        course = dict(zip(times, samples, strict=True))
+        pace = fit_pace({t: cells.mean(0) for t, cells in course.items()})
+        middle = (pace(times[1]) + pace(times[2])) / 2
+        time = brentq(lambda t, pace=pace, place=middle: pace(t) - place, *times[1:3], xtol=1e-14)
+        found.append(interpolate_pairs(*pairs, time, step=times[1:3], samples=course, rng=0).cells)
+    np.testing.assert_allclose(*found, atol=1e-9)
 
 
 def test_a_course_that_stands_still_goes_on():

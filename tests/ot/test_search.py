@@ -11,7 +11,7 @@ from scgenot.ot import GromovWasserstein, squared_euclidean
 from scgenot.ot.confidence import Confidence
 from scgenot.ot.quadratic.descent import Descent
 from scgenot.ot.quadratic.intra import fit_intra
-from scgenot.ot.quadratic.search import Optimum, distinct, leaders
+from scgenot.ot.quadratic.search import Optimum, distinct, judge, leaders
 from scgenot.ot.quadratic.starts import principal_starts
 from scgenot.pair import Pair
 from truth.cells import lopsided, rotation
@@ -129,13 +129,52 @@ def test_optima_are_grouped_by_where_they_send_the_cells():
 
 
 @pytest.mark.parametrize(
-    ("gap", "agreement", "ambiguous"),
-    [(0.2, 0.99, False), (0.01, 0.99, True), (0.2, 0.5, True), (np.inf, 1.0, False)],
+    ("gap", "margin", "agreement", "ambiguous"),
+    [
+        (0.2, 0.2, 0.99, False),
+        (0.01, 0.2, 0.99, True),
+        (0.1, 0.1, 0.99, True),
+        (0.2, 0.2, 0.4, True),
+        (0.2, 0.2, 0.6, False),
+        (np.inf, np.inf, 1.0, False),
+    ],
 )
-def test_ambiguous_when_optima_are_near_or_subsets_disagree(gap, agreement, ambiguous):
-    confidence = Confidence(40, 3, gap, agreement)
+def test_ambiguous_when_optima_are_near_or_subsets_disagree(gap, margin, agreement, ambiguous):
+    confidence = Confidence(40, 3, gap, agreement, margin)
     assert confidence.ambiguous is ambiguous
     assert confidence.to_dict()["ambiguous"] is ambiguous
+
+
+def test_an_opposite_answer_must_be_worse_by_more_than_a_similar_one():
+    best, similar, opposite = optima((1.0, 1.0), (1.06, 0.6), (1.2, -1.0))
+    _, found = judge(40, [best], [best, similar], [opposite, best])
+    assert found.gap == pytest.approx(0.06)
+    # .06 / .4 and .2 / 2: the opposite answer is nearer, for what it would cost
+    assert found.margin == pytest.approx(0.1)
+    # the second search prefers another one on its few cells, but not on those that all share
+    assert found.agreement == pytest.approx(1.0)
+    assert found.n_best == 1
+
+
+def test_subsets_disagree_when_only_one_search_finds_the_best():
+    best, similar = optima((1.0, 1.0), (1.5, 0.6))
+    _, found = judge(40, [best], [best], [similar])
+    assert found.agreement == pytest.approx(0.6)
+    assert found.margin == pytest.approx(0.5 / 0.4)
+
+
+def test_the_only_answer_has_no_gap():
+    (best,) = optima((1.0, 1.0))
+    _, found = judge(40, [best], [best], [best])
+    assert found.gap == found.margin == np.inf
+
+
+def optima(*of: tuple[float, float]) -> list[Optimum]:
+    """Optima of given objectives and correlations with the direction (1, 0)."""
+    return [
+        Optimum(objective, None, torch.tensor([[r, (1 - r * r) ** 0.5]], dtype=torch.float64))
+        for objective, r in of
+    ]
 
 
 def test_the_search_looks_at_search_cells():

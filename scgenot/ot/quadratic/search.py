@@ -68,12 +68,17 @@ def judge(
 ) -> tuple[Cost, Confidence]:
     """Pick the lowest objective of the leaders of two subsets, descended again on more cells."""
     groups = distinct(of_first + of_second)
-    best = groups[0][0]
-    gap = groups[1][0].objective / best.objective - 1 if len(groups) > 1 else float("inf")
+    best, others = groups[0][0], [group[0] for group in groups[1:]]
+    gaps = [other.objective / best.objective - 1 for other in others]
+    distances = [1 - other.correlation(best) for other in others]
+    margin = min((g / d for g, d in zip(gaps, distances, strict=True)), default=math.inf)
     # which group of the first subset led here; none did when only the second subset found it
     near = (k for k, o in enumerate(of_first) if o.correlation(best) >= SAME_OPTIMUM)
     origin = next(near, None)
     n_best = 0 if origin is None else len(distinct(first)[origin])
-    # a subset on which every start failed agrees with nothing
-    agreement = of_first[0].correlation(of_second[0]) if of_first and of_second else 0.0
-    return best.cost, Confidence(n_starts, n_best, gap, agreement)
+    agreement = 0.0  # a subset on which every start failed agrees with nothing
+    if of_first and of_second:
+        # what few cells prefer is chance among near answers: both are chosen on the same cells
+        one, two = (min(of, key=lambda optimum: optimum.objective) for of in (of_first, of_second))
+        agreement = one.correlation(two)
+    return best.cost, Confidence(n_starts, n_best, min(gaps, default=math.inf), agreement, margin)
