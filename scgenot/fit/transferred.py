@@ -18,6 +18,7 @@ from scgenot.fit.defaults import refuse_class
 from scgenot.fit.storage import described
 from scgenot.ot import Neighbors, Sinkhorn
 from scgenot.ot.diagnostics import describe
+from scgenot.ot.partial import NothingMatched
 from scgenot.ot.plan import require
 from scgenot.pair import Pair
 
@@ -63,6 +64,8 @@ def couple(pair: Pair, solver, *, device: str | None, seed: int):
             "pass a `solver`; `sg.ot.Neighbors()` leaves the other cells unassigned."
         )
         solver = replace(APART, device=device, rng=seed % 2**31)
+        plan = by_distance(pair, solver)
+        return plan, told(plan, solver)
     refuse_class("solver", solver)
     if not callable(solver):
         raise TypeError(
@@ -71,6 +74,19 @@ def couple(pair: Pair, solver, *, device: str | None, seed: int):
         )
     plan = checked_plan(solver(pair), solver)
     return plan, told(plan, solver)
+
+
+def by_distance(pair: Pair, solver: Sinkhorn):
+    """Couple cells that lie apart as a whole."""
+    try:
+        return solver(pair)
+    except NothingMatched as error:
+        raise ValueError(
+            "No query cell has a counterpart in `reference`: all cells of the two are further apart "
+            "than cells of one population. Check that both are in the same embedding and units, "
+            "such as after `sg.tl.project(query, reference)`; to match them all the same, pass "
+            "`solver=sg.ot.Sinkhorn(keep=0.5)`."
+        ) from error
 
 
 def check_key(query: AnnData, key: str | None) -> None:

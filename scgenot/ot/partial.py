@@ -121,10 +121,14 @@ def check_partial(tau, price: float | None, keep: float | None) -> None:
         raise ValueError(f"`tau={tau}` and `price` or `keep` exclude each other: give one.")
 
 
+class NothingMatched(ValueError):
+    """A price leaves next to nothing matched."""
+
+
 def check_matched(coupling, price: float) -> None:
-    """Raise a ValueError when a price leaves next to nothing matched."""
+    """Raise an error when a price leaves next to nothing matched."""
     if coupling.diagnostics.mass < NOTHING:
-        raise ValueError(
+        raise NothingMatched(
             f"`price={price:g}` is so low that nothing is matched (mass "
             f"{coupling.diagnostics.mass:.2g}): two cells are matched only where their cost is "
             "below twice the price. Raise `price`, or give the share to match, `keep`."

@@ -1,5 +1,7 @@
 """Labels across objects, and cells without a counterpart, as an analyst calls them."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -97,6 +99,7 @@ def test_cells_without_the_representation_are_placed_in_that_of_the_reference():
         ({"use_rep": "X_no"}, KeyError, "X_no"),
         ({"solver": 3}, TypeError, "solver"),
         ({"solver": sg.ot.Sinkhorn(price=1e-6)}, ValueError, "nothing is matched"),
+        ({"solver": None}, ValueError, "No query cell has a counterpart in `reference`"),
         ({"key_added": "a/b"}, ValueError, "key_added"),
         ({"rng": "a"}, TypeError, "rng"),
         ({"device": "nowhere"}, ValueError, "device"),
@@ -108,7 +111,8 @@ def test_wrong_input_is_named_and_changes_nothing(options, error, text):
         query.obsm["X_pca"] = query.obsm["X_pca"] + 1000
     before = set(query.obs), set(query.obsm), set(query.uns)
     options = {"column": "cell_type", **options}
-    with pytest.raises(error, match=text):
+    with pytest.raises(error, match=text), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # few cells lie among those of the reference
         sg.tl.transfer(query, reference, options.pop("column"), **options)
     assert (set(query.obs), set(query.obsm), set(query.uns)) == before
     reference.obs["cell_type"] = pd.Categorical([None] * reference.n_obs, categories=TYPES)
