@@ -82,8 +82,8 @@ def by_distance(pair: Pair, solver: Sinkhorn):
         return solver(pair)
     except NothingMatched as error:
         raise ValueError(
-            "No query cell has a counterpart in `reference`: all cells of the two are further apart "
-            "than cells of one population. Check that both are in the same embedding and units, "
+            "No query cell has a counterpart in `reference`: the two are further apart than cells of "
+            "one population. Check that both are in the same embedding and units, "
             "such as after `sg.tl.project(query, reference)`; to match them all the same, pass "
             "`solver=sg.ot.Sinkhorn(keep=0.5)`."
         ) from error
