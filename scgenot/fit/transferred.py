@@ -82,7 +82,7 @@ def by_distance(pair: Pair, solver: Sinkhorn):
         return solver(pair)
     except NothingMatched as error:
         raise ValueError(
-            "No query cell has a counterpart in `reference`: the two are further apart than cells of "
+            "No query cell has a counterpart in `reference`: they lie further apart than cells of "
             "one population. Check that both are in the same embedding and units, "
             "such as after `sg.tl.project(query, reference)`; to match them all the same, pass "
             "`solver=sg.ot.Sinkhorn(keep=0.5)`."
