@@ -80,7 +80,7 @@ class Gradients:
             graph.register_generator_state(self.generator)
             with torch.cuda.graph(graph, stream=self.stream):
                 self.value = self._compute(self.batch)
-        except RuntimeError as error:
+        except (AttributeError, RuntimeError) as error:  # of older releases of PyTorch too
             logger.info(f"Training steps are not recorded: {str(error).partition(chr(10))[0]}")
             self.stream, self.generator = None, torch.Generator(self.device)
             return False

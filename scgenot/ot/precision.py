@@ -1,7 +1,7 @@
 """Products of couplings in their own precision, whatever a session allows for networks."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 
 import torch
@@ -19,8 +19,10 @@ def own_precision() -> Iterator[None]:
     else:
         torch.set_float32_matmul_precision("highest")
         newer = False
+    # some releases warn of a device that is not there
+    on_gpu = torch.autocast("cuda", enabled=False) if torch.cuda.is_available() else nullcontext()
     try:
-        with torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False):
+        with on_gpu, torch.autocast("cpu", enabled=False):
             yield
     finally:
         if newer:
