@@ -69,10 +69,10 @@ def stop_at(monkeypatch, step):
     """Have Ctrl-C pressed before a step."""
     made = LOOP._step
 
-    def stopping(model, descent, draws, state, learner):
+    def stopping(gradients, draws, state):
         if state.step == step:
             raise KeyboardInterrupt
-        made(model, descent, draws, state, learner)
+        made(gradients, draws, state)
 
     monkeypatch.setattr(LOOP, "_step", stopping)
 

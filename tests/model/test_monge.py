@@ -76,23 +76,32 @@ def test_conditions_have_maps_of_their_own():
         np.testing.assert_allclose(moved.mean(0), shift, atol=0.2)
 
 
-@pytest.fixture(scope="module")
-def sparse():
-    adata = sg.datasets.sparse_drug(1500, n_genes=30, n_moved=3, rng=1)
+def fit_sparse(rng):
+    adata = sg.datasets.sparse_drug(1500, n_genes=30, n_moved=3, rng=rng)
     learner = sg.model.MongeMap(steps=600, sparsity=sg.model.Sparsity(n_features=3))
     sg.tl.fit_perturbation(adata, "drug", "control", use_rep="X", learner=learner, progress=False)
     return adata
 
 
+@pytest.fixture(scope="module")
+def sparse():
+    return fit_sparse(1)
+
+
 @pytest.mark.slow
 def test_few_features_move_and_they_are_the_right_ones(sparse):
-    control = (sparse.obs["drug"] == "control").to_numpy()
-    moved = sparse.obsm["X_genot"][control] != sparse.X[control]
-    true = sparse.layers["change"][control] != 0
-    assert moved.sum(1).mean() <= 3 + 1e-6
-    both = (moved & true).sum(1)
-    assert (both / np.maximum(moved.sum(1), 1)).mean() > 0.85
-    assert (both / 3).mean() > 0.85
+    found = []
+    # two draws: a type whose genes change little is found in one training and not in another
+    for adata in (sparse, fit_sparse(2)):
+        control = (adata.obs["drug"] == "control").to_numpy()
+        moved = adata.obsm["X_genot"][control] != adata.X[control]
+        true = adata.layers["change"][control] != 0
+        assert moved.sum(1).mean() <= 3 + 1e-6
+        both = (moved & true).sum(1)
+        found.append([(both / np.maximum(moved.sum(1), 1)).mean(), (both / 3).mean()])
+    precision, recall = np.mean(found, axis=0)
+    assert precision > 0.85
+    assert recall > 0.85
 
 
 @pytest.mark.slow
