@@ -38,7 +38,9 @@ def test_the_distance_of_laws_is_that_of_their_moments():
     a = rng.normal(size=(4, 50, DIM)) @ rng.normal(size=(4, DIM, DIM))
     b = rng.normal(size=(4, 50, DIM)) + 0.5
     moments = [
-        part for side in (a, b) for part in (side.mean(1), np.stack([*map(np.cov, side.mT)]))
+        part
+        for side in (a, b)
+        for part in (side.mean(1), np.stack([*map(np.cov, side.swapaxes(-1, -2))]))
     ]
     found = bures(torch.as_tensor(a), torch.as_tensor(b)).cpu().numpy()
     np.testing.assert_allclose(found, bures_wasserstein(*moments), rtol=1e-9)
