@@ -14,7 +14,7 @@ from scgenot.cells.strata import stratum_text
 from scgenot.cells.tasks.task import name_of
 from scgenot.fit.making import Solver
 from scgenot.model.growth import growth_ratios
-from scgenot.model.ranks import n_ranks, rank, shared_work
+from scgenot.model.ranks import rank, shared_work
 from scgenot.ot.confidence import CLEAR_MARGIN
 from scgenot.ot.diagnostics import describe
 from scgenot.ot.many import each_solved
@@ -80,11 +80,10 @@ def couple(links: Sequence[Link], solver: Solver, *, progress: bool) -> list[Lin
                 plans[position] = checked_plan(plan, solver)
             return plans
 
-        n = n_ranks()
-        shares = shared_work(solve, [links[k::n] for k in range(n)])
+        plans = shared_work(solve, links)
     for found in said.values():
         warn_once(found)
-    return [replace(link, plan=shares[k % n][k // n]) for k, link in enumerate(links)]
+    return [replace(link, plan=plan) for link, plan in zip(links, plans, strict=True)]
 
 
 def warn_once(found: Sequence[tuple[str, warnings.WarningMessage]]) -> None:

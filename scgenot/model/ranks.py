@@ -30,25 +30,25 @@ def rank() -> int:
     return distributed.get_rank() if n_ranks() > 1 else 0
 
 
-def shared_work(make: Callable, tasks: Sequence) -> list:
-    """Return `make(task)` of all tasks, each computed by one of the processes.
+def shared_work(make: Callable[[Sequence], list], items: Sequence) -> list:
+    """Return `make(items)`, one result an item, of which each process computes its share.
 
     Results must be picklable. An error of one process is raised in all.
     """
-    if n_ranks() == 1:
-        return [make(task) for task in tasks]
-    made, failed = {}, None
+    n = n_ranks()
+    if n == 1:
+        return make(items)
+    made, failed = [], None
     try:
-        made = {k: make(tasks[k]) for k in range(rank(), len(tasks), n_ranks())}
+        made = make(items[rank() :: n])
     except Exception as error:  # noqa: BLE001 - the others wait for this process
         failed = error
-    found = [None] * n_ranks()
+    found = [None] * n
     _exchange(distributed.all_gather_object, found, (made, failed))
     for _, error in found:
         if error is not None:
             raise error
-    every = {k: value for own, _ in found for k, value in own.items()}
-    return [every[k] for k in range(len(tasks))]
+    return [found[k % n][0][k // n] for k in range(len(items))]
 
 
 def check_share(batch_size: int) -> None:

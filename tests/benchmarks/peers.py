@@ -26,9 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pandas as pd
 import torch
-from anndata import AnnData
 from ott.geometry import geometry, pointcloud
 from ott.neural.methods.flows import dynamics, genot
 from ott.neural.networks.velocity_field import VelocityField
@@ -36,8 +34,8 @@ from ott.problems.linear import linear_problem
 from ott.problems.quadratic import quadratic_problem
 from ott.solvers.linear import sinkhorn as ott_sinkhorn
 from ott.solvers.quadratic import gromov_wasserstein as ott_gromov
-from size import course
-from speed import distortion, gaussians, pot_distortion, scaled_costs
+from size import course, gaussians, screen
+from speed import distortion, pot_distortion, scaled_costs
 
 import scgenot as sg
 
@@ -242,14 +240,12 @@ def perturbations(*, large: bool) -> None:
     """Training steps on ten perturbations; CellFlow's GENOT has about as many parameters."""
     from cellflow.model import CellFlow
 
-    rng, size, n = np.random.default_rng(0), 500, 10
-    names = np.array(["control", *(f"drug{k}" for k in range(n))])
-    shift = rng.normal(size=(n + 1, DIM)) * (np.arange(n + 1) > 0)[:, None]
-    cells = (rng.normal(size=((n + 1) * size, DIM)) + np.repeat(shift, size, 0)).astype(np.float32)
-    drug = np.repeat(names, size)
-    obs = pd.DataFrame({"drug": pd.Categorical(drug), "control": drug == "control"})
-    adata = AnnData(obs=obs.set_index(np.arange(len(obs)).astype(str)), obsm={"X_pca": cells})
-    adata.uns["drug_tokens"] = dict(zip(names, np.eye(n + 1, dtype=np.float32), strict=True))
+    n = 10
+    adata = screen(n)
+    adata.obs["control"] = adata.obs["drug"] == "control"
+    adata.obs["drug"] = adata.obs["drug"].astype("category")
+    tokens = zip(adata.obs["drug"].cat.categories, np.eye(n + 1, dtype=np.float32), strict=True)
+    adata.uns["drug_tokens"] = dict(tokens)
     peer, hidden = CellFlow(adata, solver="genot"), (184, 184, 184)
     peer.prepare_data(
         *("X_pca", "control", {"drug": ["drug"]}),

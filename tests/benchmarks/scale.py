@@ -5,6 +5,7 @@
     python tests/benchmarks/scale.py steps                      # training from 10^4 to 10^6 cells
     python tests/benchmarks/scale.py couple                     # couplings up to 40,000 cells
     python tests/benchmarks/scale.py screen                     # 50 and 500 perturbations
+    python tests/benchmarks/scale.py strata                     # many small couplings
     python tests/benchmarks/scale.py extend                     # couplings solved on some cells
 
 Each part runs in a process of its own, whose largest resident memory is printed. Files go to a
@@ -170,6 +171,24 @@ def screens(_n: int, _n_genes: int, _folder: str) -> None:
         print(f"fit_perturbation {n_drugs} x {size}: {seconds:.0f} CPU s, peak {peak():.2f} GiB")
 
 
+def strata(_n: int, _n_genes: int, _folder: str) -> None:
+    """Couplings of many small pairs, each alone and together."""
+    for n in (50, 100, 200, 300, 500):
+        rng, n_pairs, spent = np.random.default_rng(0), 10_000 // n, []
+        source, *targets = rng.normal(size=(n_pairs + 1, n, N_COMPONENTS))
+        pairs = [sg.Pair(source, target + rng.normal(size=N_COMPONENTS)) for target in targets]
+        solver = sg.ot.Sinkhorn(device="cpu")
+        for solve in (partial(map, solver), solver.solve_all):
+            seconds = []
+            for _ in range(3):
+                start = time.process_time()
+                list(solve(pairs))
+                seconds.append(time.process_time() - start)
+            spent.append(1e3 * min(seconds) / n_pairs)
+        alone, together = spent
+        print(f"couplings {n} x {n}: {alone:.1f} ms each, together {together:.1f} ms each")
+
+
 def couple(_n: int, _n_genes: int, _folder: str) -> None:
     """Couplings and draws of two Gaussians by the number of cells on a side."""
     for n in (5000, 10_000, 20_000, 40_000):
@@ -279,7 +298,13 @@ def on_random_cells(solver: sg.ot.Sinkhorn, pair: sg.Pair) -> sg.ot.Coupling:
 
 def main() -> None:
     """Run the parts that were asked for."""
-    parts = {"simulate": simulate, "embed": embed, "steps": steps, "screen": screens}
+    parts = {
+        "simulate": simulate,
+        "embed": embed,
+        "steps": steps,
+        "screen": screens,
+        "strata": strata,
+    }
     parts |= {"extend": extend, "couple": couple}
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("parts", nargs="*", choices=parts, default=list(parts))

@@ -31,6 +31,24 @@ def course(n_cells: int, n_dims: int, rng: np.random.Generator) -> AnnData:
     return AnnData(cells.astype(np.float32), obs=obs, obsm={"X_pca": cells.astype(np.float32)})
 
 
+def screen(n_conditions: int) -> AnnData:
+    """Cells of a control and of some perturbations, 500 each, in 30 dimensions."""
+    rng, n = np.random.default_rng(0), 500 * (n_conditions + 1)
+    drug = np.arange(n) // 500
+    shift = rng.normal(size=(n_conditions + 1, 30)) * (np.arange(n_conditions + 1) > 0)[:, None]
+    cells = (rng.normal(size=(n, 30)) + shift[drug]).astype(np.float32)
+    names = np.r_[["control"], [f"drug{k}" for k in range(n_conditions)]][drug]
+    obs = pd.DataFrame({"drug": names}, index=np.arange(n).astype(str))
+    return AnnData(obs=obs, obsm={"X_pca": cells})
+
+
+def gaussians(n: int, d: int, seed: int = 0) -> sg.Pair:
+    """Two populations whose variances fall in opposite order."""
+    rng, spread = np.random.default_rng(seed), 1 / np.sqrt(np.arange(1, d + 1))
+    x, y = rng.normal(size=(2, n, d)).astype(np.float32)
+    return sg.Pair(x * spread, y * spread[::-1] + 0.5 * spread)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", type=int, default=20_000)

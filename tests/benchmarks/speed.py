@@ -20,10 +20,8 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ[
 
 import numpy as np
 import ot
-import pandas as pd
 import torch
-from anndata import AnnData
-from size import course
+from size import course, gaussians, screen
 
 import scgenot as sg
 
@@ -39,13 +37,6 @@ def best(*functions: Callable, repeats: int) -> list[tuple[float, object]]:
             result = function()
             found[k] = min(found[k], (time.process_time() - start, result), key=lambda one: one[0])
     return found
-
-
-def gaussians(n: int, d: int, seed: int = 0) -> sg.Pair:
-    """Two populations whose variances fall in opposite order."""
-    rng, spread = np.random.default_rng(seed), 1 / np.sqrt(np.arange(1, d + 1))
-    x, y = rng.normal(size=(2, n, d)).astype(np.float32)
-    return sg.Pair(x * spread, y * spread[::-1] + 0.5 * spread)
 
 
 def clusters(n: int, d: int) -> sg.Pair:
@@ -204,13 +195,7 @@ def trajectory(*, large: bool) -> None:
 def perturbation(*, large: bool) -> None:
     """`fit_perturbation` of 50 conditions of 500 cells (500 with `--large`)."""
     for n_conditions in (50, *([500] if large else [])):
-        rng, n = np.random.default_rng(0), 500 * (n_conditions + 1)
-        drug = np.arange(n) // 500
-        shift = rng.normal(size=(n_conditions + 1, 30)) * (np.arange(n_conditions + 1) > 0)[:, None]
-        cells = (rng.normal(size=(n, 30)) + shift[drug]).astype(np.float32)
-        names = np.r_[["control"], [f"drug{k}" for k in range(n_conditions)]][drug]
-        obs = pd.DataFrame({"drug": names}, index=np.arange(n).astype(str))
-        adata = AnnData(cells, obs=obs, obsm={"X_pca": cells})
+        adata = screen(n_conditions)
         ((seconds, _),) = best(
             lambda adata=adata: sg.tl.fit_perturbation(
                 adata, "drug", control="control", predict=False, progress=False

@@ -86,7 +86,7 @@ def leave(folder: Path, own: int):
 
 def test_one_process_exchanges_nothing():
     assert (ranks.n_ranks(), ranks.rank()) == (1, 0)
-    assert ranks.shared_work(lambda k: k + 1, [1, 2, 3]) == [2, 3, 4]
+    assert ranks.shared_work(lambda some: [k + 1 for k in some], [1, 2, 3]) == [2, 3, 4]
     batch = [torch.arange(4), None]
     assert torch.equal(ranks.share(batch)[0], batch[0])
     ranks.check_share(7)
