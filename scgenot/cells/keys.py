@@ -20,8 +20,11 @@ class Keys:
         self.growth = f"{key}_growth"
         # obs: p-value of a measured cell under the model
         self.p_value = f"{key}_p_value"
+        # obs: probability that draws come from the flow, for cells near fitted ones
+        self.support = f"{key}_support"
         # obs: all that a prediction says of a cell
         self.of_predictions = [self.uncertainty, self.cosine_variance, self.response, self.growth]
+        self.of_predictions.append(self.support)
         # uns: which perturbation and dose was predicted; there without the fit too
         self.predicted = f"{key}_predicted"
         # obsm (two AnnData) or obsp (one): sparse joint mass, rows source, columns target

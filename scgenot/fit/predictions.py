@@ -91,6 +91,9 @@ class Prediction:
             if not certain:
                 found[keys.cosine_variance] = cosine_variance(moved)
             found[keys.response] = response_size(moved, total)
+        if getattr(fit.model, "extrapolation", None) is not None:
+            told = None if self.question.condition is None else self.question.condition[one.rows]
+            found[keys.support] = np.asarray(fit.model.support(one.source, told))
         growth = growth_of_block(fit.model, one, self.question.condition)
         return found if growth is None else found | {keys.growth: growth}
 

@@ -5,6 +5,8 @@ from scgenot.model.checkpoint import Checkpoint
 from scgenot.model.cloud_flow import CloudFlow
 from scgenot.model.cloud_matching import CloudPopulations
 from scgenot.model.distill import distill
+from scgenot.model.extrapolation import LinearExtrapolation
+from scgenot.model.extrapolation_fit import fit_extrapolation
 from scgenot.model.genot import Genot
 from scgenot.model.growth import GrowthNetwork, fit_growth
 from scgenot.model.learner import FlowMatching
@@ -33,6 +35,7 @@ __all__ = [
     "GrowthNetwork",
     "Learned",
     "LightBridge",
+    "LinearExtrapolation",
     "MixtureBridge",
     "MixtureLaw",
     "ModelFileError",
@@ -45,6 +48,7 @@ __all__ = [
     "TransportMap",
     "Validation",
     "distill",
+    "fit_extrapolation",
     "fit_growth",
     "held_out",
     "train",

@@ -43,12 +43,17 @@ def draw(
     # all noise at once, on the CPU: draws then depend neither on the batch size nor on the device
     shape, generator = (len(x), n_samples, model.target_dim), torch_rng(rng)
     out = torch.randn(shape, generator=generator, dtype=x.dtype)
+    extrapolates = model.extrapolation is not None and guidance == 1
+    chance = torch.rand(shape[:2], generator=generator, dtype=x.dtype) if extrapolates else None
+    noise = out.clone() if extrapolates else None
     with evaluating(model):
         for rows in blocks(len(x), max(1, size // n_samples)):
             given = None if c is None else c[rows]
             velocity = guided(model, field, x[rows], given, n_samples, guidance)
             z = integrator(velocity, out[rows].to(model.device), generator=generator)
             out[rows] = model.units.leave(cells[rows], z).to(out.device)
+        if extrapolates:
+            out = model.extrapolated(out, cells, told, noise, chance)
     return finite(out, "sample")
 
 
@@ -83,7 +88,8 @@ def density(
     """Log-densities of target cells; arguments and result as in :meth:`scgenot.Genot.log_prob`."""
     only_ode(integrator, "densities")
     cells = to_tensor(source, model.units.source.mean)
-    x, c = model.units.source(cells), shown(model, conditions(model, condition, len(cells)))
+    told = conditions(model, condition, len(cells))
+    x, c = model.units.source(cells), shown(model, told)
     if len(target) != len(cells):
         raise ValueError(f"`target` has {len(target)} cells, `source` {len(cells)}: give one each.")
     y = model.units.enter(cells, target)
@@ -97,6 +103,8 @@ def density(
             out.append(integrator.log_density(velocity, y[rows, None], probe)[:, 0])
     # the density of y in its own units: dy = std dy_standardized
     out = torch.cat(out) - model.units.flow.std.log().sum()
+    if model.extrapolation is not None:
+        out = model.mixed_density(out, cells, target, told)
     return finite(out, "log-density").detach().cpu()
 
 

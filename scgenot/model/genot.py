@@ -14,6 +14,7 @@ from scgenot.flow.field import VelocityField
 from scgenot.flow.integrator import ODE, Integrator
 from scgenot.flow.path import straight_path, stratified_times
 from scgenot.model.codes import WithCodes
+from scgenot.model.extrapolation import WithExtrapolation
 from scgenot.model.generate import blurred, density, draw, dropped
 from scgenot.model.growth import WithGrowth
 from scgenot.model.storage import put_together, take_apart
@@ -26,7 +27,7 @@ Cells = np.ndarray | Tensor
 DENSITY = ODE("midpoint", steps=16)
 
 
-class Genot(WithGrowth, WithStudent, WithCodes, WithFile):
+class Genot(WithGrowth, WithExtrapolation, WithStudent, WithCodes, WithFile):
     """Generator of the conditional distribution `pi(y | x)` of a plan (GENOT, arXiv 2310.09254).
 
     Parameters

@@ -12,6 +12,7 @@ from torch import nn
 from scgenot._check import check_count, check_number, check_rate
 from scgenot._typed import check_fields
 from scgenot.model.checkpoint import Checkpoint
+from scgenot.model.extrapolation_fit import fit_extrapolation
 from scgenot.model.genot import FieldFactory, Genot
 from scgenot.model.learning import (
     Learned,
@@ -30,6 +31,7 @@ from scgenot.pair import Link
 DEFAULTS = {
     "steps": 3000,
     "displacement": False,
+    "extrapolation": "flow",
     "source_noise": 0.0,
     "condition_dropout": 0.0,
     "validation_fraction": 0.1,
@@ -96,6 +98,11 @@ class FlowMatching:
         current model and warns.
     checkpoint
         A :class:`~scgenot.model.Checkpoint`, a file from which an interrupted training continues.
+    extrapolation
+        Samples of source cells that are far from all fitted ones: from the flow (`"flow"`), or from
+        a linear model of the displacement (`"linear"`), see
+        :func:`~scgenot.model.fit_extrapolation`. For perturbations, the default is `"linear"`
+        unless `displacement=False`.
 
     Raises
     ------
@@ -130,6 +137,7 @@ class FlowMatching:
     validation_split: str = "cell"
     on_interrupt: Literal["raise", "keep"] = "raise"
     checkpoint: Checkpoint | None = None
+    extrapolation: Literal["flow", "linear"] | None = None
 
     def __post_init__(self):
         given = {name: value for name, value in vars(self).items() if value is not None}
@@ -166,7 +174,10 @@ class FlowMatching:
         values = DEFAULTS | dict(defaults or {})
         if self.validation_split != "cell":  # who says what is to be held out wants it held out
             values["validation_fraction"] = DEFAULTS["validation_fraction"]
-        return replace(self, **{k: v for k, v in values.items() if getattr(self, k) is None})
+        found = replace(self, **{k: v for k, v in values.items() if getattr(self, k) is None})
+        if self.extrapolation is None and not found.displacement:  # there is nothing linear to fit
+            found = replace(found, extrapolation="flow")
+        return found
 
     def __call__(self, links: Sequence[Link], run: Run) -> Learned:
         """Train a model on the plans of links.
@@ -207,6 +218,8 @@ class FlowMatching:
                 *(model, pairs, plans, learner), rng=run.seed, progress=run.progress, masks=masks
             )
             learn_growth(model, pairs, ratios, run)
+            if learner.extrapolation == "linear":
+                fit_extrapolation(model, pairs, plans, rng=run.seed)
         history = pd.DataFrame(state.history, dtype=float).reindex(columns=HISTORY)
         return Learned(model, history.astype({"step": int}), outcomes(state.step, state.outcome))
 

@@ -25,6 +25,7 @@ from scgenot.model.student import Distilled
 # of configurations and states; one more when what is stored changes
 FORMAT = 1
 SIZES = ("source_dim", "target_dim", "condition_dim", "width", "depth")
+EXTRAPOLATION = {"n_conditions", "n_reference"}
 ENCODER_SIZES = ("n_slots", "token_dim", "n_further", "width")
 MAX_SIZE = 2**31
 
@@ -54,6 +55,8 @@ def take_apart(model) -> tuple[dict, dict[str, np.ndarray]]:
     }
     if model.distilled is not None:
         config["distilled"] = vars(model.distilled)
+    if model.extrapolation is not None:
+        config["extrapolation"] = model.extrapolation.sizes
     return config, {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
 
 
@@ -87,6 +90,8 @@ def put_together(make, config: Mapping, arrays: Mapping, *, field, encoder, devi
         model = make(**sizes, **told, field=field, encoder=made)
         if config["growth"]:
             model.add_growth()
+        if "extrapolation" in config:
+            model.add_extrapolation(**config["extrapolation"])
         if distilled is not None:
             model.add_student(distilled, torch.zeros(arrays["student_conditions"].shape))
         return model.to(getattr(torch, str(arrays["units.source.mean"].dtype)))
@@ -119,7 +124,8 @@ def _check_config(config: Mapping) -> dict[str, int]:
     sizes = {name: config.get(name) for name in SIZES}
     encoder_sizes = encoder if isinstance(encoder, Mapping) else dict.fromkeys(ENCODER_SIZES, 0)
     right = {
-        "names": set(config) - {"distilled"} == names,
+        "names": set(config) - {"distilled", "extrapolation"} == names,
+        "extrapolation": _are_counts(config.get("extrapolation", dict.fromkeys(EXTRAPOLATION, 1))),
         **{name: is_size(value) for name, value in sizes.items()},
         "field": config.get("field") is None or isinstance(config["field"], str),
         "encoder": encoder is None or isinstance(encoder, str) or encoder is encoder_sizes,
@@ -156,6 +162,12 @@ def is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_SIZE
 
 
+def _are_counts(found: object) -> bool:
+    """Whether a configuration gives the sizes of a linear extrapolation."""
+    named = isinstance(found, Mapping) and set(found) == EXTRAPOLATION
+    return named and all(is_size(value) and value for value in found.values())
+
+
 def _check_sizes(sizes: Mapping[str, int], config: Mapping, arrays: Mapping) -> None:
     """Compare sizes with arrays, as far as a model of those sizes could be large."""
     for side in ("source", "target"):
@@ -163,6 +175,10 @@ def _check_sizes(sizes: Mapping[str, int], config: Mapping, arrays: Mapping) -> 
         if mean is None or mean.dtype.name not in ("float32", "float64"):
             raise ModelFileError(f"The model has no array 'units.{side}.mean' of float numbers.")
         _same(f"{side}_dim", sizes[f"{side}_dim"], mean.size)
+    for name, array in {"n_conditions": "shift", "n_reference": "reach"}.items():
+        if "extrapolation" in config:
+            found = np.shape(arrays.get(f"extrapolation.{array}", []))[:1]
+            _same(name, config["extrapolation"][name], *found)
     if config["field"] is None:
         depth = len({name.split(".")[2] for name in arrays if name.startswith("field.blocks.")})
         _same("depth", sizes["depth"], depth)

@@ -105,7 +105,9 @@ def grid_means(xy: np.ndarray, arrows: np.ndarray, n: int) -> tuple[np.ndarray, 
     """Return the mean place and arrow of the cells of each square, most up to 2 squares long."""
     known = np.isfinite(arrows).all(axis=1)
     xy, arrows = xy[known], arrows[known]
-    side = max(np.ptp(xy, axis=0).max(initial=0) / n, 1e-12)
+    if not known.any():
+        raise ValueError("no cell has a velocity: `adata` has no cells of a time before the last.")
+    side = max(np.ptp(xy, axis=0).max() / n, 1e-12)
     corner = xy.min(axis=0, initial=np.inf)
     _, square, count = np.unique(
         np.minimum(np.floor((xy - corner) / side), n - 1),

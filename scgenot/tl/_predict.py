@@ -109,6 +109,11 @@ def predict(
         target cells from their mean. It separates responding cells from others.
     `obs["genot_growth"]`
         Mass that leaves the cell divided by the mass of the cell, for an unbalanced fit.
+    `obs["genot_support"]`
+        After :func:`fit_perturbation`: probability that samples of the cell come from the network,
+        1 if the cell is near the fitted control cells. The samples of cells far from all of them,
+        such as cells of a type without treated cells, come from a regularized linear model, see
+        :func:`scgenot.model.fit_extrapolation`.
     `uns["genot_predicted"]`
         After :func:`fit_perturbation`: the predicted perturbation, `"target"`, and with doses the
         `"dose"`.

@@ -320,6 +320,7 @@ def of_arrays() -> list[Entry]:
         Entry("Genot", sg.Genot, lambda: {"source_dim": 3, "target_dim": 3, "width": 8}),
         asked("sample", source=A),
         asked("mean", source=A, n_samples=2),
+        asked("support", source=A),
         asked("log_prob", source=A, target=B[np.arange(24) % 20], integrator=sg.flow.ODE(steps=2)),
         asked("encode", source=A, target=B[np.arange(24) % 20], integrator=sg.flow.ODE(steps=2)),
         asked("decode", source=A, code=A, integrator=sg.flow.ODE(steps=2)),

@@ -64,7 +64,7 @@ def test_options_of_the_task_fill_what_was_left_out():
     assert learned.history["step"].iloc[-1] == 7
     assert (learned.model.displacement, learned.model.condition_dropout) == (True, 0.2)
     own = {"condition_dropout": 0.0, "source_noise": 0.1, "validation_fraction": 0.2}
-    given = FlowMatching(displacement=False, steps=3, **own)
+    given = FlowMatching(displacement=False, steps=3, extrapolation="flow", **own)
     assert given.resolved(defaults) == given
     usual = FlowMatching().resolved()
     found = usual.steps, usual.displacement, usual.source_noise, usual.condition_dropout
