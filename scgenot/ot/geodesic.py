@@ -9,9 +9,17 @@ import torch
 from torch import Tensor
 
 from scgenot._typed import check_fields
-from scgenot.ot.graph import affinities, median_hops, nearest, neighbour_graph, path_lengths
+from scgenot.ot.graph import (
+    affinities,
+    median_hops,
+    nearest,
+    neighbour_graph,
+    numbers_of_edges,
+    path_lengths,
+)
 
-KINDS = ("heat", "shortest_path")
+KINDS = ("heat", "shortest_path", "hops")
+METRICS = ("euclidean", "correlation")
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,8 @@ class Geodesic:
     cost grows like a squared distance (Varadhan's formula), is smooth, and is robust to single
     shortcuts. Dividing by the diagonal of K makes the cost of a cell to itself 0; it does not
     change a balanced linear plan. `kind="shortest_path"` is the length of the shortest path, a
-    distance.
+    distance, and `kind="hops"` the number of its edges, which does not depend on their lengths
+    (SCOT).
 
     Disconnected components of the graph are connected by their shortest edges, one per component,
     with a warning: costs between them are finite but arbitrary.
@@ -34,7 +43,10 @@ class Geodesic:
     n_neighbors
         Number of neighbors per cell; two cells share an edge if either is a neighbor of the other.
     kind
-        "heat" or "shortest_path".
+        "heat", "shortest_path" or "hops".
+    metric
+        Distance that determines neighbors and lengths of edges: "euclidean", or "correlation",
+        which is Euclidean between rows that are centred and scaled to unit length.
     t
         Diffusion time, in steps of a random walk. None for the squared median number of edges
         between two cells, the time in which a random walk covers this distance. Smaller values
@@ -57,13 +69,17 @@ class Geodesic:
     ----------
     Huguet et al. (2023), *Geodesic Sinkhorn for fast and accurate optimal transport on manifolds*,
     arXiv 2211.00805; Crane, Weischedel, Wardetzky (2013), *Geodesics in heat*, arXiv 1204.6216;
-    Zelnik-Manor, Perona (2004), *Self-tuning spectral clustering* (bandwidths).
+    Zelnik-Manor, Perona (2004), *Self-tuning spectral clustering* (bandwidths); Demetci et al.
+    (2022), *SCOT: single-cell multi-omics alignment with optimal transport*, Journal of
+    Computational Biology 29:3 (hops on a graph of correlations).
 
     Examples
     --------
     >>> solver = sg.ot.Sinkhorn(cost=sg.ot.Geodesic())
     >>> paths = sg.ot.Geodesic(kind="shortest_path")
     >>> solver = sg.ot.GromovWasserstein(intra_cost=paths, geometry="centred")
+    >>> hops = sg.ot.Geodesic(n_neighbors=30, kind="hops", metric="correlation")
+    >>> solver = sg.ot.GromovWasserstein(intra_cost=hops, geometry="raw")
     """
 
     n_neighbors: int = 15
@@ -71,11 +87,14 @@ class Geodesic:
     t: float | None = None
     n_steps: int = 16
     max_cells: int = 5000
+    metric: str = "euclidean"
 
     def __post_init__(self):
         check_fields(self)
         if self.kind not in KINDS:
             raise ValueError(f"`kind` is {self.kind!r}: choose one of {', '.join(KINDS)}.")
+        if self.metric not in METRICS:
+            raise ValueError(f"`metric` is {self.metric!r}: choose one of {', '.join(METRICS)}.")
         for name in ("n_neighbors", "n_steps"):
             if not getattr(self, name) >= 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}: give 1 or more.")
@@ -103,11 +122,14 @@ class Geodesic:
             different cells, or NaN.
         """
         cells = self._cells(x, y)
-        graph = neighbour_graph(cells, min(self.n_neighbors, len(cells) - 1))
-        is_path = self.kind == "shortest_path"
-        cost = path_lengths(graph) if is_path else self._heat_cost(affinities(graph))
+        correlated = self.metric == "correlation"
+        rows = correlation_rows(cells) if correlated else cells
+        graph = neighbour_graph(rows, min(self.n_neighbors, len(cells) - 1))
+        of_kind = {"shortest_path": path_lengths, "hops": numbers_of_edges}
+        find = of_kind.get(self.kind, lambda graph: self._heat_cost(affinities(graph)))
+        cost = torch.as_tensor(find(graph)).to(x)
         table = {cell.tobytes(): index for index, cell in enumerate(cells.numpy())}
-        return GraphCost(cells.to(x.device), torch.as_tensor(cost).to(x), table, self.n_neighbors)
+        return GraphCost(cells.to(x.device), cost, table, self.n_neighbors, correlated)
 
     def _cells(self, x: Tensor, y: Tensor) -> Tensor:
         """Different cells of both populations, on the CPU."""
@@ -157,6 +179,7 @@ class GraphCost:
     cost: Tensor
     index: dict[bytes, int]
     n_neighbors: int
+    correlated: bool = False
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the cost of every pair, shape `(n, m)`."""
@@ -188,7 +211,9 @@ class GraphCost:
         """Sparse weights of the graph cells, for cells some of which are new (position -1)."""
         known, new = (position >= 0).nonzero()[:, 0], (position < 0).nonzero()[:, 0]
         graph = self.cells.to(device=cells.device, dtype=torch.float64)
-        length, near = nearest(cells[new].double(), graph, min(self.n_neighbors, len(graph)))
+        both = cells[new].double(), graph
+        both = tuple(map(correlation_rows, both)) if self.correlated else both
+        length, near = nearest(*both, min(self.n_neighbors, len(graph)))
         # relative to the nearest one; where that is the cell itself up to rounding, the others
         # hardly count
         weight = torch.where(length > 0, length[:, :1] / length, 1).square()
@@ -201,3 +226,9 @@ class GraphCost:
             # of some releases of PyTorch, although the checks are asked for
             warnings.filterwarnings("ignore", "Sparse invariant checks are implicitly disabled")
             return torch.sparse_coo_tensor(entries, values, shape, check_invariants=True)
+
+
+def correlation_rows(cells: Tensor) -> Tensor:
+    """Rows whose Euclidean distance is the correlation distance: centred and of unit length."""
+    rows = cells.double()
+    return torch.nn.functional.normalize(rows - rows.mean(1, keepdim=True), dim=1)

@@ -71,6 +71,11 @@ def path_lengths(graph: sp.csr_matrix) -> np.ndarray:
     return (length + length.T) / 2  # sums of the same edges in another order
 
 
+def numbers_of_edges(graph: sp.csr_matrix) -> np.ndarray:
+    """Fewest edges between any two cells, shape `(N, N)`."""
+    return shortest_path(graph, method="D", directed=False, unweighted=True)
+
+
 def median_hops(graph: sp.csr_matrix) -> float:
     """Median number of edges on the way from evenly spaced cells to any other."""
     start = spaced(graph.shape[0], 100).numpy()

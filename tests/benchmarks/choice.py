@@ -31,15 +31,16 @@ from scgenot.course.clock import bend, clock_fractions, fit_clock, fit_pace
 from scgenot.course.interpolation import pair_weights
 
 DEFAULT = "default"
-METRICS = ["energy", "type energy", "R2 variances"]
+METRICS = ["energy", "type energy", "R2 variances", "variance"]
 Row = dict[str, float | str]
 Flow = sg.model.FlowMatching
 SCREENS = {
     DEFAULT: {},
     "no source noise": {"learner": Flow(source_noise=0.0)},
+    "source noise .1": {"learner": Flow(source_noise=0.1)},
+    "no linear extrapolation": {"learner": Flow(extrapolation="flow")},
     "epsilon .005": perturbation.CLOSER,
     "no displacement": {"learner": Flow(displacement=False)},
-    "750 steps": {"learner": Flow(steps=750)},
     "three fits of 500 steps": {"learner": Flow(steps=500), "members": 3},
 }
 # epsilon, tau, and how much of the clock's spread pairs follow

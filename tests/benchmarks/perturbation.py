@@ -6,7 +6,8 @@ random treated cells have an energy distance of about 3 within the types of `kan
 
 energy, type energy: unbiased energy distance of the populations, and its mean over the types of the
 source cells; both can fall below 0. Moved: energy of the prediction moved to the mean of the true
-cells, so that what is wrong is all but the mean. MMD: unbiased. R2 means, R2 variances, top-50: of
+cells, so that what is wrong is all but the mean. Variance: total variance of the prediction over
+that of the true cells. MMD: unbiased. R2 means, R2 variances, top-50: of
 genes decoded from the components, the last one the correlation of the 50 largest changes. Ceiling:
 half of the true treated cells against the other half, 20 times."""
 
@@ -109,6 +110,7 @@ def scores(
         "energy": energy(predicted / unit, true / unit),
         "type energy": within(predicted / unit, true / unit, kinds, truth.obs["kind"]),
         "moved": energy((predicted - predicted.mean(0) + true.mean(0)) / unit, true / unit),
+        "variance": float(predicted.var(0).sum() / true.var(0).sum()),
         "MMD": mmd(predicted, true, unbiased=True),
         "R2 means": r2_means(genes, true_genes),
         "R2 variances": r2_variances(genes, true_genes),

@@ -14,7 +14,7 @@ from scgenot.ot import Geodesic, GromovWasserstein, Sinkhorn, euclidean
 from scgenot.ot.graph import SMALLEST_AFFINITY, affinities, median_hops, neighbour_graph
 from scgenot.pair import Pair
 
-KINDS = ("heat", "shortest_path")
+KINDS = ("heat", "shortest_path", "hops")
 
 
 def tensor(values):
@@ -92,6 +92,36 @@ class TestShortestPath:
         with pytest.warns(UserWarning, match="graph of 9 cells has 3 parts"):
             found = between(place[:, None], kind="shortest_path", n_neighbors=1)
         np.testing.assert_allclose(found, np.abs(place[:, None] - place), atol=1e-12)
+
+
+class TestHops:
+    def test_line_and_circle(self):
+        place = np.array([0.0, 1, 3, 4, 8, 9.5])[:, None]
+        # pairs 0-1, 2-3 and 4-5 are each other's neighbours, and are joined by their shortest edges
+        with pytest.warns(UserWarning, match="graph of 6 cells has 3 parts"):
+            found = between(place, kind="hops", n_neighbors=1)
+        np.testing.assert_array_equal(found, np.abs(np.subtract.outer(*[np.arange(6)] * 2)))
+        steps = np.abs(np.subtract.outer(np.arange(12), np.arange(12)))
+        found = between(circle(12), kind="hops", n_neighbors=2)
+        np.testing.assert_array_equal(found, np.minimum(steps, 12 - steps))
+
+    def test_correlation_sees_neither_scale_nor_shift_of_a_row(self):
+        rng = np.random.default_rng(0)
+        cells = rng.normal(size=(30, 6))
+        other = cells * rng.uniform(0.1, 9, (30, 1)) + rng.normal(0, 5, (30, 1))
+        options = {"kind": "hops", "metric": "correlation", "n_neighbors": 4}
+        cost = Geodesic(**options).fit(tensor(cells), tensor(cells))
+        np.testing.assert_array_equal(between(other, **options), between(cells, **options))
+        # a new cell that is a cell of the graph on another scale is attached to it
+        found = cost(tensor(other[:3]), tensor(cells)).numpy()
+        np.testing.assert_allclose(found, cost(tensor(cells[:3]), tensor(cells)), atol=1e-3)
+        assert not np.array_equal(between(other, kind="hops"), between(cells, kind="hops"))
+
+    def test_the_metric_is_checked(self):
+        with pytest.raises(
+            ValueError, match=r"`metric` is 'cosine': choose one of euclidean, corr"
+        ):
+            Geodesic(metric="cosine")
 
 
 class TestHeat:
@@ -264,8 +294,8 @@ class TestBoth:
 
 class TestErrors:
     def test_options(self):
-        with pytest.raises(ValueError, match="`kind` is 'hops'"):
-            Geodesic(kind="hops")
+        with pytest.raises(ValueError, match="`kind` is 'edges'"):
+            Geodesic(kind="edges")
         with pytest.raises(ValueError, match="`n_neighbors` is 0"):
             Geodesic(n_neighbors=0)
         with pytest.raises(ValueError, match="`t` is -1"):

@@ -11,6 +11,7 @@ from scgenot.ot import GromovWasserstein, squared_euclidean
 from scgenot.ot.confidence import Confidence
 from scgenot.ot.quadratic.descent import Descent
 from scgenot.ot.quadratic.intra import fit_intra
+from scgenot.ot.quadratic.problem import FEW_CELLS
 from scgenot.ot.quadratic.search import Optimum, distinct, judge, leaders
 from scgenot.ot.quadratic.starts import principal_starts
 from scgenot.pair import Pair
@@ -207,3 +208,18 @@ def test_the_default_epsilon_tells_cells_apart():
     found = GromovWasserstein(n_starts=1)(Pair(x, x)).diagnostics
     assert found.converged
     assert found.effective_targets < 10
+
+
+def test_a_search_on_more_cells_than_tell_starts_apart_takes_a_function():
+    """It is the search with the same cost by name; a function has features of the cells at hand."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(4, size=(2, 450))
+    x = np.eye(4)[kind[0]] * [3, 4, 5, 6] + rng.normal(size=(450, 4))
+    y = np.eye(4)[kind[1]] * [3, 4, 5, 6] + rng.normal(size=(450, 4))
+    options = {"n_starts": 4, "geometry": "centred", "dtype": torch.float64, "device": "cpu"}
+    found = [
+        GromovWasserstein(intra_cost=cost, **options)(Pair(x, y)).barycenter()
+        for cost in ("sqeuclidean", squared_euclidean)
+    ]
+    assert len(x) * 0.8 > FEW_CELLS
+    torch.testing.assert_close(*found, rtol=0, atol=1e-3)

@@ -139,7 +139,7 @@ class QuadraticTask:
             *(few.problem, few.source, few.target, few.fused), max_outer=self.options.max_outer
         )
         ends = [end for end in descender.run(costs, [3 * epsilon, epsilon]) if end.is_finite]
-        groups = distinct([replace(end, cost=self._on_cells(end.cost)) for end in ends])
+        groups = distinct([replace(end, cost=few._on_cells(end.cost)) for end in ends])
         groups = groups[:MOST_DISTINCT]
         led = self._descended([group[0].cost for group in groups], epsilon)
         found = zip(led, groups, strict=True)
