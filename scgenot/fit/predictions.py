@@ -55,7 +55,7 @@ class Prediction:
             fit.reference.warn_if_unlike(cells)
         rep = getattr(fit.task, "target_rep", use_rep or getattr(fit.task, "use_rep", None))
         options = {"n_samples": n_samples, "guidance": guidance, "integrator": integrator}
-        options |= {"seed": seed_of(rng), "progress": progress}
+        options |= {"seed": seed_of(rng), "progress": progress, "antithetic": True}
         return cls(fit, question, cells, rep, options)
 
     @property
@@ -85,12 +85,12 @@ class Prediction:
         found = {keys.sample: one.draws[:, 0], keys.mean: one.draws.mean(1)}
         certain = getattr(fit.model, "deterministic", False)
         if not certain:
-            found[keys.uncertainty] = spread(one.draws, total)
+            found[keys.uncertainty] = spread(one.draws, total, antithetic=one.antithetic)
         if fit.one_space:
             moved = one.draws - one.source[:, None, : one.draws.shape[2]]
             if not certain:
                 found[keys.cosine_variance] = cosine_variance(moved)
-            found[keys.response] = response_size(moved, total)
+            found[keys.response] = response_size(moved, total, antithetic=one.antithetic)
         if getattr(fit.model, "extrapolation", None) is not None:
             told = None if self.question.condition is None else self.question.condition[one.rows]
             found[keys.support] = np.asarray(fit.model.support(one.source, told))

@@ -15,6 +15,8 @@ from scgenot.flow.integrator import Integrator
 logger = logging.getLogger("scgenot")
 # source cells in a block; part of what a seed means, for each block has its own random numbers
 BLOCK = 1024
+# draws of two pairs, the fewest whose variance is known
+FEWEST_PAIRED = 4
 
 
 class Drawn(NamedTuple):
@@ -23,6 +25,7 @@ class Drawn(NamedTuple):
     rows: slice
     source: np.ndarray
     draws: np.ndarray
+    antithetic: bool = False
 
 
 def draw_blocks(
@@ -36,8 +39,11 @@ def draw_blocks(
     seed: int,
     progress: bool = False,
     start: int = 0,
+    antithetic: bool = False,
 ) -> Iterator[Drawn]:
     """Draw target cells block by block, so that memory does not grow with the number of cells.
+
+    Antithetic draws are for means, and for models that have them.
 
     The noise of a block follows from the seed and its place: those from the one with the cell
     `start` on are what they are after all others.
@@ -46,7 +52,9 @@ def draw_blocks(
     options = {} if guidance == 1 else {"guidance": guidance}
     options |= {} if integrator is None else {"integrator": integrator}
     check_taken(model, options)
-    if not options and getattr(model, "distilled", None) is not None:
+    antithetic &= takes_antithetic(model, n_samples)
+    options |= {"antithetic": True} if antithetic else {}
+    if not options.keys() - {"antithetic"} and getattr(model, "distilled", None) is not None:
         logger.info(
             "Cells under fitted conditions are sampled by the distilled model, in %d step(s); pass "
             "`integrator=sg.flow.ODE()` for its teacher.",
@@ -62,8 +70,15 @@ def draw_blocks(
             rng: Rng = numpy_rng([seed, begin]) if begin else seed
             told = None if condition is None else condition[rows]
             drawn = model.sample(cells[rows], told, n_samples=n_samples, rng=rng, **options)
-            yield Drawn(rows, cells[rows], checked(drawn, rows, n_samples, model))
+            draws = checked(drawn, rows, n_samples, model)
+            yield Drawn(rows, cells[rows], draws, antithetic)
             bar.update(rows.stop - rows.start)
+
+
+def takes_antithetic(model, n_samples: int) -> bool:
+    """Whether a model draws pairs with opposite noise, and so many draws are pairs."""
+    paired = n_samples >= FEWEST_PAIRED and n_samples % 2 == 0
+    return paired and "antithetic" in signature(model.sample).parameters
 
 
 def check_taken(model, options: dict) -> None:

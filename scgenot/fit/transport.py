@@ -16,6 +16,7 @@ from scgenot.cells.tasks import TimeCourse
 from scgenot.course.chain import Block, Step, mean_over_descendants, step_of_draws
 from scgenot.course.steps import Path, Steps
 from scgenot.fit.fit import Fit, open_fit
+from scgenot.fit.sample import takes_antithetic
 from scgenot.fit.stored_link import LinkHere
 from scgenot.ot import squared_euclidean
 from scgenot.ot.plan import require
@@ -133,7 +134,10 @@ class Transport:
         condition, model = self.fit.task.condition(earlier, later), self.fit.model
         # noise of its own for each step, the same whatever was asked for before
         rng = numpy_rng([self.seed, *np.searchsorted(sampled, [earlier, later])])
-        draws = np.asarray(model.sample(cells, condition, n_samples=self.n_samples, rng=rng))
+        options = {"n_samples": self.n_samples, "rng": rng}
+        # for means of draws, such as velocities
+        options |= {"antithetic": True} if takes_antithetic(model, self.n_samples) else {}
+        draws = np.asarray(model.sample(cells, condition, **options))
         growth = self.growth("growth", cells, condition)
         return draws, growth / growth.mean()
 

@@ -28,6 +28,8 @@ def draw(
     rng: Rng,
     integrator: Integrator | None,
     batch_size: int | None,
+    *,
+    antithetic: bool,
 ) -> Tensor:
     """Draw target cells; arguments and result as in :meth:`scgenot.Genot.sample`."""
     cells = to_tensor(source, model.units.source.mean)
@@ -42,9 +44,8 @@ def draw(
     check_memory("n_samples", n_samples, len(x) * n_samples * model.target_dim)
     # all noise at once, on the CPU: draws then depend neither on the batch size nor on the device
     shape, generator = (len(x), n_samples, model.target_dim), torch_rng(rng)
-    out = torch.randn(shape, generator=generator, dtype=x.dtype)
+    out, chance = start(shape, generator, x.dtype, antithetic=antithetic)
     extrapolates = model.extrapolation is not None and guidance == 1
-    chance = torch.rand(shape[:2], generator=generator, dtype=x.dtype) if extrapolates else None
     noise = out.clone() if extrapolates else None
     with evaluating(model):
         for rows in blocks(len(x), max(1, size // n_samples)):
@@ -55,6 +56,26 @@ def draw(
         if extrapolates:
             out = model.extrapolated(out, cells, told, noise, chance)
     return finite(out, "sample")
+
+
+def start(
+    shape: tuple[int, int, int],
+    generator: torch.Generator,
+    dtype: torch.dtype,
+    *,
+    antithetic: bool,
+) -> tuple[Tensor, Tensor]:
+    """Noise of draws, and a uniform number for each; opposite noise for pairs of antithetic ones.
+
+    The first half of the draws of a cell have noise of their own, the others its opposite.
+    """
+    n, n_samples, dim = shape
+    n_own = -(-n_samples // 2) if antithetic else n_samples
+    noise = torch.randn((n, n_own, dim), generator=generator, dtype=dtype)
+    chance = torch.rand((n, n_own), generator=generator, dtype=dtype)
+    n_opposite = n_samples - n_own
+    noise = torch.cat([noise, -noise[:, :n_opposite]], 1) if n_opposite else noise
+    return noise, torch.cat([chance, chance[:, :n_opposite]], 1) if n_opposite else chance
 
 
 def guided(

@@ -133,6 +133,7 @@ class Genot(WithGrowth, WithExtrapolation, WithStudent, WithCodes, WithFile):
         rng: Rng = 0,
         integrator: Integrator | None = None,
         batch_size: int | None = None,
+        antithetic: bool = False,
     ) -> Tensor:
         """Draw possible target cells for each source cell.
 
@@ -157,6 +158,10 @@ class Genot(WithGrowth, WithExtrapolation, WithStudent, WithCodes, WithFile):
         batch_size
             Number of points integrated at a time; None for 4,096, or 65,536 on a GPU. With an SDE
             the samples depend on it.
+        antithetic
+            Whether samples of a cell come in pairs with opposite noise: sample `k` and sample
+            `ceil(n_samples / 2) + k`. Each is a sample of the distribution, and their mean is more
+            accurate, but they are not independent.
 
         Returns
         -------
@@ -169,7 +174,8 @@ class Genot(WithGrowth, WithExtrapolation, WithStudent, WithCodes, WithFile):
         FloatingPointError
             When draws are not finite.
         """
-        return draw(self, source, condition, n_samples, guidance, rng, integrator, batch_size)
+        options = guidance, rng, integrator, batch_size
+        return draw(self, source, condition, n_samples, *options, antithetic=antithetic)
 
     @typed
     @torch.no_grad()
@@ -186,6 +192,9 @@ class Genot(WithGrowth, WithExtrapolation, WithStudent, WithCodes, WithFile):
     ) -> Tensor:
         """Estimate the conditional mean `E[y | x]` of each source cell by the mean of samples.
 
+        Samples are antithetic, so that 32 are about as accurate as 1,000 independent ones where the
+        flow is nearly linear in the noise.
+
         Parameters
         ----------
         source, condition, n_samples, guidance, rng, integrator, batch_size
@@ -196,7 +205,7 @@ class Genot(WithGrowth, WithExtrapolation, WithStudent, WithCodes, WithFile):
         Means in the units of the target cells, shape `(n, q)`, on the CPU.
         """
         options = guidance, rng, integrator, batch_size
-        return draw(self, source, condition, n_samples, *options).mean(1)
+        return draw(self, source, condition, n_samples, *options, antithetic=True).mean(1)
 
     @typed
     def log_prob(

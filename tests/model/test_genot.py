@@ -350,3 +350,19 @@ def test_answers_keep_no_graph():
     model, cells = Genot(2, 2, width=8, depth=1), torch.zeros(3, 2)
     answers = model.sample(cells), model.mean(cells), model.log_prob(cells, cells)
     assert not any(answer.requires_grad for answer in answers)
+
+
+def test_antithetic_samples_have_the_exact_mean_of_a_gaussian(best, problem, cells):
+    """The flow is linear in the noise, which cancels in the mean; each draw is of the law."""
+    x, accurate = cells[0][:500], {"antithetic": True, "integrator": ODE("rk4", steps=40)}
+    mean = problem.mean(x)
+    draws = best.sample(x, n_samples=6, **accurate).numpy() - mean[:, None]
+    np.testing.assert_allclose(draws[:, :3], -draws[:, 3:], atol=1e-5)
+    # of an odd number the draw in the middle has no partner
+    draws = best.sample(x, n_samples=5, **accurate).numpy() - mean[:, None]
+    np.testing.assert_allclose(draws[:, :2], -draws[:, 3:], atol=1e-5)
+    error = np.sqrt((problem.S**2 + np.outer(*[np.diag(problem.S)] * 2)) / len(x))
+    for left in (draws[:, 2], draws[:, 4]):
+        assert (np.abs(left.T @ left / len(x) - problem.S) < 5 * error).all()
+    # two draws of six midpoint steps
+    np.testing.assert_allclose(best.mean(x, n_samples=2), mean, atol=0.01)

@@ -8,7 +8,7 @@ import pytest
 
 import scgenot as sg
 from scgenot.fit.reference import unlike
-from scgenot.fit.spread import cosine_variance, response_size
+from scgenot.fit.spread import cosine_variance, response_size, variances
 from truth.responses import SPREAD, known_cells, known_fit, known_mean
 
 DRAWS = 128
@@ -25,13 +25,9 @@ def known():
 def test_response_is_the_length_of_the_mean_change(known):
     total = float((sg.get.model(known).units.target.std ** 2).sum())
     change = known_mean(known.X.astype(float), "A")
-    # the squared length of a mean of n draws, its bias taken off, has variance
-    # 4 m'Sm / n + 2 tr S^2 / n^2
     square = known.obs["genot_response"].to_numpy() ** 2 * total
-    sd = np.sqrt(4 * (change**2 @ SPREAD**2) / DRAWS + 2 * (SPREAD**4).sum() / DRAWS**2)
-    error = (square - (change**2).sum(1)) / sd
-    assert abs(error.mean()) < 5 / np.sqrt(200)
-    assert abs(error.std() - 1) < 0.25
+    # antithetic draws of a law that is symmetric about its mean have this mean exactly
+    np.testing.assert_allclose(square, (change**2).sum(1), rtol=1e-3)
 
 
 def test_uncertainty_is_the_variance_of_the_law(known):
@@ -55,6 +51,20 @@ def test_cosine_variance_is_that_of_the_law(known):
         assert found == pytest.approx(
             1 - cosine.mean(), abs=5 * cosine.std() / np.sqrt(DRAWS) + slack
         )
+
+
+def test_variances_of_antithetic_draws_are_unbiased():
+    """Var exp(z) = e (e - 1); the mean of a pair is cosh(z), with Var = (e^2 + 1) / 2 - e."""
+    z = np.random.default_rng(0).normal(size=(20_000, 4, 1))
+    found = variances(np.exp(np.concatenate([z, -z], axis=1)), antithetic=True)
+    exact = np.e * (np.e - 1), ((np.e**2 + 1) / 2 - np.e) / 4
+    for one, expected in zip(found, exact, strict=True):
+        assert abs(one.mean() - expected) < 4 * one.std() / np.sqrt(len(one))
+    # pairs of independent draws are exchangeable, too
+    draws = np.random.default_rng(1).normal(size=(5000, 8, 3))
+    paired, single = (variances(draws, antithetic=value)[0].mean() for value in (True, False))
+    assert abs(paired - 3) < 5 * np.sqrt(2 * 3 / 8 / 5000) * 2
+    assert abs(paired - single) < 0.05
 
 
 def test_cells_that_do_not_respond():

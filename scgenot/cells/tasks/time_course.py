@@ -154,8 +154,8 @@ def choose_steps(
     """Return earlier and later time of each pair, checked."""
     if len(scale.times) < 2:
         raise ValueError(
-            f"`time_key={time_key!r}` has the times {list(scale.labels)} only: a course needs two "
-            "or more."
+            f"`time_key={time_key!r}` has the times {list(scale.labels)} only in obs of `adata`: a "
+            "course needs two or more."
         )
     steps = list(pairwise(scale.times.tolist())) if pairs is None else find_steps(scale, pairs)
     few = {time for time in scale.times.tolist() if (times == time).sum() < 2}

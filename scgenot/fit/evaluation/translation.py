@@ -109,7 +109,8 @@ def check_pair(held_out: object) -> tuple[AnnData, AnnData]:
 def predictions(asked: Evaluation, cells: np.ndarray, true: np.ndarray) -> dict[str, Prediction]:
     """Predict by the model, the plain coupling, chance, and a regression shown the pairs."""
     model, seed, n = asked.fit.model, asked.seed, len(true)
-    blocks = list(draw_blocks(model, cells, None, n_samples=N_DRAWS, seed=seed))
+    drawn = draw_blocks(model, cells, None, n_samples=N_DRAWS, seed=seed, antithetic=True)
+    blocks = list(drawn)
     sample = np.concatenate([block.draws[:, 0] for block in blocks])
     mean = np.concatenate([block.draws.mean(1) for block in blocks])
     found = {
