@@ -25,8 +25,8 @@ FEWEST, MOST = 20, 2000
 DRAWS_PER_CELL, MOST_DRAWS = 10, 2**14
 # numbers of all maps together: 64 MiB in single precision
 MOST_NUMBERS = 2**24
-# of the noise, relative to its mean variance: few cells have no variance in some directions
-JITTER = 1e-3
+# variance of the noise in any direction, relative to the mean variance of target cells
+SMALLEST_NOISE = 1e-3
 
 
 def fit_extrapolation(
@@ -40,10 +40,12 @@ def fit_extrapolation(
     """Add a linear extrapolation to a model, for source cells that are far from those of the pairs.
 
     For each condition, a ridge regression of the displacement on the source cell is fitted to pairs
-    of cells drawn from its plans, and the covariance of its residuals is the noise of its samples.
-    A large penalty keeps directions in which fitted cells hardly vary from determining the response
-    of cells that are far away along them. With m cells on the smaller side, the penalty is
-    `penalty + p / m`, relative to the mean variance of the p columns of the source cells.
+    of cells drawn from its plans. Gaussian noise is added, with which samples of the fitted source
+    cells have the covariance of their target cells within each pair of populations, as far as this
+    covariance is larger than that of the means. A large penalty keeps directions in which fitted
+    cells hardly vary from determining the response of cells that are far away along them. With m
+    cells on the smaller side, the penalty is `penalty + p / m`, relative to the mean variance of
+    the p columns of the source cells.
 
     No extrapolation is added for fewer than 20 different source cells.
 
@@ -99,14 +101,11 @@ def fit_extrapolation(
     found.reach.copy_(own.sort().values)
     for k, members in enumerate(groups):
         drawn = [draw_pairs(pairs[i], plans[i], generator) for i in members]
-        source, target = (np.concatenate(side).astype(float) for side in zip(*drawn, strict=True))
-        n = sum(min(len(pairs[i].source), len(pairs[i].target)) for i in members)
-        center, shift, slopes, noise = regress(source, target, penalty + source.shape[1] / n)
+        sizes = [min(len(pairs[i].source), len(pairs[i].target)) for i in members]
+        values = regress(drawn, penalty + model.source_dim / sum(sizes))
         if model.condition_dim:
             found.conditions[k] = torch.as_tensor(pairs[members[0]].condition)
-        for name, value in zip(
-            ("center", "shift", "slopes", "noise"), (center, shift, slopes, noise), strict=True
-        ):
+        for name, value in zip(("center", "shift", "slopes", "noise"), values, strict=True):
             getattr(found, name)[k] = torch.as_tensor(value)
 
 
@@ -129,18 +128,36 @@ def draw_pairs(
     return np.asarray(pair.source)[i], np.asarray(pair.target)[j]
 
 
-def regress(source: np.ndarray, target: np.ndarray, penalty: float) -> tuple[np.ndarray, ...]:
+def regress(
+    drawn: Sequence[tuple[np.ndarray, np.ndarray]], penalty: float
+) -> tuple[np.ndarray, ...]:
     """Ridge regression of the displacement: mean cell, its displacement, slopes and noise factor.
 
-    The penalty is relative to the mean variance of the columns of the source cells.
+    `drawn` are paired source and target cells of each stratum. The penalty is relative to the mean
+    variance of the columns of the source cells.
     """
+    source, target = (np.concatenate(side).astype(float) for side in zip(*drawn, strict=True))
     displacement = target - source[:, : target.shape[1]]
     center, shift = source.mean(0), displacement.mean(0)
     x, d = source - center, displacement - shift
     gram, unit = x.T @ x / len(x), np.eye(x.shape[1])
     slopes = np.linalg.solve(gram + penalty * np.trace(gram) / len(gram) * unit, x.T @ d / len(x))
-    left = d - x @ slopes
-    noise = left.T @ left / len(left)
-    least = JITTER * max(np.trace(noise) / len(noise), JITTER * np.trace(gram) / len(gram))
-    noise += least * np.eye(len(noise))
-    return center, shift, slopes, np.linalg.cholesky(noise)
+    mean = target - (d - x @ slopes)
+    stratum = np.repeat(np.arange(len(drawn)), [len(cells) for cells, _ in drawn])
+    return center, shift, slopes, noise_factor(target, mean, stratum)
+
+
+def noise_factor(target: np.ndarray, mean: np.ndarray, stratum: np.ndarray) -> np.ndarray:
+    """Cholesky factor of the noise with which means have the covariance of targets within strata.
+
+    The covariance of the residuals would be too large: penalized slopes leave a part of the
+    response in them that depends on the source cell.
+    """
+    covariances = []
+    for cells in (target, mean):
+        sums = np.stack([np.bincount(stratum, column) for column in cells.T], axis=1)
+        left = cells - (sums / np.bincount(stratum)[:, None])[stratum]
+        covariances.append(left.T @ left / len(left))
+    values, vectors = np.linalg.eigh(covariances[0] - covariances[1])
+    least = SMALLEST_NOISE * np.trace(covariances[0]) / len(values) + np.finfo(np.float32).tiny
+    return np.linalg.cholesky((vectors * np.maximum(values, least)) @ vectors.T)

@@ -51,16 +51,31 @@ def test_the_regression_is_that_of_its_normal_equations():
     """At the minimum of |d - shift - x B|^2 / n + penalty v |B|^2 the gradient in B is 0."""
     rng = np.random.default_rng(0)
     source, target = rng.normal(1, 2, (50, 5)), rng.normal(size=(50, 3))
-    center, shift, slopes, noise = regress(source, target, 0.7)
+    center, shift, slopes, _ = regress(
+        [(source[:20], target[:20]), (source[20:], target[20:])], 0.7
+    )
     x, d = source - center, target - source[:, :3] - shift
     left = d - x @ slopes
     gradient = -x.T @ left / 50 + 0.7 * x.var(0).mean() * slopes
     np.testing.assert_allclose(gradient, 0, atol=1e-12)
     np.testing.assert_allclose(left.mean(0), 0, atol=1e-12)
-    # noise is the covariance of the residuals, and at most a thousandth more in each direction
-    more = np.linalg.eigvalsh(noise @ noise.T - left.T @ left / 50)
-    assert (more > 0).all()
-    assert (more < 1.01e-3 * np.trace(left.T @ left / 50)).all()
+
+
+def test_samples_of_fitted_cells_have_the_covariance_of_their_targets():
+    """With any penalty, within strata: that of the means and that of the noise add up to it."""
+    rng = np.random.default_rng(0)
+    drawn = []
+    for center in (-5, 5):
+        x = rng.normal(center, 2, (200, DIM))
+        drawn.append((x, 0.4 * x + rng.normal(3, 2, (200, DIM))))
+    _, shift, slopes, noise = regress(drawn, 0.7)
+    middle = np.concatenate([x for x, _ in drawn]).mean(0)
+    inside = [np.zeros((DIM, DIM)), np.zeros((DIM, DIM))]
+    for x, y in drawn:
+        inside[0] += np.cov(y.T, ddof=0) / 2
+        inside[1] += np.cov((x + shift + (x - middle) @ slopes).T, ddof=0) / 2
+    np.testing.assert_allclose(noise @ noise.T + inside[1], inside[0], atol=1e-9)
+    assert (np.triu(noise, 1) == 0).all()
 
 
 def test_far_cells_get_the_linear_law():
