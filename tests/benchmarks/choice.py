@@ -36,12 +36,10 @@ Row = dict[str, float | str]
 Flow = sg.model.FlowMatching
 SCREENS = {
     DEFAULT: {},
-    "no source noise": {"learner": Flow(source_noise=0.0)},
-    "source noise .1": {"learner": Flow(source_noise=0.1)},
+    "source noise .3": {"learner": Flow(source_noise=0.3)},
     "no linear extrapolation": {"learner": Flow(extrapolation="flow")},
     "epsilon .005": perturbation.CLOSER,
     "no displacement": {"learner": Flow(displacement=False)},
-    "three fits of 500 steps": {"learner": Flow(steps=500), "members": 3},
 }
 # epsilon, tau, and how much of the clock's spread pairs follow
 COURSES = {

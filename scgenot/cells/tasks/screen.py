@@ -66,14 +66,14 @@ class Screen:
     @property
     def learning(self) -> dict:
         """Defaults of the learner."""
-        # longer only fits the noise of couplings; source noise and extrapolation are for cells
-        # unlike those fitted; conditions are hidden where there are several to guide between; all
-        # cells are trained on: which of small strata are held out would decide when to stop
+        # longer only fits the noise of couplings; extrapolation is for cells unlike those fitted;
+        # conditions are hidden where there are several to guide between; all cells are trained on:
+        # which of small strata are held out would decide when to stop
         several = len(self.conditions.known) > 1 or self.dose_key or self.network_covariates
         return {
             "steps": 1500,
-            "source_noise": 0.3,
-            **{"displacement": True, "extrapolation": "linear"},
+            "displacement": True,
+            "extrapolation": "linear",
             "condition_dropout": 0.1 if several else 0.0,
             "validation_fraction": 0.0,
         }
