@@ -10,11 +10,13 @@ from scgenot.ot.geodesic import Geodesic
 from scgenot.ot.minibatch import Minibatch, MinibatchCoupling
 from scgenot.ot.neighbors import Neighbors
 from scgenot.ot.plan import Plan, SparsePlan, UnsupportedPlan
+from scgenot.ot.quadratic.clearest import ClearestMatch
 from scgenot.ot.quadratic.solver import FusedGromovWasserstein, GromovWasserstein
 from scgenot.ot.sinkhorn import Sinkhorn
 from scgenot.ot.sparse import SparseOT
 
 __all__ = [
+    "ClearestMatch",
     "Confidence",
     "Coupling",
     "Diagnostics",

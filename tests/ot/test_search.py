@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from scgenot.metrics import foscttm
-from scgenot.ot import GromovWasserstein, squared_euclidean
+from scgenot.ot import ClearestMatch, GromovWasserstein, Sinkhorn, euclidean, squared_euclidean
 from scgenot.ot.confidence import Confidence
 from scgenot.ot.quadratic.descent import Descent
 from scgenot.ot.quadratic.intra import fit_intra
@@ -223,3 +223,34 @@ def test_a_search_on_more_cells_than_tell_starts_apart_takes_a_function():
     ]
     assert len(x) * 0.8 > FEW_CELLS
     torch.testing.assert_close(*found, rtol=0, atol=1e-3)
+
+
+class TestClearestMatch:
+    """Of two costs the one whose next solution is worse by more."""
+
+    SOLVERS = (replace(SOLVER, n_starts=6), replace(SOLVER, n_starts=6, intra_cost=euclidean))
+
+    def test_the_largest_margin_is_kept(self):
+        rng = np.random.default_rng(0)
+        z = lopsided(150, rng)
+        pair = Pair(embedded(z, 5, rng), embedded(z, 4, rng))
+        each = [solver(pair) for solver in self.SOLVERS]
+        best = max(each, key=lambda coupling: coupling.confidence.margin)
+        for order in (self.SOLVERS, self.SOLVERS[::-1]):
+            found = ClearestMatch(order)(pair)
+            assert found.confidence == best.confidence
+            torch.testing.assert_close(found.barycenter(), best.barycenter())
+
+    @pytest.mark.parametrize(
+        ("solvers", "error", "match"),
+        [
+            ([SOLVER], ValueError, "1 entries"),
+            ([SOLVER, Sinkhorn()], TypeError, "`solvers"),
+            ([SOLVER, replace(SOLVER, n_starts=1)], ValueError, "n_starts=1"),
+            ([SOLVER, replace(SOLVER, epsilon=0.02)], ValueError, r"epsilons \[0.01, 0.02\]"),
+            ("both", TypeError, "`solvers"),
+        ],
+    )
+    def test_wrong_solvers(self, solvers, error, match):
+        with pytest.raises(error, match=match):
+            ClearestMatch(solvers)
