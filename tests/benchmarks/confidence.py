@@ -22,7 +22,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from translation import add_unit_rows, citeseq_cells
+import matches
+from translation import add_unit_rows
 
 import scgenot as sg
 from realdata import load
@@ -113,19 +114,9 @@ def simulated(seeds: int) -> Iterator[dict[str, object]]:
 
 def sets(seeds: int) -> Iterator[dict[str, object]]:
     """Real pairs."""
-    atac, rna = load("snareseq_celllines/atac_topics19"), load("snareseq_celllines/rna_pca10")
-    methylation, genes = load("scgem_reprogramming/methylation"), load("scgem_reprogramming/rna")
-    add_unit_rows(atac, rna, methylation, genes)
-    cells, protein = citeseq_cells()
-    known = {
-        "snare": (atac.obsm["X_l2"], rna.obsm["X_l2"]),
-        "scgem": (methylation.obsm["X_l2"], genes.obsm["X_l2"]),
-        "cite": (cells.obsm["X_pca"], protein.obsm["X_clr"]),
-    }
-    for name, views in known.items():
+    for name in matches.NAMES:
         for seed in range(seeds):
-            rows = np.random.default_rng(seed).permutation(len(views[0]))[:2000]
-            yield judged(tuple(np.asarray(of)[rows] for of in views), seed, name)
+            yield judged(matches.views_of(name, seed), seed, name)
 
 
 def missing(seeds: int) -> Iterator[dict[str, object]]:
