@@ -98,9 +98,12 @@ class LinearExtrapolation(nn.Module):
 
     def _place(self, condition: Tensor | None, n: int) -> Tensor:
         """Return the place of each condition among the fitted ones, -1 where it is not fitted."""
-        if condition is None:
-            return torch.zeros(n, dtype=torch.long, device=self.reach.device)
-        kinds, place = condition.unique(dim=0, return_inverse=True)
+        place = torch.zeros(n, dtype=torch.long, device=self.reach.device)
+        if condition is None or n == 0:
+            return place
+        kinds = condition[:1]
+        if not bool((condition == kinds).all()):
+            kinds, place = condition.unique(dim=0, return_inverse=True)
         distance, nearest = torch.cdist(kinds, self.conditions, p=torch.inf).min(1)
         return nearest.where(distance <= SAME, -1)[place]
 

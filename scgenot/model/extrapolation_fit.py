@@ -22,7 +22,7 @@ PENALTY = 0.5
 # fewest and most fitted cells that are kept
 FEWEST, MOST = 20, 2000
 # pairs of cells of the regression, for each source cell and at most for each plan
-DRAWS_PER_CELL, MOST_DRAWS = 10, 2**14
+DRAWS_PER_CELL, MOST_DRAWS = 4, 2**14
 # numbers of all maps together: 64 MiB in single precision
 MOST_NUMBERS = 2**24
 # variance of the noise in any direction, relative to the mean variance of target cells

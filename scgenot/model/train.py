@@ -94,6 +94,7 @@ def train(
     _check_pairs(model, pairs, plans)
     check_share(learner.batch_size)
     model.drop_student()  # of weights that change
+    model.extrapolation = None  # of other plans
     device, new = model.device, None
     if state is None:
         new = TrainState(seed_of(rng), torch.empty(0, device=model.device))

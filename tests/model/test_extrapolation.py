@@ -95,7 +95,7 @@ def test_far_cells_get_the_linear_law():
         np.testing.assert_allclose(
             np.cov(cell.T), cov, atol=4 * np.sqrt(2 / n) * np.diag(cov).max()
         )
-    # and the law is the true one: 4,000 drawn pairs of 400 cells know slopes to
+    # and the law is the true one: 1,600 drawn pairs of 400 cells know slopes to
     # noise / (2 sqrt(400)), and a penalty of 3 / 400 shrinks them by a hundredth
     slopes = found.slopes[0].numpy()
     np.testing.assert_allclose(slopes, SLOPES, atol=4 * 0.42 / 40 + 0.01)
