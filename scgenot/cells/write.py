@@ -142,8 +142,8 @@ def write_prediction(
         obsm={name: found for name, found in out.items() if found.ndim == 2},
         obs={name: found for name, found in out.items() if found.ndim == 1},
         uns={keys.predicted: asked} if asked else None,
-        # a map says less of a cell than another model did
-        remove=[("uns", keys.predicted), ("obs", keys.uncertainty), ("obs", keys.cosine_variance)],
+        # another model may have said more of a cell
+        remove=[("uns", keys.predicted), *(("obs", name) for name in keys.of_predictions)],
     )
 
 

@@ -91,7 +91,8 @@ class Prediction:
             if not certain:
                 found[keys.cosine_variance] = cosine_variance(moved)
             found[keys.response] = response_size(moved, total, antithetic=one.antithetic)
-        if getattr(fit.model, "extrapolation", None) is not None:
+        extrapolates = getattr(fit.model, "extrapolation", None) is not None
+        if extrapolates and self.options["guidance"] == 1:
             told = None if self.question.condition is None else self.question.condition[one.rows]
             found[keys.support] = np.asarray(fit.model.support(one.source, told))
         growth = growth_of_block(fit.model, one, self.question.condition)

@@ -18,7 +18,7 @@ from scgenot.ot.plan import Plan
 from scgenot.pair import Pair
 
 # options of a learner that do not affect the weights
-FREE = ("checkpoint", "on_interrupt")
+FREE = ("checkpoint", "on_interrupt", "extrapolation")
 
 
 @dataclass(frozen=True)

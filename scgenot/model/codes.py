@@ -15,7 +15,10 @@ CODER = ODE("rk4", steps=20)
 
 
 class WithCodes:
-    """A model whose flow is followed backward, from cells to noise, and forward again."""
+    """A model whose flow is followed backward, from cells to noise, and forward again.
+
+    Codes are those of the flow, for source cells far from the fitted ones, too.
+    """
 
     @typed
     @torch.no_grad()

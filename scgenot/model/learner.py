@@ -11,6 +11,7 @@ from torch import nn
 
 from scgenot._check import check_count, check_number, check_rate
 from scgenot._typed import check_fields
+from scgenot._warn import warn_user
 from scgenot.model.checkpoint import Checkpoint
 from scgenot.model.extrapolation_fit import fit_extrapolation
 from scgenot.model.genot import FieldFactory, Genot
@@ -44,8 +45,8 @@ class FlowMatching:
     """Learn the conditional distribution of plans by flow matching (GENOT, arXiv 2310.09254).
 
     Options left at None take the default of the task. Without a task, the defaults are 3000 steps,
-    no displacement, no source noise, no condition dropout, 10 % of the cells for validation, and
-    the :class:`~scgenot.flow.VelocityField`.
+    no displacement, no linear extrapolation, no source noise, no condition dropout, 10 % of the
+    cells for validation, and the :class:`~scgenot.flow.VelocityField`.
 
     Parameters
     ----------
@@ -194,6 +195,10 @@ class FlowMatching:
         The model, the history of its training and how the training ended.
         """
         learner = self.resolved(run.defaults)
+        if learner.extrapolation == "linear" and not learner.displacement:
+            raise ValueError(
+                "`extrapolation='linear'` is one of displacements: pass `displacement=True`, too."
+            )
         pairs, plans = [network_input(link.pair) for link in links], [link.plan for link in links]
         fraction, split = learner.validation_fraction, learner.validation_split
         masks = held_out(links, fraction, run.seed, split=split)
@@ -220,6 +225,11 @@ class FlowMatching:
             learn_growth(model, pairs, ratios, run)
             if learner.extrapolation == "linear":
                 fit_extrapolation(model, pairs, plans, rng=run.seed)
+                if self.extrapolation and model.extrapolation is None:
+                    warn_user(
+                        "`extrapolation='linear'` was not possible, for fewer than 20 different "
+                        "source cells or too many conditions and columns: the flow extrapolates."
+                    )
         history = pd.DataFrame(state.history, dtype=float).reindex(columns=HISTORY)
         return Learned(model, history.astype({"step": int}), outcomes(state.step, state.outcome))
 

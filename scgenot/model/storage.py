@@ -25,7 +25,7 @@ from scgenot.model.student import Distilled
 # of configurations and states; one more when what is stored changes
 FORMAT = 1
 SIZES = ("source_dim", "target_dim", "condition_dim", "width", "depth")
-EXTRAPOLATION = {"n_conditions", "n_reference"}
+EXTRAPOLATION = {"n_conditions", "n_groups", "n_reference"}
 ENCODER_SIZES = ("n_slots", "token_dim", "n_further", "width")
 MAX_SIZE = 2**31
 
@@ -90,7 +90,7 @@ def put_together(make, config: Mapping, arrays: Mapping, *, field, encoder, devi
         model = make(**sizes, **told, field=field, encoder=made)
         if config["growth"]:
             model.add_growth()
-        if "extrapolation" in config:
+        if "extrapolation" in config and config["displacement"]:
             model.add_extrapolation(**config["extrapolation"])
         if distilled is not None:
             model.add_student(distilled, torch.zeros(arrays["student_conditions"].shape))
@@ -108,6 +108,11 @@ def put_together(make, config: Mapping, arrays: Mapping, *, field, encoder, devi
         model = build()
     check_weights(arrays, model.state_dict(), "the model")
     model.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
+    if model.extrapolation is not None:
+        try:
+            model.extrapolation.check()
+        except ValueError as error:
+            raise ModelFileError(f"The model is damaged: {error}") from error
     return model.to(device).eval()
 
 
@@ -175,10 +180,13 @@ def _check_sizes(sizes: Mapping[str, int], config: Mapping, arrays: Mapping) -> 
         if mean is None or mean.dtype.name not in ("float32", "float64"):
             raise ModelFileError(f"The model has no array 'units.{side}.mean' of float numbers.")
         _same(f"{side}_dim", sizes[f"{side}_dim"], mean.size)
-    for name, array in {"n_conditions": "shift", "n_reference": "reach"}.items():
-        if "extrapolation" in config:
-            found = np.shape(arrays.get(f"extrapolation.{array}", []))[:1]
-            _same(name, config["extrapolation"][name], *found)
+    if "extrapolation" in config:
+        said = config["extrapolation"]
+        shapes = {"shift": (said["n_conditions"], sizes["target_dim"])}
+        shapes["near.member"] = said["n_groups"], said["n_reference"]
+        for name, shape in shapes.items():
+            found = np.shape(arrays.get(f"extrapolation.{name}", ()))
+            _same(f"extrapolation.{name}", shape, found)
     if config["field"] is None:
         depth = len({name.split(".")[2] for name in arrays if name.startswith("field.blocks.")})
         _same("depth", sizes["depth"], depth)
@@ -191,7 +199,7 @@ def _check_sizes(sizes: Mapping[str, int], config: Mapping, arrays: Mapping) -> 
         _same("condition_dim", shown, n_slots * (1 + encoder["token_dim"]) + n_further)
 
 
-def _same(name: str, said: int, found: int) -> None:
+def _same(name: str, said: object, found: object) -> None:
     """Refuse a size that is not the one found in the arrays."""
     if said != found:
         raise ModelFileError(f"The model's `{name}` is {said}, its arrays have {found}.")

@@ -91,7 +91,7 @@ def train(
     from scgenot.model.learner import FlowMatching
 
     learner = (FlowMatching() if learner is None else learner).resolved()
-    _check_pairs(model, pairs, plans)
+    check_pairs(model, pairs, plans)
     check_share(learner.batch_size)
     model.drop_student()  # of weights that change
     model.extrapolation = None  # of other plans
@@ -147,7 +147,7 @@ def train(
     return state
 
 
-def _check_pairs(model: Genot, pairs: Sequence[Pair], plans: Sequence[Plan]) -> None:
+def check_pairs(model: Genot, pairs: Sequence[Pair], plans: Sequence[Plan]) -> None:
     """Raise a ValueError where pairs, plans and model do not fit together."""
     if not pairs or len(pairs) != len(plans):
         raise ValueError(f"{len(pairs)} pairs and {len(plans)} plans: pass one plan per pair.")

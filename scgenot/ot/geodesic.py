@@ -123,6 +123,10 @@ class Geodesic:
         """
         cells = self._cells(x, y)
         correlated = self.metric == "correlation"
+        if correlated and cells.shape[1] < 3:
+            raise ValueError(
+                f"`metric='correlation'` of {cells.shape[1]} columns is 0 or 1: use 'euclidean'."
+            )
         rows = correlation_rows(cells) if correlated else cells
         graph = neighbour_graph(rows, min(self.n_neighbors, len(cells) - 1))
         of_kind = {"shortest_path": path_lengths, "hops": numbers_of_edges}

@@ -33,8 +33,10 @@ def neighbour_graph(cells: Tensor, k: int) -> sp.csr_matrix:
     """Symmetric graph of the `k` nearest neighbours, in one piece."""
     cells, n = cells.double(), len(cells)
     length, neighbour = nearest(cells, cells, k + 1)
-    # a cell is the first of its own neighbours: distances to others are positive
-    end, length = (part[:, 1:].flatten().numpy() for part in (neighbour, length))
+    # of k + 1 neighbours the cell itself, or the last one where that is not among those as close
+    own = neighbour == torch.arange(n)[:, None]
+    own[~own.any(1), -1] = True
+    end, length = (part[~own].numpy() for part in (neighbour, length))
     graph = _symmetric(np.arange(n).repeat(k), end, length, n)
     n_parts, part = connected_components(graph, directed=False)
     if n_parts > 1:

@@ -89,10 +89,10 @@ def fit_perturbation(
         epsilon .02 and .005.
     learner
         Function from links to a model. None for `sg.model.FlowMatching()`, whose fields left at
-        None take the defaults of the task: 1500 steps, displacements, linear extrapolation to
-        cells far from the fitted control cells, training on all cells, condition
-        dropout .1 with several conditions. A list of candidates to select from, or "auto" for
-        source noise 0 and .3.
+        None take the defaults of the task: 1500 steps, displacements, linear extrapolation (see
+        :func:`~scgenot.model.fit_extrapolation`), training on all cells, and condition dropout .1
+        with several conditions. A list of candidates to select from, or "auto" for source noise 0
+        and .3.
     hold_out, n_folds
         Held-out cells to compare several candidates: "cells", or a column of `obs` such as donor,
         cell type or dose, whose values are held out in turn; and the number of folds. See

@@ -63,7 +63,8 @@ def predict(
     use_rep, shared_rep
         Representations of `adata`; None for those of the fit. Required for a model without a fit.
     n_samples
-        Samples per cell for mean and spread.
+        Samples per cell for mean and spread. An even number of at least 4 gives more accurate
+        means, of pairs of samples with opposite noise.
     guidance
         Strength of the condition: 1 for the learned distribution, larger values to exaggerate the
         effect of a perturbation; requires a fit with condition dropout.
@@ -110,10 +111,12 @@ def predict(
     `obs["genot_growth"]`
         Mass that leaves the cell divided by the mass of the cell, for an unbalanced fit.
     `obs["genot_support"]`
-        After :func:`fit_perturbation`: probability that samples of the cell come from the network,
-        1 if the cell is near the fitted control cells. The samples of cells far from all of them,
-        such as cells of a type without treated cells, come from a regularized linear model, see
-        :func:`scgenot.model.fit_extrapolation`.
+        For models with linear extrapolation, the default of :func:`fit_perturbation`, and without
+        guidance: probability that samples of the cell come from the network, 1 if the cell is near
+        the control cells that were coupled with this perturbation. The samples of cells far from
+        all of them, such as cells of a type without treated cells, come from a regularized linear
+        model, see :func:`scgenot.model.fit_extrapolation`. It is also 1 for a perturbation, dose or
+        covariate that was not fitted and has no linear model.
     `uns["genot_predicted"]`
         After :func:`fit_perturbation`: the predicted perturbation, `"target"`, and with doses the
         `"dose"`.

@@ -8,8 +8,8 @@ from scipy.stats import multivariate_normal
 
 import scgenot as sg
 from scgenot.model import FlowMatching, Genot, ModelFileError, Run, fit_extrapolation
-from scgenot.model.extrapolation import FAR
-from scgenot.model.extrapolation_fit import DRAWS_PER_CELL, regress
+from scgenot.model.extrapolation_fit import DRAWS_PER_CELL, MOST, regress
+from scgenot.model.support import FAR
 from scgenot.pair import Link, Pair
 
 DIM = 3
@@ -126,12 +126,45 @@ def test_the_density_between_is_the_mixture():
 
 
 def test_new_cells_of_the_population_are_rarely_extrapolated():
-    """Their rank is uniform, so that the mean of min(1, rank / FAR) is 1 - FAR / 2."""
+    """Their rank is about uniform, so that the mean of min(1, rank / FAR) is about 1 - FAR / 2."""
     rng = np.random.default_rng(2)
     model = fitted([linear_pair(1000)])
     support = model.support(rng.normal(0, 2, (4000, DIM))).numpy()
-    # of ranks among 1,000 the standard error is that of 1,000 cells: sqrt(FAR / 3) at most
-    assert abs(support.mean() - (1 - FAR / 2)) < 4 * np.sqrt(FAR / 3) / np.sqrt(1000)
+    # of ranks among 1,000 the standard error is that of 1,000 cells: sqrt(FAR / 3) at most; that
+    # the scale around a fitted cell knows its own distance makes ranks a little smaller
+    assert abs(support.mean() - (1 - FAR / 2)) < 4 * np.sqrt(FAR / 3) / np.sqrt(1000) + 0.02
+
+
+def test_fitted_cells_rare_types_and_sparse_ones_are_near():
+    rng = np.random.default_rng(3)
+    parts = (
+        rng.normal(0, 0.5, (3000, DIM)),
+        9 + rng.normal(0, 3, (100, DIM)),
+        -9 + rng.normal(size=(25, DIM)),
+    )
+    model = fitted([Pair(x, x + 1) for x in parts])
+    assert (model.support(parts[1]) == 1).all()  # of small populations all cells are kept
+    assert (model.support(parts[2]) == 1).all()
+    assert model.extrapolation.sizes["n_reference"] <= MOST
+    new = rng.normal(0, 0.5, (500, DIM)), 9 + rng.normal(0, 3, (500, DIM))
+    for cells in new:
+        assert model.support(cells).mean() > 0.75
+    # each cell twice, but for rounding
+    x = linear_pair(500).source
+    twice = np.concatenate([x, x + rng.normal(0, 1e-6, x.shape)])
+    model = fitted([Pair(twice, twice + 1)])
+    assert model.support(rng.normal(0, 2, (500, DIM))).mean() > 0.8
+
+
+def test_a_cell_is_near_those_that_were_fitted_under_its_condition():
+    first, second = np.array([0.0, 1.0]), np.array([1.0, 0.0])
+    near, far = linear_pair(100).source, linear_pair(100, seed=1).source + 40
+    pairs = [Pair(near, near + 1, condition=first), Pair(near, near + 1, condition=second)]
+    model = fitted([*pairs, Pair(far, far + 1, condition=second)])
+    assert (model.support(far, first) == 0).all()
+    assert (model.support(far, second) == 1).all()
+    assert (model.support(near, first) == 1).all()
+    assert model.extrapolation.sizes == {"n_conditions": 2, "n_groups": 2, "n_reference": 200}
 
 
 def test_pairs_of_a_condition_share_a_regression_and_others_have_their_own():
@@ -139,7 +172,8 @@ def test_pairs_of_a_condition_share_a_regression_and_others_have_their_own():
     pairs = [linear_pair(seed=0, condition=first), linear_pair(seed=1, condition=first)]
     pairs.append(linear_pair(seed=2, condition=second, shift=-SHIFT))
     model = fitted(pairs)
-    assert model.extrapolation.sizes == {"n_conditions": 2, "n_reference": 1200}
+    sizes = {"n_conditions": 2, "n_groups": 2, "n_reference": 1200}
+    assert model.extrapolation.sizes == sizes
     far = np.full((1, DIM), 50.0)
     one, two = (model.mean(far, told, n_samples=500).numpy() for told in (first, second))
     slopes = model.extrapolation.slopes.numpy()
@@ -169,12 +203,29 @@ def test_samples_do_not_depend_on_the_batch_size_and_repeat():
     assert (model.support(cells) == 1).all()
 
 
-def test_few_cells_have_no_extrapolation_and_one_repeated_cell_does_not_break_it():
+def test_few_cells_have_no_extrapolation():
     assert fitted([linear_pair(19)]).extrapolation is None
+    few = Pair(np.repeat(linear_pair(19).source, 5, axis=0), np.zeros((95, DIM)))
+    model = fitted([linear_pair(30)])
+    fit_extrapolation(model, [few], [Identity(95)])
+    assert model.extrapolation is None
+
+
+def test_one_response_of_all_cells_and_one_source_cell():
     pair = linear_pair(30)
-    constant = Pair(pair.source, pair.source + 1)  # residuals of 0
-    draws = fitted([constant]).sample(np.full((1, DIM), 1e3), n_samples=4)
+    draws = fitted([Pair(pair.source, pair.source + 1)]).sample(np.full((1, DIM), 1e3), n_samples=4)
     np.testing.assert_allclose(draws, 1001, rtol=1e-3)
+    # a plan that takes one cell only: slopes are not known, its mean shift is
+    source = np.full((40, DIM), 0.1)
+    center, shift, slopes, _ = regress([(source, source + 2)], 0.7)
+    np.testing.assert_allclose(center + shift, 2.1)
+    assert (slopes == 0).all()
+
+
+def test_no_cells():
+    model = fitted([linear_pair()])
+    assert model.sample(np.zeros((0, DIM)), n_samples=2).shape == (0, 2, DIM)
+    assert model.support(np.zeros((0, DIM))).shape == (0,)
 
 
 def test_a_stored_model_extrapolates_alike_and_damage_is_named(tmp_path):
@@ -183,11 +234,24 @@ def test_a_stored_model_extrapolates_alike_and_damage_is_named(tmp_path):
     model.save(path)
     torch.testing.assert_close(Genot.load(path).sample(far, rng=1), model.sample(far, rng=1))
     config, arrays = model.to_arrays()
-    for changed in ({"n_conditions": 2, "n_reference": 400}, {"n_conditions": 1}, None, "x"):
-        with pytest.raises(ModelFileError, match=r"n_conditions|extrapolation"):
-            Genot.from_arrays(config | {"extrapolation": changed}, arrays)
-    del config["extrapolation"]
+    name = "extrapolation"
+    sizes = config[name]
+    for changed in (sizes | {"n_reference": 4}, {"n_conditions": 1}, None, "x"):
+        with pytest.raises(ModelFileError, match=name):
+            Genot.from_arrays(config | {name: changed}, arrays)
+    for part, value in {
+        "shift": np.float64(0),
+        "noise": 0 * arrays[f"{name}.noise"],
+        "group": arrays[f"{name}.group"] + 1,
+        "near.ranked": -arrays[f"{name}.near.ranked"],
+        "near.scale": 0 * arrays[f"{name}.near.scale"],
+    }.items():
+        with pytest.raises(ModelFileError, match=part.split(".")[-1]):
+            Genot.from_arrays(config, arrays | {f"{name}.{part}": value})
     with pytest.raises(ModelFileError, match="extrapolation"):
+        Genot.from_arrays(config | {"displacement": False}, arrays)
+    del config[name]
+    with pytest.raises(ModelFileError, match=name):
         Genot.from_arrays(config, arrays)
 
 
@@ -198,8 +262,15 @@ def test_wrong_options_are_named():
         fit_extrapolation(plain, [pair], [Identity(400)])
     with pytest.raises(ValueError, match="1 pairs and 0 plans"):
         fitted([pair]) and fit_extrapolation(fitted([pair]), [pair], [])
-    with pytest.raises(ValueError, match="penalty"):
-        fitted([pair], penalty=0)
+    for penalty in (0, np.inf):
+        with pytest.raises(ValueError, match="penalty"):
+            fitted([pair], penalty=penalty)
+    with pytest.raises(ValueError, match="sizes"):
+        fit_extrapolation(fitted([pair]), [linear_pair(condition=np.ones(1))], [Identity(400)])
+    with pytest.raises(TypeError, match="model"):
+        fit_extrapolation("model", [pair], [Identity(400)])
+    with pytest.raises(ValueError, match="not finite"):
+        fitted([pair]).support(np.full((1, DIM), np.nan))
     with pytest.raises(ValueError, match="extrapolation"):
         FlowMatching(extrapolation="both")
 
@@ -212,6 +283,11 @@ def test_the_learner_leaves_it_out_without_displacements():
     assert FlowMatching()([link], run).model.extrapolation is not None
     assert FlowMatching(displacement=False)([link], run).model.extrapolation is None
     assert FlowMatching(extrapolation="flow")([link], run).model.extrapolation is None
+    few = Pair(pair.source[:19], pair.target[:19])
+    few = Link(few, np.arange(19), np.arange(19), plan=Identity(19))
+    assert FlowMatching()([few], run).model.extrapolation is None
+    with pytest.warns(UserWarning, match="was not possible"):
+        FlowMatching(extrapolation="linear")([few], run)
     with pytest.raises(ValueError, match="displacement=True"):
         FlowMatching(displacement=False, extrapolation="linear")([link], run)
 

@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 
 from scgenot import metrics
 from scgenot.ot import Geodesic, GromovWasserstein, Sinkhorn, euclidean
+from scgenot.ot.geodesic import correlation_rows
 from scgenot.ot.graph import SMALLEST_AFFINITY, affinities, median_hops, neighbour_graph
 from scgenot.pair import Pair
 
@@ -117,7 +118,15 @@ class TestHops:
         np.testing.assert_allclose(found, cost(tensor(cells[:3]), tensor(cells)), atol=1e-3)
         assert not np.array_equal(between(other, kind="hops"), between(cells, kind="hops"))
 
+    @pytest.mark.filterwarnings("ignore:The graph of 24 cells")
+    def test_equal_rows_are_neighbours_of_each_other(self):
+        cells = np.repeat(np.random.default_rng(0).normal(size=(8, 4)), 3, axis=0)
+        rows = correlation_rows(tensor(cells * np.arange(1, 25)[:, None]))
+        assert neighbour_graph(rows, 2).diagonal().max() == 0
+
     def test_the_metric_is_checked(self):
+        with pytest.raises(ValueError, match="of 2 columns is 0 or 1"):
+            between(np.random.default_rng(0).normal(size=(9, 2)), metric="correlation")
         with pytest.raises(
             ValueError, match=r"`metric` is 'cosine': choose one of euclidean, corr"
         ):
