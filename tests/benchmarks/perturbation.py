@@ -262,16 +262,28 @@ def each_donor(adata: AnnData, seeds: list[int]) -> list[Row]:
 
 def cell_types(seeds: list[int]) -> list[Row]:
     """`kang_ifnb_labelled`, the treated cells of each type held out; coupled within types."""
-    adata, rows = labelled(), []
-    control = (adata.obs["drug"] == "control").to_numpy()
+    return each_type(labelled(), seeds)
+
+
+def predicted_types(seeds: list[int]) -> list[Row]:
+    """`kang_ifnb`, the same of the predicted types with 30 control and 30 treated cells."""
+    return each_type(kang(), seeds)
+
+
+def each_type(adata: AnnData, seeds: list[int]) -> list[Row]:
+    """Hold out the treated cells of each type; two couplings, and the flow for all cells."""
+    rows, control = [], (adata.obs["drug"] == "control").to_numpy()
+    flow = {"learner": sg.model.FlowMatching(extrapolation="flow")}
+    sizes = adata.obs.groupby("kind", observed=True)["drug"].value_counts().unstack().min(axis=1)
     for seed in seeds:
-        for kind in adata.obs["kind"].unique():
+        for kind in [kind for kind in adata.obs["kind"].unique() if sizes[kind] >= 30]:
             asked = (adata.obs["kind"] == kind).to_numpy()
             fitted = control | ~asked
             cells = embedded(adata, fitted)
             found = compared(cells, fitted, asked, seed, covariates=["kind"])
-            closer = of_genot(cells, fitted, asked, seed, covariates=["kind"], **CLOSER)
-            found.append({**closer, "method": "GENOT, closer"})
+            for name, options in {"closer": CLOSER, "no linear extrapolation": flow}.items():
+                row = of_genot(cells, fitted, asked, seed, covariates=["kind"], **options)
+                found.append({**row, "method": f"GENOT, {name}"})
             rows += [{**row, "part": kind} for row in found]
     return rows
 
@@ -522,6 +534,7 @@ PARTS = {
     "donors": donors,
     "two_donors": two_donors,
     "cell_types": cell_types,
+    "predicted_types": predicted_types,
     "papalexi": papalexi,
     "ova": ova,
     "sciplex": sciplex,
