@@ -73,16 +73,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "tables", nargs="*", default=["parts", "donors"], choices=["parts", "donors"]
-    )
+    parser.add_argument("tables", nargs="*", choices=["parts", "donors", []], help="all when none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     warnings.simplefilter("ignore")
     adata = kang()
-    for name in args.tables:
+    for name in args.tables or ["parts", "donors"]:
         found = []
         for part, calibrating, asked in {"parts": parts, "donors": donors}[name](adata, args.seed):
             found.append(covered(adata, calibrating, asked, args.seed).assign(part=part))

@@ -307,11 +307,11 @@ def main() -> None:
     }
     parts |= {"extend": extend, "couple": couple}
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("parts", nargs="*", choices=parts, default=list(parts))
+    parser.add_argument("parts", nargs="*", choices=[*parts, []], help="all when none")
     parser.add_argument("--cells", type=int, default=100_000)
     parser.add_argument("--genes", type=int, default=2000)
     asked = parser.parse_args()
-    for part in asked.parts:
+    for part in asked.parts or parts:
         folder = tempfile.mkdtemp()
         try:
             in_own_process(parts[part], asked.cells, asked.genes, folder)
