@@ -23,8 +23,8 @@ class Keys:
         # obs: probability that draws come from the flow, for cells near fitted ones
         self.support = f"{key}_support"
         # obs: all that a prediction says of a cell
-        self.of_predictions = [self.uncertainty, self.cosine_variance, self.response, self.growth]
-        self.of_predictions.append(self.support)
+        self.of_predictions = [self.uncertainty, self.cosine_variance, self.response]
+        self.of_predictions += [self.growth, self.support]
         # uns: which perturbation and dose was predicted; there without the fit too
         self.predicted = f"{key}_predicted"
         # obsm (two AnnData) or obsp (one): sparse joint mass, rows source, columns target

@@ -52,14 +52,14 @@ def draw_blocks(
     options = {} if guidance == 1 else {"guidance": guidance}
     options |= {} if integrator is None else {"integrator": integrator}
     check_taken(model, options)
-    antithetic &= takes_antithetic(model, n_samples)
-    options |= {"antithetic": True} if antithetic else {}
-    if not options.keys() - {"antithetic"} and getattr(model, "distilled", None) is not None:
+    if not options and getattr(model, "distilled", None) is not None:
         logger.info(
             "Cells under fitted conditions are sampled by the distilled model, in %d step(s); pass "
             "`integrator=sg.flow.ODE()` for its teacher.",
             model.distilled.steps,
         )
+    antithetic &= takes_antithetic(model, n_samples)
+    options |= {"antithetic": True} if antithetic else {}
     shown = progress and len(cells) > BLOCK
     with progress_bar(
         total=len(cells), initial=first, desc="predicting", unit="cell", shown=shown

@@ -4,15 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scgenot.model.generate import blocks
+from scgenot.ot.graph import nearest
 
 # cells whose distance ranks among this share of the largest are far, with a probability that rises
 # to 1
 FAR = 0.2
 # neighbours whose own distances say how dense the fitted cells are
 NEIGHBORS = 30
-# cells whose distances are computed at a time
-BLOCK = 1000
 
 
 class Support(nn.Module):
@@ -46,29 +44,21 @@ class Support(nn.Module):
         self.member.copy_(torch.as_tensor(members))
         for group, member in enumerate(self.member.bool()):
             cells = self.reference[member]
-            between = exact_distances(cells, cells).fill_diagonal_(torch.inf)
-            own, nearest = between.min(1)
-            around = between.topk(min(NEIGHBORS, len(cells) - 1), largest=False).indices
-            scale = (own + own[around].sum(1)) / (1 + around.shape[1])
-            scale.clamp_(min=torch.finfo(scale.dtype).tiny)
+            # a cell is the first of its own neighbours: cells differ
+            distance, around = nearest(cells, cells, min(NEIGHBORS + 1, len(cells)))
+            own = distance[:, 1]
+            scale = own[around].mean(1).clamp(min=torch.finfo(own.dtype).tiny)
             self.scale[group, member] = scale
-            self.ranked[group, -len(cells) :] = (own / scale[nearest]).sort().values
+            self.ranked[group, -len(cells) :] = (own / scale[around[:, 1]]).sort().values
 
     def rank(self, cells: Tensor, group: int) -> Tensor:
         """Share `(n,)` of the fitted cells of a group that are at least as far from the others."""
-        member, found = self.member[group].bool(), []
+        member = self.member[group].bool()
         reference, scale = self.reference[member], self.scale[group][member]
-        for rows in blocks(len(cells), BLOCK):
-            distance, nearest = exact_distances(cells[rows], reference).min(1)
-            found.append(distance / scale[nearest])
-        nearer = torch.searchsorted(self.ranked[group], torch.cat(found))
+        distance, near = (found[:, 0] for found in nearest(cells, reference, 1))
+        nearer = torch.searchsorted(self.ranked[group], distance / scale[near])
         return (len(member) - nearer).clamp(max=len(reference)).to(cells) / len(reference)
 
     def probability(self, cells: Tensor, group: int) -> Tensor:
         """Probability `(n,)` that cells are near: their rank, relative to the share that is far."""
         return (self.rank(cells, group) / FAR).clamp(max=1)
-
-
-def exact_distances(x: Tensor, y: Tensor) -> Tensor:
-    """Distances `(n, m)`, the same bits whatever else is computed with them."""
-    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")

@@ -108,7 +108,7 @@ def grid_means(xy: np.ndarray, arrows: np.ndarray, n: int) -> tuple[np.ndarray, 
     if not known.any():
         raise ValueError("no cell has a velocity: `adata` has no cells of a time before the last.")
     side = max(np.ptp(xy, axis=0).max() / n, 1e-12)
-    corner = xy.min(axis=0, initial=np.inf)
+    corner = xy.min(axis=0)
     _, square, count = np.unique(
         np.minimum(np.floor((xy - corner) / side), n - 1),
         axis=0,
