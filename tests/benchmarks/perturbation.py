@@ -183,23 +183,15 @@ def generated(
     questions: list[tuple[AnnData, Row]],
     seed: int,
     *,
-    members: int = 1,
     n_samples: int = 32,
     **options,
 ) -> list[np.ndarray]:
-    """Cells that a fit predicts for each query, a copy, and the options of `predict` with it.
-
-    With more members, each predicts an equal share of the cells.
-    """
+    """Cells that a fit predicts for each query, a copy, and the options of `predict` with it."""
     options |= {"use_rep": "X_pca", "predict": False, "progress": False}
-    shares = [np.random.default_rng(seed).permutation(len(q.obs)) % members for q, _ in questions]
-    out = [np.empty(query.obsm["X_pca"].shape) for query, _ in questions]
-    for member in range(members):
-        sg.tl.fit_perturbation(train, rng=seed + 1000 * member, **options)
-        for found, share, (query, asked) in zip(out, shares, questions, strict=True):
-            sg.tl.predict(query, model=train, n_samples=n_samples, rng=seed, **asked)
-            found[share == member] = query.obsm["X_genot"][share == member]
-    return out
+    sg.tl.fit_perturbation(train, rng=seed, **options)
+    for query, asked in questions:
+        sg.tl.predict(query, model=train, n_samples=n_samples, rng=seed, **asked)
+    return [query.obsm["X_genot"] for query, _ in questions]
 
 
 def ceiling(truth: AnnData, control: AnnData, seed: int) -> Row:
