@@ -41,6 +41,7 @@ SCREENS = {
     DEFAULT: {},
     "source noise .3": {"learner": Flow(source_noise=0.3)},
     "no linear extrapolation": {"learner": Flow(extrapolation="flow")},
+    "epsilon .01": {"solver": sg.ot.Sinkhorn(epsilon=0.01)},
     "epsilon .005": perturbation.CLOSER,
     "no displacement": {"learner": Flow(displacement=False)},
 }

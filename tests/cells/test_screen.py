@@ -276,6 +276,22 @@ def test_the_largest_dose_is_that_of_the_perturbation():
     assert Conditions.from_dict(older).largest_dose("A") == 1000
 
 
+@pytest.mark.parametrize(("n_cells", "expected"), [(40, 300), (400, 800), (2000, 1500)])
+def test_few_cells_are_learned_with_few_steps(n_cells, expected):
+    task = Screen("drug", "ctrl", use_rep="X")
+    task.links(screen(["ctrl", "A"] * (n_cells // 2)))
+    assert task.n_cells == n_cells
+    assert task.learning["steps"] == expected
+
+
+def test_cells_that_are_left_out_of_the_fit_do_not_count():
+    few = ["x"] * 100 + ["y"] * 2
+    task = Screen("drug", "ctrl", use_rep="X", covariates=["donor"])
+    with pytest.warns(UserWarning, match="were left out"):
+        task.links(screen(["ctrl", "A"] * 50 + ["A", "B"], donor=few))
+    assert task.n_cells == 100
+
+
 def spoiled(**changes) -> AnnData:
     return screen(**({"drugs": DRUGS, "dose": DOSES} | changes))
 

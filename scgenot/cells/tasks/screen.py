@@ -13,6 +13,7 @@ from scgenot.cells.labels import factorize, text_of
 from scgenot.cells.read import check_unique, named_rep, representation
 from scgenot.cells.strata import Strata, check_list, stratum_text
 from scgenot.cells.tasks.conditions import Conditions, same_dose
+from scgenot.cells.tasks.learning import screen_learning
 from scgenot.cells.tasks.names import Names
 from scgenot.cells.tasks.treatments import (
     Treatments,
@@ -35,8 +36,8 @@ class Screen:
         As in :func:`scgenot.tl.fit_perturbation`.
     network_covariates
         As in :func:`scgenot.tl.fit_perturbation`.
-    conditions
-        Vocabulary of the fit, set by `links`.
+    conditions, n_cells
+        Vocabulary and number of cells of the fit, set by `links`.
 
     See Also
     --------
@@ -54,6 +55,7 @@ class Screen:
     covariates: Sequence[str] = ()
     network_covariates: Sequence[str] = ()
     conditions: Conditions | None = None
+    n_cells: int = 0
 
     name = "perturbation"
     made_by = "fit_perturbation"
@@ -66,17 +68,7 @@ class Screen:
     @property
     def learning(self) -> dict:
         """Defaults of the learner."""
-        # longer only fits the noise of couplings; extrapolation is for cells unlike those fitted;
-        # conditions are hidden where there are several to guide between; all cells are trained on:
-        # which of small strata are held out would decide when to stop
-        several = len(self.conditions.known) > 1 or self.dose_key or self.network_covariates
-        return {
-            "steps": 1500,
-            "displacement": True,
-            "extrapolation": "linear",
-            "condition_dropout": 0.1 if several else 0.0,
-            "validation_fraction": 0.0,
-        }
+        return screen_learning(self)
 
     @property
     def slots(self) -> tuple[int, int]:
@@ -109,7 +101,10 @@ class Screen:
             # the control paired with itself is what tells a network where doses begin
             rows = read.control_rows
             parts[str(self.control or ""), 0.0] = rows, rows, strata.split(rows, rows)
-        return self._link(adata, cells, strata, parts)
+        links = self._link(adata, cells, strata, parts)
+        rows = [rows for link in links for rows in (link.source_rows, link.target_rows)]
+        self.n_cells = len(np.unique(np.concatenate(rows)))
+        return links
 
     def _link(self, adata: AnnData, cells: np.ndarray, strata: Strata, parts: dict) -> list[Link]:
         """Make one link a condition and stratum."""
