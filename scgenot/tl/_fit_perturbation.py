@@ -89,7 +89,7 @@ def fit_perturbation(
         epsilon .02 and .005.
     learner
         Function from links to a model. None for `sg.model.FlowMatching()`, whose fields left at
-        None take the defaults of the task: two steps per fitted cell, but at least 300 and at most
+        None take the defaults of the task: 1.5 steps per fitted cell, but at least 500 and at most
         1500, displacements, linear extrapolation (see
         :func:`~scgenot.model.fit_extrapolation`), training on all cells, and condition dropout .1
         with several conditions. A list of candidates to select from, or "auto" for source noise 0

@@ -1,9 +1,9 @@
 """What a network of a perturbation screen is trained with when the user does not say."""
 
-# of few cells, more steps teach a network which pairs were drawn, and predictions vary too little;
-# from 750 cells on, fewer are worse
-STEPS_PER_CELL = 2
-FEWEST_STEPS, MOST_STEPS = 300, 1500
+# of few cells, more steps teach a network which pairs were drawn, and predictions vary too little
+# (`tests/benchmarks/few_cells.py`)
+STEPS_PER_CELL = 1.5
+FEWEST_STEPS, MOST_STEPS = 500, 1500
 
 
 def screen_learning(screen) -> dict:
@@ -13,7 +13,7 @@ def screen_learning(screen) -> dict:
     # when to stop
     several = len(screen.conditions.known) > 1 or screen.dose_key or screen.network_covariates
     return {
-        "steps": min(max(STEPS_PER_CELL * screen.n_cells, FEWEST_STEPS), MOST_STEPS),
+        "steps": min(max(int(STEPS_PER_CELL * screen.n_cells), FEWEST_STEPS), MOST_STEPS),
         "displacement": True,
         "extrapolation": "linear",
         "condition_dropout": 0.1 if several else 0.0,
