@@ -55,7 +55,7 @@ class Screen:
     covariates: Sequence[str] = ()
     network_covariates: Sequence[str] = ()
     conditions: Conditions | None = None
-    n_cells: int = 0
+    n_cells: int = field(default=0, init=False)
 
     name = "perturbation"
     made_by = "fit_perturbation"
