@@ -30,7 +30,7 @@ from scgenot.model import (
     PopulationFlow,
     Run,
 )
-from scgenot.model.storage import digest, kind_of
+from scgenot.model.files import digest, kind_of
 
 KINDS = {"gaussian": GaussianPopulations, "cloud": CloudPopulations}
 FILES = {made.kind: made for made in (CloudFlow, PopulationFlow)}

@@ -22,7 +22,7 @@ from scgenot.fit.shared import Shared
 from scgenot.fit.stored_link import StoredLink
 from scgenot.fit.stored_model import DAMAGE, MODELS, OWN, read_model, remember, remember_parts
 from scgenot.model import Genot
-from scgenot.model.storage import digest
+from scgenot.model.files import digest
 
 VERSION = 2
 MODEL, PARAMS, HISTORY, PAIRS, LINKS = "model", "params", "history", "pairs", "links"

@@ -14,7 +14,7 @@ from scgenot.model import (
     PopulationFlow,
     TransportMap,
 )
-from scgenot.model.storage import digest, kind_of
+from scgenot.model.files import digest, kind_of
 
 # what reading something else than was written may end in
 DAMAGE = (

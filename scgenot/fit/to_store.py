@@ -15,8 +15,8 @@ from scgenot.fit.like_fitted import like_fitted
 from scgenot.fit.predictions import Prediction
 from scgenot.fit.sample import BLOCK
 from scgenot.fit.simulation import Decoding, Simulation
+from scgenot.model.files import digest
 from scgenot.model.generate import blocks
-from scgenot.model.storage import digest
 from scgenot.pair import Question
 
 

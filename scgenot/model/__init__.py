@@ -7,6 +7,7 @@ from scgenot.model.cloud_matching import CloudPopulations
 from scgenot.model.distill import distill
 from scgenot.model.extrapolation import LinearExtrapolation
 from scgenot.model.extrapolation_fit import fit_extrapolation
+from scgenot.model.files import ModelFileError
 from scgenot.model.genot import Genot
 from scgenot.model.growth import GrowthNetwork, fit_growth
 from scgenot.model.learner import FlowMatching
@@ -19,7 +20,6 @@ from scgenot.model.population_flow import PopulationFlow
 from scgenot.model.population_matching import GaussianPopulations, PopulationData
 from scgenot.model.sparsity import Sparsity
 from scgenot.model.state import TrainState
-from scgenot.model.storage import ModelFileError
 from scgenot.model.student import Distilled
 from scgenot.model.train import train
 from scgenot.model.validation import Validation, held_out

@@ -7,8 +7,8 @@ import numpy as np
 from scgenot._check import check_count, check_matrix
 from scgenot._random import Rng, numpy_rng
 from scgenot._typed import typed
+from scgenot.model.files import FORMAT, ModelFileError
 from scgenot.model.mixture import MixtureLaw
-from scgenot.model.storage import FORMAT, ModelFileError
 from scgenot.model.stored import WithFile
 
 # conditions that differ by less are one: single precision

@@ -10,10 +10,10 @@ import torch
 from scgenot._check import check_number
 from scgenot._typed import check_fields
 from scgenot._warn import warn_user
+from scgenot.model.files import digest, kind_of
 from scgenot.model.genot import Genot
 from scgenot.model.ranks import rank
 from scgenot.model.state import TrainState
-from scgenot.model.storage import digest, kind_of
 from scgenot.ot.plan import Plan
 from scgenot.pair import Pair
 

@@ -78,6 +78,9 @@ class WithCodes:
     ) -> Tensor:
         """Decode noise: the target cell that the flow carries each code to.
 
+        For a dose between fitted ones, cells are interpolated as in :meth:`sample`, and
+        :meth:`encode`, which follows the flow at this dose, does not give the codes again.
+
         The code of a cell under another condition is a counterfactual, the same cell under another
         drug, if the order of cells with one source is the same under both.
 
@@ -102,6 +105,10 @@ class WithCodes:
         cells = to_tensor(source, self.units.source.mean)
         check_pairs(cells, code, "code")
         points = to_tensor(code, self.units.source.mean, "code")
+        told = conditions(self, condition, len(cells))
+        if (ends := self.dose_ends(told)) is not None:
+            options = {"integrator": integrator, "batch_size": batch_size}
+            return ends.mixed(lambda side: self.decode(cells, points, side, **options))
         if points.shape[1:] != (self.target_dim,):
             expected = len(cells), self.target_dim
             raise ValueError(f"`code` has shape {tuple(points.shape)}, expected {expected}.")

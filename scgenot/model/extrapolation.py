@@ -141,7 +141,8 @@ class WithExtrapolation(nn.Module):
         """Probability that samples of a source cell come from the flow.
 
         Samples of cells that are far from all source cells fitted under the condition come from a
-        linear model instead, see :func:`~scgenot.model.fit_extrapolation`. The distance of a cell
+        linear model instead, see :func:`~scgenot.model.fit_extrapolation`. For a dose between two
+        fitted ones, the probability is the smaller one of both. The distance of a cell
         is that to the nearest fitted source cell, divided by the mean of such distances among the
         30 cells around the latter. Let r be the share of the fitted source cells whose own distance
         is at least as large. The probability is r / .2, at most 1. With guidance, all samples come
@@ -169,7 +170,10 @@ class WithExtrapolation(nn.Module):
         told = conditions(self, condition, len(cells))
         if self.extrapolation is None:
             return torch.ones(len(cells), dtype=cells.dtype)
-        return self.extrapolation.support(cells, told).cpu()
+        ends = self.dose_ends(told)
+        sides = [told] if ends is None else [ends.low, ends.high]
+        found = [self.extrapolation.support(cells, side) for side in sides]
+        return torch.stack(found).amin(0).cpu()
 
     def extrapolated(self, draws, cells, told, noise, chance: Tensor) -> Tensor:
         """Replace draws `(n, n_samples, q)` of far cells by linear ones, `chance` uniform."""

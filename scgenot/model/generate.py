@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scgenot._check import check_count, check_guidance, check_memory
-from scgenot._random import Rng, torch_rng
+from scgenot._random import Rng, seed_of, torch_rng
 from scgenot.flow.field import bind
 from scgenot.flow.integrator import ODE, Integrator, only_ode
 from scgenot.model.units import to_tensor
@@ -34,6 +34,9 @@ def draw(
     """Draw target cells; arguments and result as in :meth:`scgenot.Genot.sample`."""
     cells = to_tensor(source, model.units.source.mean)
     told = conditions(model, condition, len(cells))
+    if (ends := model.dose_ends(told)) is not None:
+        options = n_samples, guidance, seed_of(rng), integrator, batch_size  # the same noise
+        return ends.mixed(lambda side: draw(model, cells, side, *options, antithetic=antithetic))
     x, c = model.units.source(cells), shown(model, told)
     check_count("n_samples", n_samples, 1)
     check_guidance(guidance)

@@ -14,6 +14,7 @@ from scgenot.flow.field import VelocityField
 from scgenot.flow.integrator import ODE, Integrator
 from scgenot.flow.path import straight_path, stratified_times
 from scgenot.model.codes import WithCodes
+from scgenot.model.doses import WithDoses
 from scgenot.model.extrapolation import WithExtrapolation
 from scgenot.model.generate import blurred, density, draw, dropped
 from scgenot.model.growth import WithGrowth
@@ -27,7 +28,7 @@ Cells = np.ndarray | Tensor
 DENSITY = ODE("midpoint", steps=16)
 
 
-class Genot(WithGrowth, WithExtrapolation, WithStudent, WithCodes, WithFile):
+class Genot(WithGrowth, WithDoses, WithExtrapolation, WithStudent, WithCodes, WithFile):
     """Generator of the conditional distribution `pi(y | x)` of a plan (GENOT, arXiv 2310.09254).
 
     Parameters
@@ -137,6 +138,9 @@ class Genot(WithGrowth, WithExtrapolation, WithStudent, WithCodes, WithFile):
     ) -> Tensor:
         """Draw possible target cells for each source cell.
 
+        For a dose between two fitted ones of the same perturbation, samples at these are
+        interpolated linearly in the strength of the dose, a cell's with the same noise.
+
         Parameters
         ----------
         source
@@ -220,6 +224,9 @@ class Genot(WithGrowth, WithExtrapolation, WithStudent, WithCodes, WithFile):
         batch_size: int | None = None,
     ) -> Tensor:
         """Log-density `log pi(y | x)` of target cells given source cells, one each.
+
+        For a dose between fitted ones, it is that of the flow at this dose, not that of the
+        interpolated samples.
 
         Parameters
         ----------

@@ -1,6 +1,7 @@
 """Growth: small positive networks for the mass that a plan takes from each cell."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -107,7 +108,10 @@ class WithGrowth(nn.Module):
         with evaluating(self):
             if network is None:
                 return torch.ones(len(cells))
-            ratios = network(cells, conditions(self, condition, len(cells))).cpu()
+            told = conditions(self, condition, len(cells))
+            ends = self.dose_ends(told)
+            log = partial(network.log, cells)
+            ratios = (log(told) if ends is None else ends.mixed(log)).exp().cpu()
         return finite(ratios, "growth")
 
 

@@ -10,6 +10,7 @@ from scgenot._check import check_count, check_number
 from scgenot._random import Rng
 from scgenot._typed import typed
 from scgenot.flow.field import ResidualBlock, perceptron, set_to_zero
+from scgenot.model.doses import WithDoses
 from scgenot.model.generate import blocks, conditions, evaluating, finite, points_at_a_time
 from scgenot.model.growth import WithGrowth
 from scgenot.model.map_storage import put_together, take_apart
@@ -20,7 +21,7 @@ from scgenot.pair import Pair
 Cells = np.ndarray | Tensor
 
 
-class TransportMap(WithGrowth, WithFile):
+class TransportMap(WithGrowth, WithDoses, WithFile):
     """Map `T(x | condition) = x + network`, with one target state per source cell.
 
     Inputs of the network are standardized, and its outputs are in units of the standard deviation
@@ -175,6 +176,9 @@ class TransportMap(WithGrowth, WithFile):
     ) -> Tensor:
         """Map source cells.
 
+        For a dose between two fitted ones of the same perturbation, the mapped cells at these are
+        interpolated linearly in the strength of the dose.
+
         Parameters
         ----------
         source, condition, batch_size
@@ -186,6 +190,8 @@ class TransportMap(WithGrowth, WithFile):
         """
         cells = to_tensor(source, self.unit)
         x, c = self.units.source(cells), conditions(self, condition, len(cells))
+        if (ends := self.dose_ends(c)) is not None:
+            return ends.mixed(lambda side: self.mean(cells, side, batch_size=batch_size))
         out, size = torch.empty_like(x, device="cpu"), points_at_a_time(batch_size, x.device)
         with evaluating(self):
             for rows in blocks(len(x), size):

@@ -7,7 +7,8 @@ import torch
 
 from scgenot._check import usable_device
 from scgenot.flow.condition import SetEncoder
-from scgenot.model.storage import ENCODER_SIZES, FORMAT, MAX_SIZE, ModelFileError, check_weights
+from scgenot.model.files import FORMAT, ModelFileError
+from scgenot.model.storage import ENCODER_SIZES, MAX_SIZE, check_weights, has_doses
 
 SIZES = ("source_dim", "condition_dim", "width", "depth")
 
@@ -24,6 +25,8 @@ def take_apart(model) -> tuple[dict, dict[str, np.ndarray]]:
         "threshold": model.threshold,
         "growth": model.eta is not None,
     }
+    if model.doses is not None:
+        config["doses"] = len(model.doses.conditions)
     return config, {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
 
 
@@ -40,6 +43,8 @@ def put_together(make, config: Mapping, arrays: Mapping, *, device):
         model = make(**sizes, encoder=encoder, threshold=config["threshold"])
         if config["growth"]:
             model.add_growth()
+        if "doses" in config:
+            model.add_doses(config["doses"])
         return model
 
     try:
@@ -68,5 +73,7 @@ def _check_sizes(config: Mapping, arrays: Mapping) -> None:
     }.items():
         if config[name] != found:
             raise ValueError(f"`{name}` is {config[name]}, the arrays have {found}.")
-    if sum(numbers) > sum(array.size for array in arrays.values()):
+    if "doses" in config and not has_doses(config):
+        raise ValueError("fitted doses need an encoder of perturbations, and a number of them.")
+    if sum([*numbers, config.get("doses", 0)]) > sum(array.size for array in arrays.values()):
         raise ValueError("the arrays are too small for its sizes.")

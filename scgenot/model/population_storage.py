@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from scgenot.model.storage import FORMAT, MAX_SIZE, ModelFileError, check_weights
+from scgenot.model.files import FORMAT, ModelFileError
+from scgenot.model.storage import MAX_SIZE, check_weights
 from scgenot.model.stored import WithFile
 
 

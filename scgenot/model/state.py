@@ -9,9 +9,10 @@ from torch import Tensor
 from scgenot._check import usable_device
 from scgenot._outcome import Outcome
 from scgenot._typed import typed
+from scgenot.model.files import write_file
 from scgenot.model.genot import Genot
 from scgenot.model.state_storage import STATE_GROUPS, read_state
-from scgenot.model.storage import check_weights, write_file
+from scgenot.model.storage import check_weights
 
 Weights = dict[str, Tensor]
 

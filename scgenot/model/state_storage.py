@@ -6,14 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from scgenot.model.storage import (
-    FORMAT,
-    ModelFileError,
-    check_values,
-    check_weights,
-    is_size,
-    read_file,
-)
+from scgenot.model.files import FORMAT, ModelFileError, read_file
+from scgenot.model.storage import check_values, check_weights, is_size
 
 STATE_GROUPS = ("weights", "average", "best", "moments", "generators")
 

@@ -1,42 +1,25 @@
-"""A model as JSON-able values and arrays, and those in a safetensors file: nothing there is run.
+"""A model as JSON-able values and arrays, and back: nothing there is run.
 
 What is read may be damaged: names are looked up in fixed tables, and sizes are compared with the
 shapes of the arrays before anything of those sizes is made.
 """
 
-import hashlib
-import json
-import os
 import re
-import secrets
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 from torch import Tensor, nn
 
 from scgenot._check import usable_device
 from scgenot.flow.condition import SetEncoder
+from scgenot.model.files import FORMAT, ModelFileError
 from scgenot.model.student import Distilled
 
-# of configurations and states; one more when what is stored changes
-FORMAT = 1
 SIZES = ("source_dim", "target_dim", "condition_dim", "width", "depth")
 EXTRAPOLATION = {"n_conditions", "n_groups", "n_reference"}
 ENCODER_SIZES = ("n_slots", "token_dim", "n_further", "width")
 MAX_SIZE = 2**31
-
-
-class ModelFileError(ValueError):
-    """A stored model or training state is damaged, or has another type or version.
-
-    See Also
-    --------
-    :meth:`scgenot.Genot.load` : raises it.
-    """
 
 
 def take_apart(model) -> tuple[dict, dict[str, np.ndarray]]:
@@ -57,6 +40,8 @@ def take_apart(model) -> tuple[dict, dict[str, np.ndarray]]:
         config["distilled"] = vars(model.distilled)
     if model.extrapolation is not None:
         config["extrapolation"] = model.extrapolation.sizes
+    if model.doses is not None:
+        config["doses"] = len(model.doses.conditions)
     return config, {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
 
 
@@ -92,6 +77,8 @@ def put_together(make, config: Mapping, arrays: Mapping, *, field, encoder, devi
             model.add_growth()
         if "extrapolation" in config and config["displacement"]:
             model.add_extrapolation(**config["extrapolation"])
+        if "doses" in config:
+            model.add_doses(config["doses"])
         if distilled is not None:
             model.add_student(distilled, torch.zeros(arrays["student_conditions"].shape))
         return model.to(getattr(torch, str(arrays["units.source.mean"].dtype)))
@@ -129,7 +116,8 @@ def _check_config(config: Mapping) -> dict[str, int]:
     sizes = {name: config.get(name) for name in SIZES}
     encoder_sizes = encoder if isinstance(encoder, Mapping) else dict.fromkeys(ENCODER_SIZES, 0)
     right = {
-        "names": set(config) - {"distilled", "extrapolation"} == names,
+        "names": set(config) - {"distilled", "extrapolation", "doses"} == names,
+        "doses": "doses" not in config or has_doses(config),
         "extrapolation": _are_counts(config.get("extrapolation", dict.fromkeys(EXTRAPOLATION, 1))),
         **{name: is_size(value) for name, value in sizes.items()},
         "field": config.get("field") is None or isinstance(config["field"], str),
@@ -167,6 +155,13 @@ def is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_SIZE
 
 
+def has_doses(config: Mapping) -> bool:
+    """Whether the number of fitted doses is one, of a set encoder."""
+    return (
+        is_size(config["doses"]) and config["doses"] > 0 and isinstance(config["encoder"], Mapping)
+    )
+
+
 def _are_counts(found: object) -> bool:
     """Whether a configuration gives the sizes of a linear extrapolation."""
     named = isinstance(found, Mapping) and set(found) == EXTRAPOLATION
@@ -187,6 +182,9 @@ def _check_sizes(sizes: Mapping[str, int], config: Mapping, arrays: Mapping) -> 
         for name, shape in shapes.items():
             found = np.shape(arrays.get(f"extrapolation.{name}", ()))
             _same(f"extrapolation.{name}", shape, found)
+    if "doses" in config:
+        found = np.shape(arrays.get("doses.conditions", ()))
+        _same("doses.conditions", (config["doses"], sizes["condition_dim"]), found)
     if config["field"] is None:
         depth = len({name.split(".")[2] for name in arrays if name.startswith("field.blocks.")})
         _same("depth", sizes["depth"], depth)
@@ -230,66 +228,3 @@ def check_values(name: str, value: Tensor, what: str) -> None:
         raise ModelFileError(f"The array {name!r} of {what} has values that are not finite.")
     if re.fullmatch(r"units\.\w+\.std", name) and not (value > 0).all():
         raise ModelFileError(f"The array {name!r} of {what} has scales that are not positive.")
-
-
-def digest(arrays: Mapping, text: str = "") -> str:
-    """Return what tells whether arrays and a text are those that were written."""
-    found = hashlib.sha256(text.encode())
-    for name in sorted(arrays):
-        array = np.asarray(arrays[name], order="C")
-        found.update(f"{name} {array.dtype.name} {array.shape}".encode() + array.tobytes())
-    return found.hexdigest()
-
-
-def write_file(path: str | Path, kind: str, config: dict, arrays: Mapping) -> None:
-    """Write a safetensors file as a whole or not at all; the mode of an older file is kept."""
-    path = Path(path).resolve()  # a link stays a link
-    text = json.dumps({"format": FORMAT, **config})
-    content = save(
-        {name: np.asarray(array, order="C") for name, array in arrays.items()},
-        {
-            "kind": kind,
-            "config": text,
-            "digest": digest(arrays, text),
-        },
-    )
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            temporary.chmod(path.stat().st_mode & 0o7777)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def kind_of(path: str | Path) -> str | None:
-    """Return what a file says it holds; None where it cannot be read."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return (file.metadata() or {}).get("kind")
-    except (OSError, SafetensorError):
-        return None
-
-
-def read_file(path: str | Path, kind: str) -> tuple[dict, dict[str, np.ndarray]]:
-    """Read configuration and arrays that :func:`write_file` wrote."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no file {str(path)!r}.")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        config = json.loads(metadata.get("config", "null"))
-    except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelFileError(f"{str(path)!r} cannot be read: {error}.") from error
-    if metadata.get("kind") != kind or not isinstance(config, dict):
-        raise ModelFileError(
-            f"{str(path)!r} is not a scgenot {kind} but {metadata.get('kind', 'something else')}."
-        )
-    if metadata.get("digest") not in (None, digest(arrays, metadata["config"])):
-        raise ModelFileError(f"{str(path)!r} is damaged: its content differs from what was saved.")
-    return config, arrays

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from scgenot._typed import typed
-from scgenot.model.storage import read_file, write_file
+from scgenot.model.files import read_file, write_file
 
 
 class WithFile:

@@ -53,7 +53,10 @@ def predict(
         After :func:`fit_trajectory`: a time to which the source cells have a fitted step; None for
         the next one. Not used after :func:`fit_translation`.
     dose
-        Dose, after a fit with doses; None for the largest dose of the perturbation.
+        Dose, after a fit with doses; None for the largest dose of the perturbation. For a dose
+        between two fitted ones of the perturbation, samples at both, drawn with the same noise, are
+        interpolated linearly in the logarithm of the dose (in `log(1 + 10 dose / smallest dose)`),
+        where control is dose 0. Above the largest one, the network extrapolates.
     key
         The `key_added` of the fit: the location of the model and the prefix of the results.
     model
@@ -115,8 +118,9 @@ def predict(
         guidance: probability that samples of the cell come from the network, 1 if the cell is near
         the control cells that were coupled with this perturbation. The samples of cells far from
         all of them, such as cells of a type without treated cells, come from a regularized linear
-        model, see :func:`scgenot.model.fit_extrapolation`. It is also 1 for a perturbation, dose or
-        covariate that was not fitted and has no linear model.
+        model, see :func:`scgenot.model.fit_extrapolation`. For a dose between fitted ones, it is
+        the smaller value of both. It is also 1 for a perturbation or covariate that was not fitted
+        and a dose above the fitted ones, which have no linear model.
     `uns["genot_predicted"]`
         After :func:`fit_perturbation`: the predicted perturbation, `"target"`, and with doses the
         `"dose"`.

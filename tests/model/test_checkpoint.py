@@ -17,7 +17,7 @@ from torch import nn
 
 import scgenot as sg
 from scgenot.model import Checkpoint, FlowMatching, TrainState
-from scgenot.model.storage import write_file
+from scgenot.model.files import write_file
 
 LOOP = import_module("scgenot.model.train")
 QUICK = FlowMatching(steps=120, batch_size=32, validation_every=25, warmup=10)

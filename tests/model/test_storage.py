@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from scgenot.flow import SetEncoder
 from scgenot.model import FlowMatching, Genot, ModelFileError, TrainState, train
-from scgenot.model.storage import read_file
+from scgenot.model.files import read_file
 from scgenot.pair import Pair
 
 

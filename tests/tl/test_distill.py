@@ -66,9 +66,16 @@ def test_what_was_not_fitted_is_left_to_the_teacher():
     made = sg.tl.distill(adata, copy=True, **FEW)
     assert sg.get.model(adata).distilled is None
     assert len(sg.get.model(made).student_conditions) == 4
-    for dose, same in ((3.0, True), (10.0, False)):
-        one, other = (drawn(each, dose=dose) for each in (adata, made))
+    for dose, same in ((30.0, True), (10.0, False), (3.0, False)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a dose is above the fitted ones
+            one, other = (drawn(each, dose=dose) for each in (adata, made))
         assert np.array_equal(one, other, equal_nan=True) == same
+    # a dose between fitted ones is between the samples of the student at these
+    strength = sg.get.fit(made).task.conditions.strength
+    place = (strength(3.0) - strength(1.0)) / (strength(10.0) - strength(1.0))
+    ends = [drawn(made, dose=dose) for dose in (1.0, 10.0)]
+    np.testing.assert_allclose(other, (1 - place) * ends[0] + place * ends[1], atol=1e-5)
 
 
 def test_a_course_and_its_steps():
