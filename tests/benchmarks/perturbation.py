@@ -333,86 +333,6 @@ def papalexi_of_genot(train: AnnData, test: AnnData, seed: int, **options) -> li
     return rows
 
 
-def ova(seeds: list[int]) -> list[Row]:
-    """`ova_tcell_doses`, 750 cells a dose and treatment: an inner dose held out everywhere."""
-    adata = ova_cells()
-    return [
-        {**row, "part": f"{dose:g}"}
-        for seed in seeds
-        for dose in (0.005, 0.05)
-        for row in held_out_dose(adata, dose, seed, covariates=["treatment"])
-    ]
-
-
-def ova_cells() -> AnnData:
-    """750 cells of each dose and treatment."""
-    adata = load("ova_tcell_doses/ova_flow")
-    adata.obs["dose"] = adata.obs["ova_conc"]
-    kept = adata.obs.groupby(["treatment", "dose"], observed=True).sample(750, random_state=0).index
-    adata = adata[kept].copy()
-    adata.obsm["X_pca"] = np.asarray(adata.X)
-    return adata
-
-
-def sciplex(seeds: list[int]) -> list[Row]:
-    """`sciplex_a549_dex`, each inner dose held out: about 60 cells a dose."""
-    adata = load("sciplex_a549_dex/a549_dex")
-    sc.pp.normalize_total(adata, target_sum=1e4)
-    sc.pp.log1p(adata)
-    levels, rows = adata.obs["dose"].to_numpy(dtype=float), []
-    for dose in np.unique(levels)[2:-1]:
-        cells = embedded(adata, levels != dose)
-        for seed in seeds:
-            rows += [{**row, "part": f"{dose:g}"} for row in held_out_dose(cells, dose, seed)]
-    return rows
-
-
-def held_out_dose(adata: AnnData, dose: float, seed: int, **options) -> list[Row]:
-    """Energy at a dose that was not fitted, by treatment; asked of the cells of dose 0."""
-    levels = adata.obs["dose"].to_numpy(dtype=float)
-    train = adata[levels != dose].copy()
-    unit = float(np.sqrt(train.obsm["X_pca"].var(0).mean()))
-    treatments = adata.obs["treatment"].unique()
-    questions = [
-        (adata[(adata.obs["treatment"] == name).to_numpy() & (levels == 0)].copy(), name)
-        for name in treatments
-    ]
-    started = time.perf_counter()
-    options |= {"perturbation_key": "treatment", "control": None, "dose_key": "dose"}
-    asked = [(query, {"target": name, "dose": dose}) for query, name in questions]
-    ours = generated(train, asked, seed, **options)
-    seconds = time.perf_counter() - started
-    known = np.unique(levels[levels != dose])
-    low, high = known[known < dose].max(), known[known > dose].min()
-    # dose 0 has no logarithm
-    place, start, end = np.log1p(np.array([dose, low, high]) / min(dose, known[1]))
-    fraction = (place - start) / (end - start)
-    rows = []
-    for treatment, cells in zip(treatments, ours, strict=True):
-        of_treatment = (adata.obs["treatment"] == treatment).to_numpy()
-        control, below, above, true = (
-            adata.obsm["X_pca"][of_treatment & (levels == level)] for level in (0, low, high, dose)
-        )
-        pairs = baselines.plan_pairs(below, above, len(control), rng=seed)
-        predicted = {
-            "identity": control,
-            "dose below": below,
-            "dose above": above,
-            "interpolation of means": baselines.interpolated_shift(
-                control, below, above, fraction, control
-            ),
-            "discrete plan between doses": baselines.straight(below, above, fraction, pairs=pairs),
-            "GENOT": cells,
-            "ceiling": None,
-        }
-        for method, values in predicted.items():
-            found = (values, true) if values is not None else baselines.halves(true, rng=seed)
-            value = energy(*(np.asarray(cells) / unit for cells in found))
-            row = {"method": method, "seed": seed, "energy": value}
-            rows.append(row | ({"s": seconds} if method == "GENOT" else {}))
-    return rows
-
-
 def screen(seeds: list[int]) -> list[Row]:
     """Simulated screen: four pairs and two drugs held out of 24 pairs and 12 drugs."""
     rows = []
@@ -529,8 +449,6 @@ PARTS = {
     "cell_types": cell_types,
     "predicted_types": predicted_types,
     "papalexi": papalexi,
-    "ova": ova,
-    "sciplex": sciplex,
     "screen": screen,
     "size": size,
 }

@@ -11,7 +11,9 @@ import pytest
 from anndata import AnnData
 
 import scgenot as sg
+from scgenot.cells.tasks import Screen
 from scgenot.fit.choice.candidates import Candidate, names_of, share_of_steps, shortened
+from scgenot.fit.choice.folds import folds_of
 from scgenot.fit.chosen import Choice, paired_interval
 
 
@@ -193,11 +195,40 @@ def test_held_out_cells_and_columns(hold_out):
 
 def test_held_out_doses():
     adata = sg.datasets.screen(60, drugs=2, doses=(0.5, 1.0, 2.0), combinations=False)
-    fit(adata, learner=[BAD, Moves(-9)], dose_key="dose", hold_out="dose")
+    with pytest.warns(UserWarning, match="the baseline 'identity' is closer"):
+        fit(adata, learner=[BAD, Moves(-9)], dose_key="dose", hold_out="dose")
     table = sg.get.choice(adata, folds=True)
     assert set(table["fold"]) == {0, 1, 2}
     assert learner_of(adata) == BAD.by
     assert {"dose below", "dose above"} & set(table["candidate"])
+
+
+def folds(adata, hold_out, n_folds=3, **options):
+    task = Screen("drug", "control", use_rep="X_pca", **options)
+    return folds_of(task, adata, task.links(adata), hold_out, n_folds, 0)
+
+
+def test_held_out_doses_are_predicted_from_control_cells_that_are_not_fitted():
+    adata = sg.datasets.screen(60, drugs=2, doses=(0.5, 1.0, 2.0), combinations=False)
+    control = np.flatnonzero(adata.obs["drug"] == "control")
+    for fold in folds(adata, "dose", dose_key="dose"):
+        asked = np.intersect1d(fold.scored, control)
+        assert len(asked) == len(control) // 2
+        np.testing.assert_array_equal(
+            np.setdiff1d(control, asked), np.intersect1d(fold.fitted, control)
+        )
+
+
+def test_few_control_cells_of_a_stratum_are_both_fitted_and_asked():
+    adata = sg.datasets.screen(60, drugs=2, doses=(0.5, 1.0, 2.0), combinations=False)
+    control = np.flatnonzero(adata.obs["drug"] == "control")
+    adata.obs["donor"] = "A"
+    few = np.r_[control[:12], np.flatnonzero(adata.obs["drug"] != "control")[::3]]
+    adata.obs.iloc[few, adata.obs.columns.get_loc("donor")] = "B"
+    for fold in folds(adata, "dose", dose_key="dose", covariates=["donor"]):
+        assert set(control[:12]) <= set(fold.scored) & set(fold.fitted)
+        both = np.intersect1d(fold.scored, fold.fitted)
+        np.testing.assert_array_equal(both, control[:12])
 
 
 def test_cells_of_a_course():

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
+from typing import NamedTuple
 
 import numpy as np
 from anndata import AnnData
 
 from scgenot._random import numpy_rng
 from scgenot.cells.labels import factorize
+from scgenot.cells.strata import MIN_CELLS as FEWEST
 from scgenot.cells.tasks import Screen, TimeCourse
 from scgenot.pair import Link
 
@@ -32,6 +34,14 @@ class Fold:
     groupby: str | None = None
 
 
+class Part(NamedTuple):
+    """Cells that are held out, source cells of others to predict from, and those also fitted."""
+
+    out: np.ndarray
+    sources: np.ndarray
+    shared: np.ndarray
+
+
 def folds_of(
     task, adata: AnnData, links: Sequence[Link], hold_out: str, n_folds: int, seed: int
 ) -> list[Fold]:
@@ -40,19 +50,19 @@ def folds_of(
     if hold_out == CELLS:
         parts, groupby = parts_of_cells(links, groups, n_folds, rng), None
         columns = [key for key in getattr(task, "covariates", ()) if key in adata.obs]
-        if columns and all(
-            has_groups(links, part, factorize(adata.obs[columns[0]])[0]) for part, _ in parts
-        ):
+        codes = factorize(adata.obs[columns[0]])[0] if columns else None
+        if columns and all(has_groups(links, part.out, codes) for part in parts):
             groupby = columns[0]
     else:
         parts, groupby = parts_of_column(task, adata, links, hold_out, n_folds, rng)
     folds = []
-    for out, sources in parts:
+    for out, sources, shared in parts:
         scored = np.union1d(few_of_each(out, groups, MAX_SCORED, rng), sources)
         # what is left over of the cells of large groups may be fitted, of values of a column not
         left = np.setdiff1d(np.arange(adata.n_obs), scored if hold_out == CELLS else out)
+        left = np.setdiff1d(left, np.setdiff1d(sources, shared))
         kept = few_of_each(left[groups[left] >= 0], groups, MAX_FITTED, rng)
-        rest = np.union1d(np.union1d(kept, left[groups[left] < 0]), sources)
+        rest = np.union1d(kept, left[groups[left] < 0])
         folds.append(Fold(rest.astype(int), scored.astype(int), groupby))
     return folds
 
@@ -83,7 +93,7 @@ def few_of_each(
 
 def parts_of_cells(
     links: Sequence[Link], groups: np.ndarray, n_folds: int, rng: np.random.Generator
-) -> list[tuple[np.ndarray, np.ndarray]]:
+) -> list[Part]:
     """Split the cells of each side of each link into as many parts as there are folds."""
     sizes = [min(len(one.source_rows), len(one.target_rows)) for one in links if not is_itself(one)]
     least = n_folds * MIN_CELLS
@@ -96,7 +106,7 @@ def parts_of_cells(
         rows = rng.permutation(np.flatnonzero(groups == group))
         fold[rows] = (np.arange(len(rows)) + rng.integers(n_folds)) % n_folds
     nobody = np.empty(0, dtype=int)
-    return [(np.flatnonzero(fold == k), nobody) for k in range(n_folds)]
+    return [Part(np.flatnonzero(fold == k), nobody, nobody) for k in range(n_folds)]
 
 
 def has_groups(links: Sequence[Link], rows: np.ndarray, codes: np.ndarray) -> bool:
@@ -122,16 +132,16 @@ def parts_of_column(
     column: str,
     n_folds: int,
     rng: np.random.Generator,
-) -> tuple[list[tuple[np.ndarray, np.ndarray]], str | None]:
+) -> tuple[list[Part], str | None]:
     """Deal the values of a column out to folds, large ones first; each is held out once."""
     codes, found = factorize(adata.obs[column])
-    linked, levels, whole = groups_of(links, adata.n_obs) >= 0, [], True
+    groups, levels, whole = groups_of(links, adata.n_obs), [], True
     for code in range(len(found)):
         inside = codes == code
-        if has_pair(links, inside & linked):
+        if has_pair(links, inside & (groups >= 0)):
             levels.append((np.flatnonzero(inside), np.empty(0, dtype=int)))
         elif (sources := sources_of_others(task, links, column, inside)) is not None:
-            levels.append((np.flatnonzero(inside), few(sources, rng)))
+            levels.append((np.flatnonzero(inside), sources))
             whole = False
     if len(levels) < 2:
         raise NoChoice(
@@ -145,13 +155,27 @@ def parts_of_column(
     for fold in dealt:
         out = np.concatenate([rows for rows, _ in fold])
         sources = np.unique(np.concatenate([found for _, found in fold]))
-        parts.append((out, np.setdiff1d(sources, out)))
+        parts.append(with_sources(out, np.setdiff1d(sources, out), groups, rng))
     return parts, column if whole else None
 
 
-def few(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return at most as many cells as are scored, at random."""
-    return rng.permutation(rows)[:MAX_SCORED]
+def with_sources(
+    out: np.ndarray, sources: np.ndarray, groups: np.ndarray, rng: np.random.Generator
+) -> Part:
+    """Predict from half of the source cells of each group, not fitted; from all where few are.
+
+    Baselines move fitted cells to a mean that does not depend on how these were drawn: with the
+    same cells they would score better than they are.
+    """
+    asked, shared = [sources[:0]], [sources[:0]]
+    for group in np.unique(groups[sources]):
+        own = rng.permutation(sources[groups[sources] == group])
+        n = min(len(own) // 2, len(own) - FEWEST)  # a stratum with fewer is not fitted
+        are_few = n < MIN_CELLS
+        asked.append(own if are_few else own[:n])
+        shared.append(own if are_few else own[:0])
+    few = rng.permutation(np.concatenate(asked))[:MAX_SCORED]
+    return Part(out, few, np.intersect1d(few, np.concatenate(shared)))
 
 
 @singledispatch
