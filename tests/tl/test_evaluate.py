@@ -983,6 +983,25 @@ class TestUnseenConditions:
         expected = metrics.energy_distance(shifted, x[dose == 1], unbiased=True)
         assert of(table, "interpolation of means", "edistance") == pytest.approx(expected)
         assert "plain coupling" not in set(table["method"])
+        assert "control cells to predict from were fitted, too" in table.attrs["verdict"]
+        names, is_control = held_out.obs_names, held_out.obs["dose"] == 0
+        held_out.obs_names = np.where(is_control, "new " + names, names)
+        others = sg.tl.evaluate(seen, held_out, n_resamples=10)
+        assert "were fitted, too" not in others.attrs["verdict"]
+
+    def test_mean_shifts_of_fitted_cells_score_too_well(self):
+        """The right law has the energy distance 0; fitted cells, moved, fall below it."""
+        rng, same, new = np.random.default_rng(0), [], []
+        treated, true = rng.normal(size=(2, 1500, 10))
+        for _ in range(60):
+            fitted, others = rng.normal(3, 1, (2, 20, 10))
+            for query, found in ((fitted, same), (others, new)):
+                moved = baselines.mean_shift(fitted, treated, query)
+                found.append(metrics.energy_distance(moved, true, unbiased=True))
+        errors = [np.std(found) / np.sqrt(len(found)) for found in (same, new)]
+        assert np.mean(same) < -3 * errors[0]
+        # new cells show the error of a shift of 20 cells, |noise|^2 of 10 / 20
+        assert np.mean(new) > 3 * errors[1]
 
 
 def course(times=(0, 1, 2, 3), n=60, seed=0, name="c"):

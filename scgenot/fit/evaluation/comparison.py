@@ -79,6 +79,7 @@ class Comparison:
     labels: np.ndarray | None = None
     reference: np.ndarray | None = None
     reference_labels: np.ndarray | None = None
+    note: str = ""  # for the verdict
 
     @cached_property
     def true_features(self) -> np.ndarray:

@@ -152,6 +152,7 @@ def make_table(
         rows += as_rows(found, comparison.condition, comparison.group, **options)
     compared = compare(whole, level=level, **directions)
     sentences = [outcome.sentence for outcome in outcomes if outcome.is_problem]
+    sentences += dict.fromkeys(one.note for one in comparisons if one.note)
     table = pd.DataFrame(rows)
     # plain values only, which can be compared when tables are joined, and written
     table.attrs = {

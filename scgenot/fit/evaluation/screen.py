@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from scgenot import baselines
 from scgenot._random import numpy_rng
@@ -28,6 +29,7 @@ from scgenot.fit.evaluation.fitted import Evaluation
 from scgenot.fit.evaluation.generic import random_cells
 from scgenot.fit.evaluation.metrics import CHANGES, INDEPENDENT, POPULATIONS, Metric
 
+MOSTLY = 0.5  # of the control cells
 MAX_CELLS = 200  # of each other perturbation, whose features are looked at
 ALL_MEAN, ALL_CELLS = "mean shift of all perturbations", "random cells of all perturbations"
 
@@ -135,8 +137,20 @@ def _(task: Screen, asked: Evaluation) -> Iterator[Grouped]:
             to_features=asked.to_features,
             control=query,
             others=other_cells(moments, key),
+            note=note_of_fitted(asked, held_out.obs_names[question.rows]),
         )
         yield comparison, groups[question.rows], groups[treated]
+
+
+def note_of_fitted(asked: Evaluation, names: pd.Index) -> str:
+    """Say when most cells to predict from were fitted; nothing otherwise."""
+    fitted = np.concatenate([link.names("source") for link in asked.fit.links])
+    if asked.in_sample or not asked.baselines or names.isin(fitted).mean() <= MOSTLY:
+        return ""
+    return (
+        "The control cells to predict from were fitted, too, which favors mean shifts: these move "
+        "fitted cells to a mean without sampling error. Hold out control cells, such as half."
+    )
 
 
 def of_all(measured: Measured, query: np.ndarray, seed: int) -> dict[str, Prediction]:
