@@ -56,8 +56,9 @@ def fit(
     hold_out
         Held-out cells to compare several candidates (every solver with every learner): "cells", or
         a column of `obs` such as donor, cell type, dose or time, whose values are held out in turn.
-        Each candidate is fitted with fewer steps to the other cells. Candidates and the baselines
-        of :func:`evaluate` are scored on the held-out cells by the energy distance, within the
+        Values without control cells, such as doses, are predicted from half of the control cells,
+        which are not fitted, either. Each candidate is fitted with fewer steps to the other cells.
+        Candidates and the baselines of :func:`evaluate` are scored on the held-out cells by the energy distance, within the
         values of the column, or of the first of `covariates` for "cells". The first candidate is
         kept unless another one is better by more than the 95 % interval of the relative difference
         over folds; the selected candidate is fitted to all cells. With "cells" and no `covariates`,
