@@ -42,13 +42,13 @@ demo: $(SETUP)  ## fit and plot a small translation, from nothing to figures
 test: $(SETUP)  ## all tests
 	$(BIN)/python -m pytest -n 2
 
-test-fast: $(SETUP)  ## the tests that take seconds
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"  # a file's fits are made once
+test-fast: $(SETUP)  ## the tests that take less than a second each
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not medium and not slow"  # a file's fits are made once
 
-test-lowest: $(VENV_LOWEST)/.stamp  ## the fast tests on Python 3.11 with the oldest releases of pyproject.toml
+test-lowest: $(VENV_LOWEST)/.stamp  ## all but the slow tests on Python 3.11 with the oldest releases of pyproject.toml
 	$(VENV_LOWEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-test-newest: $(VENV_NEWEST)/bin/uv  ## the fast tests with the newest releases, on Python 3.13 (NEWEST=3.12: on that)
+test-newest: $(VENV_NEWEST)/bin/uv  ## all but the slow tests with the newest releases, on Python 3.13 (NEWEST=3.12: on that)
 	$(call UV,$(VENV_NEWEST)) --upgrade
 	$(VENV_NEWEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
 

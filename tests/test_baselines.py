@@ -40,6 +40,7 @@ class TestDraws:
         counts = np.unique(baselines.random_targets(cells, 150), axis=0, return_counts=True)[1]
         assert sorted(counts) == [2] * 30 + [3] * 30
 
+    @pytest.mark.medium
     def test_random_targets_favour_no_cell_and_no_order(self):
         # of 5 cells 2: each ordered pair of different cells with probability 1 / 20
         draws = [

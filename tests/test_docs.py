@@ -120,6 +120,7 @@ def test_the_guide_to_scale_runs(short, own_files, monkeypatch):
     assert Path("fitted.h5ad").is_file()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("task", range(3))
 @pytest.mark.filterwarnings("ignore")  # so few random cells deserve warnings
 def test_a_newcomer_gets_a_figure_of_an_own_file(short, own_files, task):

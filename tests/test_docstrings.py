@@ -159,6 +159,7 @@ FACE = [sg, *(getattr(sg, name) for name in MODULES)]
 ALL = [found for module in FACE for found in public(module)]
 
 
+@pytest.mark.medium
 def test_docstrings():
     found = [f"{where} {complaint}" for where, thing in ALL for complaint in complaints(thing)]
     assert not found, "\n" + "\n".join(found)
@@ -246,6 +247,7 @@ def arrays():
     return given | {"sg": sg, "np": np, "torch": torch}
 
 
+@pytest.mark.medium
 def test_examples_on_arrays_run(arrays, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = []

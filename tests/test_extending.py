@@ -162,6 +162,7 @@ def test_parts_that_were_passed_once_are_found_from_then_on(names, held_out, mon
         sg.tl.evaluate(adata, held_out, key=key, n_resamples=2)
 
 
+@pytest.mark.medium
 def test_an_object_that_is_no_task_is_told_what_it_lacks(names):
     with pytest.raises(TypeError, match="`task` must be an object with `links` and `ask`"):
         sg.tl.fit(names["cells"], object())

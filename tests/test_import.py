@@ -27,6 +27,7 @@ def test_import_loads_nothing_heavy():
     assert not loaded_after("import scgenot; dir(scgenot)").intersection(HEAVY)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("module", ["pl", "metrics", "baselines"])
 def test_torch_is_not_loaded_by(module):
     assert not loaded_after(f"import scgenot; scgenot.{module}").intersection(

@@ -158,6 +158,7 @@ def test_every_file_has_a_layer():
     assert {layer_of(file) for file in FILES} <= set(LAYERS)
 
 
+@pytest.mark.medium
 def test_layers():
     found = []
     for file in FILES:
@@ -215,6 +216,7 @@ def test_files_and_lines_are_short():
     assert not found, "".join(found)
 
 
+@pytest.mark.medium
 def test_functions_are_short():
     def look(tree, file):
         for node in filter(is_function, ast.walk(tree)):
@@ -228,6 +230,7 @@ def test_functions_are_short():
     assert not found, found
 
 
+@pytest.mark.medium
 def test_docstrings_are_a_part_of_the_lines():
     lines = sum(len(file.read_text().splitlines()) for file in FILES)
     trees = [ast.parse(file.read_text()) for file in FILES]
@@ -235,6 +238,7 @@ def test_docstrings_are_a_part_of_the_lines():
     assert documented <= MOST_DOCUMENTED * lines
 
 
+@pytest.mark.medium
 def test_private_functions_have_one_line_of_docstring():
     def look(tree, _file):
         for node in filter(is_function, ast.walk(tree)):
@@ -271,6 +275,7 @@ def lookups(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, f"`{ast.unparse(node)}`: ask the fit, `scgenot.fit.fit.Fit`"
 
 
+@pytest.mark.medium
 def test_only_fits_read_what_is_stored_of_a_fit():
     files = [file for file in FILES if not place_of(file).startswith(OWNERS)]
     found = everywhere(lambda tree, _file: lookups(tree), files)
@@ -290,6 +295,7 @@ def comparisons_of_tasks(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 yield node.lineno, f"`{ast.unparse(node)}`: ask the task"
 
 
+@pytest.mark.medium
 def test_nobody_compares_the_name_of_a_task():
     # the key of a variable of the user's may be called like a task, but not in the package
     found = everywhere(lambda tree, _file: comparisons_of_tasks(tree))
@@ -308,6 +314,7 @@ def questions_of_kind(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, f"`{ast.unparse(node)}`: `ot.plan.require` what is needed of it"
 
 
+@pytest.mark.medium
 def test_nobody_asks_for_the_kind_of_a_plan():
     found = everywhere(lambda tree, _file: questions_of_kind(tree))
     assert not found, found
@@ -365,6 +372,7 @@ def outdated(text: str) -> list[str]:
     return [f"{found[0]!r}: {instead}" for found, instead in words if found]
 
 
+@pytest.mark.medium
 def test_messages_and_docstrings_are_in_plain_english():
     def look(tree, _file):
         for node in ast.walk(tree):
@@ -430,6 +438,7 @@ def without_prefix(tree: ast.AST) -> Iterator[str]:
             yield from (text for text in texts if EXPRESSION.search(text))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_every_line_of_a_message_is_filled_in(file):
     assert list(without_prefix(ast.parse(file.read_text()))) == []

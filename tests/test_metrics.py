@@ -142,6 +142,7 @@ class TestSinkhornDivergence:
             expected, abs=1e-7
         )
 
+    @pytest.mark.medium
     def test_small_epsilon_far_apart(self, cells):
         # potentials differ by thousands of epsilon between the clusters: no kernel holds that
         far = np.array([40.0, 0.0, 0.0])
@@ -226,6 +227,7 @@ class TestMmd:
         x, y = column(0, 2), column(0, 1, 4)
         assert metrics.mmd(x, y) == pytest.approx(metrics.mmd(x, y, bandwidths=3))
 
+    @pytest.mark.medium
     def test_gaussians(self):
         # E k over x - y ~ N(m, v) is exp(-m^2 / (2 (1 + v))) / sqrt(1 + v) with h = 1; here v = 2,
         # m = 0 or 1
@@ -334,6 +336,7 @@ class TestSquaredErrorMeans:
         error = ((cells.mean(0) - true.mean(0)) ** 2).sum()
         assert metrics.squared_error_means(cells, true) == pytest.approx(error - noise)
 
+    @pytest.mark.medium
     @pytest.mark.parametrize("shift", [0.0, 0.3])
     def test_unbiased(self, shift):
         """On average the squared distance of the laws' means, 3 features each moved by `shift`."""

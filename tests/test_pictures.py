@@ -20,6 +20,7 @@ def test_every_plot_has_a_picture():
     }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", pictures.PICTURES)
 def test_no_picture_is_older_than_its_code(name):
     found = pictures.stored_digest(name)

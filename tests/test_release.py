@@ -73,12 +73,14 @@ def test_the_changelog_knows_the_next_release():
     assert read(".github/scverse/meta.yaml")["version"] == fallback.removesuffix(".dev0")
 
 
+@pytest.mark.medium
 def test_the_command_line_names_its_commands():
     for args in ((), ("--help",)):
         assert re.search(r"demo .*\n.*info ", run(*args), re.DOTALL)
     assert "--seed" in run("demo", "--help")
 
 
+@pytest.mark.medium
 def test_info_has_versions_and_the_device():
     told = run("info")
     assert f"scgenot {scgenot.__version__}" in told

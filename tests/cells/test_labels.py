@@ -27,6 +27,7 @@ def test_whole_numbers_read_the_same_from_any_type():
     assert as_text([True, False]).tolist() == ["True", "False"]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("column", "values", "expected"),
     [

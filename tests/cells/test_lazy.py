@@ -69,6 +69,7 @@ def quietly(verb, *args, **options):
         return verb(*args, **options)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", FORMATS)
 def test_blocks_are_the_matrix(opened, kind):
     adata = cells(kind)
@@ -90,6 +91,7 @@ def test_what_is_in_memory_is_one_block():
         assert list(row_blocks(cells(kind).X, 10**12)) == [slice(0, N)]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", ["dense", "CSR"])
 @pytest.mark.parametrize("adjust", [True, False])
 @pytest.mark.parametrize("scale", [True, False])
@@ -113,6 +115,7 @@ def test_components_of_blocks_are_those_in_memory(opened, monkeypatch, kind, adj
     assert found.obsm["X_pca"].dtype == adata.obsm["X_pca"].dtype
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("method", ["pca", "lsi", "clr"])
 def test_embed_and_project(opened, kind, method):
@@ -165,6 +168,7 @@ def test_predict_and_simulate(opened, kind, tmp_path):
     np.testing.assert_allclose(sg.tl.simulate(fitted, progress=False).X, expected.X, atol=1e-5)
 
 
+@pytest.mark.medium
 def test_values_that_are_not_finite(opened):
     adata = cells()
     adata.X[123, 5] = np.nan
@@ -172,6 +176,7 @@ def test_values_that_are_not_finite(opened):
         quietly(sg.tl.embed, opened(adata), mask_var=None)
 
 
+@pytest.mark.medium
 def test_counts_where_logarithms_were(opened):
     adata = cells()
     sg.tl.embed(adata, mask_var=None)
@@ -179,6 +184,7 @@ def test_counts_where_logarithms_were(opened):
         quietly(sg.tl.project, opened(adata), adata, layer="counts")
 
 
+@pytest.mark.medium
 def test_verbs_that_need_memory_say_so(opened):
     found = opened(cells())
     if not found.isbacked:

@@ -202,6 +202,7 @@ def test_a_cell_takes_the_nearest_stratum_that_holds_it():
     assert match_stratum({"type": "DC"}, fitted[:3]).tolist() == [0, 1, 2]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("seed", range(20))
 def test_every_split_is_a_partition_by_nested_labels(seed):
     """Against the definition, cell by cell."""

@@ -292,6 +292,7 @@ def test_the_nearest_of_several_steps_counts_unless_another_is_asked_for():
         np.testing.assert_array_equal(question.condition, [[0, 1]] * len(first))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "column",
     [

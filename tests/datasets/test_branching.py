@@ -113,6 +113,7 @@ def coupled_fates(adata, use_rep, *, grows):
     return np.array(errors)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("use_rep", "tolerance"), [("X_latent", 0.04), ("X_pca", 0.05)])
 def test_growth_as_weights_gives_the_fates_and_equal_weights_do_not(use_rep, tolerance):
     """The entropic coupling is the truth but for sampling and, in the observation, noise.

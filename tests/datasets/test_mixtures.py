@@ -6,6 +6,7 @@ import pytest
 import scgenot as sg
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("epsilon", [0.1, 10.0])
 def test_cells_follow_the_law(epsilon):
     adata = sg.datasets.mixtures(3, epsilon, 1, n_cells=4000)

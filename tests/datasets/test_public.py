@@ -119,6 +119,7 @@ def test_clones_are_cells_of_one_lineage(offline):
     assert adata.obsm["X_clone"].sum(1).max() == 1  # no cell has two clones
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("name", "file", "shape"),
     [

@@ -24,6 +24,7 @@ def noise():
     return torch.randn(N, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("size", [0.0, 0.5, 2.0])
 def test_noise_keeps_mean_and_covariance(size, noise):
     found = SDE(noise=size, steps=50)(velocity, noise, generator=torch.Generator().manual_seed(1))

@@ -49,6 +49,7 @@ def tried(entry, name):
     return "is not refused"
 
 
+@pytest.mark.medium
 def test_generated_calls():
     ended, failures = calls.run(200, seed=1)
     assert not failures, "\n".join(f"{call}: {wrong}" for call, wrong in failures)

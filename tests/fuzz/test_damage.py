@@ -11,6 +11,7 @@ from scgenot.fit.regions_found import Calibration
 from scgenot.model import ModelFileError
 
 
+@pytest.mark.medium
 def test_damage():
     made, failures = worlds.quietly(damage.run, 60, seed=1)
     assert not failures, "\n".join(f"{what}: {wrong}" for what, wrong in failures)

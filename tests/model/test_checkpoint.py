@@ -105,6 +105,7 @@ def test_a_checkpoint_is_of_a_machine_and_not_stored(tmp_path):
     assert "checkpoint" not in sg.get.params(adata)["learner"]
 
 
+@pytest.mark.medium
 def test_it_is_written_when_it_is_time(monkeypatch, tmp_path):
     now, written = [0.0], []
     clock = SimpleNamespace(monotonic=lambda: now[0])
@@ -148,6 +149,7 @@ def test_a_kill_at_any_moment_leaves_a_checkpoint(tmp_path):
         np.testing.assert_array_equal(whole[name], resumed[name])
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "other",
     [
@@ -169,6 +171,7 @@ def test_a_checkpoint_of_another_fit_is_refused(tmp_path, other):
     assert path.read_bytes() == before
 
 
+@pytest.mark.medium
 def test_candidates_leave_the_checkpoint_to_the_one_that_is_chosen(tmp_path):
     path = tmp_path / "run.safetensors"
     learner = replace(QUICK, steps=20, checkpoint=Checkpoint(path, minutes=0))
@@ -176,6 +179,7 @@ def test_candidates_leave_the_checkpoint_to_the_one_that_is_chosen(tmp_path):
     assert TrainState.load(path).step == 20
 
 
+@pytest.mark.medium
 def test_a_full_disk_ends_no_training(monkeypatch, tmp_path):
     def full(*args):
         raise OSError(28, "No space left on device")

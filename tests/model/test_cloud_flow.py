@@ -75,6 +75,7 @@ def trained():
     return learner(data, Run(progress=False))
 
 
+@pytest.mark.medium
 def test_clouds_follow_the_condition(trained):
     found = trained.model.clouds(np.repeat([-1.0, 1.0], 20)[:, None], n_cells=25, rng=0)
     assert [cloud.shape for cloud in found] == [(25, 2)] * 40
@@ -92,6 +93,7 @@ def test_guidance_exaggerates_the_condition(trained):
     assert guided > plain
 
 
+@pytest.mark.medium
 def test_a_paired_cloud_is_moved():
     sources, shift = clouds_of(np.zeros(30)), np.array([1.5, 0])
     moved = [cloud + shift for cloud in sources]

@@ -46,6 +46,7 @@ def test_the_distance_of_laws_is_that_of_their_moments():
     np.testing.assert_allclose(found, bures_wasserstein(*moments), rtol=1e-9)
 
 
+@pytest.mark.medium
 def test_the_energy_distance_of_normal_laws():
     """In one dimension: E|a - b| of N(0, 1) and N(d, 1) is the mean of a folded normal law."""
     d, generator = 1.0, torch.Generator().manual_seed(0)
@@ -154,6 +155,7 @@ def test_it_goes_to_a_file_with_its_teacher(conditional, student, tmp_path):
             Genot.from_arrays(config | {"distilled": config["distilled"] | damage}, arrays)
 
 
+@pytest.mark.medium
 def test_what_is_not_as_good_is_refused_with_its_figures(teacher):
     model, x = teacher
     with pytest.raises(ValueError, match=r"`steps=1`: the student is less.*Pass `steps=2`"):

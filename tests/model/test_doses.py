@@ -124,6 +124,7 @@ def test_samples_between_doses_are_interpolated_with_the_same_noise(options):
     torch.testing.assert_close(drawn(both)[:1], expected[:1])
 
 
+@pytest.mark.medium
 def test_the_mean_of_a_trained_model_is_the_interpolated_mean():
     """Shifts of 0, 3 and 4 at strengths 0, .4 and 1: at .7 the mean moves by 3.5.
 

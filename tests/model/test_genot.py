@@ -151,6 +151,7 @@ def trained_like(condition_dim=0, **kwargs):
     return model, rng.normal(3, 2, (20, 3)), condition
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("condition_dim", [0, 2])
 @pytest.mark.parametrize("growth", [False, True])
 @pytest.mark.parametrize("options", [{}, {"displacement": True, "condition_dropout": 0.2}])

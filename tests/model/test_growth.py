@@ -14,6 +14,7 @@ def make(condition=None, n=400):
     return model, pair
 
 
+@pytest.mark.medium
 def test_balanced_gives_one():
     model, pair = make()
     torch.testing.assert_close(model.growth(pair.source), torch.ones(400))
@@ -39,6 +40,7 @@ def test_a_known_growth_is_learned_in_relative_terms():
     assert np.median(relative[small]) < 0.15
 
 
+@pytest.mark.medium
 def test_growth_depends_on_the_condition():
     first, second = np.array([0.0, 1.0]), np.array([1.0, 0.0])
     model, pair = make(first)
@@ -49,6 +51,7 @@ def test_growth_depends_on_the_condition():
     np.testing.assert_allclose(model.growth(pair.source, second), 2.0, rtol=0.05)
 
 
+@pytest.mark.medium
 def test_the_same_seed_gives_the_same_bits_and_zero_mass_stays_finite():
     ratios = np.linspace(0, 2, 400)
     found = []

@@ -92,6 +92,7 @@ def test_shared_features_are_further_columns_of_the_source():
     assert (learned.model.source_dim, learned.model.target_dim) == (7, 2)
 
 
+@pytest.mark.medium
 def test_growth_of_an_unbalanced_plan_is_learned():
     rng = np.random.default_rng(0)
     pair = Pair(rng.normal(size=(60, 2)), rng.normal(1, 1, size=(60, 2)))
@@ -112,6 +113,7 @@ class WithMarginals(OnlyDraws):
         return self.a, self.b
 
 
+@pytest.mark.medium
 def test_cells_without_weight_have_no_part_in_growth():
     weights = np.r_[np.zeros(10), np.ones(50)]
     pair = make_pair(source_weights=weights, target_weights=weights)

@@ -30,6 +30,7 @@ def own_plan(n: int, dim: int, seed: int):
     return sg.Pair(x, law.sample(unseen, rng=rng)[:, 0]), law
 
 
+@pytest.mark.medium
 def test_a_law_of_the_family_is_found():
     pair, law = own_plan(2000, 2, 0)
     x = np.random.default_rng(5).standard_normal((200, 2))
@@ -52,6 +53,7 @@ def test_a_solver_without_epsilon_leaves_the_default():
     assert found[0] == found[1] > 0
 
 
+@pytest.mark.medium
 def test_gaussians_with_the_epsilon_of_a_plan():
     # cost |x - y|^2 and epsilon are cost |x - y|^2 / 2 and half of it
     rng = np.random.default_rng(1)

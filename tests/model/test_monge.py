@@ -176,6 +176,7 @@ def test_files_keep_the_bits(sparse, tmp_path):
         sg.Genot.load(tmp_path / "map.safetensors")
 
 
+@pytest.mark.medium
 def test_a_bare_map_predicts_from_a_file(normal, tmp_path):
     source, target, _ = normal
     model = learned(sg.model.MongeMap(**FEW), link_of(source, target)).model
@@ -186,6 +187,7 @@ def test_a_bare_map_predicts_from_a_file(normal, tmp_path):
     assert cells.obsm["X_genot"].shape == (cells.n_obs, 2)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["width", "depth", "source_dim", "threshold", "encoder", "format"])
 def test_a_damaged_map_is_refused(normal, name):
     config, arrays = learned(
@@ -200,6 +202,7 @@ def test_a_damaged_map_is_refused(normal, name):
         sg.model.TransportMap.from_arrays(config, {**arrays, "unit": arrays["unit"][:1]})
 
 
+@pytest.mark.medium
 def test_the_same_seed_gives_the_same_bits_and_leaves_the_generators(normal):
     link, learner = link_of(normal[0], normal[1]), sg.model.MongeMap(**FEW)
     state = torch.random.get_rng_state()
@@ -275,6 +278,7 @@ def test_wrong_options_are_named(make, error, message):
         make()
 
 
+@pytest.mark.medium
 def test_two_spaces_are_refused_before_training():
     rna, atac = sg.datasets.twins(40)
     with pytest.raises(ValueError, match="`learner=MongeMap` moves cells within one space"):
@@ -290,6 +294,7 @@ def test_more_features_than_there_are_is_refused(normal):
         learned(learner, link_of(normal[0], normal[1]))
 
 
+@pytest.mark.medium
 def test_components_are_warned_of():
     adata = sg.datasets.screen(40, drugs=("A",), combinations=False)
     learner = sg.model.MongeMap(sparsity=sg.model.Sparsity(n_features=2), **FEW)
@@ -297,6 +302,7 @@ def test_components_are_warned_of():
         sg.tl.fit_perturbation(adata, "drug", "control", learner=learner, progress=False)
 
 
+@pytest.mark.medium
 def test_a_map_has_neither_density_nor_guidance(normal):
     model = learned(sg.model.MongeMap(**FEW), link_of(normal[0], normal[1])).model
     with pytest.raises(ValueError, match="`log_prob` needs a model with a density"):
@@ -305,6 +311,7 @@ def test_a_map_has_neither_density_nor_guidance(normal):
         model.sample(normal[0], guidance=2.0)
 
 
+@pytest.mark.medium
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_every_verb_takes_a_map():
     adata = sg.datasets.branching(60)
@@ -325,6 +332,7 @@ def test_every_verb_takes_a_map():
     assert {"sd_within", "share_moved"}.isdisjoint(table)
 
 
+@pytest.mark.medium
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_calibrated_regions_of_a_map_hold_what_they_say():
     """Split-conformal regions of exchangeable cells do, however wrong the model is."""

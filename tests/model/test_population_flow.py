@@ -37,6 +37,7 @@ def trained():
     return learned(clouds, given, steps=200).model
 
 
+@pytest.mark.medium
 def test_the_paths_are_geodesics(trained):
     targets = trained.chart.whiten(estimate(law(20, 1)[0]))
     condition = torch.zeros(20, 1).double()
@@ -66,6 +67,7 @@ def test_the_gradient_reaches_every_parameter(trained):
     assert all(value.grad.abs().sum() > 0 for value in model.field.parameters())
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("steps", [0, 200])
 def test_every_covariance_is_positive(steps):
     clouds, given = law(60, 0)
@@ -112,6 +114,7 @@ def test_expected_populations_are_the_mean_of_the_law(trained):
     assert off.max() < 0.3
 
 
+@pytest.mark.medium
 def test_seeds_and_files(trained, tmp_path):
     condition = np.linspace(-1, 1, 7)[:, None]
     first = trained.sample(condition, rng=3)

@@ -63,6 +63,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -110,6 +111,7 @@ def test_what_the_configuration_lacks_is_refused(name):
         Genot.from_arrays(config, arrays)
 
 
+@pytest.mark.medium
 def test_each_damaged_array_is_refused():
     config, arrays = make().to_arrays()
     changes = (

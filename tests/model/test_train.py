@@ -69,6 +69,7 @@ def test_learns_a_gaussian_conditional_law():
     assert excess < 0.5
 
 
+@pytest.mark.medium
 def test_same_seed_same_bits():
     (first, state), (second, _), (other, _) = run(rng=1), run(rng=1), run(rng=2)
     assert torch.equal(weights(first), weights(second))
@@ -78,6 +79,7 @@ def test_same_seed_same_bits():
     assert state.losses.isfinite().all()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("from_file", [False, True])
 def test_going_on_gives_the_bits_of_an_uninterrupted_run(tmp_path, from_file):
     whole, whole_state = run()
@@ -109,6 +111,7 @@ def test_an_interrupt_is_raised_unless_the_model_is_to_be_kept():
         run(FlowMatching(steps=180, batch_size=32), coupling=Interrupted(exact, 4))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("steps", "made"), [(270, 270), (90, 180)])
 def test_training_on_for_more_or_fewer_steps(steps, made):
     _, state = run()
@@ -142,6 +145,7 @@ def test_stops_early_and_returns_the_best():
     assert torch.equal(weights(again), weights(model))
 
 
+@pytest.mark.medium
 def test_mixed_precision_stays_finite_and_near():
     model, state = run(replace(QUICK, precision="bfloat16"))
     _, reference = run()
@@ -152,6 +156,7 @@ def test_mixed_precision_stays_finite_and_near():
     )
 
 
+@pytest.mark.medium
 def test_conditions_are_learned():
     rng = np.random.default_rng(0)
     source = rng.standard_normal((200, 2))

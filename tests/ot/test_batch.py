@@ -26,6 +26,7 @@ def task_of(solver: GromovWasserstein, *, shared: bool = False) -> QuadraticTask
     return QuadraticTask.prepare(solver, problem, int(shared), 0.3 * shared, linear)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("solver", "shared"),
     [

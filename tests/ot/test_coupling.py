@@ -36,6 +36,7 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["rows", "potential", "barycenter", "effective_targets", "sample"])
 def test_new_cells_of_another_space_are_named(coupling, name):
     options = {"generator": generator()} if name == "sample" else {}

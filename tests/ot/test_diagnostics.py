@@ -50,6 +50,7 @@ def implied(weights, potential, tau, epsilon):
     return weights * np.exp(-potential / epsilon * (1 - tau) / tau)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", SOLVERS)
 def test_figures_are_those_of_the_plan_handed_out(name, dtype):
@@ -75,6 +76,7 @@ def test_figures_are_those_of_the_plan_handed_out(name, dtype):
         assert Outcome.EXTENDED in found.outcomes
 
 
+@pytest.mark.medium
 def test_objective_of_an_extended_quadratic_coupling():
     """It is that of all cells; dense costs are known of the subset alone."""
     whole = replace(GROMOV, dtype=torch.float64)
@@ -86,6 +88,7 @@ def test_objective_of_an_extended_quadratic_coupling():
     assert np.isnan(dense_part.diagnostics.objective)
 
 
+@pytest.mark.medium
 def test_error_claimed_is_the_error_found():
     """Potentials of a broken cell are huge: masses must not follow from their difference."""
     pair = random_pair(weights=False)
@@ -130,6 +133,7 @@ class TestOutcomes:
             found = Sinkhorn(epsilon=0.01, tau=(0.2, 0.2))(random_pair()).diagnostics
         assert found.outcomes[0] is Outcome.COLLAPSED
 
+    @pytest.mark.medium
     def test_ambiguous(self):
         half = np.array([3.0, 0.0]) + np.random.default_rng(0).normal(size=(40, 2)) * 0.3
         x = np.concatenate([half, half * [-1, 1]])
@@ -143,6 +147,7 @@ class TestOutcomes:
 
 
 class TestWithoutWeight:
+    @pytest.mark.medium
     @pytest.mark.parametrize("epsilon", [1e-3, 0.05])
     @pytest.mark.parametrize(
         "solver",
@@ -195,6 +200,7 @@ class TestWithoutWeight:
         assert float(coupling.marginals()[0][:5].sum()) == 0
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("memory_limit", [0, 2])
 @pytest.mark.parametrize("tau", [0.9, 0.99, 0.999, 1 - 1e-6])
@@ -211,6 +217,7 @@ def test_tau_near_one_at_a_small_epsilon(tau, memory_limit, dtype):
 
 
 class TestSearch:
+    @pytest.mark.medium
     def test_starts_that_fail_are_skipped(self, monkeypatch):
         run, count = Descender.run, iter(range(1000))
 
@@ -267,6 +274,7 @@ class TestBrokenCell:
         expected = Sinkhorn(epsilon=0.01, cost=cost)(clean).diagnostics.effective_targets
         assert coupling.diagnostics.effective_targets == pytest.approx(expected, rel=0.3)
 
+    @pytest.mark.medium
     @pytest.mark.parametrize("geometry", ["unit", "centred", "raw"])
     def test_unit_of_a_quadratic_cost(self, geometry):
         clean = random_pair(weights=False)

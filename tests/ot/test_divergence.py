@@ -90,6 +90,7 @@ def test_scale_is_the_spread_of_y(x, y):
     )
 
 
+@pytest.mark.medium
 def test_sorted_cells_in_one_dimension():
     """For a small epsilon it is the squared Wasserstein distance, which sorting gives."""
     x, y = normal(50, 1, 0), 3 + 2 * normal(50, 1, 1)

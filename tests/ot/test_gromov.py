@@ -55,6 +55,7 @@ def tiny():
     return random_pair(n=14, m=11, p=3, q=2)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("cost", ["sqeuclidean", "inner", "euclidean"])
 @pytest.mark.parametrize("geometry", ["unit", "centred", "raw"])
 def test_objective_is_the_sum_over_quadruples(tiny, cost, geometry):
@@ -134,6 +135,7 @@ def test_linearised_cost_is_the_gradient_of_the_distortion(tiny, cost):
     assert torch.allclose(found.cost(lineariser.u_x, lineariser.u_y), plan.grad, rtol=1e-10)
 
 
+@pytest.mark.medium
 def test_factored_equals_dense():
     pair = random_pair()
     one, other = EXACT(pair), replace(EXACT, intra_cost=squared_euclidean)(pair)
@@ -144,11 +146,13 @@ def test_factored_equals_dense():
     check_same_plan(one, mixed, SAME)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("memory_limit", [0, 2])
 def test_marginals(memory_limit):
     check_balanced(replace(EXACT, memory_limit=memory_limit)(random_pair()), 1e-9)
 
 
+@pytest.mark.medium
 def test_rotations_and_shifts_of_either_side_change_nothing():
     """Starts follow the principal axes, so that even a single one ends at the same plan."""
     pair = random_pair()
@@ -162,6 +166,7 @@ def test_rotations_and_shifts_of_either_side_change_nothing():
         assert np.abs(dense(one) - dense(other)).sum() < SAME
 
 
+@pytest.mark.medium
 def test_scaling_either_side_changes_nothing():
     pair = random_pair()
     scaled = replace(pair, source=7 * pair.source, target=pair.target / 5)
@@ -191,6 +196,7 @@ def test_the_way_to_the_optimum_does_not_depend_on_the_units():
     np.testing.assert_allclose(dense(other), dense(one), rtol=1e-5, atol=1e-12)
 
 
+@pytest.mark.medium
 def test_descent_never_raises_the_objective():
     """Balanced, squared Euclidean distances.
 
@@ -218,6 +224,7 @@ def test_descent_never_raises_the_objective():
     assert values[-1] < values[0]
 
 
+@pytest.mark.medium
 def test_fused_ends_are_the_two_parts():
     pair = random_pair(shared=2)
     shared = replace(
@@ -277,6 +284,7 @@ def test_tau_near_one_is_balanced():
     check_same_plan(near, EXACT(random_pair()), SAME)
 
 
+@pytest.mark.medium
 def test_single_precision_is_close():
     check_same_plan(
         replace(EXACT, dtype=torch.float32, tolerance=1e-5)(random_pair()),
@@ -285,6 +293,7 @@ def test_single_precision_is_close():
     )
 
 
+@pytest.mark.medium
 def test_far_from_the_origin_in_single_precision():
     """Cells at 1e4 have resolution 1e-3 in float32, of a spread of 1.
 
@@ -329,6 +338,7 @@ def test_automatic_epsilon_with_a_dense_cost_and_many_cells():
     assert coupling.shape == (2100, 50)
 
 
+@pytest.mark.medium
 def test_same_seed_same_bits():
     solver = GromovWasserstein(epsilon=0.05, n_starts=2)
     assert torch.equal(solver(random_pair()).g, solver(random_pair()).g)

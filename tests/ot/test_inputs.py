@@ -80,6 +80,7 @@ def test_constant_cells_in_a_linear_coupling():
     raises(Sinkhorn(), Pair(np.ones((5, 2)), np.ones((4, 2))), "`cost`")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("solver", [Sinkhorn(), GromovWasserstein(n_starts=1)])
 def test_any_array_of_numbers(solver):
     """Whatever the memory layout, byte order and type: the same cells."""
@@ -111,6 +112,7 @@ def test_a_coupling_does_not_follow_later_changes_of_the_cells():
     assert torch.equal(coupling.x, before)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "solver", [Sinkhorn(), GromovWasserstein(n_starts=2), GromovWasserstein(n_starts=1)]
 )

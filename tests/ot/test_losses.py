@@ -23,6 +23,7 @@ def test_the_divergence_is_that_of_the_package():
     assert float(found) == pytest.approx(float(expected), rel=1e-8)
 
 
+@pytest.mark.medium
 def test_the_right_spread_is_where_the_gradient_is_0():
     draw, gradients = torch.Generator().manual_seed(0), []
     for _ in range(150):
@@ -57,6 +58,7 @@ def test_gradients_are_those_of_finite_differences(loss):
         assert float(gradient[i, k]) == pytest.approx(float(slope), rel=1e-4, abs=1e-8)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("epsilon", [0.1, 10.0])
 def test_the_gap_of_a_shift_is_its_entropy(epsilon):
     # the identity and a shift have the plan of the cells with themselves, whose cost is W(x, x)

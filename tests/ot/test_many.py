@@ -61,6 +61,7 @@ def check_same(solver: Sinkhorn, pairs: list[Pair], atol: float) -> None:
         torch.testing.assert_close(plan.f, plan.potential())
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("tau", [(1.0, 1.0), (0.9, 0.8), (1.0, 0.9)])
 @pytest.mark.parametrize("epsilon", [0.2, 0.01])
 def test_plans_are_those_of_each_pair_alone(pairs, few, tau, epsilon):
@@ -105,6 +106,7 @@ def test_iterations_that_end_too_early(pairs, few):
     assert few
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("epsilon", [1e-4, 1e-7])
 def test_what_overflows_is_solved_alone(few, epsilon):
     """Beside problems that do not: these stay as they are."""
@@ -138,6 +140,7 @@ def test_problems_beside_one_that_overflows(pairs, few, monkeypatch):
         torch.testing.assert_close(plan.rows(), before.rows(), rtol=0, atol=1e-9)
 
 
+@pytest.mark.medium
 def test_what_is_not_small_or_plain_is_solved_alone(few, monkeypatch):
     pairs = [random_pair(k) for k in range(3)]
     weights = np.r_[0, np.ones(59)]

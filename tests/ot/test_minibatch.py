@@ -192,6 +192,7 @@ class TestCoupling:
         _, target = coupling.sample_pairs(100, generator=seeded())
         assert target.max() < 300
 
+    @pytest.mark.medium
     def test_quadratic_is_warned_about(self, pair):
         Minibatch(FusedGromovWasserstein(), 64)
         with pytest.warns(UserWarning, match="each batch selects its own flip or rotation"):

@@ -66,6 +66,7 @@ def test_a_price_gives_the_plan_of_that_mass_of_pot(price, uniform):
     assert np.abs(dense(coupling) - pot_plan(pair, found.mass, 0.3)).sum() < 2e-6
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("uniform", [True, False])
 @pytest.mark.parametrize("keep", [0.05, 0.5, 0.9])
 def test_a_share_gives_the_plan_of_pot_and_a_price_that_gives_it_back(keep, uniform):
@@ -144,6 +145,7 @@ def test_block_by_block_is_the_same_plan(limit):
     assert single.diagnostics.converged
 
 
+@pytest.mark.medium
 def test_all_kept_is_the_balanced_plan():
     pair = random_pair()
     balanced = EXACT(pair)
@@ -203,6 +205,7 @@ def two_clusters(rng, n, with_both):
     return np.concatenate([one, other]) if with_both else one
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("fused", [False, True])
 def test_quadratic_couplings_keep_a_share(fused):
     rng = np.random.default_rng(0)

@@ -136,6 +136,7 @@ STORED = {
 
 
 class TestStorage:
+    @pytest.mark.medium
     @pytest.mark.parametrize("name", STORED)
     def test_a_dual_form_gives_the_plan_again(self, name):
         solver, shared = STORED[name]

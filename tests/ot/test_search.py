@@ -83,6 +83,7 @@ def test_mirror_symmetric_clusters_are_ambiguous(n, seed):
     assert coupling.confidence.gap < 0.01
 
 
+@pytest.mark.medium
 def test_cells_without_weight_do_not_disturb_the_search():
     rng = np.random.default_rng(0)
     x = lopsided(120, rng)
@@ -210,6 +211,7 @@ def test_the_default_epsilon_tells_cells_apart():
     assert found.effective_targets < 10
 
 
+@pytest.mark.medium
 def test_a_search_on_more_cells_than_tell_starts_apart_takes_a_function():
     """It is the search with the same cost by name; a function has features of the cells at hand."""
     rng = np.random.default_rng(0)
@@ -230,6 +232,7 @@ class TestClearestMatch:
 
     SOLVERS = (replace(SOLVER, n_starts=6), replace(SOLVER, n_starts=6, intra_cost=euclidean))
 
+    @pytest.mark.medium
     def test_the_largest_margin_is_kept(self):
         rng = np.random.default_rng(0)
         z = lopsided(150, rng)

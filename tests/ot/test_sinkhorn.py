@@ -230,6 +230,7 @@ def test_a_subset_has_the_masses_of_far_clusters(dtype):
     torch.testing.assert_close(subset_weights(x, weights, every).to(dtype), weights[every])
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("tau", [(1.0, 1.0), (0.9, 0.8)])
 @pytest.mark.parametrize("streamed", [False, True])
 def test_steps_on_all_cells_mend_an_extension(tau, streamed):
@@ -266,6 +267,7 @@ def test_cells_without_weight_are_extended_to():
     assert torch.allclose(part.rows(), solver(pair).rows(), atol=1e-6)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("epsilon", [1e-4, 1e-6, 1e-9])
 def test_tiny_epsilon_is_finite_and_warns(epsilon, dtype):
@@ -347,6 +349,7 @@ def test_automatic_epsilon_of_few_cells_is_not_called_blurred():
     assert 4 <= coupling.diagnostics.effective_targets <= 8
 
 
+@pytest.mark.medium
 def test_automatic_epsilon_is_the_smallest_with_four_targets():
     pair = random_pair(n=200, m=200)
     targets = {

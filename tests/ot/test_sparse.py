@@ -103,6 +103,7 @@ def test_it_is_stored_sparse():
     assert np.abs((again.mass - plan.mass).toarray()).sum() == 0
 
 
+@pytest.mark.medium
 def test_it_is_a_solver_of_the_verbs(tmp_path):
     import anndata as ad
 

@@ -37,6 +37,7 @@ def adata(made):
     return out
 
 
+@pytest.mark.medium
 def test_candidates_and_baselines_are_sorted(adata):
     ax = sg.pl.choice(adata)
     ax.figure.canvas.draw()

@@ -404,6 +404,7 @@ class TestInterpolation:
             pl.interpolation({"a": self.near * np.nan})
 
 
+@pytest.mark.medium
 def test_axes_that_are_passed_are_used_and_drawn(course):
     figure, axes = plt.subplots(2, 3, figsize=(18, 9), layout="constrained")
     cells = {"a": np.eye(4)}

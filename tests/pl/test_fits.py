@@ -98,6 +98,7 @@ def test_cells_embedded_anew_are_refused(cells, key, draw):
         draw(cells, basis="pca", key=key)
 
 
+@pytest.mark.medium
 def test_targets_embedded_anew_are_refused(short):
     rng = np.random.default_rng(0)
     source, target = (
@@ -145,6 +146,7 @@ def test_counts_of_groups_come_with_the_table(cells):
 
 
 class TestTask:
+    @pytest.mark.medium
     def test_of_fits_and_of_made_up_cells_after_a_file(self, cells, tmp_path):
         simulated = tl.simulate(cells, ["A"], key="screen", progress=False)
         assert set(simulated.uns["screen"]) == {"params"}

@@ -130,6 +130,7 @@ class TestCounts:
         rectangles = [bar for bar in pl.transition(back).patches if isinstance(bar, Rectangle)]
         np.testing.assert_allclose([bar.get_height() for bar in rectangles[2:]], [0.1, 0.9])
 
+    @pytest.mark.medium
     def test_by_construction_is_hatched(self, course):
         table = tl.cell_transition(course, "donor", "donor", start=0, end=1)
         assert table.attrs["within"] == "donor"

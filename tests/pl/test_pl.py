@@ -72,6 +72,7 @@ def legend_texts(ax):
 
 
 class TestTranslation:
+    @pytest.mark.medium
     def test_contents(self, source, target):
         ax = pl.translation(source, target, color="type")
         discs, crosses = (
@@ -330,6 +331,7 @@ def test_no_grid_over_fields_nor_twice(source, target):
     assert drawn == [False, True, False]
 
 
+@pytest.mark.medium
 def test_show_only_when_asked(source, monkeypatch):
     shown = []
     monkeypatch.setattr(plt, "show", lambda: shown.append(True))

@@ -320,6 +320,7 @@ class TestDoseResponse:
         (panel,) = pl.dose_response(screen, none, "g0", target="C").child_axes
         assert [line.get_ydata()[0] for line in panel.lines if line.get_marker() == "|"] == [3]
 
+    @pytest.mark.medium
     def test_measured_in_the_units_of_the_fit(self, of_layer):
         (panel,) = pl.dose_response(*of_layer, "g0", target="C").child_axes
         np.testing.assert_allclose([y for _, y, color in dots(panel) if color == TREATED], [2, 20])
@@ -460,6 +461,7 @@ class TestCalibration:
             pl.calibration(screen)
 
 
+@pytest.mark.medium
 def test_axes_that_are_passed_are_used_and_drawn(screen, simulated):
     figure, axes = plt.subplots(2, 3, figsize=(20, 10), layout="constrained")
     table = pd.DataFrame(

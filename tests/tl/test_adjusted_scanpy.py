@@ -53,6 +53,7 @@ def test_the_fit_reads_what_embed_gives(scanpy_cells, task):
     assert read.params["adjust"]
 
 
+@pytest.mark.medium
 def test_new_cells_are_projected_and_those_of_the_file_are_known(scanpy_cells, tmp_path):
     fit(scanpy_cells)
     new = cells(1)
@@ -65,6 +66,7 @@ def test_new_cells_are_projected_and_those_of_the_file_are_known(scanpy_cells, t
     np.testing.assert_array_equal(first.obsm["X_genot"], second.obsm["X_genot"])
 
 
+@pytest.mark.medium
 def test_all_verbs_go_on(scanpy_cells):
     fit(scanpy_cells)
     sg.tl.coupling(scanpy_cells)
@@ -104,6 +106,7 @@ def test_without_the_features_all_is_as_it_was(scanpy_cells, why):
     assert not sg.get.fit(scanpy_cells).params["adjust"]
 
 
+@pytest.mark.medium
 def test_new_components_replace_adjusted_scores(scanpy_cells):
     fit(scanpy_cells)
     first = scanpy_cells.obsm["X_pca_adjusted"].copy()

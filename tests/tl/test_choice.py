@@ -101,6 +101,7 @@ def learner_of(adata: AnnData) -> float:
     return sg.get.params(adata)["learner"]["by"]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("learners", [[GOOD, BAD], [BAD, GOOD]])
 def test_a_bad_learner_is_never_chosen(learners):
     adata = screen()
@@ -123,6 +124,7 @@ def test_a_bad_coupling_is_never_chosen(solvers):
     assert sg.get.params(adata)["solver"]["epsilon"] == SHARP.epsilon
 
 
+@pytest.mark.medium
 def test_near_equal_candidates_keep_the_first():
     for learners in ([GOOD, Moves(3.1)], [Moves(3.1), GOOD], [Moves(2.9), GOOD]):
         adata = screen()
@@ -131,6 +133,7 @@ def test_near_equal_candidates_keep_the_first():
         assert sg.get.choice(adata)["chosen"].tolist().index(True) == 0
 
 
+@pytest.mark.medium
 def test_one_candidate_is_no_choice():
     one, several = screen(30), screen(30)
     fit(one, learner=FLOW)
@@ -151,6 +154,7 @@ def test_the_winner_is_what_it_would_be_alone():
     assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
 
 
+@pytest.mark.medium
 def test_the_same_seed_chooses_the_same():
     tables = []
     for seed in (5, 5, 6):
@@ -179,6 +183,7 @@ def test_a_fit_that_beats_trivial_answers_says_nothing():
     assert not said(caught)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("hold_out", ["cells", "cell_type", "donor"])
 def test_held_out_cells_and_columns(hold_out):
     adata = screen()
@@ -231,6 +236,7 @@ def test_few_control_cells_of_a_stratum_are_both_fitted_and_asked():
         np.testing.assert_array_equal(both, control[:12])
 
 
+@pytest.mark.medium
 def test_cells_of_a_course():
     adata = course()
     fit(adata, learner=[BAD, GOOD])
@@ -363,6 +369,7 @@ def test_a_translation_refuses_several():
         sg.tl.fit(adata, task, learner=[GOOD, BAD], progress=False)
 
 
+@pytest.mark.medium
 def test_a_copy_and_a_file(tmp_path):
     adata = screen()
     out = fit(adata, learner=[BAD, GOOD], copy=True)

@@ -90,6 +90,7 @@ def test_counterfactuals_keep_the_noise_of_a_cell(screen, exact):
     np.testing.assert_allclose(found.X[own], treated.X[own], atol=1e-4)
 
 
+@pytest.mark.medium
 def test_some_cells_of_a_fit_elsewhere(screen):
     some = screen[screen.obs["drug"] == "A"].copy()
     del some.uns["genot"]
@@ -148,6 +149,7 @@ def more_of_drug_a(n, rng, name):
     return AnnData(cells.astype(np.float32), obs)
 
 
+@pytest.mark.medium
 def test_ranks_among_held_out_cells_are_uniform_under_a_wrong_model(screen):
     new, held_out = more_of_drug_a(300, 1, "new"), more_of_drug_a(300, 2, "held")
     sg.tl.score_cells(new, model=screen)
@@ -195,6 +197,7 @@ def test_time_courses():
         sg.tl.counterfactual(adata, 1.0)
 
 
+@pytest.mark.medium
 @pytest.mark.filterwarnings("ignore:.*The match between:UserWarning")
 def test_translations():
     rna, atac = sg.datasets.twins(60)

@@ -33,6 +33,7 @@ def drawn(adata, target="D1", **options):
     return adata.obsm["X_genot"].copy()
 
 
+@pytest.mark.medium
 def test_predict_and_simulate_draw_with_it_and_say_so(screen, caplog, tmp_path):
     before = drawn(screen)
     assert sg.tl.distill(screen, **FEW) is None
@@ -50,6 +51,7 @@ def test_predict_and_simulate_draw_with_it_and_say_so(screen, caplog, tmp_path):
     assert sg.get.model(again).distilled == sg.get.model(screen).distilled
 
 
+@pytest.mark.medium
 def test_a_fit_without_the_teacher_is_refused(screen):
     sg.tl.distill(screen, **FEW)
     entry = screen.uns["genot"]["model"]
@@ -59,6 +61,7 @@ def test_a_fit_without_the_teacher_is_refused(screen):
         drawn(screen)
 
 
+@pytest.mark.medium
 def test_what_was_not_fitted_is_left_to_the_teacher():
     adata = sg.datasets.screen(40, drugs=2, combinations=False, doses=[1.0, 10.0], rng=0)
     options = {"dose_key": "dose", "predict": False, **QUICK}
@@ -78,6 +81,7 @@ def test_what_was_not_fitted_is_left_to_the_teacher():
     np.testing.assert_allclose(other, (1 - place) * ends[0] + place * ends[1], atol=1e-5)
 
 
+@pytest.mark.medium
 def test_a_course_and_its_steps():
     adata = sg.datasets.branching(40, rng=0)
     sg.tl.fit_trajectory(adata, "time", predict=False, **QUICK)
@@ -87,6 +91,7 @@ def test_a_course_and_its_steps():
     sg.tl.push(adata, np.arange(adata.n_obs) < 5, method="model")
 
 
+@pytest.mark.medium
 def test_a_translation():
     rng = np.random.default_rng(0)
     source, target = (
@@ -101,6 +106,7 @@ def test_a_translation():
     assert np.isfinite(source.obsm["X_genot"]).all()
 
 
+@pytest.mark.medium
 def test_regions_of_the_teacher_are_removed(screen):
     new = sg.datasets.screen(60, drugs=2, combinations=False, rng=1)
     new.obs_names = "new " + new.obs_names
@@ -110,6 +116,7 @@ def test_regions_of_the_teacher_are_removed(screen):
     assert not [name for name in screen.uns["genot"] if name.startswith("calibration")]
 
 
+@pytest.mark.medium
 def test_a_refusal_leaves_the_fit_as_it_was(screen, monkeypatch):
     monkeypatch.setattr(import_module("scgenot.model.distill"), "LIMIT", -1)
     before = screen.uns["genot"]["model"]["digest"]
@@ -118,6 +125,7 @@ def test_a_refusal_leaves_the_fit_as_it_was(screen, monkeypatch):
     assert screen.uns["genot"]["model"]["digest"] == before
 
 
+@pytest.mark.medium
 def test_models_without_steps(screen):
     for learner in (sg.model.LightBridge(steps=5, n_components=2), sg.model.MongeMap(steps=2)):
         options = {"predict": False, "progress": False, "learner": learner}

@@ -127,11 +127,13 @@ class TestCoordinates:
         embed(cells, method="lsi", layer="counts")
         assert cells.obsm["X_lsi"].shape[1] + len(cells.uns["lsi"]["dropped"]) == 24
 
+    @pytest.mark.medium
     @pytest.mark.parametrize("method", METHODS)
     def test_l2(self, cells, method):
         run(cells, method, l2=True)
         np.testing.assert_allclose(np.linalg.norm(cells.obsm[f"X_{method}"], axis=1), 1, rtol=1e-5)
 
+    @pytest.mark.medium
     @pytest.mark.parametrize("method", METHODS)
     def test_sparse_as_dense(self, cells, method):
         other = cells.copy()
@@ -166,6 +168,7 @@ class TestTopics:
         values = np.stack([rng.multinomial(depth, p) for p in shares @ frequencies])
         return AnnData(sparse.csr_matrix(values.astype(np.float32))), shares, frequencies
 
+    @pytest.mark.medium
     def test_shares_and_frequencies_are_found(self):
         adata, shares, frequencies = self.simulated()
         embed(adata, method="topics", n_components=3)
@@ -178,6 +181,7 @@ class TestTopics:
         assert np.abs(found[:, order] - shares).mean() < 0.022
         assert np.abs(loadings[:, order].T - frequencies).sum(1).max() < 0.1
 
+    @pytest.mark.medium
     def test_decoded_are_frequencies(self):
         adata, shares, frequencies = self.simulated()
         embed(adata, method="topics", n_components=3)
@@ -229,6 +233,7 @@ class TestMask:
 
 
 class TestThereAndBack:
+    @pytest.mark.medium
     @pytest.mark.parametrize("l2", [False, True])
     @pytest.mark.parametrize("method", METHODS)
     def test_projected_cells_are_where_they_were(self, cells, method, l2):
@@ -363,6 +368,7 @@ class TestScale:
             decode(found, cells, key=method), decoded, atol=1e-3 * scale(values)
         )
 
+    @pytest.mark.medium
     @pytest.mark.parametrize("n_components", [None, 5])
     @pytest.mark.parametrize("method", ["pca", "clr"])
     def test_projected_cells_are_where_they_were(self, cells, method, n_components, tmp_path):
@@ -396,6 +402,7 @@ class TestScale:
 
 
 class TestStorage:
+    @pytest.mark.medium
     @pytest.mark.filterwarnings(
         "ignore:Writing zarr v2 data:UserWarning"
     )  # anndata announces another default
@@ -429,6 +436,7 @@ class TestStorage:
         project(other, view)
         assert snapshot(cells) == before
 
+    @pytest.mark.medium
     @pytest.mark.parametrize("method", METHODS)
     def test_backed(self, cells, tmp_path, method):
         cells.write_h5ad(tmp_path / "cells.h5ad")
@@ -456,6 +464,7 @@ class TestStorage:
 
 
 class TestObject:
+    @pytest.mark.medium
     @pytest.mark.parametrize("method", METHODS)
     def test_read_is_what_was_written(self, cells, method, tmp_path):
         run(cells, method)
@@ -500,6 +509,7 @@ class TestObject:
             decode(cells.obsm["X_pca"], cells)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("pca", [embed, sc.pp.pca])
 def test_sparse_counts_to_a_coupling(pca):
     rng = np.random.default_rng(0)
@@ -584,6 +594,7 @@ class TestUnfit:
 
 
 class TestRealData:
+    @pytest.mark.medium
     def test_citeseq(self):
         rna = load("citeseq_pbmc10k/rna")[::10].copy()
         protein = load("citeseq_pbmc10k/protein")[::10].copy()

@@ -226,6 +226,7 @@ class TestCoverage:
         ones = (np.ones((1, len(side))) for side in (predicted, true))
         return Distances.of(predicted, true).coverage(level, *ones)[0]
 
+    @pytest.mark.medium
     @pytest.mark.parametrize("level", [0.8, 0.9])
     def test_of_the_right_law_is_the_level(self, level):
         """True and predicted cells are alike: `k` of `f + 1` are no farther than the `k`-th of
@@ -327,6 +328,7 @@ class TestIntervals:
 
         self.check(self.covered(shift, 1.0, np.random.default_rng(0)))
 
+    @pytest.mark.medium
     def test_of_the_energy_distance(self):
         # E|N(m, s^2)| = 2 s phi(m / s) + m (1 - 2 Phi(-m / s)); within either population m = 0
         s = np.sqrt(2)
@@ -480,6 +482,7 @@ class TestGenericTask:
         options = {"one_space": one_space, "to_features": as_it_is, "groups": groups}
         return fitted, list(generic_comparisons(fitted, fitted[:1], draw, coupled, **options))
 
+    @pytest.mark.medium
     def test_in_one_space(self):
         groups = np.repeat(["a", "b"], 60).astype(object)
         fitted, found = self.comparisons(
@@ -535,6 +538,7 @@ def new_donor(n=300, *, shift=(2.0, 0.0, 0.0), seed=9):
 
 
 class TestScreen:
+    @pytest.mark.medium
     def test_an_exact_model_wins_and_reaches_the_ceiling(self, screen):
         table = sg.tl.evaluate(screen, new_donor(), metrics=["edistance", "mmd"])
         found = {c["metric"]: c for c in table.attrs["comparisons"] if c["kind"] == "baseline"}
@@ -560,6 +564,7 @@ class TestScreen:
             )
             assert of(table, "replicate", "edistance_scaled", condition) == 1
 
+    @pytest.mark.medium
     def test_regions_of_an_exact_model_hold_what_they_say(self, screen):
         table = sg.tl.evaluate(screen, new_donor(), metrics=["coverage_80", "coverage_90"])
         assert table.attrs["ideal"] == {"coverage_80": 0.8, "coverage_90": 0.9}
@@ -575,6 +580,7 @@ class TestScreen:
         # untreated cells are elsewhere
         assert of(table, "identity", "coverage_90", "A") < 0.8
 
+    @pytest.mark.medium
     def test_a_model_that_takes_one_drug_for_another_loses(self, screen):
         swapped = new_donor()
         swapped.obs["drug"] = swapped.obs["drug"].astype(str).replace({"A": "B", "B": "A"})
@@ -583,6 +589,7 @@ class TestScreen:
         assert asked.attrs["comparisons"][0]["outcome"] == "loses to"
         assert "on 0 of 1 metrics and loses on 1 (edistance)." in asked.attrs["verdict"]
 
+    @pytest.mark.medium
     def test_rows_are_those_by_hand(self, screen):
         new = new_donor(120)
         table = sg.tl.evaluate(screen, new[new.obs["drug"] != "B"].copy(), n_cells=None)
@@ -608,6 +615,7 @@ class TestScreen:
         assert (table["condition"] == "A").all()
         assert of(table, "replicate", "n_predicted") == 60
 
+    @pytest.mark.medium
     def test_the_plain_coupling_is_that_of_the_fit(self, screen):
         """Draws from the rows of the dual: their mean is the barycenter that the solver gives."""
         new = new_donor(300)
@@ -629,6 +637,7 @@ class TestScreen:
             mean[:, 0].mean(), abs=5 * sd
         )
 
+    @pytest.mark.medium
     def test_the_range_that_a_baseline_fills(self, screen):
         table = sg.tl.evaluate(screen, new_donor(), metrics=["edistance", "wmse"], n_resamples=20)
         found = {
@@ -640,6 +649,7 @@ class TestScreen:
         best = rows.loc[rows["edistance"].idxmin()]
         assert found["A", "edistance"] == (best["method"], best["edistance_scaled"])
 
+    @pytest.mark.medium
     def test_cells_are_coupled_within_their_stratum(self):
         """Strata that lie apart: a held-out cell is sent to a target cell of its own."""
         adata, new = known_cells(40), new_donor(60)
@@ -656,6 +666,7 @@ class TestScreen:
             "h": 0.0,
         }
 
+    @pytest.mark.medium
     def test_cells_of_a_new_donor_are_coupled_within_their_type(self):
         adata, new = known_cells(40), new_donor(60)
         for cells in (adata, new):
@@ -693,6 +704,7 @@ class TestScreen:
             0.25, abs=4 * np.sqrt(0.25 * 0.75 / 4000)
         )
 
+    @pytest.mark.medium
     def test_plans_of_baselines_are_no_risk_of_the_users(self, screen):
         with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
             warnings.simplefilter("error", UserWarning)
@@ -700,6 +712,7 @@ class TestScreen:
                 patch.setattr(f"scgenot.ot.diagnostics.{bound}", 0)
             sg.tl.evaluate(screen, new_donor(40), metrics=["edistance"], n_resamples=5)
 
+    @pytest.mark.medium
     def test_after_a_file(self, screen, tmp_path):
         screen.write_h5ad(tmp_path / "fit.h5ad")
         options = {"metrics": ["edistance"], "n_resamples": 5}
@@ -709,6 +722,7 @@ class TestScreen:
         ]
         pd.testing.assert_frame_equal(*tables)
 
+    @pytest.mark.medium
     def test_mean_rows_average_the_others(self, screen):
         table = sg.tl.evaluate(screen, new_donor(), metrics=["edistance"], groupby="group")
         parts = table[table["condition"] != "mean"]
@@ -719,6 +733,7 @@ class TestScreen:
             mean = parts.loc[parts["method"] == method, "edistance"].mean()
             assert of(table, method, "edistance", "mean") == pytest.approx(mean)
 
+    @pytest.mark.medium
     def test_same_seed_same_bits(self, screen):
         tables = [sg.tl.evaluate(screen, new_donor(60), rng=3, n_resamples=5) for _ in range(2)]
         pd.testing.assert_frame_equal(*tables, check_exact=True)
@@ -727,6 +742,7 @@ class TestScreen:
         other = sg.tl.evaluate(screen, new_donor(60), rng=4, n_resamples=5)
         assert not np.allclose(other["edistance"], tables[0]["edistance"])
 
+    @pytest.mark.medium
     def test_what_the_fit_has_seen_is_refused(self, screen):
         with pytest.raises(ValueError, match="600 of 600 true cells that the fit has seen"):
             sg.tl.evaluate(screen, screen)
@@ -739,6 +755,7 @@ class TestScreen:
         new.obs_names = [*screen.obs_names[:50], *new.obs_names[50:]]
         sg.tl.evaluate(screen, new, metrics=["r2_distance"], n_resamples=5)
 
+    @pytest.mark.medium
     def test_functions_of_your_own(self, screen):
         def size(predicted, true):
             return float(len(predicted))
@@ -749,6 +766,7 @@ class TestScreen:
         assert of(table, GENOT, "size", "A") == 50
         assert table.attrs["higher_is_better"] == ["size"]
 
+    @pytest.mark.medium
     def test_a_name_of_your_own_keeps_the_direction(self, screen):
         named = {"variances": "r2_variances", "covered": "coverage_80", "size": lambda p, t: 1.0}
         table = sg.tl.evaluate(screen, new_donor(50), metrics=named, n_resamples=5)
@@ -757,6 +775,7 @@ class TestScreen:
         table = sg.tl.evaluate(screen, new_donor(50), metrics=[metrics.r2_variances], n_resamples=5)
         assert table.attrs["higher_is_better"] == ["r2_variances"]
 
+    @pytest.mark.medium
     @pytest.mark.parametrize(
         ("options", "error", "match"),
         [
@@ -794,6 +813,7 @@ class TestScreen:
         with pytest.raises(error, match=match):
             sg.tl.evaluate(screen, new_donor(30), **options)
 
+    @pytest.mark.medium
     def test_bad_cells(self, screen):
         with pytest.raises(TypeError, match="held_out"):
             sg.tl.evaluate(screen, (screen, screen))
@@ -809,6 +829,7 @@ class TestScreen:
 
 
 class TestDiscrimination:
+    @pytest.mark.medium
     def test_fewer_than_three_conditions(self, screen, caplog):
         options = {"n_resamples": 5, "min_cells": 10}
         with caplog.at_level(logging.INFO, logger="scgenot"):
@@ -859,6 +880,7 @@ class TestGenes:
         sg.tl.fit_perturbation(seen, "drug", "control", adjust=False, **options)
         return seen, new, sg.tl.evaluate(seen, new, n_cells=None, n_resamples=5)
 
+    @pytest.mark.medium
     def test_of_scanpys_components_that_were_made_before_the_split(self):
         seen, new, table = self.table(lambda adata: sc.pp.pca(adata, n_comps=3))
         loadings = seen.varm["PCs"]
@@ -879,6 +901,7 @@ class TestGenes:
             expected = 1 - metrics.r2_means(query, genes)
             assert of(table, "identity", "r2_distance", drug) == pytest.approx(expected, rel=0.05)
 
+    @pytest.mark.medium
     def test_are_those_of_an_embedding_of_ours(self):
         embedded = self.table(
             lambda adata: sg.tl.embed(adata, n_components=3, mask_var=None, adjust=False)
@@ -889,6 +912,7 @@ class TestGenes:
                 of(embedded, "identity", name, "A"), rel=0.02
             ), name
 
+    @pytest.mark.medium
     def test_nothing_decodes(self, caplog):
         def forget(adata):
             sc.pp.pca(adata, n_comps=3)
@@ -922,6 +946,7 @@ class TestUnseenConditions:
             other_cells({key: moments[key] for key in list(cells)[:1]}, next(iter(cells))) is None
         )
 
+    @pytest.mark.medium
     def test_combination_and_drug_by_embedding(self):
         adata = sg.datasets.screen(60, drugs=5, combinations=["D1+D2"], heterogeneity=0.0, rng=0)
         seen = adata[~adata.obs["drug"].isin(["D1+D2", "D5"])].copy()
@@ -989,6 +1014,7 @@ class TestUnseenConditions:
         others = sg.tl.evaluate(seen, held_out, n_resamples=10)
         assert "were fitted, too" not in others.attrs["verdict"]
 
+    @pytest.mark.medium
     def test_mean_shifts_of_fitted_cells_score_too_well(self):
         """The right law has the energy distance 0; fitted cells, moved, fall below it."""
         rng, same, new = np.random.default_rng(0), [], []
@@ -1028,6 +1054,7 @@ def fitted_course():
 
 
 class TestCourse:
+    @pytest.mark.medium
     def test_a_left_out_time(self, fitted_course):
         new = course((2,), name="new")
         table = sg.tl.evaluate(fitted_course, new, n_cells=50, n_resamples=20)
@@ -1050,6 +1077,7 @@ class TestCourse:
             energy = metrics.energy_distance(cells, true, unbiased=True)
             assert of(everything, method, "edistance") == pytest.approx(energy)
 
+    @pytest.mark.medium
     def test_cells_of_a_new_donor(self, fitted_course):
         new = course((0, 1, 3), seed=4, name="new")
         table = sg.tl.evaluate(
@@ -1076,6 +1104,7 @@ class TestCourse:
             with pytest.raises(ValueError, match="60 of 60 true cells"):
                 sg.tl.evaluate(adata, adata[adata.obs["day"] == 2].copy(), **options)
 
+    @pytest.mark.medium
     def test_text_and_categories(self):
         adata = course((0, 1, 3))
         adata.obs["day"] = "day " + adata.obs["day"].astype(str)
@@ -1125,6 +1154,7 @@ def fitted_source(sides):
 
 
 class TestTranslation:
+    @pytest.mark.medium
     def test_rows_are_those_by_hand(self, sides, fitted_source):
         source, target = (side[100:].copy() for side in sides)
         options = {"label_key": "cell_type", "n_cells": None, "n_resamples": 50}

@@ -38,6 +38,7 @@ def fitted():
 pytestmark = pytest.mark.filterwarnings("ignore:.*The match between:UserWarning")
 
 
+@pytest.mark.medium
 def test_evaluate_places_both_sides(fitted):
     train, test = fitted
     found = sg.tl.evaluate(train[0], tuple(test), n_resamples=5)
@@ -52,6 +53,7 @@ def test_evaluate_places_both_sides(fitted):
         sg.tl.evaluate(train[0], tuple(placed), n_resamples=5)
 
 
+@pytest.mark.medium
 def test_simulate_decodes_after_a_file_too(fitted, tmp_path):
     train, test = fitted
     out = sg.tl.simulate(test[0], model=train[0], clip=False)

@@ -69,6 +69,7 @@ def test_labels_come_from_the_cells_they_started_from(fitted):
     assert (fitted.obs["day"][found.obs["source_cell"]] == 1).all()
 
 
+@pytest.mark.medium
 def test_the_same_seed_gives_the_same_cells_from_a_file_too(fitted, tmp_path):
     fitted.write_h5ad(tmp_path / "course.h5ad")
     again = read_h5ad(tmp_path / "course.h5ad")
@@ -99,6 +100,7 @@ def test_a_cost_that_cannot_be_stored_interpolates_too():
         sg.tl.interpolate(adata, 2, bridge_noise=True)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("solver", [sg.ot.Neighbors(n_neighbors=20), sg.ot.SparseOT(tolerance=1.0)])
 def test_a_solver_without_epsilon_interpolates_too(solver):
     adata = course()

@@ -27,6 +27,7 @@ def course():
     return adata
 
 
+@pytest.mark.medium
 def test_a_fit_goes_to_a_file_and_back(screen, tmp_path):
     sg.tl.predict(screen, "D1")
     assert screen.obs["genot_uncertainty"].notna().sum() == 100
@@ -61,6 +62,7 @@ def test_epsilon_is_that_of_the_solver():
     assert sg.get.fit(adata).model.laws[0].epsilon == pytest.approx(0.3)
 
 
+@pytest.mark.medium
 def test_responses_and_evaluations(screen):
     features = [f"z{k}" for k in range(8)]
     decoder = {"decoder": lambda states: pd.DataFrame(states, columns=features)}
@@ -96,6 +98,7 @@ def test_what_a_bridge_cannot_do(screen):
     assert "genot" not in rna.uns
 
 
+@pytest.mark.medium
 def test_integrators_are_passed_on(course):
     results = {}
     for name, integrator in {

@@ -71,6 +71,7 @@ def test_they_are_read_as_populations(tmp_path):
     assert table.shape == (50, 50)
 
 
+@pytest.mark.medium
 def test_surroundings_are_generated_given_the_type_of_the_center():
     adata = tissue()
     sg.tl.neighborhoods(adata, n_neighbors=30, n_centers=120)

@@ -144,6 +144,7 @@ def test_functions_after_a_fit_of_perturbations_name_the_option(screen):
     assert not found, "\n" + "\n".join(found)
 
 
+@pytest.mark.medium
 def test_functions_after_a_fit_of_times_name_the_option(course):
     def call(function, option):
         function(course, **MORE[function] | option)

@@ -95,6 +95,7 @@ def assert_same(found, expected):
             assert list(found.obs[name].astype(str)) == list(expected.obs[name].astype(str))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("call", CALLS)
 def test_simulated_cells_are_those_in_memory(fitted, call):
     expected = simulate(fitted, **CALLS[call])
@@ -106,6 +107,7 @@ def test_simulated_cells_are_those_in_memory(fitted, call):
     assert found.uns["genot"]["params"].keys() == expected.uns["genot"]["params"].keys()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("size", [(1, 1), (7, 3), (4096, 16)])
 def test_the_size_of_shards_changes_nothing(fitted, monkeypatch, size):
     expected = simulate(fitted, **CALLS["several"])
@@ -115,6 +117,7 @@ def test_the_size_of_shards_changes_nothing(fitted, monkeypatch, size):
     assert_same(ad.read_zarr("screen.zarr"), expected)
 
 
+@pytest.mark.medium
 def test_predicted_cells_are_those_in_memory(fitted):
     expected = predict(fitted, copy=True)
     before = set(fitted.obsm), set(fitted.obs), set(fitted.uns)
@@ -132,6 +135,7 @@ def test_predicted_cells_are_those_in_memory(fitted):
     assert found.uns["genot_predicted"] == expected.uns["genot_predicted"]
 
 
+@pytest.mark.medium
 def test_results_of_an_earlier_prediction_are_replaced(fitted):
     again = predict(fitted, copy=True)
     predict(again, out="cells.zarr", rng=1)
@@ -141,6 +145,7 @@ def test_results_of_an_earlier_prediction_are_replaced(fitted):
     assert (found.obs["genot_uncertainty"] != again.obs["genot_uncertainty"])[is_source].all()
 
 
+@pytest.mark.medium
 def test_lazy_results(fitted):
     pytest.importorskip("xarray")
     pytest.importorskip("dask")
@@ -154,6 +159,7 @@ def test_lazy_results(fitted):
 
 
 class TestInterrupted:
+    @pytest.mark.medium
     @pytest.mark.parametrize(
         ("call", "n"), [("one", 0), ("one", 3), ("several", 2), ("residuals", 5), ("samples", 5)]
     )
@@ -173,6 +179,7 @@ class TestInterrupted:
         assert written[0] == 16 * n
         assert_same(ad.read_zarr("screen.zarr"), simulate(fitted, **CALLS[call]))
 
+    @pytest.mark.medium
     @pytest.mark.parametrize("n", [1, 3])
     def test_predict_goes_on(self, fitted, monkeypatch, n):
         with monkeypatch.context() as patch:
@@ -183,6 +190,7 @@ class TestInterrupted:
         predict(fitted, out="whole.zarr")
         assert_same(ad.read_zarr("cells.zarr"), ad.read_zarr("whole.zarr"))
 
+    @pytest.mark.medium
     def test_other_work_is_refused(self, fitted, monkeypatch):
         with monkeypatch.context() as patch:
             stop_after(patch, 2)
@@ -193,6 +201,7 @@ class TestInterrupted:
         simulate(fitted, out="screen.zarr", rng=1, overwrite=True, **CALLS["one"])
         assert_same(ad.read_zarr("screen.zarr"), simulate(fitted, rng=1, **CALLS["one"]))
 
+    @pytest.mark.medium
     @pytest.mark.parametrize("damage", ["missing", "truncated"])
     def test_what_was_cut_short_is_refused(self, fitted, monkeypatch, tmp_path, damage):
         with monkeypatch.context() as patch:
@@ -206,6 +215,7 @@ class TestInterrupted:
         simulate(fitted, out="screen.zarr", overwrite=True, **CALLS["one"])
         assert_same(ad.read_zarr("screen.zarr"), simulate(fitted, **CALLS["one"]))
 
+    @pytest.mark.medium
     def test_a_full_disk(self, fitted, monkeypatch):
         """A file may not grow beyond 200 bytes: the same error of the file system."""
         with monkeypatch.context() as patch:
@@ -229,6 +239,7 @@ class TestInterrupted:
 
 
 class TestRefused:
+    @pytest.mark.medium
     def test_out_that_exists(self, fitted):
         simulate(fitted, out="screen.zarr", **CALLS["one"])
         with pytest.raises(ValueError, match=r"`out='screen.zarr'` exists: .*`overwrite=True`"):
@@ -236,6 +247,7 @@ class TestRefused:
         simulate(fitted, out="screen.zarr", overwrite=True, **CALLS["several"])
         assert_same(ad.read_zarr("screen.zarr"), simulate(fitted, **CALLS["several"]))
 
+    @pytest.mark.medium
     def test_an_older_store_stays_until_the_new_one_is_whole(self, fitted, monkeypatch):
         simulate(fitted, out="screen.zarr", **CALLS["one"])
         stop_after(monkeypatch, 1)
@@ -288,6 +300,7 @@ def test_a_column_that_zarr_cannot_hold(fitted, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.medium
 def test_missing_rows_are_never_numbers(fitted):
     """A file that is lost from a whole store reads as NaN, which every verb refuses."""
     simulate(fitted, out="screen.zarr", **CALLS["one"])

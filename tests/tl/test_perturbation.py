@@ -142,6 +142,7 @@ def test_cells_without_annotation_are_all_sources(fitted):
     assert np.isfinite(answer(other, "A", model=fitted)).all()
 
 
+@pytest.mark.medium
 def test_the_same_treatment_has_the_same_answer(fitted):
     rows = (fitted.obs["drug"] == "ctrl").to_numpy()
     one = answer(fitted, "A+B", dose=10.0)[rows]
@@ -551,6 +552,7 @@ def test_fitted_cells_that_were_embedded_anew_are_refused(fitted):
     ).all()
 
 
+@pytest.mark.medium
 def test_a_fit_of_few_cells_predicts_new_cells_that_vary_as_true_ones():
     # normal cells that move along the first axis: the true response has variance 1 on each axis.
     # 100 cells a side; a network that knows its pairs by heart, as after 1,500 steps, has .6

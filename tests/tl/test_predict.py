@@ -125,6 +125,7 @@ def test_a_sparse_population_is_not_an_unseen_one():
 class TestRecord:
     """`uns["<key>_predicted"]`: what was asked."""
 
+    @pytest.mark.medium
     def test_target_and_dose_beside_or_without_the_fit(self, tmp_path):
         adata = sg.datasets.screen(20, drugs=("A", "B"), doses=(0.5, 2.0))
         learner = sg.model.FlowMatching(steps=2)

@@ -78,6 +78,7 @@ class TestLaw:
         )
 
 
+@pytest.mark.medium
 def test_the_interval_covers_measured_changes():
     # many fitted cells and an exact model: what is left is the noise of the new cells
     known = known_fit(known_cells(2000))
@@ -177,6 +178,7 @@ def test_groups_are_in_the_order_of_their_categories(known):
     assert order(["group", "text"]) == ["h | a", "h | b", "h | z", "g | a", "g | b", "g | z"]
 
 
+@pytest.mark.medium
 def test_genes_of_an_embedding():
     adata = sg.datasets.screen(60, drugs=("A", "B"), doses=(0.5, 1.0), combinations=["A+B"])
     del adata.obsm["X_pca"]

@@ -78,6 +78,7 @@ def test_prototypes_receive_what_is_kept():
     assert np.array_equal(pooled(clouds, n_prototypes=4, keep=0.6), found)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("change", "options", "error", "message"),
     [

@@ -82,6 +82,7 @@ def flipped_and_unnamed(adata):
 class TestEmbeddedAnew:
     MATCH = r"obsm\['X_pca'\] of .* has changed since the fit: \d+ of \d+ compared cells"
 
+    @pytest.mark.medium
     @pytest.mark.parametrize("verb", VERBS)
     def test_the_fitted_cells_are_refused(self, embedded, change, verb):
         moved = embedded.copy()
@@ -134,6 +135,7 @@ def embedded_again(embedded, tmp_path_factory):
     return ad.read_h5ad(path)[::-1].copy()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_same_embedding_made_again_is_taken(embedded_again, verb):
     with warnings.catch_warnings():
@@ -166,6 +168,7 @@ class TestEachWarningOnce:
     )
     UNTOLD = "obs['donor'] has ['d9'], which the fit has not seen"
 
+    @pytest.mark.medium
     @pytest.mark.parametrize(
         ("verb", "targets"),
         [(sg.tl.simulate, ["A", "B"]), (sg.tl.predict, ["A"]), (sg.tl.response, ["B"])],
@@ -183,11 +186,13 @@ class TestEachWarningOnce:
         assert {each.filename for each in record} == {__file__}
         assert {each.category for each in record} == {UserWarning}
 
+    @pytest.mark.medium
     def test_again_in_the_next_call(self, dosed):
         for _ in range(2):
             assert len(said(lambda: sg.tl.simulate(dosed, ["A", "B"], dose=[10, 100]))) == 2
         assert not said(lambda: sg.tl.simulate(dosed, ["A", "B"], dose=[1, 10]))
 
+    @pytest.mark.medium
     def test_of_held_out_cells(self, dosed):
         new = screen("ctrl", "A", "B", n=60, name="new", rng=1)
         new.obs["dose"] = np.where(new.obs["drug"] == "ctrl", 0, 10.0)
@@ -282,6 +287,7 @@ class TestControlsOfACalibration:
         with pytest.raises(ValueError, match=message):
             sg.tl.calibrate(self.few(n), model=embedded, groupby=groupby)
 
+    @pytest.mark.medium
     @pytest.mark.parametrize("n", [2, 3, 9])
     def test_two_are_enough(self, embedded, n):
         fitted = embedded.copy()
@@ -289,6 +295,7 @@ class TestControlsOfACalibration:
         for name in ("calibration", "calibration_features"):
             assert np.isfinite(fitted.uns["genot"][name].select_dtypes("number")).all(axis=None)
 
+    @pytest.mark.medium
     @pytest.mark.parametrize(("n", "groupby"), [(2, []), (9, []), (40, []), (40, ["donor"])])
     def test_no_control_cell_is_in_both_halves(self, embedded, monkeypatch, n, groupby):
         """Else the cells that set the raw threshold are nearer to what they are compared with."""
@@ -328,6 +335,7 @@ class TestControlsOfACalibration:
         np.testing.assert_allclose(table["raw_coverage"], table["level"], atol=0.15)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", ["float32", "float16", "category", "Float32", "object"])
 def test_a_measured_dose_is_found_however_it_is_stored(kind):
     adata = screen("ctrl", "A", n=24)
@@ -347,6 +355,7 @@ def test_a_measured_dose_is_found_however_it_is_stored(kind):
     assert both.obs["dose"].nunique() == len(np.unique(dose))
 
 
+@pytest.mark.medium
 def test_a_verdict_says_how_the_fit_ended(caplog):
     adata = screen("ctrl", "A", n=120)
     with pytest.warns(UserWarning, match="product of the marginals"):
@@ -361,6 +370,7 @@ def test_a_verdict_says_how_the_fit_ended(caplog):
     assert verdict in caplog.text
 
 
+@pytest.mark.medium
 def test_a_metric_that_has_no_value_is_lost():
     adata = screen("ctrl", "A", n=40)
     fit(adata, use_rep="X")

@@ -18,6 +18,7 @@ def fitted():
     return adata
 
 
+@pytest.mark.medium
 def test_control_cells_are_kept_once(fitted, tmp_path):
     entry = fitted.uns["genot"]
     assert len(entry["links"]) == 6

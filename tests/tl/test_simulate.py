@@ -95,6 +95,7 @@ class TestLaw:
 class TestResiduals:
     """What states leave out is added as measured cells have it."""
 
+    @pytest.mark.medium
     def test_covariance_is_that_of_measured_residuals(self, lossy):
         plain, whole = (
             sg.tl.simulate(lossy, "A", residuals=one, n_samples=4).X for one in (False, True)
@@ -142,6 +143,7 @@ class TestResiduals:
 
 
 class TestSeveral:
+    @pytest.mark.medium
     @pytest.mark.parametrize("block", [7, 1024])
     def test_each_is_what_it_is_alone(self, embedded, block, monkeypatch):
         monkeypatch.setattr(sg.fit.sample, "BLOCK", block)

@@ -162,6 +162,7 @@ def test_each_cell_is_asked_for_its_own_step(fitted):
     np.testing.assert_array_equal(question.condition, expected)
 
 
+@pytest.mark.medium
 def test_a_target_is_a_number_or_a_label():
     adata = course()
     adata.obs["day"] = [f"day {day}" for day in adata.obs["day"]]

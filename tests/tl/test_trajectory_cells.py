@@ -173,6 +173,7 @@ def test_the_same_cells_are_taken_in_any_order_precision_and_layout(fitted):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "layout", few_fast(["csr", "csc", "frame", "negative strides", "fortran"], "negative strides")
 )
@@ -226,6 +227,7 @@ COLUMNS = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", few_fast(COLUMNS, "Int64", "float category", "text category"))
 def test_made_up_cells_have_the_times_of_their_column(kind, tmp_path):
     adata = cells()
@@ -263,6 +265,7 @@ def test_made_up_cells_have_the_times_of_their_column(kind, tmp_path):
     assert sorted(again.obs["day"].value_counts()) == sorted(counts[counts > 0])
 
 
+@pytest.mark.medium
 def test_made_up_cells_carry_nothing_that_was_predicted_of_their_source(fitted):
     adata = fitted.copy()
     sg.tl.fit_trajectory(adata, "day", key_added="other", **QUICK)
@@ -305,6 +308,7 @@ def with_donors(kind: str) -> ad.AnnData:
     return cells(donor=donor.set_axis([f"c{i}" for i in range(3 * N)]))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", few_fast(LABELS, "bool", "pooled"))
 def test_a_step_has_all_mass_whatever_its_strata_are_called(kind, tmp_path):
     adata = with_donors(kind)
@@ -346,6 +350,7 @@ def warned(call) -> list[warnings.WarningMessage]:
     return record
 
 
+@pytest.mark.medium
 def test_every_warning_of_a_fit_is_given_once_at_the_line_of_the_caller():
     stages = pd.Categorical(
         np.repeat(["P0", "P7", "adult"], N), ["P0", "P7", "adult"], ordered=True

@@ -83,6 +83,7 @@ def test_every_time_has_all_mass_and_other_times_none(fitted, method):
         np.testing.assert_allclose(totals, 1)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("method", METHODS)
 def test_transitions_are_pushed_and_pulled_groups(fitted, method):
     adata, _, days = fitted
@@ -210,6 +211,7 @@ def test_missing_values_pass_nothing_on(fitted):
     assert holes.obs["genot_annotated_state"][days["day 4"]].notna().all()
 
 
+@pytest.mark.medium
 def test_labels_keep_the_type_of_their_column(fitted, tmp_path):
     adata = fitted[0].copy()
     adata.obs["flag"] = adata.obs["score"] > 0
@@ -272,6 +274,7 @@ def test_growth_of_the_model_weighs_its_draws(fitted):
     np.testing.assert_allclose(step.inherit(np.ones(adata.n_obs))[days["day 4"]], 1)
 
 
+@pytest.mark.medium
 def test_velocity_of_the_model_is_the_mean_of_its_draws(fitted):
     adata, _, days = fitted
     out = sg.tl.velocity(adata, basis="X_umap", n_samples=60, copy=True)
@@ -404,6 +407,7 @@ def test_a_group_that_nothing_reaches_has_zeros_and_a_message(branched, caplog):
         assert adata.obsm["genot_fate"].notna().all(axis=None)
 
 
+@pytest.mark.medium
 def test_answers_survive_the_disk(fitted, tmp_path):
     adata = fitted[0].copy()
     adata.obs["state"] = adata.obs["state"].cat.rename_categories({"a": "a/1"})
@@ -432,6 +436,7 @@ def test_answers_survive_the_disk(fitted, tmp_path):
             np.testing.assert_array_equal(after, before_disk)
 
 
+@pytest.mark.medium
 def test_same_seed_same_draws(fitted):
     adata = fitted[0]
     runs = [

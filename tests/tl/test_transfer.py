@@ -155,6 +155,7 @@ def fitted():
     return course()
 
 
+@pytest.mark.medium
 def test_time_courses_know_who_has_no_ancestor_and_no_descendant(fitted, tmp_path):
     fitted = fitted.copy()
     file = tmp_path / "course.h5ad"
@@ -208,6 +209,7 @@ def test_coupling_writes_who_is_unassigned(fitted):
     assert "genot_kept" not in old.obs
 
 
+@pytest.mark.medium
 def test_fits_with_neighborhoods_answer_or_say_what_they_lack(tmp_path):
     solver = sg.ot.Neighbors(n_neighbors=20)
     fitted, file = course(solver), tmp_path / "course.h5ad"
@@ -239,6 +241,7 @@ def test_fits_with_neighborhoods_answer_or_say_what_they_lack(tmp_path):
     assert "new" not in apart.uns
 
 
+@pytest.mark.medium
 def test_a_translation_tells_which_cells_have_no_counterpart():
     query, reference = blobs(seed=1), blobs(types=["T", "B"], prefix="r")
     sg.tl.fit_translation(

@@ -44,6 +44,7 @@ def test_partners_are_found_without_pairs(fitted):
     assert not source.uns["genot"]["confidence"]["ambiguous"]
 
 
+@pytest.mark.medium
 def test_results_land_where_the_schema_says(fitted):
     source, target = fitted
     entry = source.uns["genot"]
@@ -193,6 +194,7 @@ def test_unbalanced_fits_write_growth():
     assert source.uns["genot"]["pairs"]["mass"].iloc[0] < 1
 
 
+@pytest.mark.medium
 def test_views_are_taken_and_the_parent_stays():
     source, target = twins(200)
     view = source[:150]
@@ -287,6 +289,7 @@ def test_a_cost_of_ones_own_is_kept_as_the_mass_of_the_fitted_cells():
         sg.tl.coupling(new, model=source)
 
 
+@pytest.mark.medium
 def test_a_fit_answers_at_once(fitted):
     source, target = twins()
     fit(source, target, solver=SOLVER)
