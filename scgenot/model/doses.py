@@ -4,6 +4,7 @@ A network trained at a few doses is not held between them. Linear interpolation 
 the two nearest fitted doses, drawn with the same noise, moves the mean of each cell along a line.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from scgenot.flow.condition import SetEncoder
 from scgenot.model.student import SAME
 from scgenot.pair import Pair
 
+logger = logging.getLogger("scgenot")
 # numbers of all fitted conditions together: 64 MiB in single precision
 MOST_NUMBERS = 2**24
 
@@ -124,6 +126,11 @@ class WithDoses(nn.Module):
             return
         told = np.unique(np.stack([pair.condition for pair in pairs]).astype(np.float32), axis=0)
         if told.size > MOST_NUMBERS:
+            logger.info(
+                "Doses between fitted ones are not interpolated: the %d fitted conditions have %d "
+                "numbers, more than %d.",
+                *(len(told), told.size, MOST_NUMBERS),
+            )
             return
         self.add_doses(len(told))
         self.doses.conditions.copy_(torch.as_tensor(told))

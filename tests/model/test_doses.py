@@ -103,6 +103,13 @@ def test_without_doses_or_their_encoder_nothing_is_between():
     assert plain.doses is None
 
 
+def test_too_many_conditions_are_not_kept(monkeypatch, caplog):
+    monkeypatch.setattr("scgenot.model.doses.MOST_NUMBERS", 5 * 6 - 1)
+    with caplog.at_level("INFO", logger="scgenot"):
+        assert model_of(FITTED).doses is None
+    assert "5 fitted conditions have 30 numbers" in caplog.text
+
+
 @pytest.mark.parametrize("options", [{}, {"guidance": 2.0}, {"antithetic": True}])
 def test_samples_between_doses_are_interpolated_with_the_same_noise(options):
     model = model_of(FITTED, displacement=True, condition_dropout=0.1)
