@@ -1,7 +1,7 @@
-"""Doses between fitted ones: what a model says of them is interpolated between the latter.
+"""Doses between fitted ones: samples, maps and growth are those at the fitted doses, interpolated.
 
-A network trained at a few doses is not held between them. Linear interpolation of its samples at
-the two nearest fitted doses, drawn with the same noise, moves the mean of each cell along a line.
+Training does not constrain a network between doses. Linear interpolation of its samples at the two
+nearest fitted doses, drawn with the same noise, moves the mean of each cell along a line.
 """
 
 import logging
