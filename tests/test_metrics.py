@@ -183,6 +183,7 @@ class TestEnergyDistance:
             scipy_energy_distance(x, y) ** 2
         )
 
+    @pytest.mark.medium
     def test_gaussians(self):
         # E|N(m, v)| = 2 sqrt(v) phi(m / sqrt v) + m (1 - 2 Phi(-m / sqrt v)); x - y ~ N(1, 2), x -
         # x', y - y' ~ N(0, 2)

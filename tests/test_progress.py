@@ -95,6 +95,7 @@ def test_settings_that_cannot_be(settings):
     assert repr(settings) == "Settings(device=None, progress=None)"
 
 
+@pytest.mark.medium
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_the_log_of_a_fit_is_short(capfd):
     adata = sg.datasets.branching(30)

@@ -321,6 +321,7 @@ STORED = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("conditions", STORED.values(), ids=STORED.keys())
 @pytest.mark.parametrize("on_disk", [False, True])
 def test_what_is_stored_encodes_the_same(conditions, on_disk, tmp_path):

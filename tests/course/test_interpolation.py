@@ -133,6 +133,7 @@ def test_a_course_that_stands_still_goes_on():
     assert (np.diff(pace(np.linspace(0, 3, 31))) > 0).all()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("seed", range(5))
 def test_the_mean_never_leaves_the_means_of_the_step(seed):
     """At any uneven times: what overshoots is further off than a straight line can be."""

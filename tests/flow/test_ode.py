@@ -46,6 +46,7 @@ def test_dopri5_keeps_its_tolerance(case, tolerance):
     assert (found - exact).abs().max() < 20 * tolerance
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("method", ["euler", "midpoint", "rk4", "dopri5"])
 def test_backward_undoes_forward(method):
     there = integrate(oscillating, POINTS, method=method, n_steps=2000, rtol=1e-10, atol=1e-10)

@@ -184,6 +184,7 @@ def test_training_on_forgets_the_student(teacher):
     assert not any(name.startswith("student") for name in model.state_dict())
 
 
+@pytest.mark.medium
 def test_the_same_seed_gives_the_same_bits(teacher):
     model, x = teacher
     few = {"n_pairs": 256, "training_steps": 1, "steps": 30, "progress": False}

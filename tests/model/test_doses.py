@@ -110,6 +110,7 @@ def test_too_many_conditions_are_not_kept(monkeypatch, caplog):
     assert "5 fitted conditions have 30 numbers" in caplog.text
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("options", [{}, {"guidance": 2.0}, {"antithetic": True}])
 def test_samples_between_doses_are_interpolated_with_the_same_noise(options):
     model = model_of(FITTED, displacement=True, condition_dropout=0.1)

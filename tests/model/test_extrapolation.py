@@ -275,6 +275,7 @@ def test_wrong_options_are_named():
         FlowMatching(extrapolation="both")
 
 
+@pytest.mark.medium
 def test_the_learner_leaves_it_out_without_displacements():
     pair = linear_pair(50)
     link = Link(pair, np.arange(50), np.arange(50), plan=Identity(50))

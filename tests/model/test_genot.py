@@ -304,6 +304,7 @@ def test_conditions_are_hidden_while_training_only():
     assert not dropped(model.eval(), given, generator=generator)[:, 1].any()
 
 
+@pytest.mark.medium
 def test_noise_on_the_way_keeps_the_law(best, problem):
     x, n = problem.sample_source(1, np.random.default_rng(2)), 40_000
     draws = best.sample(x, n_samples=n, rng=0, integrator=SDE(noise=1.0, steps=30))[0].cpu().numpy()

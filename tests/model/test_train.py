@@ -129,6 +129,7 @@ def test_no_validation_keeps_the_average():
     )
 
 
+@pytest.mark.medium
 def test_stops_early_and_returns_the_best():
     # weights that hardly move and only decay: the first validation is the best
     learner = replace(QUICK, steps=3000, patience=2, learning_rate=1e-9)

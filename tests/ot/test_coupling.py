@@ -159,6 +159,7 @@ def test_pairs_of_a_sharp_coupling_in_single_precision():
     check_frequencies(torch.bincount(target, minlength=300).cpu().numpy(), coupling.b.cpu().numpy())
 
 
+@pytest.mark.medium
 def test_pairs_of_a_cell_with_most_of_the_mass():
     """Memory follows the number of pairs.
 

@@ -114,6 +114,7 @@ def test_what_cannot_be_is_named():
         coupling.displacement()
 
 
+@pytest.mark.medium
 def test_a_fit_takes_an_elastic_cost(tmp_path):
     adata = sg.datasets.branching(40)
     solver = sg.ot.Sinkhorn(cost=sg.ot.elastic(0.5))

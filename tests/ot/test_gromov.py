@@ -279,6 +279,7 @@ def test_unbalanced_loses_mass_only_where_it_may(tau):
         assert np.abs(plan.sum(0) - coupling.b.cpu().numpy()).sum() < 1e-6
 
 
+@pytest.mark.medium
 def test_tau_near_one_is_balanced():
     near = replace(EXACT, tau=(1 - 1e-7, 1 - 1e-7))(random_pair())
     check_same_plan(near, EXACT(random_pair()), SAME)

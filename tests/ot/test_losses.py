@@ -38,6 +38,7 @@ def test_the_right_spread_is_where_the_gradient_is_0():
     assert mean[0] > 10 * error[0]  # one sample shrinks what is right
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("loss", ["divergence", "gap", "gap of an elastic cost"])
 def test_gradients_are_those_of_finite_differences(loss):
     x, y = cells(12, 2, 0), cells(15, 2, 1, 0.5)

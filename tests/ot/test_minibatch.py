@@ -178,6 +178,7 @@ class TestCoupling:
         assert coupling.solver == sinkhorn(cost=Geodesic())
         assert len(coupling.sample_pairs(100, generator=seeded())[0]) == 100
 
+    @pytest.mark.medium
     def test_fused_sees_shared_features(self, pair):
         rng = np.random.default_rng(0)
         shared = Pair(

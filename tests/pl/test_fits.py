@@ -42,6 +42,7 @@ def offsets(ax):
     return [collection.get_offsets() for collection in ax.collections[:3]]
 
 
+@pytest.mark.medium
 def test_a_name_in_which_the_control_stands_counts_as_in_tl(cells):
     tl.predict(cells, "A", key="screen", progress=False)
     control, treated, predicted = offsets(pl.perturbation(cells, basis="pca", key="screen"))

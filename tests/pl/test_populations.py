@@ -50,6 +50,7 @@ def test_ellipses_have_the_moments_of_their_cells(adata):
     assert np.pi * shapes[0].width * shapes[0].height / 4 == pytest.approx(area, rel=1e-4)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", ["ellipses", "cells"])
 @pytest.mark.parametrize("color", [None, "outcome", "place", "patient"])
 def test_generated_populations_are_beside_measured_ones(adata, kind, color):

@@ -133,6 +133,7 @@ class TestResponse:
         ]
         assert [label.get_text() for label in ax.get_xticklabels()] == ["g0", "g1"]
 
+    @pytest.mark.medium
     def test_violins_or_dots(self, screen, simulated):
         def bodies(kind):
             ax = pl.response(screen, simulated, "g0", target="C", dose=10, kind=kind)
@@ -173,6 +174,7 @@ class TestResponse:
         )  # one condition: C is not needed
         assert next(mean for _, mean, color in dots(ax) if color == TREATED) == pytest.approx(20)
 
+    @pytest.mark.medium
     def test_measured_in_the_units_of_the_fit(self, of_layer):
         found = {
             color: mean

@@ -66,6 +66,7 @@ def test_distance_from_the_identity_is_the_length_of_the_root(chart):
     close(bures.distance(start, at), change.square().sum((-2, -1)).sqrt())
 
 
+@pytest.mark.medium
 def test_sampling_error_is_the_same_in_all_coordinates():
     """Of n cells, 1 / n up to terms of order 1 / n^2; 4000 populations: 5 standard errors."""
     n, rng = 400, np.random.default_rng(0)

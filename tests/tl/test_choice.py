@@ -198,6 +198,7 @@ def test_held_out_cells_and_columns(hold_out):
     assert np.isfinite(own["value"]).all()
 
 
+@pytest.mark.medium
 def test_held_out_doses():
     adata = sg.datasets.screen(60, drugs=2, doses=(0.5, 1.0, 2.0), combinations=False)
     with pytest.warns(UserWarning, match="the baseline 'identity' is closer"):

@@ -113,6 +113,7 @@ def test_likely_control_cells_are_near(screen, exact):
     assert near < 0.7 * np.linalg.norm(back - others, axis=1).mean()
 
 
+@pytest.mark.medium
 def test_p_values_are_written_for_treated_cells(screen):
     before = screen.obs.columns
     assert sg.tl.score_cells(screen) is None

@@ -989,6 +989,7 @@ class TestUnseenConditions:
         # what only some conditions have is in no mean
         assert "sum of mean shifts" not in set(table.loc[table["condition"] == "mean", "method"])
 
+    @pytest.mark.medium
     def test_dose_between_doses(self):
         adata = sg.datasets.screen(60, drugs=["A"], doses=(0.1, 1.0, 10.0), rng=0)
         seen = adata[adata.obs["dose"] != 1].copy()

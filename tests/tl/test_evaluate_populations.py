@@ -59,6 +59,7 @@ def test_populations_of_the_right_law_are_right(measured, train, kind):
     pd.testing.assert_frame_equal(table(measured, cohort(40, 3), train, **options), found)
 
 
+@pytest.mark.medium
 def test_copies_are_found(measured, train):
     rng = np.random.default_rng(0)
     copies = train[train.obs["patient"].isin(train.obs["patient"].unique()[:40])].copy()

@@ -29,6 +29,7 @@ def fitted() -> AnnData:
     return adata
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("method", ["coupling", "model"])
 def test_at_a_sampled_time_it_is_the_sampled_population(fitted, method):
     """At the start of a step the pairs are their source cells, with either kind of pair."""
@@ -185,6 +186,7 @@ class TestLeftOut:
         assert "left_out" not in kept
         assert kept["fraction"] == 0.5
 
+    @pytest.mark.medium
     def test_a_trivial_answer_that_wins_is_named(self):
         """The course stops and goes: each inner time is as the one before or after."""
         adata = course((0, 1, 3, 4))

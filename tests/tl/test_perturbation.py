@@ -224,6 +224,7 @@ def test_what_cannot_be_asked(fitted):
     assert_same_state(before, state(fitted))
 
 
+@pytest.mark.medium
 def test_one_perturbation_needs_no_target_and_no_dropout():
     adata = screen(["ctrl", "A"])
     fit(adata)

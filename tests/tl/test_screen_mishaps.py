@@ -143,6 +143,7 @@ def test_the_same_embedding_made_again_is_taken(embedded_again, verb):
         VERBS[verb](embedded_again)
 
 
+@pytest.mark.medium
 def test_a_new_drawing_of_the_cells_is_no_new_embedding(embedded):
     other = embedded.copy()
     other.obsm["X_umap"] = other.obsm["X_pca"][:, :2] * 3
@@ -214,6 +215,7 @@ class TestEachWarningOnce:
 class TestAtOnce:
     WRITTEN = ("X_genot", "X_genot_mean")
 
+    @pytest.mark.medium
     def test_one_perturbation(self):
         adata = screen("ctrl", "A", n=20)
         fit(adata, use_rep="X")
@@ -244,6 +246,7 @@ class TestAtOnce:
 
 
 class TestSmallGroups:
+    @pytest.mark.medium
     def test_all_are_named_in_one_warning(self):
         adata = screen("ctrl", "A", "B", n=60)
         rows = np.flatnonzero(adata.obs["drug"] == "A")
@@ -317,6 +320,7 @@ class TestControlsOfACalibration:
         both = np.sort(np.concatenate(halves[: 2 * strata]))
         np.testing.assert_array_equal(both, np.flatnonzero(held_out.obs["drug"] == "ctrl"))
 
+    @pytest.mark.medium
     def test_raw_regions_hold_other_cells_of_a_model_without_noise(self):
         """Were the halves the same cells, what is generated would be at distance 0 of itself."""
         adata = known_fit(known_cells(40))

@@ -214,6 +214,7 @@ class TestCells:
         sc.tl.rank_genes_groups(joint, "drug", reference="control")
         assert set(joint.uns["rank_genes_groups"]["names"].dtype.names) == {"A", "B"}
 
+    @pytest.mark.medium
     def test_next_time_of_a_course(self):
         rng = np.random.default_rng(0)
         adata = ad.AnnData(rng.normal(size=(60, 4)).astype(np.float32))
@@ -268,6 +269,7 @@ class TestFeatures:
         ):
             sg.tl.simulate(embedded, "A", decoder=lambda values: values)
 
+    @pytest.mark.medium
     def test_none_says_so(self, embedded):
         bare = embedded.copy()
         del bare.uns["pca"], bare.varm["PCs"]
@@ -285,6 +287,7 @@ class TestFeatures:
 
 
 class TestElsewhere:
+    @pytest.mark.medium
     @pytest.mark.parametrize("reps", ["embedded", "known"])
     def test_features_in_another_order(self, reps, request):
         fitted = request.getfixturevalue(reps)

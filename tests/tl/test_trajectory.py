@@ -211,6 +211,7 @@ def test_what_cannot_be_asked(fitted):
     assert_same_state(before, state(fitted))
 
 
+@pytest.mark.medium
 def test_new_cells_have_the_time_of_the_fit_whichever_times_they_have():
     adata = course()
     stages = {0: "embryo", 2: "P0", 4: "adult"}
@@ -243,6 +244,7 @@ def grown():
     return adata
 
 
+@pytest.mark.medium
 def test_a_prior_alone_is_the_growth(grown):
     adata, rate = grown, grown.obs["rate"].to_numpy()
     for day in (0, 2):

@@ -103,6 +103,7 @@ MOVED = (
 )
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("verb", VERBS)
 def test_cells_embedded_anew_after_the_fit_are_refused_by_every_verb(fitted, verb):
     adata = fitted.copy()
@@ -159,6 +160,7 @@ def test_a_matrix_that_was_normalized_after_the_fit_is_refused():
         sg.tl.fate(adata, "state")
 
 
+@pytest.mark.medium
 def test_the_same_cells_are_taken_in_any_order_precision_and_layout(fitted):
     sparse_cells, doubled, reversed_cells = fitted.copy(), fitted.copy(), fitted[::-1].copy()
     sparse_cells.obsm["X_pca"] = sparse.csr_matrix(fitted.obsm["X_pca"])

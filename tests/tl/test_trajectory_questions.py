@@ -465,6 +465,7 @@ def test_cells_that_left_are_left_out(fitted, caplog):
         sg.tl.push(adata[days["day 2"]].copy(), "a", groupby="state")
 
 
+@pytest.mark.medium
 def test_ordered_categories_keep_their_times_when_the_first_is_gone():
     adata = small_course()
     names = {"day 2": "early", "day 4": "middle", "day 6": "late"}

@@ -190,6 +190,7 @@ def test_time_courses_know_who_has_no_ancestor_and_no_descendant(fitted, tmp_pat
         assert kept.mean() == pytest.approx(2 / 3, abs=0.02)
 
 
+@pytest.mark.medium
 def test_coupling_writes_who_is_unassigned(fitted):
     adata = fitted.copy()
     sg.tl.coupling(adata, top_k=200)

@@ -131,6 +131,7 @@ def test_same_seed_same_bits():
     assert not np.array_equal(runs[0], runs[2])
 
 
+@pytest.mark.medium
 def test_copy_leaves_the_original_alone():
     source, target = twins(120)
     out = fit(source, target, copy=True, predict=False, learner=sg.model.FlowMatching(steps=20))
@@ -305,6 +306,7 @@ class MuData:
         self.mod = modalities
 
 
+@pytest.mark.medium
 def test_two_modalities_of_a_mudata_are_its_two_anndata():
     mdata = MuData(**dict(zip(("rna", "atac"), twins(40), strict=True)))
     source, target = twins(40)
