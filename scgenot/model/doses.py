@@ -51,17 +51,11 @@ class FittedDoses(nn.Module):
         self.n_slots, self.slot_dim = encoder.n_slots, 1 + encoder.token_dim
         self.register_buffer("conditions", torch.zeros(n_conditions, condition_dim))
 
-    @property
-    def are_several(self) -> bool:
-        """Whether conditions differ in strength."""
-        strengths = self._split(self.conditions)[0].amax(1)
-        return bool(strengths.amax() - strengths.amin() > SAME)
-
     def ends(self, condition: Tensor) -> Ends | None:
         """Find the fitted conditions around each asked one; None where nothing is between any.
 
-        A condition that was fitted, has another name than all fitted ones or a dose outside their
-        range is its own end.
+        A dose that was fitted under any covariates or is outside the fitted range of its
+        perturbation, and a perturbation that was not fitted, are their own ends.
         """
         kinds, place = condition[:1], condition.new_zeros(len(condition), dtype=torch.long)
         if len(condition) and not bool((condition == kinds).all()):
@@ -87,16 +81,18 @@ class FittedDoses(nn.Module):
         # parts of a combination may have doses of their own, which are not on the line
         between = (below > SAME) & (above > SAME) & (below + above).isfinite()
         between &= (line - strengths).abs().amax(1) <= SAME
-        ends = (self.conditions[side].where(between[:, None], kinds) for side in (low, high))
+        ends, size = [kinds.clone(), kinds.clone()], self.n_slots * self.slot_dim
+        for end, side in zip(ends, (low, high), strict=True):  # covariates are those asked for
+            end[between, :size] = self.conditions[side][between, :size]
         return Ends(*ends, fraction.where(between, 0.0))
 
     def _split(self, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Strengths `(n, n_slots)`; the condition without strengths; the same without treatment."""
-        size = self.n_slots * self.slot_dim
-        named, untreated = condition.clone(), condition.clone()
-        named[:, : size : self.slot_dim] = 0
-        untreated[:, :size] = 0
-        return condition[:, : size : self.slot_dim], named, untreated
+        """Strengths `(n, n_slots)`; slots with 1 for any strength; slots without treatment."""
+        # covariates are left out: a dose that was fitted under any of them is a fitted one
+        slots = condition[:, : self.n_slots * self.slot_dim]
+        strengths, named = slots[:, :: self.slot_dim], slots.clone()
+        named[:, :: self.slot_dim] = (strengths > 0).to(named)
+        return strengths, named, torch.zeros_like(slots)
 
 
 class WithDoses(nn.Module):
@@ -124,7 +120,13 @@ class WithDoses(nn.Module):
         self.doses = None
         if self.set_encoder is None or not self.condition_dim:
             return
-        told = np.unique(np.stack([pair.condition for pair in pairs]).astype(np.float32), axis=0)
+        encoder, told = self.set_encoder, np.stack([pair.condition for pair in pairs])
+        told = told.astype(np.float32)
+        told[:, encoder.n_slots * (1 + encoder.token_dim) :] = 0  # ends have the covariates asked
+        strengths = told[:, : encoder.n_slots * (1 + encoder.token_dim) : 1 + encoder.token_dim]
+        if np.ptp(strengths.max(1)) <= SAME:  # a screen without doses
+            return
+        told = np.unique(told, axis=0)
         if told.size > MOST_NUMBERS:
             logger.info(
                 "Doses between fitted ones are not interpolated: the %d fitted conditions have %d "
@@ -134,8 +136,6 @@ class WithDoses(nn.Module):
             return
         self.add_doses(len(told))
         self.doses.conditions.copy_(torch.as_tensor(told))
-        if not self.doses.are_several:
-            self.doses = None
 
     def dose_ends(self, condition: Tensor | None) -> Ends | None:
         """Return the fitted conditions between which others lie; None where none does."""

@@ -93,7 +93,23 @@ def test_ends_have_the_covariates_of_what_is_asked():
     model = model_of(conditions, n_further=1)
     low, high, _ = ends(model, told((0.5, A), further=(1,)))
     assert [low, high] == [[*CONTROL, 1.0], told((1.0, A), further=(1.0,))]
-    assert ends(model, told((0.5, A), further=(0.5,))) is None
+    low, high, _ = ends(model, told((0.5, A), further=(0.5,)))  # of a new donor
+    assert [low, high] == [[*CONTROL, 0.5], told((1.0, A), further=(0.5,))]
+
+
+def test_a_dose_that_was_fitted_under_other_covariates_is_no_dose_between():
+    """Such as of a cell type whose cells at this dose were too few and pooled with others."""
+    conditions = [told(*parts, further=(k,)) for k in (0, 1) for parts in ((), ((1.0, A),))]
+    model = model_of([*conditions, told((0.4, A), further=(0,))], n_further=1)
+    assert ends(model, told((0.4, A), further=(1,))) is None
+    assert ends(model, told((0.7, A), further=(1,))) is not None
+
+
+def test_a_zero_token_is_no_empty_slot():
+    zero = (0.0, 0.0)
+    fitted = [CONTROL, *(told(*parts) for parts in (((1.0, A),), ((1.0, A), (1.0, zero))))]
+    low, high, _ = ends(model_of(fitted), told((0.5, A), (0.5, zero)))
+    assert (low, high) == (CONTROL, fitted[2])
 
 
 def test_without_doses_or_their_encoder_nothing_is_between():

@@ -44,6 +44,12 @@ class Evaluation:
         return self.fit.cells(self.fit.adata)
 
     @cached_property
+    def source_names(self) -> pd.Index:
+        """Names of the fitted source cells, each once."""
+        arrays = {id(names): names for names in (link.names("source") for link in self.fit.links)}
+        return pd.Index(pd.unique(np.concatenate([*arrays.values()])))
+
+    @cached_property
     def training_groups(self) -> np.ndarray | None:
         """Groups of the fitted cells, None where they are not known."""
         obs, key = self.fit.adata.obs, self.groupby

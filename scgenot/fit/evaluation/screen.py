@@ -144,8 +144,7 @@ def _(task: Screen, asked: Evaluation) -> Iterator[Grouped]:
 
 def note_of_fitted(asked: Evaluation, names: pd.Index) -> str:
     """Say when most cells to predict from were fitted; nothing otherwise."""
-    fitted = np.concatenate([link.names("source") for link in asked.fit.links])
-    if asked.in_sample or not asked.baselines or names.isin(fitted).mean() <= MOSTLY:
+    if asked.in_sample or not asked.baselines or names.isin(asked.source_names).mean() <= MOSTLY:
         return ""
     return (
         "The control cells to predict from were fitted, too, which favors mean shifts: these move "
