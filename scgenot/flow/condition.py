@@ -48,10 +48,24 @@ class SetEncoder(nn.Module):
         """Size of an encoded condition."""
         return self.width + self.n_further
 
+    def slots(self, condition: Tensor) -> Tensor:
+        """View the strength and the token of each slot of conditions.
+
+        Parameters
+        ----------
+        condition
+            Conditions, shape `(..., n)` with at least the columns of the slots.
+
+        Returns
+        -------
+        Strength, then token, shape `(..., n_slots, 1 + token_dim)`, in the memory of `condition`.
+        """
+        size = self.in_dim - self.n_further
+        return condition[..., :size].unflatten(-1, (self.n_slots, 1 + self.token_dim))
+
     def forward(self, condition: Tensor) -> Tensor:
         """Encoded conditions `(..., out_dim)` of conditions `(..., in_dim)`."""
-        size = self.n_slots * (1 + self.token_dim)
-        slots = condition[..., :size].unflatten(-1, (self.n_slots, 1 + self.token_dim))
+        slots = self.slots(condition)
         strength, token = slots[..., :1], slots[..., 1:]
         encoded = (strength * (self.linear(token) + self.network(slots))).sum(-2)
-        return torch.cat([encoded, condition[..., size:]], -1)
+        return torch.cat([encoded, condition[..., self.in_dim - self.n_further :]], -1)

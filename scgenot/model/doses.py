@@ -4,11 +4,9 @@ Training does not constrain a network between doses. Linear interpolation of its
 nearest fitted doses, drawn with the same noise, moves the mean of each cell along a line.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,13 +14,9 @@ from scgenot.flow.condition import SetEncoder
 from scgenot.model.student import SAME
 from scgenot.pair import Pair
 
-logger = logging.getLogger("scgenot")
-# numbers of all fitted conditions together: 64 MiB in single precision
-MOST_NUMBERS = 2**24
-
 
 class Ends(NamedTuple):
-    """Fitted conditions `(n, c)` around asked ones, and the position `(n,)` between them."""
+    """Conditions `(n, c)` at the doses around asked ones, and the position `(n,)` between them."""
 
     low: Tensor
     high: Tensor
@@ -35,113 +29,61 @@ class Ends(NamedTuple):
         return torch.lerp(low, high, fraction)
 
 
-class FittedDoses(nn.Module):
-    """Fitted conditions of a set encoder, among which those around a dose are found.
-
-    Parameters
-    ----------
-    n_conditions, condition_dim
-        Sizes.
-    encoder
-        Encoder, whose slots have a strength and a token each.
-    """
-
-    def __init__(self, n_conditions: int, condition_dim: int, encoder: SetEncoder):
-        super().__init__()
-        self.n_slots, self.slot_dim = encoder.n_slots, 1 + encoder.token_dim
-        self.register_buffer("conditions", torch.zeros(n_conditions, condition_dim))
-
-    def ends(self, condition: Tensor) -> Ends | None:
-        """Find the fitted conditions around each asked one; None where nothing is between any.
-
-        A dose that was fitted under any covariates or is outside the fitted range of its
-        perturbation, and a perturbation that was not fitted, are their own ends.
-        """
-        kinds, place = condition[:1], condition.new_zeros(len(condition), dtype=torch.long)
-        if len(condition) and not bool((condition == kinds).all()):
-            kinds, place = condition.unique(dim=0, return_inverse=True)
-        low, high, fraction = self._between(kinds)
-        if not bool((fraction > 0).any()):
-            return None
-        return Ends(low[place], high[place], fraction[place])
-
-    def _between(self, kinds: Tensor) -> Ends:
-        """Find the ends of different conditions."""
-        strengths, named, untreated = self._split(kinds)
-        known, known_named, _ = self._split(self.conditions)
-        own, size = strengths.amax(1), known.amax(1)
-        same = are_equal(named, known_named) & (size > 0)
-        same |= are_equal(untreated, known_named) & (size == 0)  # the control is dose 0 of any name
-        inf = torch.full_like(same, torch.inf, dtype=size.dtype)
-        gap = own[:, None] - size
-        below, low = gap.where(same & (gap >= -SAME), inf).min(1)
-        above, high = (-gap).where(same & (gap <= SAME), inf).min(1)
-        fraction = below / (below + above)
-        line = torch.lerp(known[low], known[high], fraction.nan_to_num()[:, None])
-        # parts of a combination may have doses of their own, which are not on the line
-        between = (below > SAME) & (above > SAME) & (below + above).isfinite()
-        between &= (line - strengths).abs().amax(1) <= SAME
-        ends, size = [kinds.clone(), kinds.clone()], self.n_slots * self.slot_dim
-        for end, side in zip(ends, (low, high), strict=True):  # covariates are those asked for
-            end[between, :size] = self.conditions[side][between, :size]
-        return Ends(*ends, fraction.where(between, 0.0))
-
-    def _split(self, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Strengths `(n, n_slots)`; slots with 1 for any strength; slots without treatment."""
-        # covariates are left out: a dose that was fitted under any of them is a fitted one
-        slots = condition[:, : self.n_slots * self.slot_dim]
-        strengths, named = slots[:, :: self.slot_dim], slots.clone()
-        named[:, :: self.slot_dim] = (strengths > 0).to(named)
-        return strengths, named, torch.zeros_like(slots)
-
-
 class WithDoses(nn.Module):
-    """A model that interpolates between fitted doses, once it knows them."""
+    """A model that interpolates between the strengths at which it was fitted, once it knows them.
+
+    A strength at which any perturbation was fitted is a fitted one: the network knows it, and
+    learns the shape of a response from other perturbations and covariates.
+    """
 
     def __init__(self):
         super().__init__()
-        self.doses: FittedDoses | None = None
+        self.register_buffer("strengths", None)  # increasing; 0 if control was paired with itself
 
     @property
     def set_encoder(self) -> SetEncoder | None:
         """Encoder of conditions, where it is one of perturbations with strengths."""
-        own = getattr(self, "encoder", None) or getattr(
-            getattr(self, "field", None), "encoder", None
-        )
-        return own if isinstance(own, SetEncoder) else None
+        found = getattr(self, "encoder", None)
+        if found is None:
+            found = getattr(getattr(self, "field", None), "encoder", None)
+        return found if isinstance(found, SetEncoder) else None
 
-    def add_doses(self, n_conditions: int) -> None:
-        """Make room for so many fitted conditions."""
-        made = FittedDoses(n_conditions, self.condition_dim, self.set_encoder)
-        self.doses = made.to(self.units.source.mean)
+    def add_strengths(self, n: int) -> None:
+        """Make room for so many fitted strengths."""
+        self.strengths = torch.zeros(n).to(self.units.source.mean)
 
-    def fit_doses(self, pairs: Sequence[Pair]) -> None:
-        """Keep the conditions of pairs, where perturbations have several doses."""
-        self.doses = None
-        if self.set_encoder is None or not self.condition_dim:
+    def fit_strengths(self, pairs: Sequence[Pair]) -> None:
+        """Keep the strengths of the conditions of pairs, where there are several."""
+        self.strengths = None
+        if self.set_encoder is None:
             return
-        encoder, told = self.set_encoder, np.stack([pair.condition for pair in pairs])
-        told = told.astype(np.float32)
-        told[:, encoder.n_slots * (1 + encoder.token_dim) :] = 0  # ends have the covariates asked
-        strengths = told[:, : encoder.n_slots * (1 + encoder.token_dim) : 1 + encoder.token_dim]
-        if np.ptp(strengths.max(1)) <= SAME:  # a screen without doses
-            return
-        told = np.unique(told, axis=0)
-        if told.size > MOST_NUMBERS:
-            logger.info(
-                "Doses between fitted ones are not interpolated: the %d fitted conditions have %d "
-                "numbers, more than %d.",
-                *(len(told), told.size, MOST_NUMBERS),
-            )
-            return
-        self.add_doses(len(told))
-        self.doses.conditions.copy_(torch.as_tensor(told))
+        told = torch.stack([torch.as_tensor(pair.condition) for pair in pairs])
+        found = self.set_encoder.slots(told)[..., 0].amax(1).unique()
+        found = found[found.diff(prepend=found.new_tensor([-1.0])) > SAME]  # rounding makes several
+        if len(found) > 1:
+            self.strengths = found.to(self.units.source.mean)
 
     def dose_ends(self, condition: Tensor | None) -> Ends | None:
-        """Return the fitted conditions between which others lie; None where none does."""
-        return None if condition is None or self.doses is None else self.doses.ends(condition)
+        """Find the fitted strengths around those of conditions; None where none lies between."""
+        if condition is None or self.strengths is None:
+            return None
+        strengths = self.set_encoder.slots(condition)[..., 0]
+        own = strengths.amax(1)
+        above = torch.searchsorted(self.strengths, own).clamp(1, len(self.strengths) - 1)
+        low, high = self.strengths[above - 1], self.strengths[above]
+        # parts of a combination may have doses of their own, which are not on a line
+        is_one = ((strengths == 0) | (own[:, None] - strengths <= SAME)).all(1)
+        between = is_one & (own - low > SAME) & (high - own > SAME)
+        if not bool(between.any()):
+            return None
+        ends = [self._at(condition, strength) for strength in (low, high)]
+        ends = [end.where(between[:, None], condition) for end in ends]
+        return Ends(*ends, ((own - low) / (high - low)).where(between, 0.0))
 
-
-def are_equal(rows: Tensor, known: Tensor) -> Tensor:
-    """Whether rows `(n, c)` equal known ones `(k, c)`, up to rounding: `(n, k)`."""
-    return torch.cdist(rows, known, p=torch.inf) <= SAME
+    def _at(self, condition: Tensor, strength: Tensor) -> Tensor:
+        """Replace the strengths of conditions; at strength 0, slots are those of control."""
+        out = condition.clone()
+        slots, strength = self.set_encoder.slots(out), strength[:, None]
+        slots[..., 0] = torch.where(slots[..., 0] > 0, strength, 0.0)
+        slots *= strength[..., None] > 0
+        return out

@@ -8,7 +8,7 @@ import torch
 from scgenot._check import usable_device
 from scgenot.flow.condition import SetEncoder
 from scgenot.model.files import FORMAT, ModelFileError
-from scgenot.model.storage import ENCODER_SIZES, MAX_SIZE, check_weights, has_doses
+from scgenot.model.storage import ENCODER_SIZES, MAX_SIZE, check_weights, has_strengths
 
 SIZES = ("source_dim", "condition_dim", "width", "depth")
 
@@ -25,8 +25,8 @@ def take_apart(model) -> tuple[dict, dict[str, np.ndarray]]:
         "threshold": model.threshold,
         "growth": model.eta is not None,
     }
-    if model.doses is not None:
-        config["doses"] = len(model.doses.conditions)
+    if model.strengths is not None:
+        config["strengths"] = len(model.strengths)
     return config, {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
 
 
@@ -43,8 +43,8 @@ def put_together(make, config: Mapping, arrays: Mapping, *, device):
         model = make(**sizes, encoder=encoder, threshold=config["threshold"])
         if config["growth"]:
             model.add_growth()
-        if "doses" in config:
-            model.add_doses(config["doses"])
+        if "strengths" in config:
+            model.add_strengths(config["strengths"])
         return model
 
     try:
@@ -73,7 +73,7 @@ def _check_sizes(config: Mapping, arrays: Mapping) -> None:
     }.items():
         if config[name] != found:
             raise ValueError(f"`{name}` is {config[name]}, the arrays have {found}.")
-    if "doses" in config and not has_doses(config):
-        raise ValueError("fitted doses need an encoder of perturbations, and a number of them.")
-    if sum([*numbers, config.get("doses", 0)]) > sum(array.size for array in arrays.values()):
+    if "strengths" in config and not has_strengths(config):
+        raise ValueError("`strengths` needs a number of 2 or more and an encoder.")
+    if sum([*numbers, config.get("strengths", 0)]) > sum(array.size for array in arrays.values()):
         raise ValueError("the arrays are too small for its sizes.")

@@ -164,7 +164,7 @@ class MongeMap:
             ended = outcomes(full.steps, Outcome.COMPLETED)
             if self.sparsity is not None and keep_to_number(model, pairs, self.sparsity):
                 ended = (*ended, Outcome.TOO_DENSE)
-            model.fit_doses(pairs)
+            model.fit_strengths(pairs)
             learn_growth(model, pairs, ratios, run)
         history = pd.DataFrame(history, dtype=float).reindex(columns=HISTORY)
         return Learned(model, history.astype({"step": int}), ended)

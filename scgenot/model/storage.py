@@ -40,8 +40,8 @@ def take_apart(model) -> tuple[dict, dict[str, np.ndarray]]:
         config["distilled"] = vars(model.distilled)
     if model.extrapolation is not None:
         config["extrapolation"] = model.extrapolation.sizes
-    if model.doses is not None:
-        config["doses"] = len(model.doses.conditions)
+    if model.strengths is not None:
+        config["strengths"] = len(model.strengths)
     return config, {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
 
 
@@ -77,8 +77,8 @@ def put_together(make, config: Mapping, arrays: Mapping, *, field, encoder, devi
             model.add_growth()
         if "extrapolation" in config and config["displacement"]:
             model.add_extrapolation(**config["extrapolation"])
-        if "doses" in config:
-            model.add_doses(config["doses"])
+        if "strengths" in config:
+            model.add_strengths(config["strengths"])
         if distilled is not None:
             model.add_student(distilled, torch.zeros(arrays["student_conditions"].shape))
         return model.to(getattr(torch, str(arrays["units.source.mean"].dtype)))
@@ -116,8 +116,8 @@ def _check_config(config: Mapping) -> dict[str, int]:
     sizes = {name: config.get(name) for name in SIZES}
     encoder_sizes = encoder if isinstance(encoder, Mapping) else dict.fromkeys(ENCODER_SIZES, 0)
     right = {
-        "names": set(config) - {"distilled", "extrapolation", "doses"} == names,
-        "doses": "doses" not in config or has_doses(config),
+        "names": set(config) - {"distilled", "extrapolation", "strengths"} == names,
+        "strengths": "strengths" not in config or has_strengths(config),
         "extrapolation": _are_counts(config.get("extrapolation", dict.fromkeys(EXTRAPOLATION, 1))),
         **{name: is_size(value) for name, value in sizes.items()},
         "field": config.get("field") is None or isinstance(config["field"], str),
@@ -155,11 +155,10 @@ def is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_SIZE
 
 
-def has_doses(config: Mapping) -> bool:
-    """Whether the number of fitted doses is one, of a set encoder."""
-    return (
-        is_size(config["doses"]) and config["doses"] > 0 and isinstance(config["encoder"], Mapping)
-    )
+def has_strengths(config: Mapping) -> bool:
+    """Whether the number of fitted strengths is one, of a set encoder."""
+    n = config["strengths"]
+    return is_size(n) and n > 1 and isinstance(config["encoder"], Mapping)
 
 
 def _are_counts(found: object) -> bool:
@@ -182,9 +181,8 @@ def _check_sizes(sizes: Mapping[str, int], config: Mapping, arrays: Mapping) -> 
         for name, shape in shapes.items():
             found = np.shape(arrays.get(f"extrapolation.{name}", ()))
             _same(f"extrapolation.{name}", shape, found)
-    if "doses" in config:
-        found = np.shape(arrays.get("doses.conditions", ()))
-        _same("doses.conditions", (config["doses"], sizes["condition_dim"]), found)
+    if "strengths" in config:
+        _same("strengths", (config["strengths"],), np.shape(arrays.get("strengths", ())))
     if config["field"] is None:
         depth = len({name.split(".")[2] for name in arrays if name.startswith("field.blocks.")})
         _same("depth", sizes["depth"], depth)
@@ -228,3 +226,5 @@ def check_values(name: str, value: Tensor, what: str) -> None:
         raise ModelFileError(f"The array {name!r} of {what} has values that are not finite.")
     if re.fullmatch(r"units\.\w+\.std", name) and not (value > 0).all():
         raise ModelFileError(f"The array {name!r} of {what} has scales that are not positive.")
+    if name == "strengths" and not (value.diff() > 0).all():
+        raise ModelFileError(f"The array {name!r} of {what} does not increase.")

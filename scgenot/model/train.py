@@ -94,7 +94,7 @@ def train(
     check_pairs(model, pairs, plans)
     check_share(learner.batch_size)
     model.drop_student()  # of weights that change
-    model.extrapolation = model.doses = None  # of other plans
+    model.extrapolation = model.strengths = None  # of other plans
     device, new = model.device, None
     if state is None:
         new = TrainState(seed_of(rng), torch.empty(0, device=model.device))
@@ -142,7 +142,7 @@ def train(
     state.capture(model, average, optimizer)
     model.zero_grad()
     model.load_state_dict(state.best or state.average)
-    model.fit_doses(pairs)
+    model.fit_strengths(pairs)
     check_finite(model, FloatingPointError, f"lower `learning_rate` ({learner.learning_rate:g})")
     model.eval()
     return state

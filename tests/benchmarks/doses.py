@@ -159,7 +159,7 @@ def predicted(
     """One sampled cell for each asked control cell."""
     fit = sg.get.fit(train)
     if alone:
-        fit.model.doses = None
+        fit.model.strengths = None
     options = {"dose": dose, "n_samples": n_samples, "rng": seed, "progress": False}
     sg.tl.predict(query, treatment, model=fit, **options)
     return query.obsm["X_genot"]

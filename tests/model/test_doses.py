@@ -44,7 +44,7 @@ def model_of(conditions, kind=Genot, n_further=0, **options):
     pairs = [pair(one, seed) for seed, one in enumerate(conditions)]
     moved = np.concatenate([one.target - one.source for one in pairs])
     model.units.fit(pairs, moved if options.get("displacement") else None)
-    model.fit_doses(pairs)
+    model.fit_strengths(pairs)
     return model.eval()
 
 
@@ -78,9 +78,8 @@ def test_below_the_smallest_dose_the_control_is_the_lower_end(parts):
         CONTROL,
         told((0.4, A)),
         told((0.4 + 1e-6, A)),  # the same, after rounding
+        told((1.0, B)),  # fitted of another perturbation: the network knows this strength
         told((1.2, A)),  # above the largest
-        told((0.7, B)),
-        told((0.2, (0.5, 0.5))),  # another perturbation, between the control and nothing
         told((0.2, A), (0.3, B)),  # doses of their own
     ],
 )
@@ -88,13 +87,22 @@ def test_other_conditions_have_no_ends(condition):
     assert ends(model_of(FITTED), condition) is None
 
 
-def test_ends_have_the_covariates_of_what_is_asked():
+def test_below_the_smallest_dose_without_control_the_network_answers():
+    model = model_of(FITTED[1:])
+    assert ends(model, told((0.2, A))) is None
+    assert ends(model, told((0.7, A))) is not None
+
+
+def test_new_perturbations_and_covariates_are_their_own():
+    """A drug of an embedding, a donor that was not fitted, parts in another order."""
     conditions = [told(*parts, further=(k,)) for k in (0, 1) for parts in ((), ((1.0, A),))]
-    model = model_of(conditions, n_further=1)
-    low, high, _ = ends(model, told((0.5, A), further=(1,)))
-    assert [low, high] == [[*CONTROL, 1.0], told((1.0, A), further=(1.0,))]
-    low, high, _ = ends(model, told((0.5, A), further=(0.5,)))  # of a new donor
-    assert [low, high] == [[*CONTROL, 0.5], told((1.0, A), further=(0.5,))]
+    model, new = model_of(conditions, n_further=1), (0.5, 0.5)
+    low, high, fraction = ends(model, told((0.25, new), further=(0.5,)))
+    assert (low, high) == ([*CONTROL, 0.5], told((1.0, new), further=(0.5,)))
+    assert fraction == 0.25
+    low, high, _ = ends(model_of(FITTED), told((0.7, B), (0.7, A)))
+    np.testing.assert_allclose(low, told((0.4, B), (0.4, A)), rtol=1e-6)
+    assert high == told((1.0, B), (1.0, A))
 
 
 def test_a_dose_that_was_fitted_under_other_covariates_is_no_dose_between():
@@ -105,28 +113,22 @@ def test_a_dose_that_was_fitted_under_other_covariates_is_no_dose_between():
     assert ends(model, told((0.7, A), further=(1,))) is not None
 
 
-def test_a_zero_token_is_no_empty_slot():
-    zero = (0.0, 0.0)
-    fitted = [CONTROL, *(told(*parts) for parts in (((1.0, A),), ((1.0, A), (1.0, zero))))]
-    low, high, _ = ends(model_of(fitted), told((0.5, A), (0.5, zero)))
-    assert (low, high) == (CONTROL, fitted[2])
+def test_conditions_that_are_not_between_stay_as_they_are():
+    model = model_of(FITTED)
+    asked = torch.tensor([told((0.7, A)), told((0.2, A), (0.3, B)), told((1.0, A))])
+    found = model.dose_ends(asked)
+    assert found.fraction.tolist() == [pytest.approx(0.5), 0, 0]
+    for end in (found.low, found.high):
+        assert torch.equal(end[1:], asked[1:])
 
 
 def test_without_doses_or_their_encoder_nothing_is_between():
-    assert model_of([told((1.0, A)), told((1.0, B))]).doses is None
+    assert model_of([told((1.0, A)), told((1.0, B))]).strengths is None
     plain = Genot(DIM, DIM, 6, width=4, depth=1)
-    plain.fit_doses([pair(one) for one in FITTED])
-    assert plain.doses is None
+    plain.fit_strengths([pair(one) for one in FITTED])
+    assert plain.strengths is None
 
 
-def test_too_many_conditions_are_not_kept(monkeypatch, caplog):
-    monkeypatch.setattr("scgenot.model.doses.MOST_NUMBERS", 5 * 6 - 1)
-    with caplog.at_level("INFO", logger="scgenot"):
-        assert model_of(FITTED).doses is None
-    assert "5 fitted conditions have 30 numbers" in caplog.text
-
-
-@pytest.mark.medium
 @pytest.mark.parametrize("options", [{}, {"guidance": 2.0}, {"antithetic": True}])
 def test_samples_between_doses_are_interpolated_with_the_same_noise(options):
     model = model_of(FITTED, displacement=True, condition_dropout=0.1)
@@ -234,8 +236,16 @@ def test_a_file_keeps_the_fitted_doses(kind, tmp_path):
     assert torch.equal(model.sample(x, asked), found.sample(x, asked))
 
 
+def test_strengths_that_do_not_increase_are_refused():
+    config, arrays = model_of(FITTED).to_arrays()
+    with pytest.raises(ModelFileError, match="'strengths' of the model does not increase"):
+        Genot.from_arrays(config, arrays | {"strengths": arrays["strengths"][::-1].copy()})
+
+
 @pytest.mark.parametrize("kind", [Genot, TransportMap])
-@pytest.mark.parametrize("damage", [{"doses": 3}, {"doses": 0}, {"doses": "5"}, {"encoder": None}])
+@pytest.mark.parametrize(
+    "damage", [{"strengths": 2}, {"strengths": 1}, {"strengths": "3"}, {"encoder": None}]
+)
 def test_damaged_doses_are_refused(kind, damage):
     config, arrays = model_of(FITTED, kind).to_arrays()
     with pytest.raises(ModelFileError):
@@ -244,8 +254,8 @@ def test_damaged_doses_are_refused(kind, damage):
 
 def test_a_model_file_without_doses_is_read():
     config, arrays = model_of(FITTED).to_arrays()
-    del config["doses"], arrays["doses.conditions"]
-    assert Genot.from_arrays(config, arrays).doses is None
+    del config["strengths"], arrays["strengths"]
+    assert Genot.from_arrays(config, arrays).strengths is None
 
 
 def test_light_bridges_still_refuse_doses_between():
