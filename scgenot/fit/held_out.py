@@ -9,6 +9,8 @@ from anndata import AnnData
 from scgenot._check import as_array
 from scgenot._warn import each_once, warn_user
 from scgenot.cells.read import check_column
+from scgenot.cells.tasks.conditions import same_dose
+from scgenot.cells.tasks.task import refuse_dose
 from scgenot.fit.regions import RegionScores, pool, score_conditions
 
 
@@ -60,10 +62,12 @@ def score_held_out(
     seed: int,
 ) -> RegionScores:
     """Score all held-out treated cells; warns when they were fitted, and refuses the control."""
+    if fit.task.conditions.doses is None:
+        refuse_dose(dose, fit.task)
     asked = fit.task.measured(adata) if target is None else each_of(target, dose)
     if target is None and dose is not None:
         doses = [level for _, level in each_of("any", dose)]
-        asked = [one for one in asked if any(np.isclose(one[1], level) for level in doses)]
+        asked = [one for one in asked if any(same_dose(one[1], level) for level in doses)]
         if not asked:
             raise ValueError(f"`dose={dose}` has no treated cell among those held out.")
     for one in asked:

@@ -230,6 +230,8 @@ def test_errors(right):
         sg.tl.calibrate(new, model=right, levels=[90])
     with pytest.raises(ValueError, match="`held_out` must be boolean"):
         sg.tl.calibrate(new, model=right, held_out=np.arange(90))
+    with pytest.raises(ValueError, match=r"`dose=1\.0` was given, but the fit 'perturbation'"):
+        sg.tl.calibrate(new, model=right, dose=1.0)
     with pytest.raises(ValueError, match="`target='B'` at `dose=None` has no treated cell"):
         sg.tl.calibrate(new[new.obs["drug"] != "B"].copy(), ["A", "B"], model=right)
     for ask in (sg.tl.calibrate, sg.tl.coverage):

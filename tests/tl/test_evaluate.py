@@ -372,6 +372,16 @@ class TestIntervals:
         np.testing.assert_array_equal(chosen.true[:, 0], [3, 1])
         assert (resample(5, 9, numpy_rng(0)).sum(1) == 5).all()
 
+    def test_choosing_cells_keeps_few_random_ones(self):
+        """Of 5 random cells for 1,000 source cells, 20 of these would keep none on average."""
+        few = Prediction(BASELINE, np.arange(5.0)[:, None], np.arange(100, 600, 100))
+        whole = comparison_of(np.zeros((1000, 1)), np.zeros((10, 1)))
+        whole = replace(whole, predictions={**whole.predictions, "random": few})
+        for source, n in ((np.arange(20), 5), (np.array([3, 100, 7]), 3)):
+            found = choose(whole, source, np.arange(4), group="g").predictions["random"]
+            np.testing.assert_array_equal(found.cells[:, 0], np.arange(n))
+            np.testing.assert_array_equal(found.rows, np.arange(n))
+
 
 def table_of(predictions, true, **options):
     """Make the table of one comparison in the plane, predictions by name and kind."""
@@ -1014,6 +1024,22 @@ class TestUnseenConditions:
         held_out.obs_names = np.where(is_control, "new " + names, names)
         others = sg.tl.evaluate(seen, held_out, n_resamples=10)
         assert "were fitted, too" not in others.attrs["verdict"]
+
+    def test_doses_in_mol_per_litre_are_told_apart(self):
+        """1e-9 and 1e-8 differ by less than any tolerance that is not relative."""
+        adata = sg.datasets.screen(60, drugs=["A"], doses=(0.1, 1.0, 10.0), rng=0)
+        adata.obs["dose"] *= 1e-8
+        seen = adata[adata.obs["dose"] != 1e-8].copy()
+        sg.tl.fit_perturbation(
+            seen, "drug", "control", dose_key="dose", learner=FEW, progress=False
+        )
+        options = {"metrics": ["edistance"], "n_resamples": 2, "in_sample": True}
+        table = sg.tl.evaluate(seen, adata, **options)
+        found = table[table["method"] == "interpolation of means"]
+        assert list(found["condition"]) == ["A 1e-08"]
+        adata.obs_names = "new " + adata.obs_names
+        sg.tl.calibrate(adata, model=seen, dose=1e-8, levels=[0.5])
+        assert (seen.uns["genot"]["calibration"]["n"] == 60).all()
 
     @pytest.mark.medium
     def test_mean_shifts_of_fitted_cells_score_too_well(self):

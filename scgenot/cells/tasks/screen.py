@@ -15,6 +15,7 @@ from scgenot.cells.strata import Strata, check_list, stratum_text
 from scgenot.cells.tasks.conditions import Conditions, same_dose
 from scgenot.cells.tasks.learning import screen_learning
 from scgenot.cells.tasks.names import Names
+from scgenot.cells.tasks.task import refuse_dose
 from scgenot.cells.tasks.treatments import (
     Treatments,
     condition_name,
@@ -191,8 +192,8 @@ class Screen:
     def ask(self, adata: AnnData, target=None, *, dose=None, rows=None) -> Question:
         """Ask the control cells, or those at `rows`, for their response to a perturbation."""
         conditions = self.conditions
-        if dose is not None and conditions.doses is None:
-            raise ValueError(f"`dose={dose}` was given, but the fit has no doses: leave it out.")
+        if conditions.doses is None:
+            refuse_dose(dose, self)
         if target is None:
             if len(conditions.known) > 1 or conditions.n_slots > 1:
                 raise ValueError(

@@ -27,7 +27,11 @@ Features = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predicted cells, and the row of the source cell of each."""
+    """Predicted cells, and the row of the source cell of each.
+
+    Where there are fewer than source cells, they are random cells and of no source cell in
+    particular.
+    """
 
     kind: str
     cells: np.ndarray
@@ -135,6 +139,10 @@ def choose(
     place[source] = np.arange(len(source))
     predictions = {}
     for name, found in comparison.predictions.items():
+        if len(found.rows) < comparison.n_source:  # few, of which as many as possible are kept
+            few = min(len(found.cells), len(source))
+            predictions[name] = Prediction(found.kind, found.cells[:few], np.arange(few))
+            continue
         order = np.argsort(place[found.rows], kind="stable")
         kept = order[place[found.rows][order] >= 0]
         predictions[name] = Prediction(found.kind, found.cells[kept], place[found.rows[kept]])

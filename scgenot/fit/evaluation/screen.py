@@ -13,6 +13,7 @@ from scgenot._random import numpy_rng
 from scgenot.cells.read import check_anndata
 from scgenot.cells.strata import known_strata
 from scgenot.cells.tasks import Screen
+from scgenot.cells.tasks.conditions import same_dose
 from scgenot.fit.evaluation.comparison import (
     BASELINE,
     GENOT,
@@ -71,7 +72,7 @@ class Measured:
         same = [
             (parts, dose)
             for parts, dose in self.links
-            if parts == key[0] and (dose == key[1] or (dose and np.isclose(dose, key[1])))
+            if parts == key[0] and (dose == key[1] or (dose and same_dose(dose, key[1])))
         ]
         return same[0] if same else None
 
