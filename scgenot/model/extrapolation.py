@@ -141,7 +141,7 @@ class WithExtrapolation(nn.Module):
         """Probability that samples of a source cell come from the flow.
 
         Samples of cells that are far from all source cells fitted under the condition come from a
-        linear model instead, see :func:`~scgenot.model.fit_extrapolation`. For a dose between two
+        linear model instead, see :func:`~scgenot.model.fit_extrapolation`. For a dose between
         fitted ones, the probability is the smaller one of both. The distance of a cell
         is that to the nearest fitted source cell, divided by the mean of such distances among the
         30 cells around the latter. Let r be the share of the fitted source cells whose own distance

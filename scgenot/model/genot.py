@@ -138,8 +138,8 @@ class Genot(WithGrowth, WithDoses, WithExtrapolation, WithStudent, WithCodes, Wi
     ) -> Tensor:
         """Draw possible target cells for each source cell.
 
-        For a dose between two fitted ones of the same perturbation, samples at these are
-        interpolated linearly in the strength of the dose, a cell's with the same noise.
+        For a dose between those fitted, of any perturbation, samples at the two nearest fitted
+        doses are interpolated linearly in the strength of the dose, a cell's with the same noise.
 
         Parameters
         ----------

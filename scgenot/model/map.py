@@ -176,8 +176,8 @@ class TransportMap(WithGrowth, WithDoses, WithFile):
     ) -> Tensor:
         """Map source cells.
 
-        For a dose between two fitted ones of the same perturbation, the mapped cells at these are
-        interpolated linearly in the strength of the dose.
+        For a dose between those fitted, of any perturbation, the mapped cells at the two nearest
+        fitted doses are interpolated linearly in the strength of the dose.
 
         Parameters
         ----------

@@ -27,9 +27,10 @@ def distill(
     A second network, the student, learns to map noise to the samples of the flow, for the source
     cells and conditions of the fit; see :func:`scgenot.model.distill`. All functions that sample,
     such as :func:`predict` and :func:`simulate`, then use the student, which is logged. Conditions
-    that were not fitted, such as new drugs, and calls with `guidance` or an `integrator` use the
-    original model: pass `integrator=sg.flow.ODE("midpoint", steps=6)` for the previous samples.
-    Distillation takes about as long as a fit and is useful for very many cells.
+    that were not fitted, such as new drugs, the control end of doses below the smallest, and calls
+    with `guidance` or an `integrator` use the original model: pass
+    `integrator=sg.flow.ODE("midpoint", steps=6)` for the previous samples. Distillation takes about
+    as long as a fit and is useful for very many cells.
 
     Parameters
     ----------

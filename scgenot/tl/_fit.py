@@ -57,14 +57,14 @@ def fit(
         Held-out cells to compare several candidates (every solver with every learner): "cells", or
         a column of `obs` such as donor, cell type, dose or time, whose values are held out in turn.
         Values without control cells, such as doses, are predicted from half of the control cells,
-        which are not fitted, either. Each candidate is fitted with fewer steps to the other cells.
-        Candidates and the baselines of :func:`evaluate` are scored on the held-out cells by the
-        energy distance, within the values of the column, or of the first of `covariates` for
-        "cells". The first candidate is kept unless another one is better by more than the 95 %
-        interval of the relative difference over folds; the selected candidate is fitted to all
-        cells. With "cells" and no `covariates`, only whole populations are compared, which does not
-        reveal couplings that match wrong cells: hold out a column instead, ideally one whose values
-        will be new.
+        at most 300, which are not fitted, either; where these are few, from fitted ones. Each
+        candidate is fitted with fewer steps to the other cells. Candidates and the baselines of
+        :func:`evaluate` are scored on the held-out cells by the energy distance, within the values
+        of the column, or of the first of `covariates` for "cells". The first candidate is kept
+        unless another one is better by more than the 95 % interval of the relative difference over
+        folds; the selected candidate is fitted to all cells. With "cells" and no `covariates`, only
+        whole populations are compared, which does not reveal couplings that match wrong cells: hold
+        out a column instead, ideally one whose values will be new.
     n_folds
         Number of folds of cells or values, 2 or more. More folds make it easier to distinguish
         candidates. All trainings together have 1.2 times the steps of one fit, but each at least

@@ -54,9 +54,10 @@ def predict(
         the next one. Not used after :func:`fit_translation`.
     dose
         Dose, after a fit with doses; None for the largest dose of the perturbation. For a dose
-        between two fitted ones of the perturbation, samples at both, drawn with the same noise, are
-        interpolated linearly in the logarithm of the dose (in `log(1 + 10 dose / smallest dose)`),
-        where control is dose 0. Above the largest one, the network extrapolates.
+        between those fitted, of any perturbation, samples at the two nearest fitted doses, drawn
+        with the same noise, are interpolated linearly in the logarithm of the dose (in
+        `log(1 + 10 dose / smallest dose)`), where control is dose 0. Above the largest one, the
+        network extrapolates.
     key
         The `key_added` of the fit: the location of the model and the prefix of the results.
     model
@@ -119,8 +120,8 @@ def predict(
         the control cells that were coupled with this perturbation. The samples of cells far from
         all of them, such as cells of a type without treated cells, come from a regularized linear
         model, see :func:`scgenot.model.fit_extrapolation`. For a dose between fitted ones, it is
-        the smaller value of both. It is also 1 for a perturbation or covariate that was not fitted
-        and a dose above the fitted ones, which have no linear model.
+        the smaller value of both. It is also 1 for a perturbation, covariate or dose of this
+        perturbation that was not fitted, which have no linear model.
     `uns["genot_predicted"]`
         After :func:`fit_perturbation`: the predicted perturbation, `"target"`, and with doses the
         `"dose"`.

@@ -1,4 +1,4 @@
-"""Doses that were not fitted: `python tests/benchmarks/doses.py ova sciplex --seeds 3`.
+"""Doses that were not fitted: `python tests/benchmarks/doses.py ova sciplex fewer --seeds 3`.
 
 Control cells are divided into halves. One half is fitted and the other asked, and then the other
 way round. `--same` asks the fitted control cells themselves, all of them. A mean shift then moves
@@ -9,7 +9,8 @@ of so many cells, and for a model by less, since its draws are independent given
 Energy: unbiased energy distance in units of the mean standard deviation of the columns, means over
 treatments, halves and seeds. The second table has the difference of each method from GENOT, paired
 by dose and treatment, and its standard error. GENOT, network alone: the network is told of the
-dose; without this name, samples at the doses around it are interpolated."""
+dose; without this name, samples at the doses around it are interpolated. GENOT, its own doses: in
+`fewer`, samples at the doses at which the drug itself was fitted are interpolated."""
 
 import argparse
 import sys
@@ -33,14 +34,14 @@ import scgenot as sg
 from realdata import load
 from scgenot import baselines
 
-OURS, ALONE = "GENOT", "GENOT, network alone"
+OURS, ALONE, OWN = "GENOT", "GENOT, network alone", "GENOT, its own doses"
 
 
 def ova(seed: int, *, same: bool) -> Iterator[Row]:
     """`ova_tcell_doses`, 750 cells a dose and treatment: an inner dose held out everywhere."""
     adata = ova_cells()
     for dose in (0.005, 0.05):
-        for fitted, asked in splits(adata, dose, seed, same=same):
+        for fitted, asked in splits(adata, are_seen(adata, dose), seed, same=same):
             yield from held_out_dose(adata, dose, fitted, asked, seed, covariates=["treatment"])
 
 
@@ -60,17 +61,34 @@ def sciplex(seed: int, *, same: bool) -> Iterator[Row]:
     sc.pp.normalize_total(adata, target_sum=1e4)
     sc.pp.log1p(adata)
     for dose in np.unique(adata.obs["dose"].to_numpy(dtype=float))[2:-1]:
-        for fitted, asked in splits(adata, dose, seed, same=same):
+        for fitted, asked in splits(adata, are_seen(adata, dose), seed, same=same):
             cells = perturbation.embedded(adata, fitted)
             yield from held_out_dose(cells, dose, fitted, asked, seed)
 
 
+def fewer(seed: int, *, same: bool) -> Iterator[Row]:
+    """Four simulated drugs at five doses, 300 cells each; A is fitted at the largest dose only."""
+    doses = (0.1, 0.3, 1.0, 3.0, 10.0)
+    adata = sg.datasets.screen(300, doses=doses, combinations=False, rng=seed)
+    adata.obs["treatment"] = adata.obs["drug"]
+    levels = adata.obs["dose"].to_numpy()
+    seen = (adata.obs["drug"] != "A").to_numpy() | (levels == doses[-1])
+    for fitted, asked in splits(adata, seen, seed, same=same):
+        train = fit(adata, fitted, seed, control="control")
+        for dose in doses[:-1]:
+            yield from scores(adata, train, "A", dose, fitted, asked, seed)
+
+
+def are_seen(adata: AnnData, dose: float) -> np.ndarray:
+    """Whether cells have another dose than the one that is held out."""
+    return adata.obs["dose"].to_numpy(dtype=float) != dose
+
+
 def splits(
-    adata: AnnData, dose: float, seed: int, *, same: bool
+    adata: AnnData, seen: np.ndarray, seed: int, *, same: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Cells to fit, and control cells to ask: each half in turn, or the fitted ones."""
-    levels = adata.obs["dose"].to_numpy(dtype=float)
-    control, seen = levels == 0, levels != dose
+    control = adata.obs["dose"].to_numpy(dtype=float) == 0
     if same:
         yield seen, control
         return
@@ -84,38 +102,57 @@ def splits(
 
 
 def held_out_dose(
-    adata: AnnData, dose: float, fitted: np.ndarray, asked: np.ndarray, seed: int, **options
-) -> list[Row]:
-    """Fit, predict a dose for each treatment and score all methods."""
-    train, rows = adata[fitted].copy(), []
-    unit = float(np.sqrt(train.obsm["X_pca"].var(0).mean()))
-    n_samples = options.pop("n_samples", 32)
-    options |= {"perturbation_key": "treatment", "control": None, "dose_key": "dose"}
-    options |= {"use_rep": "X_pca", "predict": False, "progress": False}
-    sg.tl.fit_perturbation(train, rng=seed, **options)
-    levels = adata.obs["dose"].to_numpy(dtype=float)
-    known = np.unique(levels[fitted])
-    around = known[known < dose].max(), known[known > dose].min()
+    adata: AnnData,
+    dose: float,
+    fitted: np.ndarray,
+    asked: np.ndarray,
+    seed: int,
+    n_samples: int = 32,
+    **options,
+) -> Iterator[Row]:
+    """Fit some cells, and predict a dose for each treatment."""
+    train = fit(adata, fitted, seed, **options)
     for treatment in adata.obs["treatment"].unique():
-        own = (adata.obs["treatment"] == treatment).to_numpy()
-        true = adata.obsm["X_pca"][own & (levels == dose)]
-        control, below, above = (
-            train.obsm["X_pca"][own[fitted] & (levels[fitted] == level)] for level in (0, *around)
-        )
-        query = adata[own & asked].copy()
-        drawn = partial(predicted, query, train, treatment, dose, n_samples, seed)
-        found = {
-            **simple(control, below, above, query.obsm["X_pca"], place(dose, known), seed),
-            OURS: drawn(alone=False),
-            ALONE: drawn(alone=True),
-            "ceiling": None,
-        }
-        for method, values in found.items():
-            both = (values, true) if values is not None else baselines.halves(true, rng=seed)
-            value = energy(*(np.asarray(cells) / unit for cells in both))
-            about = {"seed": seed, "dose": dose, "treatment": treatment}
-            rows.append({"method": method, **about, "energy": value})
-    return rows
+        yield from scores(adata, train, treatment, dose, fitted, asked, seed, n_samples)
+
+
+def fit(adata: AnnData, fitted: np.ndarray, seed: int, **options) -> AnnData:
+    """Fit some of the cells."""
+    train = adata[fitted].copy()
+    options = {"control": None, "predict": False, "progress": False} | options
+    keys = {"perturbation_key": "treatment", "dose_key": "dose", "use_rep": "X_pca"}
+    sg.tl.fit_perturbation(train, rng=seed, **keys, **options)
+    return train
+
+
+def scores(
+    adata: AnnData,
+    train: AnnData,
+    treatment: str,
+    dose: float,
+    fitted: np.ndarray,
+    asked: np.ndarray,
+    seed: int,
+    n_samples: int = 32,
+) -> Iterator[Row]:
+    """Predict a dose of a treatment by all methods, and score them."""
+    x, levels = adata.obsm["X_pca"], adata.obs["dose"].to_numpy(dtype=float)
+    unit = float(np.sqrt(train.obsm["X_pca"].var(0).mean()))
+    own = adata.obs["treatment"].isin([treatment, "control"]).to_numpy()
+    known, true = np.unique(levels[own & fitted]), x[own & (levels == dose)]
+    around = known[known < dose].max(), known[known > dose].min()
+    control, below, above = (x[own & fitted & (levels == level)] for level in (0, *around))
+    query = adata[own & asked].copy()
+    found = simple(control, below, above, query.obsm["X_pca"], place(dose, known), seed)
+    drawn = partial(predicted, query, train, treatment, dose, n_samples, seed)
+    are_all = len(known) == len(np.unique(levels[fitted]))
+    other = {ALONE: drawn(known=None)} if are_all else {OWN: drawn(known=known)}
+    found |= {OURS: drawn(), **other, "ceiling": None}
+    for method, values in found.items():
+        both = (values, true) if values is not None else baselines.halves(true, rng=seed)
+        value = energy(*(np.asarray(cells) / unit for cells in both))
+        about = {"seed": seed, "dose": dose, "treatment": treatment}
+        yield {"method": method, **about, "energy": value}
 
 
 def place(dose: float, known: np.ndarray) -> float:
@@ -153,19 +190,21 @@ def predicted(
     dose: float,
     n_samples: int,
     seed: int,
-    *,
-    alone: bool,
+    known: np.ndarray | str | None = "all",
 ) -> np.ndarray:
-    """One sampled cell for each asked control cell."""
+    """One sampled cell for each asked control cell, interpolated between known doses."""
     fit = sg.get.fit(train)
-    if alone:
+    if known is None:
         fit.model.strengths = None
+    elif not isinstance(known, str):
+        strengths = [fit.task.conditions.strength(level) for level in known]
+        fit.model.strengths = torch.tensor(strengths).to(fit.model.strengths)
     options = {"dose": dose, "n_samples": n_samples, "rng": seed, "progress": False}
     sg.tl.predict(query, treatment, model=fit, **options)
     return query.obsm["X_genot"]
 
 
-PARTS = {"ova": ova, "sciplex": sciplex}
+PARTS = {"ova": ova, "sciplex": sciplex, "fewer": fewer}
 
 
 def main() -> None:
