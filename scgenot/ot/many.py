@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from scgenot._check import usable_device
+from scgenot.ot.anderson import Extrapolation
 from scgenot.ot.blocks import exp_
 from scgenot.ot.cost import Cost, costs_and_unit, fitted
 from scgenot.ot.coupling import Coupling
 from scgenot.ot.diagnostics import NotSolved, with_diagnostics
 from scgenot.ot.dual import ROUGH, WARM_CELLS, levels
-from scgenot.ot.anderson import Extrapolation
 from scgenot.ot.iterate import ABSORB, SMALLEST, Problem
 from scgenot.ot.precision import in_own_precision
 from scgenot.pair import Pair

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from scgenot.ot import Geodesic, cosine, euclidean, minibatch, squared_euclidean
+from scgenot.ot.anderson import Extrapolation
 from scgenot.ot.cost import against
 from scgenot.ot.dual import Problem
-from scgenot.ot.anderson import Extrapolation
 from scgenot.ot.quadratic.cost import FusedCost, LiftedCost, QuadraticCost
 from scgenot.ot.quadratic.descent import Descender
 from scgenot.ot.quadratic.intra import FactoredIntra, Geometry
