@@ -10,7 +10,6 @@ from scgenot._check import as_array
 from scgenot._warn import each_once, warn_user
 from scgenot.cells.read import check_column
 from scgenot.cells.tasks.conditions import same_dose
-from scgenot.cells.tasks.task import refuse_dose
 from scgenot.fit.regions import RegionScores, pool, score_conditions
 
 
@@ -62,8 +61,7 @@ def score_held_out(
     seed: int,
 ) -> RegionScores:
     """Score all held-out treated cells; warns when they were fitted, and refuses the control."""
-    if fit.task.conditions.doses is None:
-        refuse_dose(dose, fit.task)
+    fit.task.check_dose(dose)
     asked = fit.task.measured(adata) if target is None else each_of(target, dose)
     if target is None and dose is not None:
         doses = [level for _, level in each_of("any", dose)]

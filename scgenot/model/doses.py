@@ -7,6 +7,7 @@ nearest fitted doses, drawn with the same noise, moves the mean of each cell alo
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -57,7 +58,7 @@ class WithDoses(nn.Module):
         self.strengths = None
         if self.set_encoder is None:
             return
-        told = torch.stack([torch.as_tensor(pair.condition) for pair in pairs])
+        told = torch.as_tensor(np.stack([pair.condition for pair in pairs]))
         found = self.set_encoder.slots(told)[..., 0].amax(1).unique()
         found = found[found.diff(prepend=found.new_tensor([-1.0])) > SAME]  # rounding makes several
         if len(found) > 1:
@@ -76,14 +77,14 @@ class WithDoses(nn.Module):
         between = is_one & (own - low > SAME) & (high - own > SAME)
         if not bool(between.any()):
             return None
-        ends = [self._at(condition, strength) for strength in (low, high)]
-        ends = [end.where(between[:, None], condition) for end in ends]
+        ends = [condition.clone(), condition.clone()]
+        for end, strength in zip(ends, (low, high), strict=True):
+            end[between] = self._at(condition[between], strength[between])
         return Ends(*ends, ((own - low) / (high - low)).where(between, 0.0))
 
     def _at(self, condition: Tensor, strength: Tensor) -> Tensor:
-        """Replace the strengths of conditions; at strength 0, slots are those of control."""
-        out = condition.clone()
-        slots, strength = self.set_encoder.slots(out), strength[:, None]
+        """Replace the strengths of conditions, in place; at strength 0, slots are of control."""
+        slots, strength = self.set_encoder.slots(condition), strength[:, None]
         slots[..., 0] = torch.where(slots[..., 0] > 0, strength, 0.0)
         slots *= strength[..., None] > 0
-        return out
+        return condition

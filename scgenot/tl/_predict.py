@@ -120,8 +120,9 @@ def predict(
         the control cells that were coupled with this perturbation. The samples of cells far from
         all of them, such as cells of a type without treated cells, come from a regularized linear
         model, see :func:`scgenot.model.fit_extrapolation`. For a dose between fitted ones, it is
-        the smaller value of both. It is also 1 for a perturbation, covariate or dose of this
-        perturbation that was not fitted, which have no linear model.
+        the smaller value of both. It is also 1 for a perturbation or covariate that was not
+        fitted, at a dose that was fitted for other perturbations only, and above all fitted doses:
+        these have no linear model.
     `uns["genot_predicted"]`
         After :func:`fit_perturbation`: the predicted perturbation, `"target"`, and with doses the
         `"dose"`.

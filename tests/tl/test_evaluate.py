@@ -377,10 +377,13 @@ class TestIntervals:
         few = Prediction(BASELINE, np.arange(5.0)[:, None], np.arange(100, 600, 100))
         whole = comparison_of(np.zeros((1000, 1)), np.zeros((10, 1)))
         whole = replace(whole, predictions={**whole.predictions, "random": few})
-        for source, n in ((np.arange(20), 5), (np.array([3, 100, 7]), 3)):
+        for source, cells in (
+            (np.arange(20), [0, 1, 2, 3, 4]),
+            (np.array([3, 400, 7]), [3, 0, 1]),  # own ones first: groups share as few as possible
+        ):
             found = choose(whole, source, np.arange(4), group="g").predictions["random"]
-            np.testing.assert_array_equal(found.cells[:, 0], np.arange(n))
-            np.testing.assert_array_equal(found.rows, np.arange(n))
+            np.testing.assert_array_equal(found.cells[:, 0], cells)
+            np.testing.assert_array_equal(found.rows, np.arange(len(cells)))
 
 
 def table_of(predictions, true, **options):
@@ -1040,6 +1043,18 @@ class TestUnseenConditions:
         adata.obs_names = "new " + adata.obs_names
         sg.tl.calibrate(adata, model=seen, dose=1e-8, levels=[0.5])
         assert (seen.uns["genot"]["calibration"]["n"] == 60).all()
+
+    def test_doses_of_a_combination_differ_by_rounding(self):
+        options = {"drugs": ["A", "B", "C"], "combinations": ["A+B", "A+C"], "rng": 0}
+        adata = sg.datasets.screen(60, doses=(0.3, 1.0), **options)
+        seen = adata[adata.obs["drug"] != "A+B"].copy()
+        options = {"dose_key": "dose", "separator": "+", "learner": FEW, "progress": False}
+        sg.tl.fit_perturbation(seen, "drug", "control", **options)
+        held_out = adata[adata.obs["drug"].isin(["A+B", "control"])].copy()
+        held_out.obs["dose"] *= 1 + 1e-9
+        table = sg.tl.evaluate(seen, held_out, metrics=["edistance"], n_resamples=2)
+        found = table[table["method"] == "sum of mean shifts"]
+        assert set(found["condition"]) == {"mean", "A+B 0.3", "A+B 1"}
 
     @pytest.mark.medium
     def test_mean_shifts_of_fitted_cells_score_too_well(self):

@@ -139,13 +139,14 @@ def choose(
     place[source] = np.arange(len(source))
     predictions = {}
     for name, found in comparison.predictions.items():
-        if len(found.rows) < comparison.n_source:  # few, of which as many as possible are kept
-            few = min(len(found.cells), len(source))
-            predictions[name] = Prediction(found.kind, found.cells[:few], np.arange(few))
-            continue
         order = np.argsort(place[found.rows], kind="stable")
-        kept = order[place[found.rows][order] >= 0]
-        predictions[name] = Prediction(found.kind, found.cells[kept], place[found.rows[kept]])
+        is_kept = place[found.rows][order] >= 0
+        kept, rows = order[is_kept], place[found.rows[order[is_kept]]]
+        if len(found.rows) < comparison.n_source:
+            # few cells, of no source cell in particular: as many as possible, own ones first
+            kept = np.concatenate([kept, order[~is_kept]])[: len(source)]
+            rows = np.arange(len(kept))
+        predictions[name] = Prediction(found.kind, found.cells[kept], rows)
     control, labels = comparison.control, comparison.labels
     return replace(
         comparison,

@@ -72,7 +72,7 @@ class Measured:
         same = [
             (parts, dose)
             for parts, dose in self.links
-            if parts == key[0] and (dose == key[1] or (dose and same_dose(dose, key[1])))
+            if parts == key[0] and are_equal(dose, key[1])
         ]
         return same[0] if same else None
 
@@ -233,7 +233,7 @@ def from_parts(measured: Measured, key: Key, query: np.ndarray) -> dict[str, Pre
     singles = {
         name: self_key
         for self_key in measured.links
-        if self_key[1] == dose
+        if are_equal(self_key[1], dose)
         for name in only(self_key[0])
     }
     shifts = {name: measured.shift(single) for name, single in singles.items()}
@@ -250,6 +250,11 @@ def from_parts(measured: Measured, key: Key, query: np.ndarray) -> dict[str, Pre
             BASELINE, query + (asked @ slope).sum(0)
         )
     return methods
+
+
+def are_equal(dose: float | None, other: float | None) -> bool:
+    """Whether doses are equal up to rounding, or there are none."""
+    return dose is None or bool(same_dose(dose, other))
 
 
 def only(parts: frozenset[str]) -> Sequence[str]:
