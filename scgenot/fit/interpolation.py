@@ -12,7 +12,7 @@ from scgenot.course.interpolation import (
     growth_of_mass,
     interpolate_pairs,
 )
-from scgenot.fit.left_out import left_out_scores, warn_if_trivial_wins
+from scgenot.fit.left_out import left_out_scores, tell_who_is_closer
 from scgenot.fit.stored_link import LinkHere
 from scgenot.fit.transport import Transport
 from scgenot.ot.plan import require
@@ -63,7 +63,7 @@ def record(transport: Transport, time: float, found: Interpolation, *, check: bo
     """Return what is kept of an interpolation; warn where trivial answers are better."""
     kept = {"time": time, "step": list(transport.steps.around(time)), "fraction": found.progress}
     if check and len(table := left_out_scores(transport)):
-        warn_if_trivial_wins(table)
+        tell_who_is_closer(table)
         kept["left_out"] = table
     return kept
 

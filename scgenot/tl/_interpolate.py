@@ -37,8 +37,8 @@ def interpolate(
     all times (Fritsch and Butland 1984), which cannot overshoot; and with an unbalanced fit, pairs
     are weighted by growth. See :mod:`scgenot.course.interpolation`.
 
-    For interpolation, fit an unbalanced coupling, `solver=sg.ot.Sinkhorn(tau=(0.8, 0.8))`, unless a
-    time point has few cells.
+    For interpolation, fit with growth, `solver=sg.ot.Sinkhorn(epsilon=0.01, tau=(0.8, 1))`, unless
+    a time point has few cells.
 
     Parameters
     ----------
@@ -60,7 +60,9 @@ def interpolate(
         squared distance.
     check
         Whether to leave out each inner sampled time in turn, predict it from the others, and
-        compare with baselines that need no coupling; takes about a second per time.
+        compare with baselines that need no coupling; takes about a second per time. If the fit is
+        balanced, also with growth (`tau=(0.8, 1)`); it is logged if that is closer to two or more
+        left-out times on average.
     decoder, clip
         As in :func:`simulate`.
     key
@@ -89,7 +91,8 @@ def interpolate(
         these that the population has covered; with `check` and at least three sampled times,
         `left_out`, a table of energy distances between each inner time and its predictions from all
         other times: `interpolated`, `straight lines`, `time before`, `time after`, `mixture`,
-        `random pairs`, `mean shift`, `Gaussian map`.
+        `random pairs`, `mean shift`, `Gaussian map`, and for balanced fits `interpolated, with
+        growth`.
 
     Raises
     ------

@@ -47,19 +47,24 @@ SCREENS = {
     "no displacement": {"learner": Flow(displacement=False)},
 }
 # epsilon, tau, and how much of the clock's spread pairs follow
+GROWTH, BOTH, BALANCED = interpolation.TAU, (0.8, 0.8), (1.0, 1.0)
 COURSES = {
-    DEFAULT: (0.05, 0.8, 1.0),
-    "half of the clock": (0.05, 0.8, 0.5),
-    "no clock": (0.05, 0.8, 0.0),
-    "tau .9": (0.05, 0.9, 1.0),
-    "tau 1": (0.05, 1.0, 1.0),
-    "epsilon .01": (0.01, 0.8, 1.0),
-    "epsilon .01, tau 1": (0.01, 1.0, 1.0),
+    DEFAULT: (0.01, GROWTH, 1.0),
+    "half of the clock": (0.01, GROWTH, 0.5),
+    "no clock": (0.01, GROWTH, 0.0),
+    "tau (.9, 1)": (0.01, (0.9, 1.0), 1.0),
+    "tau (.8, .95)": (0.01, (0.8, 0.95), 1.0),
+    "tau (.8, .8)": (0.01, BOTH, 1.0),
+    "balanced": (0.01, BALANCED, 1.0),
+    "epsilon .05": (0.05, GROWTH, 1.0),
+    "epsilon .05, tau (.8, .95)": (0.05, (0.8, 0.95), 1.0),
+    "epsilon .05, tau (.8, .8)": (0.05, BOTH, 1.0),
+    "epsilon .05, balanced": (0.05, BALANCED, 1.0),
 }
 MODELS = {
     DEFAULT: {},
-    "tau 1": {"tau": 1.0},
-    "epsilon .01": {"epsilon": 0.01},
+    "balanced": {"tau": BALANCED},
+    "epsilon .05, tau (.8, .8)": {"epsilon": 0.05, "tau": BOTH},
     "no displacement": {"learner": Flow(displacement=False)},
     "750 steps on all cells": {"learner": Flow(steps=750, validation_fraction=0.0)},
 }
@@ -158,11 +163,11 @@ def modelled(case: interpolation.LeftOut, options: dict) -> np.ndarray:
 
 
 def coupled(
-    case: interpolation.LeftOut, seed: int, epsilon: float, tau: float, clock: float
+    case: interpolation.LeftOut, seed: int, epsilon: float, tau: tuple[float, float], clock: float
 ) -> np.ndarray:
     """Cells of `sg.tl.interpolate` by a coupling, following a share of the clock."""
     x, y = case.ends
-    coupling = sg.ot.Sinkhorn(epsilon=epsilon, tau=(tau, tau))(sg.Pair(x, y))
+    coupling = sg.ot.Sinkhorn(epsilon=epsilon, tau=tau)(sg.Pair(x, y))
     pairs = interpolation.drawn(coupling, seed)
     pace = fit_pace(way := {t: cells.mean(0) for t, cells in case.course.items()})
     way = {float(pace(t)): mean for t, mean in way.items()}

@@ -33,8 +33,8 @@ from scgenot.ot import Coupling, Sinkhorn
 from scgenot.pair import Pair
 
 N_CELLS = 1000  # of each prediction
-EPSILON = 0.05
-TAU = 0.8
+EPSILON = 0.01
+TAU = (0.8, 1.0)  # cells before the left-out time have more or fewer descendants
 BETA = 2  # concentration of the fractions drawn from a beta distribution
 
 
@@ -80,7 +80,7 @@ class LeftOut:
 
     @cached_property
     def unbalanced(self) -> Coupling:
-        return Sinkhorn(epsilon=EPSILON, tau=(TAU, TAU))(Pair(*self.ends))
+        return Sinkhorn(epsilon=EPSILON, tau=TAU)(Pair(*self.ends))
 
 
 def klein() -> tuple[AnnData, np.ndarray]:
@@ -229,13 +229,15 @@ def generated(case: LeftOut) -> dict[str, np.ndarray]:
     }
 
 
-def fitted(case: LeftOut, epsilon: float = EPSILON, tau: float = TAU, learner=None) -> AnnData:
+def fitted(
+    case: LeftOut, epsilon: float = EPSILON, tau: tuple[float, float] = TAU, learner=None
+) -> AnnData:
     """Fit a model of the step around the left-out time."""
     times = np.concatenate([np.full(len(cells), t) for t, cells in case.course.items()])
     cells = np.concatenate(list(case.course.values())).astype(np.float32)
     obs = pd.DataFrame({"time": times}, index=np.arange(len(times)).astype(str))
     adata = AnnData(cells, obs=obs)
-    solver = Sinkhorn(epsilon=epsilon, tau=(tau, tau))
+    solver = Sinkhorn(epsilon=epsilon, tau=tau)
     steps = {"pairs": [case.step], "solver": solver, "learner": learner}
     sg.tl.fit_trajectory(adata, "time", use_rep="X", predict=False, progress=False, **steps)
     return adata

@@ -165,7 +165,7 @@ class TestLeftOut:
         assert 0 < kept["fraction"] < 0.5  # the parabola starts slowly
         table = kept["left_out"]
         assert set(table["time"]) == {1.0}
-        assert len(table) == 8
+        assert len(table) == 9
         scores = table.set_index("method")["energy"]
         day1 = fitted.X[fitted.obs["day"] == 1].astype(float)
         day0 = fitted.X[fitted.obs["day"] == 0].astype(float)
@@ -185,6 +185,32 @@ class TestLeftOut:
         kept = sg.tl.interpolate(two, 0.5).uns["genot_interpolation"]
         assert "left_out" not in kept
         assert kept["fraction"] == 0.5
+
+    def test_growth_that_a_balanced_fit_lacks_is_named(self, caplog):
+        """Two types stay where they are, one of them multiplies: nothing is between them."""
+        day, rank = np.repeat(np.arange(4.0), 100), np.tile(np.arange(100), 4)
+        x = np.random.default_rng(0).normal(size=(400, 2)) / 4
+        x[rank < 10 * 2**day, 0] += 10
+        names = [f"c{i}" for i in range(400)]
+        adata = AnnData(x.astype(np.float32), obs=pd.DataFrame({"day": day}, index=names))
+        options = {"use_rep": "X", "learner": FEW, "predict": False, "progress": False}
+        sg.tl.fit_trajectory(adata, "day", **options)
+        with warnings.catch_warnings(), caplog.at_level("INFO", logger="scgenot"):
+            warnings.simplefilter("ignore")  # the mixture of two times is right here
+            found = sg.tl.interpolate(adata, 1.5)
+        means = found.uns["genot_interpolation"]["left_out"].groupby("method")["energy"].mean()
+        assert means["interpolated, with growth"] < means["interpolated"] / 2
+        assert "With growth, interpolation is closer" in caplog.text
+        assert "`solver=sg.ot.Sinkhorn(epsilon=0.01, tau=(0.8, 1.0))`" in caplog.text
+        caplog.clear()
+        solver = sg.ot.Sinkhorn(epsilon=0.01, tau=(0.8, 1.0))
+        sg.tl.fit_trajectory(adata, "day", solver=solver, **options)
+        with warnings.catch_warnings(), caplog.at_level("INFO", logger="scgenot"):
+            warnings.simplefilter("ignore")
+            found = sg.tl.interpolate(adata, 1.5)
+        table = found.uns["genot_interpolation"]["left_out"]
+        assert "interpolated, with growth" not in set(table["method"])
+        assert "With growth" not in caplog.text
 
     @pytest.mark.medium
     def test_a_trivial_answer_that_wins_is_named(self):
