@@ -104,7 +104,8 @@ def dose_response(
     one = len(targets) == 1
     drawn = {dose for found in dots.values() for dose in found}
     positive = sorted(dose for dose in drawn.union(*lines.values()) if dose > 0)
-    marked = np.unique(tidy_doses(np.array(sorted(drawn) or positive)))
+    # a scale needs two doses
+    marked = np.unique(tidy_doses(np.array(sorted(drawn) if len(drawn) > 1 else positive)))
     zero = np.log10(min(positive, default=1.0)) - 0.6
     ax, inside = panels(
         ax, len(features), columns=2 if len(features) == 4 else 3, width=3.3, height=2.8,

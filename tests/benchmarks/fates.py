@@ -28,6 +28,7 @@ from scgenot.fit.transport import open_transport
 
 EPSILONS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 Row = dict[str, float | str]
+Tau = tuple[float, float]
 
 
 def cells_and_truth() -> tuple[AnnData, np.ndarray, pd.DataFrame]:
@@ -74,10 +75,10 @@ def transported(adata: AnnData, method: str, seed: int = 0, n_samples: int = 32)
     return step.expect(np.eye(adata.n_obs)[:, late])[early]
 
 
-def fit(adata: AnnData, epsilon: float | str, steps: int, seed: int = 0) -> AnnData:
+def fit(adata: AnnData, epsilon: float | str, tau: Tau, steps: int, seed: int = 0) -> AnnData:
     """Fit the two days."""
     learner = sg.model.FlowMatching(steps=steps)
-    solver = sg.ot.Sinkhorn(epsilon=epsilon, device="cpu")
+    solver = sg.ot.Sinkhorn(epsilon=epsilon, tau=tau, device="cpu")
     return sg.tl.fit_trajectory(
         adata,
         "day",
@@ -91,7 +92,7 @@ def fit(adata: AnnData, epsilon: float | str, steps: int, seed: int = 0) -> AnnD
     )
 
 
-def against_clones(seeds: int, epsilons: list[float | str]) -> pd.DataFrame:
+def against_clones(seeds: int, epsilons: list[float | str], tau: Tau) -> pd.DataFrame:
     """Plans and models against clones."""
     adata, shared, states = cells_and_truth()
     x, y = (adata.obsm["X_pca"][adata.obs["day"] == day] for day in (4, 6))
@@ -107,7 +108,7 @@ def against_clones(seeds: int, epsilons: list[float | str]) -> pd.DataFrame:
         found = score(nearest(ot.dist(x, y), k), shared, states)
         rows.append({"plan": f"identity, {k} nearest", **found})
     for epsilon in epsilons:
-        plan = transported(fit(adata, epsilon, 1), "coupling")
+        plan = transported(fit(adata, epsilon, tau, 1), "coupling")
         plans = {"": plan, ", most probable": nearest(-plan)}
         rows += [
             {"plan": f"entropic, epsilon {epsilon}{name}", **score(found, shared, states)}
@@ -116,7 +117,7 @@ def against_clones(seeds: int, epsilons: list[float | str]) -> pd.DataFrame:
     for epsilon in epsilons:
         scores = []
         for seed in range(seeds):
-            fitted = fit(adata, epsilon, 3000, seed)
+            fitted = fit(adata, epsilon, tau, 3000, seed)
             cells = sg.tl.predict(fitted, rng=seed, progress=False, copy=True)
             mean = cells.obsm["X_genot_mean"][adata.obs["day"] == 4]
             plans = {
@@ -133,7 +134,7 @@ def against_clones(seeds: int, epsilons: list[float | str]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("plan")
 
 
-def agreement(seeds: int, epsilons: list[float | str]) -> pd.DataFrame:
+def agreement(seeds: int, epsilons: list[float | str], tau: Tau) -> pd.DataFrame:
     """Generated fates against rows of the coupling, for a fifth of the day-4 cells, held out."""
     adata, _, table = cells_and_truth()
     early, cells, states = (
@@ -146,7 +147,7 @@ def agreement(seeds: int, epsilons: list[float | str]) -> pd.DataFrame:
         for seed in range(seeds):
             held_out = np.sort(np.random.default_rng(seed).permutation(early)[: len(early) // 5])
             kept = np.setdiff1d(np.arange(adata.n_obs), held_out)
-            fitted = fit(adata[kept].copy(), epsilon, 3000, seed)
+            fitted = fit(adata[kept].copy(), epsilon, tau, 3000, seed)
             adata.uns["genot"] = fitted.uns["genot"]
             generated = transported(adata, "model", seed, n_samples=256)[np.isin(early, held_out)]
             others = np.setdiff1d(early, held_out)
@@ -176,13 +177,17 @@ def main() -> None:
     parser.add_argument(
         "--epsilons", nargs="*", type=float, default=EPSILONS, help="of the entropic plans"
     )
+    parser.add_argument(
+        "--growth", action="store_true", help="couple with growth, tau (.8, 1), not balanced"
+    )
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     tables = {"clones": against_clones, "held-out": agreement}
     parser.add_argument("--tables", nargs="*", choices=tables, default=tables, help="which")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     for name in args.tables:
-        found = tables[name](args.seeds, list(args.epsilons))
+        tau = (0.8, 1.0) if args.growth else (1.0, 1.0)
+        found = tables[name](args.seeds, list(args.epsilons), tau)
         print(f"\n## {name}\n{found.to_string(float_format='{:.3f}'.format)}", flush=True)
 
 

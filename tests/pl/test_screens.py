@@ -277,6 +277,11 @@ class TestDoseResponse:
         assert [label.get_text() for label in panel.get_xticklabels()] == ["0", "1", "10"]
         assert panel.get_xlabel() == "dose"
 
+    def test_with_one_measured_dose_the_axis_marks_simulated_ones(self, screen, simulated):
+        one = screen[(screen.obs["drug"] != "C") | (screen.obs["dose"] == 10)].copy()
+        (panel,) = pl.dose_response(one, simulated, "g0", target="C").child_axes
+        assert [label.get_text() for label in panel.get_xticklabels()] == ["0", "1", "3", "10"]
+
     def test_infinite_doses_are_named(self, screen, simulated):
         screen = screen.copy()
         screen.obs["dose"] += np.inf
