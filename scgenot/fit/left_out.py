@@ -54,7 +54,7 @@ def tell_who_is_closer(table: pd.DataFrame) -> None:
     if means.get(GROWN, np.inf) < means[OURS]:
         logger.info(
             "With growth, interpolation is closer to left-out times (mean energy distance %.3g "
-            "against %.3g): fit with `solver=sg.ot.Sinkhorn(epsilon=0.01, tau=%s)`.",
+            "against %.3g): fit with `tau=%s` of the solver.",
             *(means[GROWN], means[OURS], GROWTH),
         )
     trivial = means.drop([OURS, GROWN, STRAIGHT], errors="ignore")
