@@ -66,8 +66,9 @@ def fit_trajectory(
         than 10 cells on a side are pooled, first with those that differ only in the last column.
     solver
         Function from a :class:`~scgenot.pair.Pair` to a :class:`~scgenot.ot.Coupling`. None for
-        `sg.ot.Sinkhorn(epsilon=0.01)`. With `tau=(0.8, 1)` growth is estimated from the data, or a
-        prior is corrected. A list of candidates to select from, or "auto" for epsilon .01 and .05.
+        `sg.ot.Sinkhorn(epsilon=0.01)`. With `sg.ot.Sinkhorn(epsilon=0.01, tau=(0.8, 1))` growth is
+        estimated from the data, or a prior is corrected. A list of candidates to select from, or
+        "auto" for epsilon .01 and .05.
     learner
         Function from links to a model. None for `sg.model.FlowMatching()`, whose fields left at
         None take the defaults of the task: 3000 steps, displacements. A list of candidates to
