@@ -61,7 +61,7 @@ def score_held_out(
     seed: int,
 ) -> RegionScores:
     """Score all held-out treated cells; warns when they were fitted, and refuses the control."""
-    fit.task.check_dose(dose)
+    fit.task.refuse_dose(dose)
     asked = fit.task.measured(adata) if target is None else each_of(target, dose)
     if target is None and dose is not None:
         doses = [level for _, level in each_of("any", dose)]

@@ -119,10 +119,10 @@ def ova_doses(seed: int) -> list[Row]:
     """Two doses, each held out of all treatments; control cells that were not fitted are asked."""
     adata, found = doses.ova_cells(), []
     for dose in (0.005, 0.05):
-        fitted, asked = next(doses.splits(adata, doses.are_seen(adata, dose), seed, same=False))
+        one = next(doses.splits(adata, doses.are_seen(adata, dose), seed, same=False))
         for name, options in SCREENS.items():
             options = {"covariates": ["treatment"], "n_samples": 2, **options}
-            rows = doses.held_out_dose(adata, dose, fitted, asked, seed, **options)
+            rows = doses.held_out_dose(adata, dose, one, seed, **options)
             for row in rows:
                 if row["method"] == doses.OURS:
                     found.append({**row, "method": name, "part": f"{dose:g}"})

@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,12 +38,19 @@ from scgenot import baselines
 OURS, ALONE, OWN = "GENOT", "GENOT, network alone", "GENOT, its own doses"
 
 
+class Split(NamedTuple):
+    """Which cells are fitted, and which control cells are asked."""
+
+    fitted: np.ndarray
+    asked: np.ndarray
+
+
 def ova(seed: int, *, same: bool) -> Iterator[Row]:
     """`ova_tcell_doses`, 750 cells a dose and treatment: an inner dose held out everywhere."""
     adata = ova_cells()
     for dose in (0.005, 0.05):
-        for fitted, asked in splits(adata, are_seen(adata, dose), seed, same=same):
-            yield from held_out_dose(adata, dose, fitted, asked, seed, covariates=["treatment"])
+        for split in splits(adata, are_seen(adata, dose), seed, same=same):
+            yield from held_out_dose(adata, dose, split, seed, covariates=["treatment"])
 
 
 def ova_cells() -> AnnData:
@@ -61,9 +69,9 @@ def sciplex(seed: int, *, same: bool) -> Iterator[Row]:
     sc.pp.normalize_total(adata, target_sum=1e4)
     sc.pp.log1p(adata)
     for dose in np.unique(adata.obs["dose"].to_numpy(dtype=float))[2:-1]:
-        for fitted, asked in splits(adata, are_seen(adata, dose), seed, same=same):
-            cells = perturbation.embedded(adata, fitted)
-            yield from held_out_dose(cells, dose, fitted, asked, seed)
+        for split in splits(adata, are_seen(adata, dose), seed, same=same):
+            cells = perturbation.embedded(adata, split.fitted)
+            yield from held_out_dose(cells, dose, split, seed)
 
 
 def fewer(seed: int, *, same: bool) -> Iterator[Row]:
@@ -73,10 +81,10 @@ def fewer(seed: int, *, same: bool) -> Iterator[Row]:
     adata.obs["treatment"] = adata.obs["drug"]
     levels = adata.obs["dose"].to_numpy()
     seen = (adata.obs["drug"] != "A").to_numpy() | (levels == doses[-1])
-    for fitted, asked in splits(adata, seen, seed, same=same):
-        train = fit(adata, fitted, seed, control="control")
+    for split in splits(adata, seen, seed, same=same):
+        train = fit(adata, split.fitted, seed, control="control")
         for dose in doses[:-1]:
-            yield from scores(adata, train, "A", dose, fitted, asked, seed)
+            yield from scores(adata, train, "A", dose, split, seed)
 
 
 def are_seen(adata: AnnData, dose: float) -> np.ndarray:
@@ -84,13 +92,11 @@ def are_seen(adata: AnnData, dose: float) -> np.ndarray:
     return adata.obs["dose"].to_numpy(dtype=float) != dose
 
 
-def splits(
-    adata: AnnData, seen: np.ndarray, seed: int, *, same: bool
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Cells to fit, and control cells to ask: each half in turn, or the fitted ones."""
+def splits(adata: AnnData, seen: np.ndarray, seed: int, *, same: bool) -> Iterator[Split]:
+    """Ask each half of the control cells in turn, the other being fitted, or the fitted ones."""
     control = adata.obs["dose"].to_numpy(dtype=float) == 0
     if same:
-        yield seen, control
+        yield Split(seen, control)
         return
     first = np.zeros(adata.n_obs, dtype=bool)
     rng = np.random.default_rng([seed, 1])
@@ -98,22 +104,16 @@ def splits(
         rows = np.flatnonzero(control & (adata.obs["treatment"] == treatment).to_numpy())
         first[rng.permutation(rows)[: len(rows) // 2]] = True
     for asked in (first, control & ~first):
-        yield seen & ~asked, asked
+        yield Split(seen & ~asked, asked)
 
 
 def held_out_dose(
-    adata: AnnData,
-    dose: float,
-    fitted: np.ndarray,
-    asked: np.ndarray,
-    seed: int,
-    n_samples: int = 32,
-    **options,
+    adata: AnnData, dose: float, split: Split, seed: int, n_samples: int = 32, **options
 ) -> Iterator[Row]:
     """Fit some cells, and predict a dose for each treatment."""
-    train = fit(adata, fitted, seed, **options)
+    train = fit(adata, split.fitted, seed, **options)
     for treatment in adata.obs["treatment"].unique():
-        yield from scores(adata, train, treatment, dose, fitted, asked, seed, n_samples)
+        yield from scores(adata, train, treatment, dose, split, seed, n_samples)
 
 
 def fit(adata: AnnData, fitted: np.ndarray, seed: int, **options) -> AnnData:
@@ -130,12 +130,12 @@ def scores(
     train: AnnData,
     treatment: str,
     dose: float,
-    fitted: np.ndarray,
-    asked: np.ndarray,
+    split: Split,
     seed: int,
     n_samples: int = 32,
 ) -> Iterator[Row]:
     """Predict a dose of a treatment by all methods, and score them."""
+    fitted, asked = split
     x, levels = adata.obsm["X_pca"], adata.obs["dose"].to_numpy(dtype=float)
     unit = float(np.sqrt(train.obsm["X_pca"].var(0).mean()))
     own = adata.obs["treatment"].isin([treatment, "control"]).to_numpy()

@@ -192,7 +192,7 @@ class Screen:
     def ask(self, adata: AnnData, target=None, *, dose=None, rows=None) -> Question:
         """Ask the control cells, or those at `rows`, for their response to a perturbation."""
         conditions = self.conditions
-        self.check_dose(dose)
+        self.refuse_dose(dose)
         if target is None:
             if len(conditions.known) > 1 or conditions.n_slots > 1:
                 raise ValueError(
@@ -243,7 +243,7 @@ class Screen:
         if self.conditions.doses is None:
             self.refuse_control(target, None)
 
-    def check_dose(self, dose) -> None:
+    def refuse_dose(self, dose) -> None:
         """Raise a ValueError when a fit without doses is asked for one."""
         if self.conditions.doses is None:
             refuse_dose(dose, self)
