@@ -84,7 +84,8 @@ def growth(
 
     Examples
     --------
-    >>> sg.tl.fit_trajectory(adata, "day", solver=sg.ot.Sinkhorn(tau=(0.8, 1)))
+    >>> solver = sg.ot.Sinkhorn(epsilon=0.01, tau=(0.8, 1))
+    >>> sg.tl.fit_trajectory(adata, "day", solver=solver)
     >>> sg.pl.growth(adata, basis="umap", groupby="cell_type")
     """
     task, values = get.task(adata, key), _read(adata, key)
